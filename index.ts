@@ -1,0 +1,58 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { createPage } from './lib/answer/page.ts'
+import { createHook } from './lib/hook.ts'
+import { createMaintenance } from './lib/maintenance.ts'
+import { compileIps } from './lib/match/ip.ts'
+import { compileRoutes } from './lib/match/route.ts'
+import { readOptions } from './lib/options.ts'
+import { createPlaces } from './lib/places.ts'
+import { routerOptionsOf, watchRoutes } from './lib/routes.ts'
+import { createSite, type Site } from './lib/site.ts'
+import { followStore } from './lib/state/follow.ts'
+import { openStore } from './lib/stores/index.ts'
+import type { FastifyMaintenance, FastifyMaintenanceOptions } from './types/index.ts'
+
+async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanceOptions): Promise<void> {
+  const settings = readOptions(options)
+  const { ignore, siteOf } = settings
+  const { log } = fastify
+
+  // before anything is awaited: routes may be declared meanwhile
+  const routes = watchRoutes(fastify)
+  const router = routerOptionsOf(fastify)
+  const common = { routes: compileRoutes(ignore.routes, router), ips: compileIps(ignore.ips), asksUser: ignore.request !== undefined, router }
+
+  const opened = openStore(settings.store)
+  const render = await createPage(fastify)
+  const sites = new Map<string, Site>()
+  for (const [index, name] of settings.sites.entries()) {
+    sites.set(name, await createSite({ name, index, settings, common, opened, render, log, onGate: update }))
+  }
+
+  const places = createPlaces(sites, settings, common)
+  const hook = createHook(places, routes, ignore.request)
+  const own = siteOf === null ? settings.site : null
+
+  fastify.decorate('maintenance', createMaintenance(sites, own, hook.explain, log))
+  fastify.decorateRequest('maintenance', { getter (this: FastifyRequest) { return hook.decisionOf(this) } })
+  fastify.addHook('onRequest', hook.onRequest)
+  fastify.addHook('onReady', async () => hook.update())
+
+  if (settings.enabled === undefined) fastify.addHook('onClose', await followStore(opened, [...sites.values()], log))
+  update()
+
+  function update (): void {
+    places.update()
+    hook.update()
+  }
+}
+
+/**
+ * Maintenance mode: `fastify.register(maintenance)`, then `fastify.maintenance.set(true)`.
+ * @throws FST_ERR_MAINTENANCE_OPTION while registering, where an option is wrong
+ */
+export const fastifyMaintenance: FastifyMaintenance = fp(maintenance, { fastify: '5.x', name: 'fastify-maintenance' })
+export default fastifyMaintenance
+
+export type * from './types/index.ts'

@@ -1,0 +1,61 @@
+/** What a value must be: a test, and the words for the error. */
+export interface Rule {
+  readonly expected: string
+  readonly test: (value: unknown) => boolean
+}
+
+export type Shape = { readonly [name: string]: Rule | Shape }
+
+/** Makes the error of whoever asks: an option, a change, a record. */
+export type Fail = (name: string, value: unknown, expected: string) => Error
+
+export const bool: Rule = { expected: 'true or false', test: value => typeof value === 'boolean' }
+export const func: Rule = { expected: 'a function', test: value => typeof value === 'function' }
+
+export const text = (max: number): Rule => ({
+  expected: `text of 1 to ${max} characters`,
+  test: value => typeof value === 'string' && value.trim() !== '' && value.length <= max
+})
+
+export const integer = (min: number, max: number, unit = ''): Rule => ({
+  expected: `an integer from ${min} to ${max}${unit}`,
+  test: value => Number.isInteger(value) && Number(value) >= min && Number(value) <= max
+})
+
+/** As in `Retry-After`: a second to a year. */
+export const seconds = integer(1, 31536000, ' (seconds)')
+
+export const literal = (...values: unknown[]): Rule => ({
+  expected: values.map(value => typeof value === 'string' ? `'${value}'` : String(value)).join(' or '),
+  test: value => values.includes(value)
+})
+
+export const either = (...rules: Rule[]): Rule => ({
+  expected: rules.map(rule => rule.expected).join(', or '),
+  test: value => rules.some(rule => rule.test(value))
+})
+
+export const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/**
+ * Checks an object that came from outside: unknown names and wrong values are refused, by the
+ * error that `fail` makes. `undefined` counts as not named.
+ */
+export function checkShape (shape: Shape, value: unknown, fail: Fail, path = ''): void {
+  if (!isObject(value)) throw fail(path, value, 'an object')
+  const names = Object.keys(shape)
+  for (const name of Object.keys(value)) {
+    const at = path === '' ? name : `${path}.${name}`
+    const rule = Object.hasOwn(shape, name) ? shape[name] : undefined
+    if (rule === undefined) throw fail(at, value[name], `no such name, but one of ${names.join(', ')}`)
+    if (value[name] !== undefined) checkValue(rule, value[name], fail, at)
+  }
+}
+
+function checkValue (rule: Rule | Shape, value: unknown, fail: Fail, path: string): void {
+  if (!isRule(rule)) return checkShape(rule, value, fail, path)
+  if (!rule.test(value)) throw fail(path, value, rule.expected)
+}
+
+const isRule = (rule: Rule | Shape): rule is Rule => typeof rule.test === 'function'

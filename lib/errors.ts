@@ -1,0 +1,50 @@
+import createError from '@fastify/error'
+import { inspect } from 'node:util'
+
+/** Boot: an option is wrong. */
+export const OptionError = createError('FST_ERR_MAINTENANCE_OPTION', "maintenance: option '%s' is %s, expected %s", 500, TypeError)
+
+/** Boot: a route's `config.maintenance` is wrong. */
+export const RouteError = createError('FST_ERR_MAINTENANCE_ROUTE', "maintenance: config.maintenance of route %s %s is %s, expected 'off', 'on', 'read' or 'write'", 500, TypeError)
+
+/** `set` or `run` while the option `enabled` pins the mode. */
+export const PinnedError = createError('FST_ERR_MAINTENANCE_PINNED', "maintenance: the option 'enabled' is %s and pins the mode; remove it to switch at run time", 409)
+
+/** An unknown site, or none named where one is needed. */
+export const SiteError = createError('FST_ERR_MAINTENANCE_SITE', 'maintenance: site %s, expected %s', 404)
+
+/** `set`: an argument is wrong. */
+export const ChangeError = createError('FST_ERR_MAINTENANCE_CHANGE', 'maintenance: %s is %s, expected %s', 400, TypeError)
+
+/** The store refused or failed: nothing changed. */
+export const StoreError = createError('FST_ERR_MAINTENANCE_STORE', 'maintenance: the store failed, nothing was changed: %s', 503)
+
+/** No answer in time: it may or may not have been written. */
+export const StoreUnknownError = createError('FST_ERR_MAINTENANCE_STORE_UNKNOWN', 'maintenance: the store did not answer within %s ms; the change may or may not have been written', 503)
+
+/** `expectedRevision` no longer holds. */
+export const ConflictError = createError('FST_ERR_MAINTENANCE_CONFLICT', 'maintenance: the stored revision is %s, expected %s', 409)
+
+/** Something is stored, but it cannot be understood: `source: 'unreadable'`, not an empty store. */
+export const UnreadableError = createError('FST_ERR_MAINTENANCE_UNREADABLE', '%s', 500)
+
+/** Is it the error by which a store tells that the compared revision no longer holds? */
+export const isConflict = (error: unknown): boolean => codeOf(error) === 'FST_ERR_MAINTENANCE_CONFLICT'
+
+/** Is it the error by which a store tells that something is stored that it cannot read? */
+export const isUnreadable = (error: unknown): boolean => codeOf(error) === 'FST_ERR_MAINTENANCE_UNREADABLE'
+
+/** The `code` of whatever was thrown. */
+export function codeOf (error: unknown): unknown {
+  return (error as { code?: unknown } | null | undefined)?.code
+}
+
+/** The message of whatever was thrown. */
+export function messageOf (error: unknown): string {
+  return error instanceof Error ? error.message : show(error)
+}
+
+/** A value as it stands in an error message: one line, not endless. */
+export function show (value: unknown): string {
+  return inspect(value, { depth: 1, breakLength: Infinity, maxArrayLength: 5, maxStringLength: 100 })
+}

@@ -1,0 +1,69 @@
+import type { FastifyRequest } from 'fastify'
+import type { Decision, Mode, Reason } from '../types/index.ts'
+import type { Answer } from './answer/answer.ts'
+import { isBlocking, type Questions } from './decision.ts'
+import type { IpMatcher } from './match/ip.ts'
+import { routerPath, type RouterOptions } from './match/path.ts'
+import type { RouteMatcher, Verdict } from './match/route.ts'
+import { ROBOTS } from './options.ts'
+import type { Route } from './routes.ts'
+
+/** A site's state and the options, compiled: what the hook asks. A new one for every new state. */
+export interface Gate extends Questions<FastifyRequest, Route> {
+  readonly answer: Answer
+  /** Made beforehand: a request allocates none. */
+  readonly decisions: { readonly [reason in Reason]: Decision }
+}
+
+export interface GateParts {
+  /** Its place among the gates of this server. */
+  readonly index: number
+  readonly site: string | null
+  readonly active: boolean
+  readonly mode: Mode
+  readonly routes: RouteMatcher
+  readonly ips: IpMatcher | null
+  readonly asksUser: boolean
+  readonly router: RouterOptions
+  readonly answer: Answer
+}
+
+const REASONS: readonly Reason[] = [
+  'route-off', 'route-on', 'inactive', 'preflight', 'ignored-route', 'ignored-ip', 'bypass', 'ignored-request', 'read', 'active'
+]
+
+const SAFE_METHODS = ['GET', 'HEAD', 'OPTIONS']
+
+export function compileGate ({ index, site, active, mode, routes, ips, asksUser, router, answer }: GateParts): Gate {
+  const decisions = Object.fromEntries(REASONS.map(reason =>
+    [reason, Object.freeze({ blocked: isBlocking(reason), reason, site, active, mode: active ? mode : null })]
+  )) as Gate['decisions']
+
+  function isPreflight ({ headers }: FastifyRequest, route: Route): boolean {
+    return route.optionsOnly && headers.origin !== undefined && headers['access-control-request-method'] !== undefined
+  }
+
+  function isIgnoredRoute (request: FastifyRequest, route: Route): boolean {
+    if (route.url === undefined) return routerPath(request.url, router) === ROBOTS
+    const seen = route.verdicts[index]
+    const verdict = seen?.matcher === routes ? seen.verdict : remember(route, route.url)
+    return verdict === 'yes' || (verdict === 'look' && routes.target(request.url))
+  }
+
+  function remember (route: Route, url: string): Verdict {
+    const verdict = routes.template(url)
+    route.verdicts[index] = { matcher: routes, verdict }
+    return verdict
+  }
+
+  // `request.ip` is dear behind a list of trusted proxies: not read where there are no rules
+  function isIgnoredIp (request: FastifyRequest): boolean {
+    return ips !== null && ips(request.ip)
+  }
+
+  function reads ({ method }: FastifyRequest, { declared }: Route): boolean {
+    return declared === 'read' || (declared !== 'write' && SAFE_METHODS.includes(method))
+  }
+
+  return { active, readOnly: mode === 'read-only', asksUser, isPreflight, isIgnoredRoute, isIgnoredIp, reads, answer, decisions }
+}

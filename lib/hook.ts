@@ -1,0 +1,91 @@
+import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
+import type { Decision, Reason } from '../types/index.ts'
+import { decide } from './decision.ts'
+import type { Gate } from './gate.ts'
+import type { Settings } from './options.ts'
+import type { Place, Places } from './places.ts'
+import type { Route, Routes } from './routes.ts'
+import { withTimeout } from './timeout.ts'
+
+/** `ignore.request` may take so long, ms; then the request is refused. */
+const USER_TIMEOUT = 3000
+
+export interface Hook {
+  /** The one hook. While everything is open it makes one comparison. */
+  onRequest (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void
+  /** What was decided when the request arrived. */
+  decisionOf (request: FastifyRequest): Decision
+  /** What would be decided now, `ignore.request` left out. */
+  explain (request: FastifyRequest): Decision
+  /** To be called whenever a site opened or closed, and when all routes are known. */
+  update (): void
+}
+
+type Decided = FastifyRequest & { [decided: symbol]: Decision | undefined }
+
+/** @param isIgnored the option `ignore.request` */
+export function createHook (places: Places, routes: Routes, isIgnored: Settings['ignore']['request']): Hook {
+  // of this registration: another one, in a child, decides on its own
+  const decided = Symbol('fastify-maintenance.decision')
+  let passesAll = false
+  let complained: Gate | undefined
+
+  function onRequest (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    if (passesAll) return done()
+    const place = places.of(request)
+    const route = routes.of(request)
+    const reason = decide(place.gate, request, route)
+    if (reason !== null) return carryOut(reason, place, request, reply, done)
+    askUser(request, place).then(says => {
+      // asked again of the gate that stands now: the site may have opened meanwhile
+      carryOut(decide(place.gate, request, route, says) as Reason, place, request, reply, done)
+    })
+  }
+
+  function carryOut (reason: Reason, place: Place, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    const { gate, counts } = place
+    const decision = gate.decisions[reason]
+    ;(request as Decided)[decided] = decision
+    if (!decision.blocked) {
+      if (decision.active && reason !== 'route-off' && reason !== 'read') counts.ignored++
+      return done()
+    }
+    counts.blocked++
+    request.log.debug({ maintenance: decision }, 'maintenance: request refused')
+    gate.answer.send(request, reply)
+  }
+
+  /** Closed, never a 500, never open: whatever goes wrong here is a no. */
+  async function askUser (request: FastifyRequest, place: Place): Promise<boolean> {
+    try {
+      return await withTimeout(Promise.resolve(isIgnored?.(request)), USER_TIMEOUT) === true
+    } catch (error) {
+      if (complained !== place.gate) {
+        complained = place.gate
+        request.log.error({ err: error }, 'maintenance: ignore.request failed, the request is refused (told once for each change of state)')
+      }
+      return false
+    }
+  }
+
+  function explain (request: FastifyRequest): Decision {
+    const { gate } = places.of(request)
+    return gate.decisions[decide(gate, request, routes.of(request), false) as Reason]
+  }
+
+  function decisionOf (request: FastifyRequest): Decision {
+    return (request as Decided)[decided] ?? whileOpen(request, routes.of(request))
+  }
+
+  function whileOpen (request: FastifyRequest, route: Route): Decision {
+    const { gate } = places.of(request)
+    const { site } = gate.decisions.inactive
+    return Object.freeze({ blocked: false, reason: route.declared === 'off' ? 'route-off' : 'inactive', site, active: false, mode: null })
+  }
+
+  function update (): void {
+    passesAll = places.allOpen && !routes.mayBeOn
+  }
+
+  return { onRequest, decisionOf, explain, update }
+}

@@ -1,0 +1,152 @@
+import { validateHeaderName, validateHeaderValue } from 'node:http'
+import type { FastifyRequest } from 'fastify'
+import type { FastifyMaintenanceOptions, ResponseOptions } from '../types/index.ts'
+import { bool, checkShape, either, func, integer, literal, isObject, seconds, type Rule, type Shape } from './check.ts'
+import { OptionError, show } from './errors.ts'
+import { IP_RULE_EXPECTED, isIpRule } from './match/ip.ts'
+import { isPattern, PATTERN_EXPECTED } from './match/route.ts'
+
+/** The options with their defaults, checked once: trusted from here on. */
+export interface Settings {
+  readonly enabled: boolean | undefined
+  /** The server's own site; with `siteOf` there is none. */
+  readonly site: string
+  readonly siteOf: ((request: FastifyRequest) => string) | null
+  readonly sites: readonly string[]
+  readonly store: NonNullable<FastifyMaintenanceOptions['store']>
+  readonly fallback: boolean
+  readonly ignore: {
+    readonly routes: readonly (string | RegExp)[]
+    readonly ips: readonly string[]
+    readonly request: ((request: FastifyRequest) => boolean | Promise<boolean>) | undefined
+  }
+  readonly response: ResponseSettings
+  readonly onChange: FastifyMaintenanceOptions['onChange']
+}
+
+export type ResponseSettings = Readonly<Required<Omit<ResponseOptions, 'refresh'>>> & { readonly refresh: number | undefined }
+
+/** A 503 for it makes crawlers drop the whole site. */
+export const ROBOTS = '/robots.txt'
+
+/** Headers that follow from the answer itself. */
+const OWN_HEADERS = ['connection', 'content-encoding', 'content-length', 'content-type', 'keep-alive', 'maintenance-mode', 'refresh', 'retry-after', 'transfer-encoding']
+
+/** DESIGN section 1: also safe as a part of keys and file names. */
+const SITE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+
+export const siteName: Rule = {
+  expected: "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit, at most 64 characters",
+  test: value => typeof value === 'string' && SITE_NAME.test(value)
+}
+
+const store: Rule = {
+  expected: "'memory', { file: 'path' }, or an object with the functions read, write, watch and close",
+  test: value => value === 'memory' || isStore(value) ||
+    (isObject(value) && Object.keys(value).join() === 'file' && typeof value.file === 'string' && value.file.trim() !== '')
+}
+
+const isStore = (value: unknown): boolean =>
+  isObject(value) && ['read', 'write', 'watch', 'close'].every(name => typeof value[name] === 'function')
+
+const anything: Rule = { expected: '', test: () => true }
+
+const SHAPE: Shape = {
+  enabled: bool,
+  site: either(siteName, func),
+  sites: anything,
+  store,
+  fallback: bool,
+  ignore: { routes: anything, ips: anything, request: func },
+  response: {
+    statusCode: integer(200, 599),
+    retryAfter: either(seconds, literal(false)),
+    type: either(literal('auto', 'html', 'json', 'text'), func),
+    refresh: seconds,
+    headers: { expected: 'an object of names and values', test: isObject }
+  },
+  onChange: func,
+  // Fastify's own, which it hands to every plugin
+  prefix: anything,
+  logLevel: anything,
+  logSerializers: anything
+}
+
+/**
+ * Checks the options and fills in the defaults.
+ * @throws FST_ERR_MAINTENANCE_OPTION with the name, the value and what is expected
+ */
+export function readOptions (options: FastifyMaintenanceOptions): Settings {
+  checkShape(SHAPE, options, fail)
+  const { site = 'default', ignore = {}, response = {} } = options
+  return Object.freeze({
+    enabled: options.enabled,
+    site: typeof site === 'function' ? '' : site,
+    siteOf: typeof site === 'function' ? site : null,
+    sites: readSites(site, options.sites),
+    store: options.store ?? 'memory',
+    fallback: options.fallback ?? false,
+    ignore: {
+      routes: [ROBOTS, ...readList('ignore.routes', ignore.routes ?? [], routeRule)],
+      ips: readList('ignore.ips', ignore.ips ?? [], { expected: IP_RULE_EXPECTED, test: isIpRule }),
+      request: ignore.request
+    },
+    response: {
+      statusCode: response.statusCode ?? 503,
+      retryAfter: response.retryAfter ?? 300,
+      type: response.type ?? 'auto',
+      refresh: response.refresh,
+      headers: readHeaders(response.headers ?? {})
+    },
+    onChange: options.onChange
+  })
+}
+
+function fail (name: string, value: unknown, expected: string): Error {
+  return new OptionError(name || 'options', show(value), expected)
+}
+
+const routeRule: Rule = {
+  expected: `${PATTERN_EXPECTED}, or a RegExp without the flags g and y`,
+  test: value => value instanceof RegExp ? !value.global && !value.sticky : isPattern(value)
+}
+
+/** A lone value where a list belongs is a list of one, never a list of its characters. */
+function readList<T> (name: string, value: T | T[], rule: Rule): T[] {
+  const list = Array.isArray(value) ? value : [value]
+  list.forEach((entry, i) => {
+    if (!rule.test(entry)) throw fail(Array.isArray(value) ? `${name}[${i}]` : name, entry, rule.expected)
+  })
+  return [...list]
+}
+
+function readSites (site: NonNullable<FastifyMaintenanceOptions['site']>, names: string | string[] | undefined): string[] {
+  if (names === undefined) {
+    if (typeof site === 'string') return [site]
+    throw fail('sites', names, "the list of all sites that the function 'site' can name")
+  }
+  const sites = readList('sites', names, siteName)
+  const twice = sites.find((name, i) => sites.indexOf(name) !== i)
+  if (sites.length === 0 || twice !== undefined) throw fail('sites', names, 'one or more names, each once')
+  if (typeof site === 'string' && !sites.includes(site)) throw fail('sites', names, `a list with the server's own site '${site}'`)
+  return sites
+}
+
+function readHeaders (headers: Record<string, unknown>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => {
+    const at = `response.headers.${name}`
+    if (OWN_HEADERS.includes(name.toLowerCase())) throw fail(at, value, `no header of the answer itself (${OWN_HEADERS.join(', ')})`)
+    if (typeof value !== 'string' || !isHeader(name, value)) throw fail(at, value, 'a valid header name and a string without line breaks or control characters')
+    return [name.toLowerCase(), value]
+  }))
+}
+
+function isHeader (name: string, value: string): boolean {
+  try {
+    validateHeaderName(name)
+    validateHeaderValue(name, value)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,140 @@
+import type { ChangeListener, Log, MaintenanceChange, MaintenanceStatus } from '../types/index.ts'
+import { prepareAnswer } from './answer/answer.ts'
+import type { RenderPage } from './answer/page.ts'
+import { PinnedError } from './errors.ts'
+import { compileGate, type Gate } from './gate.ts'
+import { compileRoutes, type RouteMatcher } from './match/route.ts'
+import type { Settings } from './options.ts'
+import type { CommonParts, Place } from './places.ts'
+import { checkChange } from './state/change.ts'
+import { describe, NEVER_WRITTEN, type StateRecord } from './state/record.ts'
+import { createSynchroniser, type Known } from './state/sync.ts'
+import { isActive, watchWindow } from './state/window.ts'
+import type { OpenedStore } from './stores/index.ts'
+
+/** One site of this server: its state, and the gate made of it. */
+export interface Site extends Place {
+  readonly name: string
+  status (): MaintenanceStatus
+  set (on: boolean, change?: MaintenanceChange): Promise<MaintenanceStatus>
+  /** Reads the store now; nothing to read where the mode is pinned. */
+  refresh (): Promise<void>
+  onChange (listener: ChangeListener): () => void
+  close (): void
+}
+
+export interface SiteOptions {
+  readonly name: string
+  readonly index: number
+  readonly settings: Settings
+  readonly common: CommonParts
+  readonly opened: OpenedStore
+  readonly render: RenderPage
+  readonly log: Log
+  /** Called when the gate was replaced, before anybody is told. */
+  readonly onGate: () => void
+}
+
+export async function createSite ({ name, index, settings, common, opened, render, log, onGate }: SiteOptions): Promise<Site> {
+  const { enabled, response, ignore } = settings
+  const counts = { blocked: 0, ignored: 0 }
+  const listeners = new Set<ChangeListener>(settings.onChange === undefined ? [] : [settings.onChange])
+  const sync = enabled === undefined
+    ? createSynchroniser({ store: opened.store, site: name, fallback: settings.fallback, log, adopt })
+    : null
+
+  let known: Known = sync?.known ?? { record: { ...NEVER_WRITTEN, on: enabled === true }, source: 'pinned' }
+  let answer = await prepareAnswer(name, known.record, response, render)
+  let routes = common.routes
+  let gate = makeGate()
+  let unwatch = (): void => {}
+
+  function makeGate (): Gate {
+    return compileGate({ ...common, index, site: name, active: isActive(known.record), mode: known.record.mode, routes, answer })
+  }
+
+  async function adopt (next: Known): Promise<void> {
+    const nextAnswer = await prepareAnswer(name, next.record, response, render)
+    const before = { status: status(), record: known.record }
+    known = next
+    answer = nextAnswer
+    routes = routesOf(next.record)
+    unwatch()
+    unwatch = watchWindow(next.record, turn)
+    replaceGate()
+    // that the store was reached and holds nothing is no change
+    if (next.record.revision !== before.record.revision || next.record.on !== before.record.on) tell(before.status)
+  }
+
+  /** The window began or ended. */
+  function turn (): void {
+    const before = { ...status(), active: gate.active }
+    replaceGate()
+    tell(before)
+  }
+
+  function replaceGate (): void {
+    gate = makeGate()
+    onGate()
+  }
+
+  function routesOf ({ ignoreRoutes }: StateRecord): RouteMatcher {
+    if (ignoreRoutes.length === 0) return common.routes
+    return compileRoutes([...ignore.routes, ...ignoreRoutes.map(route => route.pattern)], common.router)
+  }
+
+  function status (): MaintenanceStatus {
+    const { kind } = opened
+    const { connected, lastReadAt, error } = sync?.health ?? { connected: false, lastReadAt: null, error: null }
+    return {
+      ...describe(name, known.record, gate.active),
+      source: known.source,
+      store: { kind, connected, lastReadAt, error },
+      counts: { ...counts }
+    }
+  }
+
+  function tell (previous: MaintenanceStatus): void {
+    const now = status()
+    log.info({ maintenance: { site: name, active: now.active, mode: now.mode, startsAt: now.startsAt, endsAt: now.endsAt, by: now.by, revision: now.revision, source: now.source } },
+      `maintenance: site '${name}' ${inWords(now, previous)}`)
+    for (const listener of listeners) callListener(listener, now, previous)
+  }
+
+  async function callListener (listener: ChangeListener, now: MaintenanceStatus, previous: MaintenanceStatus): Promise<void> {
+    try {
+      await listener(now, previous)
+    } catch (error) {
+      log.error({ err: error }, 'maintenance: an onChange listener failed')
+    }
+  }
+
+  return {
+    name,
+    counts,
+    get gate () { return gate },
+    status,
+    async set (on, change) {
+      const checked = checkChange(on, change)
+      if (sync === null) throw new PinnedError(enabled)
+      await sync.set(checked)
+      return status()
+    },
+    onChange (listener) {
+      listeners.add(listener)
+      return () => { listeners.delete(listener) }
+    },
+    async refresh () { await sync?.refresh() },
+    close () {
+      unwatch()
+      sync?.close()
+    }
+  }
+}
+
+function inWords (now: MaintenanceStatus, previous: MaintenanceStatus): string {
+  if (now.source === 'unreadable') return 'is closed: its state cannot be understood, until someone sets it again'
+  if (now.active) return `${previous.active ? 'stays' : 'is now'} closed (${now.mode})${now.endsAt === null ? '' : `, until ${now.endsAt}`}`
+  if (now.on && now.startsAt !== null && Date.parse(now.startsAt) > Date.now()) return `is open and closes at ${now.startsAt}`
+  return previous.active ? 'is open again' : 'stays open'
+}

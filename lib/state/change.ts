@@ -1,0 +1,78 @@
+import type { IgnoredRoute, MaintenanceChange } from '../../types/index.ts'
+import { checkShape, integer, isObject, seconds, text, type Rule, type Shape } from '../check.ts'
+import { ChangeError, show } from '../errors.ts'
+import { PATTERN_EXPECTED } from '../match/route.ts'
+import { MESSAGE_MAX, mode, NAME_MAX, storedRoute, type StateRecord } from './record.ts'
+import { isoTime, toTime } from './time.ts'
+
+const CHANGE: Shape = {
+  message: text(MESSAGE_MAX),
+  mode,
+  startsAt: isoTime,
+  endsAt: isoTime,
+  retryAfter: seconds,
+  ignoreRoutes: { expected: 'a list of patterns or { pattern, description }', test: Array.isArray },
+  by: text(NAME_MAX),
+  expectedRevision: integer(0, Number.MAX_SAFE_INTEGER)
+}
+
+const OPENING: Shape = { by: CHANGE.by as Rule, expectedRevision: CHANGE.expectedRevision as Rule }
+
+/** A change as checked: times in UTC, routes whole. */
+export interface CheckedChange extends Partial<Pick<StateRecord, 'message' | 'mode' | 'startsAt' | 'endsAt' | 'retryAfter' | 'ignoreRoutes' | 'by'>> {
+  readonly on: boolean
+  readonly expectedRevision?: number | undefined
+}
+
+/**
+ * Checks the arguments of `set`.
+ * @param now ms
+ * @throws FST_ERR_MAINTENANCE_CHANGE
+ */
+export function checkChange (on: unknown, change: unknown = {}, now = Date.now()): CheckedChange {
+  if (typeof on !== 'boolean') throw fail('on', on, 'true or false')
+  if (!isObject(change)) throw fail('the change', change, 'an object')
+  if (!on) checkShape(OPENING, change, (name, value, expected) => fail(name, value, `${expected} (with set(false))`))
+  checkShape(CHANGE, change, fail)
+  const { startsAt, endsAt, ignoreRoutes = [], ...rest } = change as MaintenanceChange
+  const checked = { on, ...rest, startsAt: toTime(startsAt), endsAt: toTime(endsAt), ignoreRoutes: ignoreRoutes.map(checkRoute) }
+  checkWindow(checked.startsAt, checked.endsAt, now)
+  return checked
+}
+
+function fail (name: string, value: unknown, expected: string): Error {
+  return new ChangeError(name, show(value), expected)
+}
+
+function checkRoute (route: unknown, i: number): IgnoredRoute {
+  const { pattern, description = null } = isObject(route) ? route : { pattern: route }
+  const whole = isObject(route) ? { ...route, pattern, description } : { pattern, description }
+  checkShape(storedRoute, whole, (name, value, expected) => fail(`ignoreRoutes[${i}].${name}`, value, expected))
+  if (pattern === undefined) throw fail(`ignoreRoutes[${i}].pattern`, pattern, PATTERN_EXPECTED)
+  return whole as IgnoredRoute
+}
+
+function checkWindow (startsAt: string | null, endsAt: string | null, now: number): void {
+  if (endsAt === null) return
+  if (Date.parse(endsAt) <= now) throw fail('endsAt', endsAt, `a time in the future (now is ${new Date(now).toISOString()})`)
+  if (startsAt !== null && endsAt <= startsAt) throw fail('endsAt', endsAt, `a time after startsAt (${startsAt})`)
+}
+
+/** The record that a change makes: whole, whatever stood before. */
+export function makeRecord (change: CheckedChange, revision: number, windowId: string | null, now = Date.now()): StateRecord {
+  return {
+    v: 1,
+    revision,
+    on: change.on,
+    mode: change.mode ?? 'full',
+    startsAt: change.startsAt ?? null,
+    endsAt: change.endsAt ?? null,
+    message: change.message ?? null,
+    retryAfter: change.retryAfter ?? null,
+    ignoreRoutes: change.ignoreRoutes ?? [],
+    windowId,
+    bypass: null,
+    by: change.by ?? null,
+    at: new Date(now).toISOString()
+  }
+}

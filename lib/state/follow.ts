@@ -1,0 +1,49 @@
+import type { Log } from '../../types/index.ts'
+import { messageOf } from '../errors.ts'
+import type { OpenedStore } from '../stores/index.ts'
+
+/** A site as far as its store matters. */
+export interface Follower {
+  refresh (): Promise<void>
+  close (): void
+}
+
+/** Polls of many servers spread out. */
+const JITTER = 0.1
+/** The application does not wait longer for a store to close, ms. */
+const CLOSE_TIMEOUT = 800
+
+/**
+ * Keeps all sites of this server up to date: a read at boot, at every hint, and every `pollInterval`.
+ * @returns when the first read is done, or has failed: the way to stop
+ */
+export async function followStore ({ store, pollInterval }: OpenedStore, sites: readonly Follower[], log: Log): Promise<() => Promise<void>> {
+  let timer: NodeJS.Timeout | undefined
+
+  async function refreshAll (): Promise<void> {
+    await Promise.all(sites.map(site => site.refresh()))
+  }
+
+  function poll (interval: number): void {
+    timer = setTimeout(async () => {
+      await refreshAll()
+      if (timer !== undefined) poll(interval)
+    }, interval * (1 + JITTER * (2 * Math.random() - 1))).unref()
+  }
+
+  // what was written before the watch began is found by the read behind it
+  Promise.resolve().then(() => store.watch(refreshAll)).then(refreshAll)
+    .catch(error => log.warn({ err: error }, `maintenance: the store cannot be watched, it is only polled: ${messageOf(error)}`))
+  await refreshAll()
+  if (pollInterval !== null) poll(pollInterval)
+
+  return async function stop () {
+    clearTimeout(timer)
+    timer = undefined
+    for (const site of sites) site.close()
+    await Promise.race([
+      Promise.resolve().then(() => store.close()).catch(error => log.warn({ err: error }, `maintenance: the store did not close: ${messageOf(error)}`)),
+      new Promise(resolve => setTimeout(resolve, CLOSE_TIMEOUT).unref())
+    ])
+  }
+}

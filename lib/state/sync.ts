@@ -1,0 +1,171 @@
+import type { Log, MaintenanceStore, Source } from '../../types/index.ts'
+import { codeOf, messageOf } from '../errors.ts'
+import { withTimeout } from '../timeout.ts'
+import type { CheckedChange } from './change.ts'
+import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from './record.ts'
+import { readStored, updateRecord, type Stored } from './update.ts'
+
+/** What this server knows of its site. */
+export interface Known {
+  readonly record: StateRecord
+  readonly source: Source
+}
+
+/** How the store is doing, as `status().store` tells it. */
+export interface StoreHealth {
+  connected: boolean
+  lastReadAt: string | null
+  error: string | null
+}
+
+export interface Synchroniser {
+  readonly known: Known
+  readonly health: Readonly<StoreHealth>
+  /** Reads the store now, or once more after the read that is under way. Never rejects. */
+  refresh (): Promise<void>
+  /** Writes the store, then this server. */
+  set (change: CheckedChange): Promise<void>
+  close (): void
+}
+
+export interface SyncOptions {
+  readonly store: MaintenanceStore
+  readonly site: string
+  /** On or off while nothing was ever known. */
+  readonly fallback: boolean
+  readonly log: Log
+  /** Called with everything newly known, one after the other; what it awaits is done before the next. */
+  readonly adopt: (next: Known) => Promise<void>
+}
+
+/** A read that takes longer counts as failed, ms; booting waits for one. */
+const READ_TIMEOUT = 3000
+/** Several servers see a record vanish at once: they repair it one after the other, ms. */
+const REPAIR_AFTER = 50
+const REPAIR_JITTER = 200
+
+const isUnknown = ({ source }: Known): boolean => source === 'fallback' || source === 'unreadable'
+
+/**
+ * Stands between a store and the gate, and is the same for all stores: a hint is a hint, a read is the
+ * authority; the higher revision wins; the last known state stands while the store is away, lost or garbled.
+ */
+export function createSynchroniser ({ store, site, fallback, log, adopt }: SyncOptions): Synchroniser {
+  const health: StoreHealth = { connected: false, lastReadAt: null, error: null }
+  let known: Known = { record: { ...NEVER_WRITTEN, on: fallback }, source: 'fallback' }
+  let reading: Promise<void> | null = null
+  let again: Promise<void> | null = null
+  let adopting = Promise.resolve()
+  let repairing: NodeJS.Timeout | undefined
+  let closed = false
+
+  /** One read in flight; whoever asks meanwhile shares the one that follows. */
+  function refresh (): Promise<void> {
+    if (reading === null) {
+      reading = readOnce().finally(() => { reading = null })
+      return reading
+    }
+    again ??= reading.then(() => {
+      again = null
+      return refresh()
+    })
+    return again
+  }
+
+  async function readOnce (): Promise<void> {
+    const before = known.record.revision
+    let stored: Stored
+    try {
+      stored = await withTimeout(readStored(store, site), READ_TIMEOUT)
+    } catch (error) {
+      tell(false, messageOf(error))
+      return
+    }
+    if (closed) return
+    health.lastReadAt = new Date().toISOString()
+    await take(stored, before)
+  }
+
+  /** @param before the revision known when the read began: what is older was lost, what is not is only late */
+  async function take (stored: Stored, before: number): Promise<void> {
+    if (stored.kind === 'unreadable') {
+      tell(true, stored.reason)
+      if (isUnknown(known)) await accept({ record: { ...NEVER_WRITTEN, on: true }, source: 'unreadable' })
+      return
+    }
+    const record = stored.kind === 'record' ? stored.record : NEVER_WRITTEN
+    if (!isUnknown(known) && record.revision < before) {
+      tell(true, stored.kind === 'missing' ? 'the state record is missing' : `the stored revision ${record.revision} is older than the known one`)
+      repairSoon()
+      return
+    }
+    tell(true, null)
+    await accept({ record, source: 'store' })
+  }
+
+  /** One after the other; what is not newer by then is dropped. */
+  function accept (next: Known): Promise<void> {
+    adopting = adopting.then(async () => {
+      if (closed || !supersedes(next, known)) return
+      known = next
+      await adopt(next)
+    })
+    return adopting
+  }
+
+  /** A log line each time that the store's health changes, not each time that it is looked at. */
+  function tell (connected: boolean, error: string | null): void {
+    const changed = error !== health.error
+    health.connected = connected
+    health.error = error
+    if (!changed || closed) return
+    if (error === null) log.info({ site }, `maintenance: the store of site '${site}' is well again`)
+    else log.error({ site, error }, `maintenance: the store of site '${site}' has a problem: ${error}`)
+  }
+
+  function repairSoon (): void {
+    repairing ??= setTimeout(() => {
+      repair().catch(() => {}).finally(() => { repairing = undefined })
+    }, REPAIR_AFTER + Math.random() * REPAIR_JITTER).unref()
+  }
+
+  /** Puts back what vanished from the store, or was replaced by something older, unless it has changed by now. */
+  async function repair (): Promise<void> {
+    const stored = await withTimeout(readStored(store, site), READ_TIMEOUT)
+    const { record } = known
+    const revision = stored.kind === 'record' ? stored.record.revision : 0
+    if (closed || stored.kind === 'unreadable' || revision >= record.revision) return
+    await store.write(site, serialiseRecord(record), { revision: record.revision, expected: revision })
+    log.warn({ site, revision: record.revision }, `maintenance: repaired the record of site '${site}', which the store had lost`)
+    await refresh()
+  }
+
+  async function set (change: CheckedChange): Promise<void> {
+    try {
+      const record = await updateRecord(store, site, change, known.record)
+      tell(true, null)
+      await accept({ record, source: 'store' })
+    } catch (error) {
+      // whether it was written only the store can say
+      if (codeOf(error) === 'FST_ERR_MAINTENANCE_STORE_UNKNOWN') refresh()
+      throw error
+    }
+  }
+
+  return {
+    get known () { return known },
+    health,
+    refresh,
+    set,
+    close () {
+      closed = true
+      clearTimeout(repairing)
+    }
+  }
+}
+
+/** Anything is better than a guess; among records, the higher revision wins. */
+function supersedes (next: Known, known: Known): boolean {
+  if (isUnknown(next)) return isUnknown(known) && next.source !== known.source
+  return isUnknown(known) || next.record.revision > known.record.revision
+}

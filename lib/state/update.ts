@@ -1,0 +1,103 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { MaintenanceStore } from '../../types/index.ts'
+import { ConflictError, isConflict, isUnreadable, messageOf, StoreError, StoreUnknownError } from '../errors.ts'
+import { withTimeout } from '../timeout.ts'
+import { makeRecord, type CheckedChange } from './change.ts'
+import { isRevision, NEVER_WRITTEN, parseRecord, serialiseRecord, type StateRecord } from './record.ts'
+import { isOver } from './window.ts'
+
+/** Within the 2 s that `set` may take, ms. */
+const WRITE_TIMEOUT = 1900
+
+/** What a look into the store found. */
+export type Stored =
+  | { readonly kind: 'record', readonly record: StateRecord }
+  | { readonly kind: 'missing' }
+  | { readonly kind: 'unreadable', readonly reason: string, /** 0 where it cannot be told. */ readonly revision: number }
+
+/** @throws whatever the store throws when it cannot be reached */
+export async function readStored (store: MaintenanceStore, site: string): Promise<Stored> {
+  let text: string | null = null
+  try {
+    text = await store.read(site)
+    return text === null ? { kind: 'missing' } : { kind: 'record', record: parseRecord(text) }
+  } catch (error) {
+    if (!isUnreadable(error)) throw error
+    return { kind: 'unreadable', reason: messageOf(error), revision: revisionOf(text) }
+  }
+}
+
+/** The revision of a record that is otherwise not understood. */
+function revisionOf (text: string | null): number {
+  try {
+    const revision = JSON.parse(text ?? '').revision
+    return isRevision(revision) ? revision : 0
+  } catch {
+    return 0
+  }
+}
+
+const storedRevision = (stored: Stored): number => {
+  if (stored.kind === 'record') return stored.record.revision
+  return stored.kind === 'unreadable' ? stored.revision : 0
+}
+
+/**
+ * Writes what a change makes of the stored record: read, compare, write, and again on a conflict.
+ * @param own the record that this server knows; a store that was emptied does not bring revisions back
+ * @param timeout ms
+ * @throws FST_ERR_MAINTENANCE_CONFLICT where `expectedRevision` no longer holds, _STORE, _STORE_UNKNOWN
+ */
+export async function updateRecord (
+  store: MaintenanceStore, site: string, change: CheckedChange, own: StateRecord = NEVER_WRITTEN, timeout = WRITE_TIMEOUT
+): Promise<StateRecord> {
+  const attempt = { writing: false, over: false }
+  return withTimeout(tryUntilWritten(store, site, change, own, attempt), timeout, () => {
+    attempt.over = true
+    return attempt.writing ? new StoreUnknownError(timeout) : new StoreError(`no answer within ${timeout} ms`)
+  })
+}
+
+async function tryUntilWritten (
+  store: MaintenanceStore, site: string, change: CheckedChange, own: StateRecord, attempt: { writing: boolean, over: boolean }
+): Promise<StateRecord> {
+  for (let conflicts = 0; ; conflicts++) {
+    const stored = await failing(readStored(store, site))
+    const base = stored.kind === 'record' && stored.record.revision >= own.revision ? stored.record : own
+    const current = Math.max(storedRevision(stored), own.revision)
+    if (change.expectedRevision !== undefined && change.expectedRevision !== current) {
+      throw new ConflictError(current, change.expectedRevision)
+    }
+    const record = makeRecord(change, Math.max(current + 1, Date.now()), windowOf(change, base))
+    // of something unreadable, the store may know a revision that we do not: then it is written over
+    const expected = stored.kind === 'unreadable' && conflicts > 0 ? {} : { expected: storedRevision(stored) }
+    // too late: whoever waited was told that nothing was changed
+    if (attempt.over) throw new StoreError('out of time')
+    attempt.writing = true
+    try {
+      await failing(store.write(site, serialiseRecord(record), { revision: record.revision, ...expected }))
+      return record
+    } catch (error) {
+      if (!isConflict(error)) throw error
+      await sleep(Math.random() * 10)
+    } finally {
+      attempt.writing = false
+    }
+  }
+}
+
+/** A change while closed stays in its window; after the end, or from open to closed, a new one begins. */
+function windowOf (change: CheckedChange, base: StateRecord): string | null {
+  if (!change.on) return null
+  return base.on && !isOver(base) ? (base.windowId ?? randomUUID()) : randomUUID()
+}
+
+/** The store's own words stand in the message, the error itself is its cause. */
+async function failing<T> (work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw isConflict(error) ? error : new StoreError(messageOf(error), { cause: error })
+  }
+}

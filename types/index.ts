@@ -1,0 +1,205 @@
+import type { FastifyBaseLogger, FastifyPluginAsync, FastifyRequest } from 'fastify'
+
+/** `full` refuses every request; `read-only` lets reads through. */
+export type Mode = 'full' | 'read-only'
+
+/** What a route declares in `config.maintenance`. */
+export type RouteMaintenance = 'off' | 'on' | 'read' | 'write'
+
+/** Why a request was let through or refused: the rows of the precedence, first match wins. */
+export type Reason =
+  | 'route-off' | 'route-on' | 'inactive' | 'preflight' | 'ignored-route' | 'ignored-ip'
+  | 'bypass' | 'ignored-request' | 'read' | 'active'
+
+/** The gate's answer for one request. */
+export interface Decision {
+  readonly blocked: boolean
+  readonly reason: Reason
+  /** `null` where the `site` function named no known site. */
+  readonly site: string | null
+  readonly active: boolean
+  /** `null` while not active. */
+  readonly mode: Mode | null
+}
+
+/** Where the state of a site comes from. */
+export type Source = 'pinned' | 'store' | 'mirror' | 'fallback' | 'unreadable'
+
+export interface IgnoredRoute {
+  readonly pattern: string
+  readonly description: string | null
+}
+
+/** What `set(true, change)` accepts. What is not named falls back to its default: a record is whole. */
+export interface MaintenanceChange {
+  /** Shown to visitors, escaped. */
+  message?: string
+  /** Default `'full'`. */
+  mode?: Mode
+  /** A `Date`, or ISO 8601 with a zone. Default: at once. */
+  startsAt?: Date | string
+  /** A `Date`, or ISO 8601 with a zone; in the future, after the start. Default: until `set(false)`. */
+  endsAt?: Date | string
+  /** Seconds, 1 to 31536000. Default: the option `response.retryAfter`; a known end wins over both. */
+  retryAfter?: number
+  /** Routes let through on top of the option `ignore.routes`. */
+  ignoreRoutes?: (string | { pattern: string, description?: string | null })[]
+  /** Who changes it, for the log and the status. */
+  by?: string
+  /** Refuse the change unless this is still the stored revision (0: never written). */
+  expectedRevision?: number
+}
+
+/** What is known of a site's state; times are ISO strings, unset values `null`. */
+export interface SiteState {
+  site: string
+  on: boolean
+  /** Blocks at this moment: on, and inside its window. */
+  active: boolean
+  mode: Mode
+  message: string | null
+  startsAt: string | null
+  endsAt: string | null
+  /** Seconds. */
+  retryAfter: number | null
+  ignoreRoutes: IgnoredRoute[]
+  by: string | null
+  /** When this state was written. */
+  since: string | null
+  /** 0: never written. */
+  revision: number
+}
+
+export interface StoreStatus {
+  kind: 'memory' | 'file' | 'custom'
+  connected: boolean
+  lastReadAt: string | null
+  /** The last problem with the store, until it is over. */
+  error: string | null
+}
+
+export interface MaintenanceStatus extends SiteState {
+  source: Source
+  store: StoreStatus
+  /** Of this server, since it started. `ignored` counts requests let through while closed. */
+  counts: { blocked: number, ignored: number }
+}
+
+export type ChangeListener = (status: MaintenanceStatus, previous: MaintenanceStatus) => void
+
+/**
+ * What hangs at `fastify.maintenance`. With a `site` function there is no site of one's own:
+ * every member but `for` and `sites` then throws `FST_ERR_MAINTENANCE_SITE`.
+ */
+export interface Maintenance {
+  /** Does it block at this moment (window counted in)? */
+  readonly active: boolean
+  /** From memory, never waits. */
+  status (): MaintenanceStatus
+  /**
+   * Writes the store, then this server. Settles within 2 s; when it rejects, nothing changed here.
+   * With `false`, only `by` and `expectedRevision` can be named.
+   * @throws FST_ERR_MAINTENANCE_CHANGE, _PINNED, _CONFLICT, _STORE, _STORE_UNKNOWN
+   */
+  set (on: boolean, change?: MaintenanceChange): Promise<MaintenanceStatus>
+  /**
+   * Closes the site, does the work, opens the site again, also when the work throws.
+   * Overlapping runs are counted: the site opens when the last one ends. What someone else
+   * `set` meanwhile stands.
+   */
+  run<T> (work: () => T | Promise<T>, change?: MaintenanceChange): Promise<T>
+  /** The same for another site. @throws FST_ERR_MAINTENANCE_SITE for an unknown name */
+  for (site: string): Maintenance
+  /** Every site of this server. */
+  readonly sites: string[]
+  /** Reads the store again now; what went wrong stands in `status().store`. */
+  refresh (): Promise<MaintenanceStatus>
+  /** What the gate says of this request now (`ignore.request` left out). */
+  explain (request: FastifyRequest): Decision
+  /**
+   * Called for every new record adopted, and when a window starts or ends.
+   * A listener that throws is logged and harms nobody. Returns the way to remove it.
+   */
+  onChange (listener: ChangeListener): () => void
+}
+
+/** A conflict is told by rejecting with an error of code `FST_ERR_MAINTENANCE_CONFLICT`. */
+export interface WriteCondition {
+  /** The revision of the record to be written. */
+  revision: number
+  /**
+   * Write only if this is the revision of what is stored now; 0: only if nothing is stored.
+   * Absent: write whatever is stored.
+   */
+  expected?: number
+}
+
+/** Where records live. A store moves opaque strings and knows nothing of maintenance. */
+export interface MaintenanceStore {
+  /** The stored record, or `null` where none was ever written. */
+  read (site: string): Promise<string | null>
+  write (site: string, record: string, condition: WriteCondition): Promise<void>
+  /** Calls `onHint` when something may have changed. A hint is a hint: it may be lost, late or wrong. */
+  watch (onHint: () => void): void | Promise<void>
+  /** Ends watching, frees what it holds; may be called twice. */
+  close (): void | Promise<void>
+}
+
+export type ResponseType = 'html' | 'json' | 'text'
+
+export interface ResponseOptions {
+  /** 200 to 599, default 503. */
+  statusCode?: number
+  /** Seconds, 1 to 31536000, or false; default 300. A known end of the window wins. */
+  retryAfter?: number | false
+  /** Default `'auto'`: negotiated by `Accept`. */
+  type?: 'auto' | ResponseType | ((request: FastifyRequest) => ResponseType)
+  /** Seconds: sends a `Refresh` header with HTML. Default: none. */
+  refresh?: number
+  /** More headers for every refusal. */
+  headers?: Record<string, string>
+}
+
+export interface IgnoreOptions {
+  /** `'/x'` is that path, `'/x/*'` all below it; added to the built-in `/robots.txt`. */
+  routes?: string | RegExp | (string | RegExp)[]
+  /** Addresses and CIDR blocks, compared with `request.ip`. */
+  ips?: string | string[]
+  /** Asked last, and only while closed. Throwing, or not settling in 3 s, refuses. */
+  request?: (request: FastifyRequest) => boolean | Promise<boolean>
+}
+
+export interface FastifyMaintenanceOptions {
+  /** Pins the mode: it outranks the store, and `set()` and `run()` then reject. */
+  enabled?: boolean
+  /** The site of this server, default `'default'`; or a function, together with `sites`. */
+  site?: string | ((request: FastifyRequest) => string)
+  sites?: string | string[]
+  /** Default `'memory'`. */
+  store?: 'memory' | { file: string } | MaintenanceStore
+  /** On or off while the state was never known (store unreachable since boot). Default false. */
+  fallback?: boolean
+  ignore?: IgnoreOptions
+  response?: ResponseOptions
+  onChange?: ChangeListener
+}
+
+/** `fastify.register(maintenance, options)` */
+export type FastifyMaintenance = FastifyPluginAsync<FastifyMaintenanceOptions>
+
+/** The part of Fastify's logger that the plugin writes to. */
+export type Log = Pick<FastifyBaseLogger, 'info' | 'warn' | 'error'>
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    maintenance: Maintenance
+  }
+  interface FastifyRequest {
+    /** What the gate decided when this request arrived. */
+    readonly maintenance: Decision
+  }
+  interface FastifyContextConfig {
+    /** `'off'`: never refused; `'on'`: always refused; `'read'`, `'write'`: what it does in read-only mode. */
+    maintenance?: RouteMaintenance
+  }
+}
