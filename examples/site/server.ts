@@ -1,0 +1,61 @@
+// A little site that can be closed for maintenance. Start it with `npm start`.
+import { relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import view from '@fastify/view'
+import { Eta } from 'eta'
+import Fastify, { type FastifyReply } from 'fastify'
+import maintenance from 'fastify-maintenance'
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+const stateFile = here('maintenance.json')
+
+const app = Fastify()
+
+// First of all plugins but CORS: what is refused reaches none of the others.
+await app.register(maintenance, {
+  store: { file: stateFile },
+  ignore: { routes: ['/health'] }
+})
+await app.register(view, { engine: { eta: new Eta() }, templates: here('views') })
+app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, (_request, body, done) => {
+  done(null, Object.fromEntries(new URLSearchParams(String(body))))
+})
+
+const messages = ['Hello from the first visitor']
+const page = (reply: FastifyReply, name: string) => reply.view(name, { messages, closed: app.maintenance.active })
+
+app.get('/', async (_request, reply) => page(reply, 'home'))
+
+// stays open, whatever happens
+app.get('/about', { config: { maintenance: 'off' } }, async (_request, reply) => page(reply, 'about'))
+
+// a form that writes: also refused in read-only mode, where pages can still be read
+app.post<{ Body: { text?: string } }>('/messages', async (request, reply) => {
+  const text = request.body?.text?.trim()
+  if (text) messages.push(text.slice(0, 200))
+  return reply.redirect('/', 303)
+})
+
+app.get('/api/messages', async () => ({ messages }))
+
+// for the load balancer: ignored by the option above
+app.get('/health', async () => ({ healthy: true, maintenance: app.maintenance.active }))
+
+const address = await app.listen({ port: Number(process.env.PORT ?? 3000) })
+const store = `file:${relative(process.cwd(), stateFile)}`
+
+console.log(`
+The site is open:   ${address}/
+Always open:        ${address}/about
+A JSON API:         ${address}/api/messages
+Health check:       ${address}/health
+
+Close it, from a second terminal in this folder:
+
+  npx fastify-maintenance on --store ${store} --message "Back in ten minutes" --for 10m
+
+Open it again:
+
+  npx fastify-maintenance off --store ${store}
+`)
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => app.close())

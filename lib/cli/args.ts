@@ -1,0 +1,148 @@
+import { fileURLToPath } from 'node:url'
+import { parseArgs, type ParseArgsConfig } from 'node:util'
+import type { FastifyMaintenanceOptions, MaintenanceChange } from '../../types/index.ts'
+import { codeOf, messageOf, show } from '../errors.ts'
+import { siteName } from '../options.ts'
+import { checkChange, type CheckedChange } from '../state/change.ts'
+import { toTime } from '../state/time.ts'
+
+/** Wrong use: nothing was done. */
+export class UsageError extends Error {}
+
+type Options = NonNullable<ParseArgsConfig['options']>
+
+const EVERYWHERE = {
+  store: { type: 'string' },
+  json: { type: 'boolean' },
+  help: { type: 'boolean' },
+  version: { type: 'boolean' }
+} satisfies Options
+
+const ON = {
+  message: { type: 'string' },
+  mode: { type: 'string' },
+  'starts-at': { type: 'string' },
+  'ends-at': { type: 'string' },
+  for: { type: 'string' },
+  'retry-after': { type: 'string' },
+  'ignore-route': { type: 'string', multiple: true },
+  by: { type: 'string' }
+} satisfies Options
+
+const COMMANDS: { readonly [command in Command['name']]: Options } = {
+  on: ON,
+  off: { by: { type: 'string' } },
+  status: {}
+}
+
+export interface Command {
+  readonly name: 'on' | 'off' | 'status'
+  readonly sites: readonly string[]
+  readonly store: NonNullable<FastifyMaintenanceOptions['store']>
+  readonly json: boolean
+  /** What `on` and `off` write. */
+  readonly change: CheckedChange
+}
+
+/**
+ * Reads the command line; all of it is checked before anything is done.
+ * @throws UsageError
+ */
+export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv, now = Date.now()): Command | 'help' | 'version' {
+  const { values, positionals: [name = '', ...sites] } = parse(args)
+  if (values.help === true) return 'help'
+  if (values.version === true) return 'version'
+  if (!isCommand(name)) throw new UsageError(name === '' ? 'no command' : `unknown command ${show(name)}`)
+  const foreign = Object.keys(values).find(option => !Object.hasOwn(EVERYWHERE, option) && !Object.hasOwn(COMMANDS[name], option))
+  if (foreign !== undefined) throw new UsageError(`'${name}' has no option --${foreign}`)
+  return {
+    name,
+    sites: readSites(sites),
+    store: readStore(values.store ?? env.MAINTENANCE_STORE),
+    json: values.json === true,
+    change: name === 'on' ? readChange(values, now) : check(false, pick({ by: values.by }), now)
+  }
+}
+
+type Values = ReturnType<typeof parse>['values']
+
+function parse (args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], allowPositionals: true, strict: true, options: { ...EVERYWHERE, ...ON } })
+  } catch (error) {
+    throw new UsageError(messageOf(error))
+  }
+}
+
+const isCommand = (name: string): name is Command['name'] => Object.hasOwn(COMMANDS, name)
+
+function readSites (names: string[]): string[] {
+  const wrong = names.find(name => !siteName.test(name))
+  if (wrong !== undefined) throw new UsageError(`site ${show(wrong)}: expected ${siteName.expected}`)
+  return names.length === 0 ? ['default'] : [...new Set(names)]
+}
+
+function readStore (address: string | undefined): { file: string } {
+  const expected = 'expected file:PATH, by --store or the variable MAINTENANCE_STORE'
+  if (address === undefined) throw new UsageError(`no store: ${expected}`)
+  const path = address.startsWith('file://') ? toPath(address) : address.replace(/^file:/, '')
+  if (path === '' || path === address) throw new UsageError(`store ${show(withoutPassword(address))}: ${expected}`)
+  return { file: path }
+}
+
+function toPath (url: string): string {
+  try {
+    return fileURLToPath(url)
+  } catch {
+    return ''
+  }
+}
+
+/** What looks like `user:password@host` is not shown. */
+const withoutPassword = (address: string): string => address.replace(/\/\/.*@/, '//…@')
+
+function readChange (values: Values, now: number): CheckedChange {
+  const { message, mode, by, 'starts-at': startsAt, 'ends-at': endsAt, for: duration, 'retry-after': retryAfter, 'ignore-route': ignoreRoutes } = values
+  if (duration !== undefined && endsAt !== undefined) throw new UsageError('--for and --ends-at name the same: give one of them')
+  return check(true, pick({
+    message,
+    // checked by `checkChange`, with the words for what is wrong
+    mode: mode as MaintenanceChange['mode'],
+    startsAt,
+    endsAt: duration === undefined ? endsAt : endOf(duration, startsAt, now),
+    retryAfter: retryAfter === undefined ? undefined : toNumber(retryAfter),
+    ignoreRoutes,
+    by
+  }), now)
+}
+
+const toNumber = (digits: string): number => /^\d+$/.test(digits) ? Number(digits) : NaN
+
+const UNITS: { readonly [unit: string]: number } = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** Counted from the start of the window. A start that is no time is told by `checkChange`. */
+function endOf (duration: string, startsAt: string | undefined, now: number): string | undefined {
+  if (!/^(\d{1,9}[smhd])+$/.test(duration)) throw new UsageError(`--for is ${show(duration)}, expected a duration such as 90s, 30m, 1h30m or 2d`)
+  const length = [...duration.matchAll(/(\d+)([smhd])/g)].reduce((sum, [, count, unit]) => sum + Number(count) * (UNITS[unit as string] as number), 0)
+  const start = startsAt === undefined ? now : Date.parse(toTime(startsAt) ?? '')
+  const end = new Date(start + length)
+  if (length === 0 || (!Number.isNaN(start) && toTime(end) === null)) throw new UsageError(`--for is ${show(duration)}, expected a duration that leads to a time`)
+  return Number.isNaN(start) ? undefined : end.toISOString()
+}
+
+/** Options that were not given are not named. */
+function pick (change: { [name in keyof MaintenanceChange]: MaintenanceChange[name] | undefined }): MaintenanceChange {
+  return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined))
+}
+
+/** The error names the option as it is typed here: `--ends-at`, not `endsAt`. */
+function check (on: boolean, change: MaintenanceChange, now: number): CheckedChange {
+  try {
+    return checkChange(on, change, now)
+  } catch (error) {
+    if (codeOf(error) !== 'FST_ERR_MAINTENANCE_CHANGE') throw error
+    throw new UsageError(messageOf(error)
+      .replace(/^maintenance: ignoreRoutes\[\d+\]\.pattern/, '--ignore-route')
+      .replace(/^maintenance: (\w+)/, (_match, name: string) => `--${name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`))
+  }
+}

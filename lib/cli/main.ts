@@ -1,0 +1,78 @@
+import type { MaintenanceStore, SiteState } from '../../types/index.ts'
+import { messageOf } from '../errors.ts'
+import type { CheckedChange } from '../state/change.ts'
+import { describe, NEVER_WRITTEN, type StateRecord } from '../state/record.ts'
+import { readStored, updateRecord } from '../state/update.ts'
+import { isActive } from '../state/window.ts'
+import { openStore } from '../stores/index.ts'
+import { withTimeout } from '../timeout.ts'
+import { VERSION } from '../version.ts'
+import { readArguments, UsageError, type Command } from './args.ts'
+import { HELP, inWords } from './print.ts'
+
+export const EXIT = { done: 0, failed: 1, usage: 2, inMaintenance: 4 } as const
+
+/** Where the command's text goes. */
+export interface Output {
+  out (text: string): void
+  err (text: string): void
+}
+
+/** A store that does not answer by then has failed, ms. */
+const ANSWER_TIMEOUT = 4000
+
+/** @returns the exit code; never rejects */
+export async function main (args: readonly string[], env: NodeJS.ProcessEnv, { out, err }: Output): Promise<number> {
+  try {
+    const command = readArguments(args, env)
+    if (command === 'help' || command === 'version') {
+      out(command === 'help' ? HELP : `${VERSION}\n`)
+      return EXIT.done
+    }
+    const states = await perform(command)
+    out(command.json ? toJson(states) : states.map(inWords).join(''))
+    return command.name === 'status' && states.some(state => state.active) ? EXIT.inMaintenance : EXIT.done
+  } catch (error) {
+    const usage = error instanceof UsageError
+    err(`fastify-maintenance: ${messageOf(error).replace(/^maintenance: /, '')}\n${usage ? 'fastify-maintenance --help shows how it is used\n' : ''}`)
+    return usage ? EXIT.usage : EXIT.failed
+  }
+}
+
+async function perform ({ name, sites, store: option, change }: Command): Promise<SiteState[]> {
+  const { store } = openStore(option)
+  try {
+    // all sites are looked at before the first is changed
+    const found = await withTimeout(Promise.all(sites.map(site => readState(store, site, name === 'status'))), ANSWER_TIMEOUT)
+    if (name === 'status') return found.map((record, i) => toState(sites[i] as string, record))
+    return await changeAll(store, sites, change)
+  } finally {
+    await store.close()
+  }
+}
+
+/** One after the other: where one fails, the error names those that were changed before it. */
+async function changeAll (store: MaintenanceStore, sites: readonly string[], change: CheckedChange): Promise<SiteState[]> {
+  const states: SiteState[] = []
+  for (const site of sites) {
+    try {
+      states.push(toState(site, await updateRecord(store, site, change)))
+    } catch (error) {
+      const changed = states.length === 0 ? '' : `; changed before: ${states.map(state => state.site).join(', ')}`
+      throw new Error(`site '${site}': ${messageOf(error).replace(/^maintenance: /, '')}${changed}`)
+    }
+  }
+  return states
+}
+
+/** @param strict what cannot be understood is an error; `on` and `off` repair it */
+async function readState (store: MaintenanceStore, site: string, strict: boolean): Promise<StateRecord> {
+  const stored = await readStored(store, site)
+  if (stored.kind === 'record') return stored.record
+  if (stored.kind === 'unreadable' && strict) throw new Error(`the state of site '${site}' cannot be understood: ${stored.reason}`)
+  return NEVER_WRITTEN
+}
+
+const toState = (site: string, record: StateRecord): SiteState => describe(site, record, isActive(record))
+
+const toJson = (states: SiteState[]): string => `${JSON.stringify(states.length === 1 ? states[0] : states, null, 2)}\n`

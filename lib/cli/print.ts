@@ -1,0 +1,50 @@
+import type { SiteState } from '../../types/index.ts'
+
+export const HELP = `fastify-maintenance: close and open the sites of Fastify servers
+
+  fastify-maintenance on [site…]      close sites, or change how they are closed
+  fastify-maintenance off [site…]     open sites
+  fastify-maintenance status [site…]  show sites
+
+No site named: default.
+
+on:
+  --message TEXT          shown to visitors
+  --mode full|read-only   refuse everything (default), or let reads through
+  --starts-at TIME        ISO 8601 with a zone, such as 2026-12-01T03:00:00Z; default: at once
+  --ends-at TIME          the site opens by itself
+  --for DURATION          the same, counted from the start: 90s, 30m, 1h30m, 2d
+  --retry-after SECONDS   for clients, while no end is known
+  --ignore-route PATTERN  let through as well: /health, or /admin/* for all below; may be repeated
+on and off:
+  --by NAME               who changes it
+all:
+  --store file:PATH       where the state lives, or the variable MAINTENANCE_STORE
+  --json                  print JSON: an object, or an array where several sites are named
+  --help, --version
+
+Exit codes: 0 done; for status: open · 4 status: in maintenance · 1 the store failed or cannot be
+understood · 2 wrong use
+`
+
+/** For people: one line for each site, and more where there is more to tell. */
+export function inWords (state: SiteState): string {
+  const lines = [`${state.site}: ${[condition(state), state.by === null ? '' : `by ${state.by}`].filter(part => part !== '').join(', ')}`]
+  if (state.message !== null) lines.push(`  message: ${state.message}`)
+  if (state.ignoreRoutes.length > 0) lines.push(`  let through as well: ${state.ignoreRoutes.map(route => route.pattern).join(', ')}`)
+  return lines.map(line => `${escapeControls(line)}\n`).join('')
+}
+
+function condition ({ on, active, mode, since, startsAt, endsAt, revision }: SiteState): string {
+  const until = endsAt === null ? '' : ` until ${endsAt}`
+  if (active) return `closed (${mode}) since ${startsAt ?? since}${until}`
+  if (on && startsAt !== null && Date.parse(startsAt) > Date.now()) return `open, will be closed (${mode}) from ${startsAt}${until}`
+  if (on) return `open since ${endsAt}, when the maintenance ended`
+  return revision === 0 ? 'open (never closed so far)' : `open since ${since}`
+}
+
+/** Stored text must not steer the terminal: control characters and changes of direction are shown, not done. */
+function escapeControls (text: string): string {
+  // eslint-disable-next-line no-control-regex -- control characters are what it looks for
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}

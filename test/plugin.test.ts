@@ -1,0 +1,474 @@
+import cors from '@fastify/cors'
+import view from '@fastify/view'
+import { Eta } from 'eta'
+import type { FastifyRequest } from 'fastify'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import maintenance, { fastifyMaintenance } from '../index.ts'
+import { VERSION } from '../lib/version.ts'
+import type { Decision, FastifyMaintenanceOptions, MaintenanceStatus } from '../types/index.ts'
+import { bareApp, counter, createApp, sendRaw, until } from './fixtures/app.ts'
+import packageJson from '../package.json' with { type: 'json' }
+
+t.test('is a Fastify plugin', async t => {
+  t.equal(maintenance, fastifyMaintenance)
+  t.equal(VERSION, packageJson.version)
+  const { app } = await createApp(t)
+  await app.ready()
+  t.ok(app.hasPlugin('fastify-maintenance'))
+  t.ok(app.hasDecorator('maintenance'))
+})
+
+t.test('no handler runs while closed, whatever the request', async t => {
+  const { app } = bareApp(t, { routerOptions: { ignoreTrailingSlash: true } })
+  const run = counter()
+  app.get('/before', run)
+  await app.register(maintenance)
+  app.get('/', run)
+  app.post('/upload', { bodyLimit: 1e8 }, run)
+  app.get('/param/:id', run)
+  app.get('/wild/*', run)
+  app.register(async child => {
+    child.get('/child', run)
+    child.setNotFoundHandler(run)
+    child.register(async grandchild => { grandchild.get('/grandchild', run) })
+  }, { prefix: '/deep' })
+  app.setNotFoundHandler(run)
+  app.addHttpMethod('PURGE')
+  app.route({ method: 'PURGE', url: '/purge', handler: run })
+  await app.maintenance.set(true)
+
+  const requests = [
+    { url: '/before' }, { url: '/' }, { url: '/param/1' }, { url: '/wild/a/b' }, { url: '/deep/child' }, { url: '/deep/grandchild' },
+    { url: '/unknown' }, { url: '/deep/unknown' }, { method: 'HEAD', url: '/' }, { method: 'PATCH', url: '/' }, { method: 'PURGE', url: '/purge' },
+    { method: 'OPTIONS', url: '/' }, { method: 'POST', url: '/upload', payload: Buffer.alloc(1e6) }, { url: '/child/' }
+  ]
+  for (const request of requests) {
+    for (let i = 0; i < 100; i++) {
+      const answer = await app.inject(request as { url: string })
+      if (answer.statusCode !== 503) t.fail(`${JSON.stringify(request)} gave ${answer.statusCode}`)
+    }
+    t.equal(run.runs, 0, `${request.method ?? 'GET'} ${request.url}`)
+  }
+  t.equal(app.maintenance.status().counts.blocked, 1400)
+
+  const pipelined = await sendRaw(app, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(99) + 'POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc')
+  t.equal(pipelined.match(/HTTP\/1\.1 503/g)?.length, 100)
+  t.equal(run.runs, 0, 'pipelined')
+  await app.maintenance.set(false)
+  await app.inject('/')
+  t.equal(run.runs, 1, 'and the handler does run once the site is open')
+})
+
+t.test('nothing of the application runs for a refused request', async t => {
+  const { app } = await createApp(t)
+  const ran: string[] = []
+  for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler', 'preSerialization', 'onSend'] as const) {
+    app.addHook(hook, async () => { ran.push(hook) })
+  }
+  app.addHook('onResponse', async () => { ran.push('onResponse') })
+  app.get('/', { schema: { response: { 503: { type: 'object', required: ['x'], properties: { x: { type: 'string' } } } } } }, async () => 'x')
+  await app.maintenance.set(true)
+  const answer = await app.inject('/')
+  t.equal(answer.statusCode, 503)
+  t.equal(answer.json().code, 'FST_ERR_MAINTENANCE')
+  t.strictSame(ran, ['onResponse'])
+})
+
+t.test('the precedence, row by row', async t => {
+  const says: { user: boolean } = { user: false }
+  const { app } = await createApp(t, {
+    ignore: { routes: ['/health', '/both'], ips: ['10.0.0.0/8'], request: request => says.user && request.headers['x-user'] === '1' }
+  })
+  await app.register(cors)
+  const see = async (request: FastifyRequest) => request.maintenance
+  app.get('/plain', see)
+  app.post('/plain', see)
+  app.get('/off', { config: { maintenance: 'off' } }, see)
+  app.get('/on', { config: { maintenance: 'on' } }, see)
+  app.get('/health', see)
+  app.get('/both', { config: { maintenance: 'on' } }, see)
+  app.post('/search', { config: { maintenance: 'read' } }, see)
+  app.get('/unsubscribe', { config: { maintenance: 'write' } }, see)
+  let seen: Decision | undefined
+  let explained: Decision | undefined
+  app.addHook('onResponse', async request => {
+    seen = request.maintenance
+    explained = app.maintenance.explain(request)
+  })
+
+  async function reason (url: string, method: 'GET' | 'POST' | 'HEAD' | 'OPTIONS' = 'GET', headers: Record<string, string> = {}, remoteAddress = '1.2.3.4') {
+    const { statusCode } = await app.inject({ url, method, headers, remoteAddress })
+    t.strictSame(explained, seen?.reason === 'ignored-request' ? { ...seen, blocked: true, reason: 'active' } : seen, 'explain says the same')
+    return `${statusCode} ${seen?.reason}`
+  }
+  const preflight = { origin: 'https://a.example', 'access-control-request-method': 'GET' }
+
+  t.equal(await reason('/off'), '200 route-off')
+  t.equal(await reason('/on'), '503 route-on', 'even while the site is open')
+  t.equal(await reason('/plain'), '200 inactive')
+  t.equal(await reason('/unknown'), '404 inactive')
+
+  await app.maintenance.set(true)
+  t.equal(await reason('/off'), '200 route-off')
+  t.equal(await reason('/on'), '503 route-on')
+  t.equal(await reason('/on', 'GET', { 'x-user': '1' }, '10.1.2.3'), '503 route-on', 'for everyone')
+  t.equal(await reason('/both'), '503 route-on', 'the route outranks the list')
+  t.equal(await reason('/plain', 'OPTIONS', preflight), '204 preflight')
+  t.equal(await reason('/plain', 'OPTIONS'), '503 active', 'a plain OPTIONS is an ordinary request')
+  t.equal(await reason('/health'), '200 ignored-route')
+  t.equal(await reason('/plain', 'GET', {}, '10.1.2.3'), '200 ignored-ip')
+  t.equal(await reason('/plain', 'GET', {}, '::ffff:10.1.2.3'), '200 ignored-ip')
+  t.equal(await reason('/plain', 'GET', {}, '11.1.2.3'), '503 active')
+  t.equal(await reason('/unknown'), '503 active', 'a 404 would say that the page is gone')
+  t.equal(await reason('/unknown', 'GET', {}, '10.1.2.3'), '404 ignored-ip')
+  t.equal(await reason('/robots.txt'), '404 ignored-route', 'a 503 makes crawlers drop the whole site')
+  t.equal(await reason('/plain', 'GET', { 'x-user': '1' }), '503 active')
+  says.user = true
+  t.equal(await reason('/plain', 'GET', { 'x-user': '1' }), '200 ignored-request')
+  t.equal(await reason('/plain'), '503 active')
+  t.equal(await reason('/search', 'POST'), '503 active', 'declared reads matter in read-only mode only')
+
+  await app.maintenance.set(true, { mode: 'read-only' })
+  t.equal(await reason('/plain'), '200 read')
+  t.equal(await reason('/plain', 'HEAD'), '200 read')
+  t.equal(await reason('/plain', 'POST'), '503 active')
+  t.equal(await reason('/search', 'POST'), '200 read')
+  t.equal(await reason('/unsubscribe'), '503 active')
+  t.equal(await reason('/unsubscribe', 'HEAD'), '503 active')
+  t.equal(await reason('/health'), '200 ignored-route')
+  t.equal(await reason('/plain', 'POST', { 'x-user': '1' }), '200 ignored-request')
+})
+
+t.test('request.maintenance is what was decided when the request arrived', async t => {
+  const { app } = await createApp(t)
+  app.get('/', async request => {
+    await app.maintenance.set(true)
+    return { then: request.maintenance, now: app.maintenance.explain(request) }
+  })
+  const { then, now } = (await app.inject('/')).json()
+  t.strictSame(then, { blocked: false, reason: 'inactive', site: 'default', active: false, mode: null })
+  t.strictSame(now, { blocked: true, reason: 'active', site: 'default', active: true, mode: 'full' })
+})
+
+t.test("config.maintenance: validated, and only the route's own word counts", async t => {
+  const { app } = await createApp(t)
+  t.throws(() => app.get('/x', { config: { maintenance: 'of' as 'off' } }, async () => ''), {
+    code: 'FST_ERR_MAINTENANCE_ROUTE', message: /route GET \/x is 'of', expected 'off', 'on', 'read' or 'write'/
+  })
+  app.get('/y', { config: {} }, async () => 'y')
+  await app.maintenance.set(true)
+  const prototype = Object.prototype as { maintenance?: string }
+  t.teardown(() => { delete prototype.maintenance })
+  prototype.maintenance = 'off'
+  t.equal((await app.inject('/y')).statusCode, 503)
+})
+
+t.test("a route that stood before the plugin can say 'on', and what it says wrongly is not believed", async t => {
+  const { app } = bareApp(t)
+  const run = counter()
+  app.get('/on', { config: { maintenance: 'on' } }, run)
+  app.get('/wrong', { config: { maintenance: 'Off' as 'off' } }, run)
+  await app.register(maintenance)
+  t.equal((await app.inject('/on')).statusCode, 503)
+  await app.maintenance.set(true)
+  t.equal((await app.inject('/wrong')).statusCode, 503)
+  t.equal(run.runs, 0)
+})
+
+t.test('a not-found handler can be declared off', async t => {
+  const { app } = await createApp(t)
+  // Fastify takes the config of a not-found handler, but its types leave it out
+  app.setNotFoundHandler({ config: { maintenance: 'off' } } as object, async () => 'nothing here')
+  await app.maintenance.set(true)
+  t.equal((await app.inject('/unknown')).body, 'nothing here')
+})
+
+t.test('ignore.request: throws, rejects, says something else, or never answers', async t => {
+  const answers: (() => boolean | Promise<boolean>)[] = [
+    () => { throw new Error('no session') },
+    () => Promise.reject(new Error('no session')),
+    () => 'yes' as unknown as boolean,
+    async () => 1 as unknown as boolean
+  ]
+  for (const answer of answers) {
+    const { app, lines } = await createApp(t, { ignore: { request: answer } })
+    const run = counter()
+    app.get('/', run)
+    await app.maintenance.set(true)
+    for (let i = 0; i < 3; i++) t.equal((await app.inject('/')).statusCode, 503)
+    t.equal(run.runs, 0)
+    const complaints = () => lines.filter(line => line.msg.includes('ignore.request failed')).length
+    t.equal(complaints(), answers.indexOf(answer) < 2 ? 1 : 0, 'told once')
+    await app.maintenance.set(true, { message: 'again' })
+    await app.inject('/')
+    t.equal(complaints(), answers.indexOf(answer) < 2 ? 2 : 0, 'and once for each change of state')
+  }
+})
+
+t.test('ignore.request that never settles refuses after 3 s; the rows above it do not wait', async t => {
+  const { app } = await createApp(t, { ignore: { routes: '/health', request: () => new Promise<boolean>(() => {}) } })
+  const run = counter()
+  app.get('/', run)
+  app.get('/health', async () => 'well')
+  await app.maintenance.set(true)
+  const refused = app.inject('/').then(answer => answer.statusCode)
+  t.equal((await app.inject('/health')).body, 'well')
+  t.equal(await Promise.race([refused, sleep(1000, 'waiting')]), 'waiting')
+  t.equal(await refused, 503)
+  t.equal(run.runs, 0)
+})
+
+t.test('a request that waits for ignore.request passes once the site has opened', async t => {
+  let answer: (says: boolean) => void = () => {}
+  const { app } = await createApp(t, { ignore: { request: () => new Promise(resolve => { answer = resolve }) } })
+  app.get('/', async request => request.maintenance.reason)
+  await app.maintenance.set(true)
+  const waiting = app.inject('/').then(response => response.body)
+  await until('asked', () => answer.name !== 'answer')
+  await app.maintenance.set(false)
+  answer(false)
+  t.equal(await waiting, 'inactive')
+})
+
+t.test('set: whole records, revisions, conflicts', async t => {
+  const { app, lines } = await createApp(t)
+  const first = await app.maintenance.set(true, { message: 'one', by: 'ops', ignoreRoutes: ['/a', { pattern: '/b', description: 'B' }], retryAfter: 60 })
+  t.match(first, { on: true, active: true, mode: 'full', message: 'one', by: 'ops', retryAfter: 60, site: 'default', source: 'store' })
+  t.strictSame(first.ignoreRoutes, [{ pattern: '/a', description: null }, { pattern: '/b', description: 'B' }])
+  t.ok(Math.abs(Date.now() - first.revision) < 10_000, 'revisions go with the clock')
+  t.equal(first.since, new Date(Date.parse(first.since ?? '')).toISOString())
+  const second = await app.maintenance.set(true, { mode: 'read-only' })
+  t.match(second, { message: null, by: null, mode: 'read-only', retryAfter: null, ignoreRoutes: [] }, 'what is not named falls back')
+  t.ok(second.revision > first.revision)
+  await t.rejects(app.maintenance.set(false, { expectedRevision: first.revision }), { code: 'FST_ERR_MAINTENANCE_CONFLICT', message: new RegExp(`is ${second.revision}, expected ${first.revision}`) })
+  t.equal(app.maintenance.active, true)
+  await app.maintenance.set(false, { expectedRevision: second.revision, by: 'ops' })
+  t.equal(app.maintenance.active, false)
+  t.strictSame(lines.filter(line => line.level === 30).map(line => line.msg), [
+    "maintenance: site 'default' is now closed (full)",
+    "maintenance: site 'default' stays closed (read-only)",
+    "maintenance: site 'default' is open again"
+  ], 'one line at info for each change')
+
+  const changes = await Promise.all(Array.from({ length: 50 }, (_, i) => app.maintenance.set(i % 2 === 0)))
+  t.equal(new Set(changes.map(status => status.revision)).size >= 1, true)
+  const { revision } = app.maintenance.status()
+  const winners = await Promise.allSettled(Array.from({ length: 20 }, () => app.maintenance.set(true, { expectedRevision: revision })))
+  t.equal(winners.filter(result => result.status === 'fulfilled').length, 1)
+})
+
+t.test('ignored routes of the record count while it stands', async t => {
+  const { app } = await createApp(t)
+  app.get('/a', async () => 'a')
+  app.get('/p/:id', async () => 'p')
+  const status = async (url: string) => (await app.inject(url)).statusCode
+  await app.maintenance.set(true)
+  t.equal(await status('/a'), 503)
+  await app.maintenance.set(true, { ignoreRoutes: ['/a', '/p/1'] })
+  t.equal(await status('/a'), 200)
+  t.equal(await status('/p/1'), 200)
+  t.equal(await status('/p/2'), 503)
+  await app.maintenance.set(true)
+  t.equal(await status('/a'), 503)
+  t.equal(await status('/p/1'), 503)
+  t.equal(app.maintenance.status().counts.ignored, 2)
+})
+
+t.test('run: on, work, open again, also when the work throws', async t => {
+  const { app } = await createApp(t)
+  t.equal(await app.maintenance.run(() => app.maintenance.active, { message: 'migrating' }), true)
+  t.equal(app.maintenance.active, false)
+  await t.rejects(app.maintenance.run(async () => { throw new Error('migration failed') }), { message: 'migration failed' })
+  t.equal(app.maintenance.active, false)
+  await t.rejects(app.maintenance.run('work' as unknown as () => void), { code: 'FST_ERR_MAINTENANCE_CHANGE' })
+  await t.rejects(app.maintenance.run(() => t.fail('must not run'), { mode: 'half' as 'full' }), { code: 'FST_ERR_MAINTENANCE_CHANGE' })
+  t.equal(app.maintenance.active, false)
+})
+
+t.test('run: overlapping ones are counted', async t => {
+  const { app } = await createApp(t)
+  let endFirst = () => {}
+  const first = app.maintenance.run(() => new Promise<void>(resolve => { endFirst = resolve }), { by: 'deploy' })
+  await until('closed', () => app.maintenance.active)
+  await app.maintenance.run(() => {})
+  t.equal(app.maintenance.active, true, 'the first still runs')
+  endFirst()
+  await first
+  t.equal(app.maintenance.active, false)
+})
+
+t.test('run: what someone else set meanwhile stands', async t => {
+  const { app } = await createApp(t)
+  await app.maintenance.run(() => app.maintenance.set(true, { message: 'longer' }))
+  t.match(app.maintenance.status(), { active: true, message: 'longer' })
+  await app.maintenance.run(() => app.maintenance.set(false))
+  t.equal(app.maintenance.active, false)
+})
+
+t.test('run: a store that fails at the end is told, and the error of the work comes first', async t => {
+  const records = new Map<string, string>()
+  let broken = false
+  const store = {
+    read: async (site: string) => records.get(site) ?? null,
+    async write (site: string, record: string) {
+      if (broken) throw new Error('disk on fire')
+      records.set(site, record)
+    },
+    watch () {},
+    close () {}
+  }
+  const { app, lines } = await createApp(t, { store })
+  await t.rejects(app.maintenance.run(() => { broken = true }), { code: 'FST_ERR_MAINTENANCE_STORE', message: /disk on fire/ })
+  t.equal(app.maintenance.active, true)
+  broken = false
+  await t.rejects(app.maintenance.run(() => {
+    broken = true
+    throw new Error('the work itself')
+  }), { message: 'the work itself' })
+  t.ok(lines.some(line => line.msg === "maintenance: site 'default' stays closed after a run that failed"))
+})
+
+t.test('onChange: every record and every turn of a window; a listener that fails harms nobody', async t => {
+  const told: [MaintenanceStatus, MaintenanceStatus][] = []
+  const { app, lines } = await createApp(t, { onChange: (status, previous) => told.push([status, previous]) })
+  app.maintenance.onChange(() => { throw new Error('listener') })
+  app.maintenance.onChange((async () => { throw new Error('listener') }) as () => void)
+  let calls = 0
+  const remove = app.maintenance.onChange(() => { calls++ })
+  t.equal(told.length, 0, 'an open site that was never written is no change')
+  await app.maintenance.set(true, { endsAt: new Date(Date.now() + 300), startsAt: new Date(Date.now() + 100) })
+  remove()
+  t.equal(app.maintenance.active, false)
+  await until('start and end', () => told.length === 3)
+  t.strictSame(told.map(([now, previous]) => [previous.on, previous.active, now.on, now.active]), [
+    [false, false, true, false], [true, false, true, true], [true, true, true, false]
+  ])
+  t.equal(calls, 1)
+  await until('failing listeners logged', () => lines.filter(line => line.msg.includes('listener failed')).length === 6)
+  t.strictSame(lines.filter(line => line.level === 30).map(line => line.msg.replace(/\d{4}-.*Z/g, 'T')), [
+    "maintenance: site 'default' is open and closes at T",
+    "maintenance: site 'default' is now closed (full), until T",
+    "maintenance: site 'default' is open again"
+  ])
+  await app.maintenance.set(true, { startsAt: new Date(Date.now() + 60_000) })
+  await app.maintenance.set(false)
+  t.equal(lines.findLast(line => line.level === 30)?.msg, "maintenance: site 'default' stays open")
+})
+
+t.test('pinned: outranks the store, set and run reject', async t => {
+  for (const enabled of [true, false]) {
+    const { app } = await createApp(t, { enabled })
+    const run = counter()
+    app.get('/', run)
+    app.get('/off', { config: { maintenance: 'off' } }, run)
+    app.get('/on', { config: { maintenance: 'on' } }, async () => t.fail('never'))
+    t.equal((await app.inject('/')).statusCode, enabled ? 503 : 200)
+    t.equal((await app.inject('/off')).statusCode, 200)
+    t.equal((await app.inject('/on')).statusCode, 503)
+    t.equal(run.runs, enabled ? 1 : 2)
+    t.match(app.maintenance.status(), { on: enabled, active: enabled, source: 'pinned', revision: 0, since: null, store: { connected: false } })
+    await t.rejects(app.maintenance.set(!enabled), { code: 'FST_ERR_MAINTENANCE_PINNED', message: new RegExp(`'enabled' is ${enabled}`) })
+    await t.rejects(app.maintenance.run(() => t.fail('must not run')), { code: 'FST_ERR_MAINTENANCE_PINNED' })
+    t.match(await app.maintenance.refresh(), { source: 'pinned' })
+  }
+})
+
+t.test('several sites', async t => {
+  const { app } = await createApp(t, { site: request => request.hostname.split('.')[0] as string, sites: ['shop', 'blog'], ignore: { routes: '/health' } })
+  app.get('/', async request => request.maintenance)
+  app.get('/health', async request => request.maintenance)
+  const get = async (host: string, url = '/') => {
+    const answer = await app.inject({ url, headers: { host } })
+    return [answer.statusCode, answer.json().site, answer.json().message ?? answer.json().reason]
+  }
+  t.strictSame(app.maintenance.sites, ['shop', 'blog'])
+  t.strictSame(await get('shop.example'), [200, 'shop', 'inactive'])
+  t.strictSame(await get('other.example'), [200, null, 'inactive'])
+  await app.maintenance.for('shop').set(true, { message: 'shop is closed', ignoreRoutes: ['/'] })
+  await app.maintenance.for('shop').set(true, { message: 'shop is closed' })
+  t.strictSame(await get('shop.example'), [503, undefined, 'shop is closed'])
+  t.strictSame(await get('blog.example'), [200, 'blog', 'inactive'])
+  t.strictSame(await get('other.example'), [503, undefined, 'shop is closed'], 'no known site: closed if any is')
+  t.strictSame(await get('constructor.example'), [503, undefined, 'shop is closed'])
+  t.strictSame(await get('other.example', '/health'), [200, null, 'ignored-route'])
+  await app.maintenance.for('shop').set(true, { mode: 'read-only' })
+  t.strictSame(await get('other.example'), [200, null, 'read'])
+  await app.maintenance.for('shop').set(false)
+  t.strictSame(await get('other.example'), [200, null, 'inactive'])
+  t.equal(app.maintenance.for('shop').for('blog').status().site, 'blog')
+
+  const unnamed = { code: 'FST_ERR_MAINTENANCE_SITE', message: /for\(site\) with one of shop, blog/ }
+  t.throws(() => app.maintenance.active, unnamed)
+  t.throws(() => app.maintenance.status(), unnamed)
+  t.throws(() => app.maintenance.onChange(() => {}), unnamed)
+  t.throws(() => app.maintenance.explain({} as FastifyRequest), unnamed)
+  await t.rejects(app.maintenance.set(true), unnamed)
+  await t.rejects(app.maintenance.run(() => t.fail('must not run')), unnamed)
+  await t.rejects(app.maintenance.refresh(), unnamed)
+  t.throws(() => app.maintenance.for('Shop'), { code: 'FST_ERR_MAINTENANCE_SITE', message: /'Shop' is unknown, expected one of shop, blog/ })
+})
+
+t.test('a site function that throws: refused if any site is closed', async t => {
+  const { app } = await createApp(t, { site: () => { throw new Error('no host') }, sites: ['a', 'b'] })
+  const run = counter()
+  app.get('/', run)
+  t.equal((await app.inject('/')).statusCode, 200)
+  await app.maintenance.for('b').set(true)
+  t.equal((await app.inject('/')).statusCode, 503)
+  t.equal(run.runs, 1)
+})
+
+t.test("a server of one site can know others: requests go by its own", async t => {
+  const { app } = await createApp(t, { site: 'blog', sites: ['shop', 'blog'] })
+  app.get('/', async () => 'open')
+  await app.maintenance.for('shop').set(true)
+  t.equal((await app.inject('/')).body, 'open')
+  t.equal(app.maintenance.active, false)
+  t.equal(app.maintenance.status().site, 'blog')
+})
+
+t.test('encapsulation: in a child it gates only the child; two registrations decide on their own', async t => {
+  const { app } = await createApp(t)
+  app.get('/root', async request => request.maintenance.reason)
+  await app.register(async child => {
+    await child.register(maintenance, { site: 'inner' })
+    child.get('/child', async request => request.maintenance.site)
+    child.get('/close', { config: { maintenance: 'off' } }, async () => (await child.maintenance.set(true)).site)
+  })
+  t.equal((await app.inject('/child')).body, 'inner')
+  t.equal((await app.inject('/close')).body, 'inner')
+  t.equal((await app.inject('/child')).statusCode, 503)
+  t.equal((await app.inject('/root')).body, 'inactive')
+  t.equal(app.maintenance.active, false)
+})
+
+t.test("@fastify/view stays the application's, before and after", async t => {
+  for (const order of ['before', 'after']) {
+    const { app } = bareApp(t)
+    const register = async () => { await app.register(view, { engine: { eta: new Eta() }, templates: t.testdir({ 'x.eta': 'hello <%= it.name %>' }) }) }
+    if (order === 'before') await register()
+    await app.register(maintenance)
+    if (order === 'after') await register()
+    app.get('/', (_request, reply) => reply.view('x', { name: order }))
+    t.equal((await app.inject('/')).body, `hello ${order}`)
+    await app.maintenance.set(true)
+    t.match((await app.inject({ url: '/', headers: { accept: 'text/html' } })).body, /Down for maintenance/)
+  }
+})
+
+t.test('refused requests log at debug, not above', async t => {
+  const { app, lines } = await createApp(t, {}, { disableRequestLogging: true })
+  await app.maintenance.set(true)
+  const before = lines.length
+  for (let i = 0; i < 100; i++) await app.inject('/')
+  t.equal(lines.length, before + 100)
+  t.strictSame([...new Set(lines.slice(before).map(line => line.level))], [20])
+  t.match(lines.at(-1), { maintenance: { blocked: true, reason: 'active', site: 'default' } })
+})
+
+t.test('options that Fastify hands on are no errors', async t => {
+  const { app } = bareApp(t)
+  await app.register(maintenance, { prefix: '/x', logLevel: 'warn' } as FastifyMaintenanceOptions)
+  t.equal(app.maintenance.active, false)
+})
