@@ -53,6 +53,22 @@ export function checkShape (shape: Shape, value: unknown, fail: Fail, path = '')
   }
 }
 
+/** The same, where every name must be there. */
+export function checkWhole (shape: Shape, value: unknown, fail: Fail): void {
+  checkShape(shape, value, fail)
+  const missing = Object.keys(shape).find(name => (value as Record<string, unknown>)[name] === undefined)
+  if (missing !== undefined) throw fail(missing, undefined, 'a value')
+}
+
+export function isWhole (shape: Shape, value: unknown): boolean {
+  try {
+    checkWhole(shape, value, name => new Error(name))
+    return true
+  } catch {
+    return false
+  }
+}
+
 function checkValue (rule: Rule | Shape, value: unknown, fail: Fail, path: string): void {
   if (!isRule(rule)) return checkShape(rule, value, fail, path)
   if (!rule.test(value)) throw fail(path, value, rule.expected)

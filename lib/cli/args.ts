@@ -70,7 +70,7 @@ function parse (args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], allowPositionals: true, strict: true, options: { ...EVERYWHERE, ...ON } })
   } catch (error) {
-    throw new UsageError(messageOf(error))
+    throw new UsageError(messageOf(error).replaceAll('\n', ' '))
   }
 }
 

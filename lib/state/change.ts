@@ -1,7 +1,6 @@
 import type { IgnoredRoute, MaintenanceChange } from '../../types/index.ts'
-import { checkShape, integer, isObject, seconds, text, type Rule, type Shape } from '../check.ts'
+import { checkShape, checkWhole, integer, isObject, seconds, text, type Rule, type Shape } from '../check.ts'
 import { ChangeError, show } from '../errors.ts'
-import { PATTERN_EXPECTED } from '../match/route.ts'
 import { MESSAGE_MAX, mode, NAME_MAX, storedRoute, type StateRecord } from './record.ts'
 import { isoTime, toTime } from './time.ts'
 
@@ -45,10 +44,8 @@ function fail (name: string, value: unknown, expected: string): Error {
 }
 
 function checkRoute (route: unknown, i: number): IgnoredRoute {
-  const { pattern, description = null } = isObject(route) ? route : { pattern: route }
-  const whole = isObject(route) ? { ...route, pattern, description } : { pattern, description }
-  checkShape(storedRoute, whole, (name, value, expected) => fail(`ignoreRoutes[${i}].${name}`, value, expected))
-  if (pattern === undefined) throw fail(`ignoreRoutes[${i}].pattern`, pattern, PATTERN_EXPECTED)
+  const whole = isObject(route) && 'pattern' in route ? { ...route, description: route.description ?? null } : { pattern: route, description: null }
+  checkWhole(storedRoute, whole, (name, value, expected) => fail(`ignoreRoutes[${i}].${name}`, value, expected))
   return whole as IgnoredRoute
 }
 

@@ -1,5 +1,5 @@
 import type { IgnoredRoute, Mode, SiteState } from '../../types/index.ts'
-import { bool, checkShape, either, literal, seconds, text, type Rule, type Shape } from '../check.ts'
+import { bool, checkWhole, either, isWhole, literal, seconds, text, type Rule, type Shape } from '../check.ts'
 import { messageOf, show, UnreadableError } from '../errors.ts'
 import { isPattern, PATTERN_EXPECTED } from '../match/route.ts'
 import { utcTime } from './time.ts'
@@ -65,23 +65,6 @@ const RECORD: Shape = {
   at: utcTime
 }
 
-/** Every name is there, and every value is right. */
-function isWhole (shape: Shape, value: unknown): boolean {
-  try {
-    checkWhole(shape, value)
-    return true
-  } catch {
-    return false
-  }
-}
-
-function checkWhole (shape: Shape, value: unknown): void {
-  const fail = (name: string, wrong: unknown, expected: string) => new UnreadableError(`${name || 'the record'} is ${show(wrong)}, expected ${expected}`)
-  checkShape(shape, value, fail)
-  const missing = Object.keys(shape).find(name => (value as Record<string, unknown>)[name] === undefined)
-  if (missing !== undefined) throw fail(missing, undefined, 'a value')
-}
-
 /**
  * Reads a stored record by a strict schema.
  * @throws FST_ERR_MAINTENANCE_UNREADABLE with the reason
@@ -94,7 +77,7 @@ export function parseRecord (stored: string): StateRecord {
   } catch (error) {
     throw new UnreadableError(`the state record is no JSON: ${messageOf(error)}`)
   }
-  checkWhole(RECORD, value)
+  checkWhole(RECORD, value, (name, wrong, expected) => new UnreadableError(`${name || 'the record'} is ${show(wrong)}, expected ${expected}`))
   return value as StateRecord
 }
 

@@ -1,0 +1,136 @@
+import { execFile } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { pathToFileURL } from 'node:url'
+import t from 'tap'
+import { main } from '../lib/cli/main.ts'
+import { VERSION } from '../lib/version.ts'
+import { createApp, until } from './fixtures/app.ts'
+
+async function run (args: string[], env: NodeJS.ProcessEnv = {}) {
+  let out = ''
+  let err = ''
+  const code = await main(args, env, { out: text => { out += text }, err: text => { err += text } })
+  return { code, out, err }
+}
+
+t.test('on, status, off: what is printed, and the exit codes', async t => {
+  const store = ['--store', `file:${join(t.testdir(), 'state.json')}`]
+  t.strictSame(await run(['status', ...store]), { code: 0, out: 'default: open (never closed so far)\n', err: '' })
+  const on = await run(['on', ...store, '--message', 'Back soon', '--mode', 'read-only', '--for', '1h30m', '--retry-after', '60', '--ignore-route', '/a', '--ignore-route', '/b/*', '--by', 'ops'])
+  t.equal(on.code, 0)
+  t.match(on.out, /^default: closed \(read-only\) since \S+Z until \S+Z, by ops\n {2}message: Back soon\n {2}let through as well: \/a, \/b\/\*\n$/)
+  const status = await run(['status', ...store])
+  t.strictSame([status.code, status.out], [4, on.out])
+  const json = JSON.parse((await run(['status', ...store, '--json'])).out)
+  t.match(json, { site: 'default', on: true, active: true, mode: 'read-only', message: 'Back soon', retryAfter: 60, by: 'ops', startsAt: null, ignoreRoutes: [{ pattern: '/a', description: null }, { pattern: '/b/*' }] })
+  t.ok(Math.abs(Date.parse(json.endsAt) - Date.now() - 5_400_000) < 10_000)
+  t.match(await run(['off', ...store, '--by', 'ops']), { code: 0, out: /^default: open since \S+Z, by ops\n$/, err: '' })
+  t.match(await run(['status', ...store, '--json']), { code: 0, out: /"active": false/ })
+})
+
+t.test('windows: ahead, counted from the start, and over', async t => {
+  const file = join(t.testdir(), 'state.json')
+  const store = ['--store', `file:${file}`]
+  const ahead = await run(['on', ...store, '--starts-at', '2999-01-01T00:00:00+01:00', '--for', '2d', '--json'])
+  t.match(JSON.parse(ahead.out), { on: true, active: false, startsAt: '2998-12-31T23:00:00.000Z', endsAt: '2999-01-02T23:00:00.000Z' })
+  t.match(await run(['status', ...store]), { code: 0, out: 'default: open, will be closed (full) from 2998-12-31T23:00:00.000Z until 2999-01-02T23:00:00.000Z\n' })
+  t.match(await run(['on', ...store, '--ends-at', new Date(Date.now() + 50).toISOString()]), { code: 0, out: /closed \(full\) since .* until/ })
+  await until('over', async () => (await run(['status', ...store])).code === 0)
+  t.match(await run(['status', ...store]), { out: /^default: open since \S+Z, when the maintenance ended\n$/ })
+})
+
+t.test('several sites in one go', async t => {
+  const env = { MAINTENANCE_STORE: pathToFileURL(join(t.testdir(), 'state.json')).href }
+  const on = await run(['on', 'shop', 'blog', 'shop', '--json'], env)
+  t.strictSame(JSON.parse(on.out).map((state: { site: string, active: boolean }) => [state.site, state.active]), [['shop', true], ['blog', true]])
+  await run(['off', 'blog'], env)
+  t.match(await run(['status', 'blog', 'news'], env), { code: 0, out: /^blog: open since .*\nnews: open \(never/ })
+  t.match(await run(['status', 'blog', 'shop'], env), { code: 4 })
+})
+
+t.test('wrong use: exit 2, nothing changed, one readable line', async t => {
+  const file = join(t.testdir(), 'state.json')
+  const cases: [string[], RegExp][] = [
+    [[], /no command/],
+    [['close'], /unknown command 'close'/],
+    [['constructor'], /unknown command 'constructor'/],
+    [['on', '--massage', 'x'], /'--massage'/],
+    [['on', '--message'], /--message/],
+    [['off', '--message', 'x'], /'off' has no option --message/],
+    [['status', '--by', 'x'], /'status' has no option --by/],
+    [['on', 'a b'], /site 'a b': expected a name/],
+    [['on', 'ok', '../x'], /site '..\/x'/],
+    [['on', '--starts-at', 'tomorrow'], /--starts-at is 'tomorrow', expected a Date, or ISO 8601 with a zone/],
+    [['on', '--ends-at', '2001-01-01T00:00:00Z'], /--ends-at is '2001-01-01T00:00:00.000Z', expected a time in the future/],
+    [['on', '--ends-at', '2999-01-01T00:00:00Z', '--for', '1h'], /--for and --ends-at/],
+    [['on', '--for', '90'], /--for is '90', expected a duration such as 90s/],
+    [['on', '--for', '0m'], /--for is '0m'/],
+    [['on', '--for', '999999999d'], /--for is '999999999d', expected a duration that leads to a time/],
+    [['on', '--for', '1h', '--starts-at', 'x'], /--starts-at is 'x'/],
+    [['on', '--retry-after', 'soon'], /--retry-after is NaN/],
+    [['on', '--retry-after', '0'], /--retry-after is 0/],
+    [['on', '--mode', 'half'], /--mode is 'half', expected 'full' or 'read-only'/],
+    [['on', '--message', ''], /--message is ''/],
+    [['on', '--ignore-route', 'x'], /--ignore-route is 'x', expected a path/],
+    [['on', '--by', ''], /--by is ''/]
+  ]
+  for (const [args, message] of cases) {
+    const result = await run([...args, '--json'], { MAINTENANCE_STORE: `file:${file}` })
+    t.match(result, { code: 2, out: '', err: message }, args.join(' '))
+    t.match(result.err, /^fastify-maintenance: [^\n]*\nfastify-maintenance --help shows how it is used\n$/)
+  }
+  t.notOk(existsSync(file))
+  for (const store of [undefined, '', 'file:', 'redis://localhost', './state.json', 'file://host/x']) {
+    t.match(await run(['status'], store === undefined ? {} : { MAINTENANCE_STORE: store }), { code: 2, out: '', err: /expected file:PATH/ }, String(store))
+  }
+  t.notMatch((await run(['status', '--store', 'redis://user:secret@host'])).err, 'secret')
+})
+
+t.test('a store that fails: exit 1, nothing on stdout', async t => {
+  const dir = t.testdir({ garbage: '{', folder: {} })
+  const missing = await run(['status', '--store', `file:${dir}/no/where.json`, '--json'])
+  t.match(missing, { code: 1, out: '', err: /^fastify-maintenance: ENOENT.*\n$/ })
+  t.match(await run(['on', '--store', `file:${dir}/no/where.json`]), { code: 1, out: '', err: /ENOENT/ })
+  t.match(await run(['status', '--store', `file:${dir}/garbage`]), { code: 1, out: '', err: /the state of site 'default' cannot be understood: the state file is no JSON/ })
+  t.match(await run(['on', '--store', `file:${dir}/folder`]), { code: 1, out: '', err: /site 'default': the store failed, nothing was changed: .* is no regular file/ })
+  t.match(await run(['off', '--store', `file:${dir}/garbage`]), { code: 0 }, 'off repairs what cannot be understood')
+  t.match(await run(['status', '--store', `file:${dir}/garbage`]), { code: 0, out: /^default: open since/ })
+})
+
+t.test('several sites, and the store fails between them: the error says how far it came', async t => {
+  const file = join(t.testdir(), 'state.json')
+  const store = ['--store', `file:${file}`]
+  await run(['on', 'big', ...store, ...Array.from({ length: 94 }, (_, i) => ['--ignore-route', `/${i}${'x'.repeat(5000)}`]).flat()])
+  const result = await run(['on', 'small', 'big2', ...store, ...Array.from({ length: 94 }, (_, i) => ['--ignore-route', `/${i}${'x'.repeat(5000)}`]).flat()])
+  t.match(result, { code: 1, out: '', err: /site 'big2': the store failed, nothing was changed: the state of all sites would be larger than 1048576 bytes; changed before: small/ })
+})
+
+t.test('stored text does not steer the terminal', async t => {
+  const store = ['--store', `file:${join(t.testdir(), 'state.json')}`]
+  t.match(await run(['on', ...store, '--message', 'a\u001b[2Jb\nc\u202e']), { out: /message: a\\u001b\[2Jb\\u000ac\\u202e\n$/ })
+})
+
+t.test('help and version', async t => {
+  t.match(await run(['--help']), { code: 0, out: /fastify-maintenance on \[site…\]/, err: '' })
+  t.match(await run(['on', '--help']), { code: 0, out: /Exit codes/ })
+  t.match(await run(['--version']), { code: 0, out: `${VERSION}\n` })
+})
+
+t.test('the command itself, against a server that runs', async t => {
+  const file = join(t.testdir(), 'state.json')
+  const { app } = await createApp(t, { store: { file } })
+  const command = (...args: string[]) => promisify(execFile)(process.execPath, ['dist/lib/cli/bin.js', ...args], { env: { ...process.env, MAINTENANCE_STORE: `file:${file}` } })
+  t.match((await command('on')).stdout, /^default: closed \(full\)/)
+  await until('the server is closed', () => app.maintenance.active, 1500)
+  await t.rejects(command('status'), { code: 4 })
+  await command('off')
+  await until('the server is open', () => !app.maintenance.active, 1500)
+  writeFileSync(file, 'garbage')
+  await until('seen', () => app.maintenance.status().store.error !== null)
+  t.equal(app.maintenance.active, false)
+  await command('on')
+  await until('the server is closed', () => app.maintenance.active, 1500)
+  t.ok(JSON.parse(readFileSync(file, 'utf8')).sites.default)
+})

@@ -1,0 +1,174 @@
+import t from 'tap'
+import { checkShape, text } from '../lib/check.ts'
+import { readOptions } from '../lib/options.ts'
+import { checkChange, makeRecord } from '../lib/state/change.ts'
+import { NEVER_WRITTEN, parseRecord, serialiseRecord } from '../lib/state/record.ts'
+import { toTime } from '../lib/state/time.ts'
+import { isActive } from '../lib/state/window.ts'
+import type { FastifyMaintenanceOptions } from '../types/index.ts'
+
+t.test('options: defaults', async t => {
+  t.match(readOptions({}), {
+    enabled: undefined,
+    site: 'default',
+    siteOf: null,
+    sites: ['default'],
+    store: 'memory',
+    fallback: false,
+    ignore: { routes: ['/robots.txt'], ips: [], request: undefined },
+    response: { statusCode: 503, retryAfter: 300, type: 'auto', headers: {} }
+  })
+  t.ok(Object.isFrozen(readOptions({})))
+})
+
+t.test('options: a lone string where a list belongs is a list of one', async t => {
+  const { ignore, sites } = readOptions({ ignore: { routes: '/health', ips: '10.0.0.1' }, site: () => 'shop', sites: 'shop' })
+  t.strictSame(ignore.routes, ['/robots.txt', '/health'])
+  t.strictSame(ignore.ips, ['10.0.0.1'])
+  t.strictSame(sites, ['shop'])
+  const expression = /^\/x$/
+  t.equal(readOptions({ ignore: { routes: expression } }).ignore.routes[1], expression)
+})
+
+t.test('options: what is wrong is refused, with the name, the value and what is expected', async t => {
+  const wrong: [unknown, RegExp][] = [
+    [null, /option 'options' is null, expected an object/],
+    [[], /option 'options' is \[\], expected an object/],
+    [{ ingore: {} }, /'ingore' is {}, expected no such name, but one of enabled, site, /],
+    [{ enabled: 'false' }, /'enabled' is 'false', expected true or false/],
+    [{ enabled: 1 }, /'enabled' is 1/],
+    [{ site: '' }, /'site' is '', expected a name of letters/],
+    [{ site: '-x' }, /'site' is '-x'/],
+    [{ site: 'x'.repeat(65) }, /'site' is 'x+'/],
+    [{ site: 3 }, /'site' is 3/],
+    [{ site: () => 'x' }, /'sites' is undefined, expected the list of all sites/],
+    [{ site: () => 'x', sites: [] }, /'sites' is \[\], expected one or more names, each once/],
+    [{ sites: ['default', 'default'] }, /'sites' is .*each once/],
+    [{ site: 'a', sites: ['b'] }, /'sites' is \[ 'b' \], expected a list with the server's own site 'a'/],
+    [{ sites: ['default', 'a b'] }, /'sites\[1\]' is 'a b'/],
+    [{ store: 'redis' }, /'store' is 'redis', expected 'memory', \{ file: 'path' \}/],
+    [{ store: { file: '' } }, /'store' is { file: '' }/],
+    [{ store: { file: './x', mode: 1 } }, /'store' is/],
+    [{ store: { read () {}, write () {} } }, /'store' is/],
+    [{ store: null }, /'store' is null/],
+    [{ fallback: 'off' }, /'fallback' is 'off'/],
+    [{ ignore: [] }, /'ignore' is \[\], expected an object/],
+    [{ ignore: { route: '/x' } }, /'ignore.route' is '\/x', expected no such name, but one of routes, ips, request/],
+    [{ ignore: { routes: 'health' } }, /'ignore.routes' is 'health', expected a path such as/],
+    [{ ignore: { routes: ['/ok', '/a?b'] } }, /'ignore.routes\[1\]' is '\/a\?b'/],
+    [{ ignore: { routes: [/x/g] } }, /'ignore.routes\[0\]' is \/x\/g/],
+    [{ ignore: { routes: [/x/y] } }, /'ignore.routes\[0\]' is \/x\/y/],
+    [{ ignore: { routes: [null] } }, /'ignore.routes\[0\]' is null/],
+    [{ ignore: { ips: ['10.0.0.300'] } }, /'ignore.ips\[0\]' is '10.0.0.300', expected an address or a CIDR block/],
+    [{ ignore: { ips: ['10.0.0.0/'] } }, /'ignore.ips\[0\]'/],
+    [{ ignore: { ips: [1] } }, /'ignore.ips\[0\]' is 1/],
+    [{ ignore: { request: true } }, /'ignore.request' is true, expected a function/],
+    [{ response: { statusCode: 199 } }, /'response.statusCode' is 199, expected an integer from 200 to 599/],
+    [{ response: { statusCode: '503' } }, /'response.statusCode' is '503'/],
+    [{ response: { retryAfter: 0 } }, /'response.retryAfter' is 0, expected an integer from 1 to 31536000 \(seconds\), or false/],
+    [{ response: { retryAfter: NaN } }, /'response.retryAfter' is NaN/],
+    [{ response: { retryAfter: -1 } }, /'response.retryAfter' is -1/],
+    [{ response: { retryAfter: Infinity } }, /'response.retryAfter' is Infinity/],
+    [{ response: { retryAfter: true } }, /'response.retryAfter' is true/],
+    [{ response: { retryAfter: new Date() } }, /'response.retryAfter' is/],
+    [{ response: { type: 'xml' } }, /'response.type' is 'xml', expected 'auto' or 'html' or 'json' or 'text', or a function/],
+    [{ response: { refresh: 1.5 } }, /'response.refresh' is 1.5/],
+    [{ response: { headers: [] } }, /'response.headers' is \[\]/],
+    [{ response: { headers: { 'x-a': 'b\r\nc: d' } } }, /'response.headers.x-a' is 'b\\r\\nc: d'/],
+    [{ response: { headers: { 'x a': 'b' } } }, /'response.headers.x a' is 'b'/],
+    [{ response: { headers: { 'x-a': 1 } } }, /'response.headers.x-a' is 1/],
+    [{ response: { headers: { 'Retry-After': '1' } } }, /'response.headers.Retry-After' is '1', expected no header of the answer itself/],
+    [{ onChange: 'log' }, /'onChange' is 'log', expected a function/]
+  ]
+  for (const [options, message] of wrong) {
+    t.throws(() => readOptions(options as FastifyMaintenanceOptions), { code: 'FST_ERR_MAINTENANCE_OPTION', message }, String(message))
+  }
+  t.throws(() => checkShape({ a: text(3) }, { a: 'long text' }, name => new Error(name)), { message: 'a' })
+})
+
+t.test('times: only what has a zone and is in the calendar', async t => {
+  t.equal(toTime('2026-12-01T03:00:00Z'), '2026-12-01T03:00:00.000Z')
+  t.equal(toTime('2026-12-01T03:00+01:00'), '2026-12-01T02:00:00.000Z')
+  t.equal(toTime('2026-12-01T03:00:00.5-0330'), '2026-12-01T06:30:00.500Z')
+  t.equal(toTime('2028-02-29T00:00Z'), '2028-02-29T00:00:00.000Z')
+  t.equal(toTime(new Date(0)), '1970-01-01T00:00:00.000Z')
+  for (const wrong of ['2026-12-01T03:00:00', '2026-12-01', '2026-02-30T00:00Z', '2027-02-29T00:00Z', '2026-13-01T00:00Z', '2026-00-01T00:00Z', '2026-12-01T24:00Z', '2026-12-01T03:60Z',
+    'tomorrow', '', ' 2026-12-01T03:00Z', '2026-12-01T03:00Z\n', '2026-12-01T03:00+25:00', 1796090400000, null, undefined, true, {}, new Date(NaN), new Date(8e15)]) {
+    t.equal(toTime(wrong), null, String(wrong))
+  }
+})
+
+t.test('changes: what is wrong is refused', async t => {
+  const now = Date.parse('2026-12-01T00:00:00Z')
+  const wrong: [unknown, unknown, RegExp][] = [
+    ['on', {}, /on is 'on', expected true or false/],
+    [undefined, {}, /on is undefined/],
+    [1, {}, /on is 1/],
+    [true, null, /the change is null, expected an object/],
+    [true, 'x', /the change is 'x'/],
+    [true, { massage: 'x' }, /massage is 'x', expected no such name, but one of message, mode, startsAt/],
+    [true, { message: '' }, /message is '', expected text of 1 to 10000 characters/],
+    [true, { message: 3 }, /message is 3/],
+    [true, { message: 'x'.repeat(10_001) }, /message is 'xxx/],
+    [true, { mode: 'readonly' }, /mode is 'readonly', expected 'full' or 'read-only'/],
+    [true, { startsAt: '2026-12-01T03:00:00' }, /startsAt is '2026-12-01T03:00:00', expected a Date, or ISO 8601 with a zone/],
+    [true, { startsAt: null }, /startsAt is null/],
+    [true, { endsAt: '2026-11-30T23:59:59Z' }, /endsAt is '2026-11-30T23:59:59.000Z', expected a time in the future \(now is 2026-12-01T00:00:00.000Z\)/],
+    [true, { startsAt: '2026-12-02T00:00Z', endsAt: '2026-12-02T00:00Z' }, /endsAt is .* expected a time after startsAt/],
+    [true, { retryAfter: 0 }, /retryAfter is 0/],
+    [true, { retryAfter: '60' }, /retryAfter is '60'/],
+    [true, { ignoreRoutes: '/x' }, /ignoreRoutes is '\/x', expected a list/],
+    [true, { ignoreRoutes: [/x/] }, /ignoreRoutes\[0\].pattern is \/x\//],
+    [true, { ignoreRoutes: ['/a', 'b'] }, /ignoreRoutes\[1\].pattern is 'b', expected a path such as/],
+    [true, { ignoreRoutes: [{}] }, /ignoreRoutes\[0\].pattern is {}/],
+    [true, { ignoreRoutes: [{ pattern: undefined }] }, /ignoreRoutes\[0\].pattern is undefined/],
+    [true, { ignoreRoutes: [{ pattern: '/x', describtion: 'y' }] }, /ignoreRoutes\[0\].describtion is 'y', expected no such name/],
+    [true, { by: ' ' }, /by is ' '/],
+    [true, { expectedRevision: -1 }, /expectedRevision is -1/],
+    [true, { expectedRevision: '1' }, /expectedRevision is '1'/],
+    [false, { message: 'x' }, /message is 'x', expected no such name, but one of by, expectedRevision \(with set\(false\)\)/],
+    [false, { by: 1 }, /by is 1, expected text of 1 to 200 characters \(with set\(false\)\)/]
+  ]
+  for (const [on, change, message] of wrong) {
+    t.throws(() => checkChange(on, change, now), { code: 'FST_ERR_MAINTENANCE_CHANGE', statusCode: 400, message }, String(message))
+  }
+  t.match(checkChange(true, { message: undefined, startsAt: new Date(now - 1000), endsAt: '2026-12-01T01:00Z' }, now), { startsAt: '2026-11-30T23:59:59.000Z', endsAt: '2026-12-01T01:00:00.000Z' })
+})
+
+t.test('records: written and read again, by a strict schema', async t => {
+  const record = makeRecord(checkChange(true, { message: 'héllo "x"\n', by: 'ops', ignoreRoutes: ['/a'], endsAt: new Date(Date.now() + 1000) }), Date.now(), 'w1')
+  t.strictSame(parseRecord(serialiseRecord(record)), record)
+  const wrong: [unknown, RegExp][] = [
+    ['', /empty/], ['  ', /empty/], ['{', /no JSON/], ['null', /is null/], ['[]', /is \[\]/], ['"on"', /'on'/],
+    [{ ...record, v: 2 }, /v is 2, expected 1/],
+    [{ ...record, on: 'false' }, /on is 'false'/],
+    [{ ...record, extra: 1 }, /extra is 1/],
+    [{ ...record, message: undefined }, /message is undefined, expected a value/],
+    [{ ...record, revision: 1.5 }, /revision is 1.5/],
+    [{ ...record, revision: 2 ** 53 }, /revision is/],
+    [{ ...record, revision: 1e300 }, /revision is/],
+    [{ ...record, revision: Date.now() + 2 * 86_400_000 }, /not more than a day ahead/],
+    [{ ...record, retryAfter: -1 }, /retryAfter is -1/],
+    [{ ...record, endsAt: 'soon' }, /endsAt is 'soon', expected a time in UTC/],
+    [{ ...record, endsAt: '2026-12-01T03:00+01:00' }, /endsAt is/],
+    [{ ...record, ignoreRoutes: [{ pattern: 'x', description: null }] }, /ignoreRoutes is/],
+    [{ ...record, ignoreRoutes: [{ pattern: '/x' }] }, /ignoreRoutes is/],
+    [{ ...record, mode: 'half' }, /mode is 'half'/],
+    ['{"__proto__":{"on":true}}', /__proto__/]
+  ]
+  for (const [stored, message] of wrong) {
+    const text = typeof stored === 'string' ? stored : JSON.stringify(stored)
+    t.throws(() => parseRecord(text), { code: 'FST_ERR_MAINTENANCE_UNREADABLE', message }, String(message))
+  }
+  t.equal(({} as { on?: boolean }).on, undefined)
+})
+
+t.test('windows: closed from the start until the end', async t => {
+  const record = { ...NEVER_WRITTEN, on: true, startsAt: '2026-12-01T00:00:00.000Z', endsAt: '2026-12-01T01:00:00.000Z' }
+  const at = (time: string) => isActive(record, Date.parse(time))
+  t.equal(at('2026-11-30T23:59:59.999Z'), false)
+  t.equal(at('2026-12-01T00:00:00.000Z'), true)
+  t.equal(at('2026-12-01T00:59:59.999Z'), true)
+  t.equal(at('2026-12-01T01:00:00.000Z'), false)
+  t.equal(isActive({ ...record, on: false }, Date.parse('2026-12-01T00:30:00Z')), false)
+})

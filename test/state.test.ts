@@ -1,0 +1,283 @@
+import { mock } from 'node:test'
+import t from 'tap'
+import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
+import { followStore } from '../lib/state/follow.ts'
+import { watchWindow } from '../lib/state/window.ts'
+import { createApp, until } from './fixtures/app.ts'
+import { createTestStore } from './fixtures/store.ts'
+
+const record = (change: Partial<StateRecord>): string => serialiseRecord({ ...NEVER_WRITTEN, revision: Date.now(), at: new Date().toISOString(), ...change })
+const never = () => new Promise<never>(() => {})
+
+t.test('boot: a site never written is open; a stored record counts at once', async t => {
+  const store = createTestStore()
+  t.match((await createApp(t, { store })).app.maintenance.status(), { active: false, source: 'store', revision: 0, store: { kind: 'custom', connected: true, error: null } })
+  store.records.set('default', record({ on: true, message: 'stored' }))
+  const { app, lines } = await createApp(t, { store })
+  t.match(app.maintenance.status(), { active: true, source: 'store', message: 'stored' })
+  t.strictSame(lines.filter(line => line.level >= 30).map(line => line.msg), ["maintenance: site 'default' is now closed (full)"])
+})
+
+t.test('boot: a store that cannot be reached means the fallback, until it can', async t => {
+  for (const fallback of [true, false]) {
+    const store = createTestStore()
+    store.beforeRead = () => Promise.reject(new Error('connection refused'))
+    const { app, lines } = await createApp(t, { store, fallback })
+    t.match(app.maintenance.status(), { on: fallback, active: fallback, source: 'fallback', store: { connected: false, lastReadAt: null, error: 'connection refused' } })
+    t.equal((await app.inject('/')).statusCode, fallback ? 503 : 404)
+    store.hint()
+    await app.maintenance.refresh()
+    t.equal(lines.filter(line => line.level === 50).length, 1, 'told once, not at each try')
+    store.beforeRead = async () => {}
+    store.records.set('default', record({ on: !fallback }))
+    store.hint()
+    await until('caught up', () => app.maintenance.active === !fallback)
+    t.match(app.maintenance.status(), { source: 'store', store: { connected: true, error: null } })
+    t.ok(lines.some(line => line.msg === "maintenance: the store of site 'default' is well again"))
+  }
+})
+
+t.test('boot: a store that is mute holds it up for less than 5 s', async t => {
+  const store = createTestStore()
+  store.beforeRead = never
+  const begin = Date.now()
+  const { app } = await createApp(t, { store, fallback: true })
+  await app.ready()
+  t.ok(Date.now() - begin < 5000)
+  t.match(app.maintenance.status(), { source: 'fallback', active: true, store: { error: 'no answer within 3000 ms' } })
+})
+
+t.test('unreadable: closed at boot, until it is set again', async t => {
+  for (const garbage of ['', 'on', '{"v":1}', record({ revision: 2 ** 53 }), record({ revision: Date.now() + 2 * 86_400_000 })]) {
+    const store = createTestStore()
+    store.records.set('default', garbage)
+    const { app, lines } = await createApp(t, { store })
+    t.match(app.maintenance.status(), { on: true, active: true, source: 'unreadable', revision: 0 })
+    t.equal((await app.inject('/')).statusCode, 503)
+    t.equal(lines.filter(line => line.level === 50).length, 1)
+    await app.maintenance.set(false)
+    t.match(app.maintenance.status(), { active: false, source: 'store', store: { error: null } })
+    t.equal((await app.inject('/')).statusCode, 404)
+  }
+})
+
+t.test('unreadable while running: the last known state stands', async t => {
+  for (const on of [true, false]) {
+    const store = createTestStore()
+    const { app } = await createApp(t, { store })
+    const { revision } = await app.maintenance.set(on)
+    store.records.set('default', '{"on":')
+    t.match(await app.maintenance.refresh(), { active: on, revision, source: 'store', store: { connected: true, error: /no JSON/ } })
+    t.match(await app.maintenance.set(!on), { active: !on, store: { error: null } })
+  }
+})
+
+t.test('unreadable, but the store knows its revision: it is written over all the same', async t => {
+  const store = createTestStore()
+  store.records.set('default', '{"revision":123,"on":"yes"}')
+  const write = store.write
+  // a store that keeps the revision apart, and knows one that cannot be seen in the record
+  let refused = 0
+  store.write = async (site, text, { expected }: { expected?: number }) => {
+    if (expected === undefined) return write(site, text, {})
+    refused++
+    throw Object.assign(new Error('conflict'), { code: 'FST_ERR_MAINTENANCE_CONFLICT' })
+  }
+  const { app } = await createApp(t, { store })
+  t.match(await app.maintenance.set(false), { active: false, source: 'store' })
+  t.equal(refused, 1, 'compared first')
+})
+
+t.test('a record that vanished, or was replaced by an older one, is repaired', async t => {
+  const store = createTestStore()
+  const { app, lines } = await createApp(t, { store })
+  await app.maintenance.set(true, { message: 'old' })
+  const old = store.records.get('default') as string
+  const { revision } = await app.maintenance.set(true, { message: 'new' })
+  const damages = { missing: () => store.records.delete('default'), older: () => store.records.set('default', old) }
+  for (const [name, damage] of Object.entries(damages)) {
+    damage()
+    const status = await app.maintenance.refresh()
+    t.match(status, { active: true, message: 'new', revision, store: { error: name === 'missing' ? 'the state record is missing' : /is older than the known one/ } })
+    await until('repaired', () => JSON.parse(store.records.get('default') ?? '{}').revision === revision)
+    await until('told', () => app.maintenance.status().store.error === null)
+  }
+  t.equal(lines.filter(line => line.msg.includes('repaired the record')).length, 2)
+  await app.maintenance.set(false)
+  store.records.delete('default')
+  await app.maintenance.refresh()
+  await until('off is a record too', () => JSON.parse(store.records.get('default') ?? '{"on":1}').on === false)
+})
+
+t.test('a repair never wins over somebody who was faster', async t => {
+  const store = createTestStore()
+  const { app } = await createApp(t, { store })
+  await app.maintenance.set(true)
+  store.records.delete('default')
+  const newer = record({ on: false, revision: Date.now() + 1000 })
+  // between the repair's look and its write
+  store.beforeWrite = async () => {
+    store.records.set('default', newer)
+    store.beforeWrite = async () => {}
+  }
+  await app.maintenance.refresh()
+  await until('repair tried', () => store.writes === 2)
+  t.equal(store.records.get('default'), newer)
+  await app.maintenance.refresh()
+  t.equal(app.maintenance.active, false)
+
+  store.records.delete('default')
+  await app.maintenance.refresh()
+  store.records.set('default', 'garbage')
+  const { reads } = store
+  await until('the repair looked', () => store.reads > reads)
+  t.equal(store.records.get('default'), 'garbage', 'what cannot be understood is for people to repair')
+})
+
+t.test('a read that began before a write says nothing against it', async t => {
+  const store = createTestStore()
+  const { app, lines } = await createApp(t, { store })
+  await app.maintenance.set(false)
+  let release = () => {}
+  store.afterRead = () => new Promise(resolve => { release = resolve })
+  const late = app.maintenance.refresh()
+  await until('reading', () => release.name !== 'release')
+  store.afterRead = async () => {}
+  await app.maintenance.set(true)
+  release()
+  t.match(await late, { active: true, store: { error: null } })
+  t.equal(lines.filter(line => line.level >= 40).length, 0)
+})
+
+t.test('a burst of hints is one read under way and one behind it', async t => {
+  const store = createTestStore()
+  const { app } = await createApp(t, { store })
+  await until('the read behind the watch', () => store.reads === 2)
+  for (let i = 0; i < 20_000; i++) store.hint()
+  await app.maintenance.refresh()
+  t.ok(store.reads <= 5, `${store.reads} reads`)
+})
+
+t.test('set: a store that refuses, with its reason, and nothing changed', async t => {
+  const store = createTestStore()
+  const { app } = await createApp(t, { store })
+  const cause = new Error('READONLY replica')
+  store.beforeWrite = () => Promise.reject(cause)
+  await t.rejects(app.maintenance.set(true), { code: 'FST_ERR_MAINTENANCE_STORE', statusCode: 503, message: /nothing was changed: READONLY replica/, cause })
+  store.beforeRead = () => Promise.reject(cause)
+  await t.rejects(app.maintenance.set(true), { code: 'FST_ERR_MAINTENANCE_STORE' })
+  t.match(app.maintenance.status(), { active: false, revision: 0 })
+  store.beforeRead = () => Promise.reject('a string') // eslint-disable-line prefer-promise-reject-errors
+  await t.rejects(app.maintenance.set(true), { code: 'FST_ERR_MAINTENANCE_STORE', message: /'a string'/ })
+})
+
+t.test('set: a store that is mute, and what it did later', async t => {
+  const store = createTestStore()
+  const { app } = await createApp(t, { store })
+  const begin = Date.now()
+  store.beforeRead = never
+  const unread = t.rejects(app.maintenance.set(true), { code: 'FST_ERR_MAINTENANCE_STORE', message: /no answer within 1900 ms/ })
+  await until('reading', () => store.reads === 3)
+  store.beforeRead = async () => {}
+  let answer = () => {}
+  store.beforeWrite = () => new Promise(resolve => { answer = resolve })
+  const unwritten = t.rejects(app.maintenance.set(true, { message: 'late' }), { code: 'FST_ERR_MAINTENANCE_STORE_UNKNOWN', message: /may or may not have been written/ })
+  await Promise.all([unread, unwritten])
+  t.ok(Date.now() - begin < 2500)
+  t.equal(app.maintenance.active, false)
+  answer()
+  await app.maintenance.refresh()
+  t.match(app.maintenance.status(), { active: true, message: 'late' }, 'the store is read again')
+})
+
+t.test('set: gives up in time where others are always faster, and does not write afterwards', async t => {
+  const store = createTestStore()
+  const { app } = await createApp(t, { store })
+  store.write = async () => { throw Object.assign(new Error(), { code: 'FST_ERR_MAINTENANCE_CONFLICT' }) }
+  await t.rejects(app.maintenance.set(true), { code: /FST_ERR_MAINTENANCE_STORE/ })
+  let answered = false
+  store.write = async () => { answered = true }
+  let release = () => {}
+  store.beforeRead = () => new Promise(resolve => { release = resolve })
+  await t.rejects(app.maintenance.set(true), { code: 'FST_ERR_MAINTENANCE_STORE' })
+  release()
+  store.beforeRead = async () => {}
+  await app.maintenance.refresh()
+  t.equal(answered, false)
+})
+
+t.test('windows: a record that changes while closed stays in its window', async t => {
+  const store = createTestStore()
+  const { app } = await createApp(t, { store })
+  const windowId = () => JSON.parse(store.records.get('default') ?? '').windowId
+  await app.maintenance.set(true)
+  const first = windowId()
+  t.type(first, 'string')
+  await app.maintenance.set(true, { message: 'x' })
+  t.equal(windowId(), first)
+  store.records.delete('default')
+  await app.maintenance.set(true, { endsAt: new Date(Date.now() + 50) })
+  t.equal(windowId(), first, 'also where the store has lost it')
+  await until('over', () => !app.maintenance.active)
+  await app.maintenance.set(true)
+  t.not(windowId(), first)
+  await app.maintenance.set(false)
+  t.equal(windowId(), null)
+})
+
+t.test('windows: start and end are met after a long wait, and after a sleep of the machine', async t => {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: Date.parse('2026-01-01T00:00:00Z') })
+  t.teardown(() => mock.timers.reset())
+  const turns: string[] = []
+  const window = { ...NEVER_WRITTEN, on: true, startsAt: '2026-03-01T00:00:00.000Z', endsAt: '2026-03-01T00:00:10.000Z' }
+  const cancel = watchWindow(window, () => turns.push(new Date().toISOString()))
+  mock.timers.setTime(Date.parse('2026-02-28T23:59:59.500Z'))
+  mock.timers.tick(400)
+  t.strictSame(turns, [])
+  mock.timers.tick(100)
+  t.strictSame(turns, ['2026-03-01T00:00:00.000Z'])
+  mock.timers.tick(9_000)
+  t.equal(turns.length, 1)
+  mock.timers.tick(1_000)
+  t.strictSame(turns[1], '2026-03-01T00:00:10.000Z')
+  cancel()
+  watchWindow({ ...window, on: false }, () => t.fail('a record that is off has no window'))()
+  const cancelled = watchWindow({ ...window, startsAt: '2026-04-01T00:00:00.000Z', endsAt: null }, () => t.fail('cancelled'))
+  cancelled()
+  mock.timers.setTime(Date.parse('2026-05-01T00:00:00Z'))
+  mock.timers.tick(2_000)
+})
+
+t.test('following a store: polls, and goes on where it cannot be watched or closed', async t => {
+  const store = createTestStore()
+  const warnings: string[] = []
+  const log = { info () {}, error () {}, warn: (_object: unknown, message: string) => { warnings.push(message) } }
+  store.watch = () => { throw new Error('EMFILE') }
+  store.close = () => Promise.reject(new Error('stuck'))
+  let refreshed = 0
+  let closed = 0
+  const site = { refresh: async () => { refreshed++ }, close: () => { closed++ } }
+  const stop = await followStore({ kind: 'custom', store, pollInterval: 5 }, [site], log as never)
+  t.equal(refreshed, 1)
+  await until('polled', () => refreshed > 4)
+  await stop()
+  t.equal(closed, 1)
+  t.strictSame(warnings, ['maintenance: the store cannot be watched, it is only polled: EMFILE', 'maintenance: the store did not close: stuck'])
+})
+
+t.test('closing: within a second, also where the store hangs; nothing is adopted after it', async t => {
+  const store = createTestStore()
+  store.close = never
+  const { app } = await createApp(t, { store })
+  await app.maintenance.set(true, { endsAt: new Date(Date.now() + 60_000) })
+  let release = () => {}
+  store.afterRead = () => new Promise(resolve => { release = resolve })
+  const reading = app.maintenance.refresh()
+  store.records.set('default', record({ on: false, revision: Date.now() + 10_000 }))
+  await until('reading', () => release.name !== 'release')
+  const begin = Date.now()
+  await app.close()
+  t.ok(Date.now() - begin < 1000)
+  release()
+  t.match(await reading, { active: true })
+})

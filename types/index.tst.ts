@@ -1,0 +1,45 @@
+import Fastify, { type FastifyInstance, type FastifyRequest, type RouteShorthandOptions } from 'fastify'
+import { expect, test } from 'tstyche'
+import maintenance, { fastifyMaintenance } from '../index.ts'
+import type { Decision, FastifyMaintenance, FastifyMaintenanceOptions, Maintenance, MaintenanceStatus, MaintenanceStore } from './index.ts'
+
+declare const app: FastifyInstance
+declare const store: MaintenanceStore
+
+test('the plugin and its options', () => {
+  expect(maintenance).type.toBe<FastifyMaintenance>()
+  expect(fastifyMaintenance).type.toBe<FastifyMaintenance>()
+  expect(app.register).type.toBeCallableWith(maintenance)
+  expect<FastifyMaintenanceOptions>().type.toBeAssignableFrom({
+    enabled: true,
+    site: (request: FastifyRequest) => request.hostname,
+    sites: ['shop'],
+    store,
+    ignore: { routes: ['/x', /^\/y$/], ips: '10.0.0.1', request: async () => true },
+    response: { statusCode: 503, retryAfter: false as const, type: () => 'json' as const, headers: { a: 'b' } },
+    onChange: (status: MaintenanceStatus, previous: MaintenanceStatus) => { console.log(status.active, previous.active) }
+  })
+  expect<FastifyMaintenanceOptions>().type.not.toBeAssignableFrom({ ingore: {} })
+  expect<FastifyMaintenanceOptions>().type.not.toBeAssignableFrom({ store: 'redis' })
+  expect<FastifyMaintenanceOptions>().type.not.toBeAssignableFrom({ response: { retryAfter: true } })
+})
+
+test('what hangs at the instance', () => {
+  expect(app.maintenance).type.toBe<Maintenance>()
+  expect(app.maintenance.active).type.toBe<boolean>()
+  expect(app.maintenance.set(true)).type.toBe<Promise<MaintenanceStatus>>()
+  expect(app.maintenance.set).type.toBeCallableWith(true, { message: 'x', endsAt: new Date(), ignoreRoutes: ['/a', { pattern: '/b' }] })
+  expect(app.maintenance.set).type.not.toBeCallableWith('on')
+  expect(app.maintenance.set).type.not.toBeCallableWith(true, { mode: 'half' })
+  expect(app.maintenance.run(async () => 3)).type.toBe<Promise<number>>()
+  expect(app.maintenance.for('shop')).type.toBe<Maintenance>()
+  expect(app.maintenance.onChange(() => {})).type.toBe<() => void>()
+})
+
+test('requests and routes', () => {
+  Fastify().get('/', { config: { maintenance: 'off' } }, async request => {
+    expect(request.maintenance).type.toBe<Decision>()
+  })
+  expect<RouteShorthandOptions>().type.toBeAssignableFrom({ config: { maintenance: 'read' as const } })
+  expect<RouteShorthandOptions>().type.not.toBeAssignableFrom({ config: { maintenance: 'no' as const } })
+})
