@@ -1,11 +1,12 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { createPage } from './lib/answer/page.ts'
+import { createPages } from './lib/answer/page.ts'
+import { localPath } from './lib/answer/redirect.ts'
 import { createHook } from './lib/hook.ts'
 import { createMaintenance } from './lib/maintenance.ts'
 import { compileIps } from './lib/match/ip.ts'
 import { compileRoutes } from './lib/match/route.ts'
-import { readOptions } from './lib/options.ts'
+import { readOptions, ROBOTS } from './lib/options.ts'
 import { createPlaces } from './lib/places.ts'
 import { routerOptionsOf, watchRoutes } from './lib/routes.ts'
 import { createSite, type Site } from './lib/site.ts'
@@ -15,29 +16,33 @@ import type { FastifyMaintenance, FastifyMaintenanceOptions } from './types/inde
 
 async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanceOptions): Promise<void> {
   const settings = readOptions(options)
-  const { ignore, siteOf } = settings
+  const { ignore, response, siteOf } = settings
   const { log } = fastify
 
   // before anything is awaited: routes may be declared meanwhile
   const routes = watchRoutes(fastify)
   const router = routerOptionsOf(fastify)
-  const common = { routes: compileRoutes(ignore.routes, router), ips: compileIps(ignore.ips), asksUser: ignore.request !== undefined, router }
+  const unrouted = new Set([ROBOTS, localPath(response.redirect)].filter(path => path !== null))
+  const common = { routes: compileRoutes([...unrouted, ...ignore.routes], router), ips: compileIps(ignore.ips), asksUser: ignore.request !== undefined, router, unrouted }
 
   const opened = openStore(settings.store)
-  const render = await createPage(fastify)
+  const pages = await createPages(fastify, response.template)
   const sites = new Map<string, Site>()
   for (const [index, name] of settings.sites.entries()) {
-    sites.set(name, await createSite({ name, index, settings, common, opened, render, log, onGate: update }))
+    sites.set(name, await createSite({ name, index, settings, common, opened, pages, log, onGate: update }))
   }
 
   const places = createPlaces(sites, settings, common)
-  const hook = createHook(places, routes, ignore.request)
+  const hook = createHook(places, routes, settings)
   const own = siteOf === null ? settings.site : null
 
   fastify.decorate('maintenance', createMaintenance(sites, own, hook.explain, log))
   fastify.decorateRequest('maintenance', { getter (this: FastifyRequest) { return hook.decisionOf(this) } })
   fastify.addHook('onRequest', hook.onRequest)
-  fastify.addHook('onReady', async () => hook.update())
+  fastify.addHook('onReady', async function checkWhatIsThereByNow () {
+    hook.update()
+    await Promise.all([...sites.values()].map(site => site.checkTemplate()))
+  })
 
   if (settings.enabled === undefined) fastify.addHook('onClose', await followStore(opened, [...sites.values()], log))
   update()

@@ -7,6 +7,9 @@ export const OptionError = createError('FST_ERR_MAINTENANCE_OPTION', "maintenanc
 /** Boot: a route's `config.maintenance` is wrong. */
 export const RouteError = createError('FST_ERR_MAINTENANCE_ROUTE', "maintenance: config.maintenance of route %s %s is %s, expected 'off', 'on', 'read' or 'write'", 500, TypeError)
 
+/** Boot or `set`: the option `response.template` names what is missing, fails, or takes too long. */
+export const TemplateError = createError('FST_ERR_MAINTENANCE_TEMPLATE', "maintenance: the template '%s' cannot be rendered: %s", 500)
+
 /** `set` or `run` while the option `enabled` pins the mode. */
 export const PinnedError = createError('FST_ERR_MAINTENANCE_PINNED', "maintenance: the option 'enabled' is %s and pins the mode; remove it to switch at run time", 409)
 

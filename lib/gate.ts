@@ -5,7 +5,6 @@ import { isBlocking, type Questions } from './decision.ts'
 import type { IpMatcher } from './match/ip.ts'
 import { routerPath, type RouterOptions } from './match/path.ts'
 import type { RouteMatcher, Verdict } from './match/route.ts'
-import { ROBOTS } from './options.ts'
 import type { Route } from './routes.ts'
 
 /** A site's state and the options, compiled: what the hook asks. A new one for every new state. */
@@ -25,6 +24,8 @@ export interface GateParts {
   readonly ips: IpMatcher | null
   readonly asksUser: boolean
   readonly router: RouterOptions
+  /** Paths that are let through even where no route answers them. */
+  readonly unrouted: ReadonlySet<string>
   readonly answer: Answer
 }
 
@@ -34,7 +35,7 @@ const REASONS: readonly Reason[] = [
 
 const SAFE_METHODS = ['GET', 'HEAD', 'OPTIONS']
 
-export function compileGate ({ index, site, active, mode, routes, ips, asksUser, router, answer }: GateParts): Gate {
+export function compileGate ({ index, site, active, mode, routes, ips, asksUser, router, unrouted, answer }: GateParts): Gate {
   const decisions = Object.fromEntries(REASONS.map(reason =>
     [reason, Object.freeze({ blocked: isBlocking(reason), reason, site, active, mode: active ? mode : null })]
   )) as Gate['decisions']
@@ -44,7 +45,7 @@ export function compileGate ({ index, site, active, mode, routes, ips, asksUser,
   }
 
   function isIgnoredRoute (request: FastifyRequest, route: Route): boolean {
-    if (route.url === undefined) return routerPath(request.url, router) === ROBOTS
+    if (route.url === undefined) return unrouted.has(routerPath(request.url, router) ?? '')
     const seen = route.verdicts[index]
     const verdict = seen?.matcher === routes ? seen.verdict : remember(route, route.url)
     return verdict === 'yes' || (verdict === 'look' && routes.target(request.url))

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import type { Decision, Reason } from '../types/index.ts'
+import { keepPrivate } from './answer/private.ts'
 import { decide } from './decision.ts'
 import type { Gate } from './gate.ts'
 import type { Settings } from './options.ts'
@@ -7,8 +8,11 @@ import type { Place, Places } from './places.ts'
 import type { Route, Routes } from './routes.ts'
 import { withTimeout } from './timeout.ts'
 
-/** `ignore.request` may take so long, ms; then the request is refused. */
-const USER_TIMEOUT = 3000
+/** `ignore.request` may take so long, and `onBlocked`, ms; then the request is refused. */
+const CALLBACK_TIMEOUT = 3000
+
+/** Who sees the inside of a closed site, where others get the 503: nobody may keep that for the public. */
+const PRIVATE: readonly Reason[] = ['ignored-ip', 'bypass', 'ignored-request']
 
 export interface Hook {
   /** The one hook. While everything is open it makes one comparison. */
@@ -21,10 +25,18 @@ export interface Hook {
   update (): void
 }
 
+/** Whatever it does, the refusal is sent. */
+async function callOnBlocked (onBlocked: NonNullable<Settings['onBlocked']>, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  try {
+    await withTimeout(Promise.resolve(onBlocked(request, reply)), CALLBACK_TIMEOUT)
+  } catch (error) {
+    request.log.error({ err: error }, 'maintenance: onBlocked failed')
+  }
+}
+
 type Decided = FastifyRequest & { [decided: symbol]: Decision | undefined }
 
-/** @param isIgnored the option `ignore.request` */
-export function createHook (places: Places, routes: Routes, isIgnored: Settings['ignore']['request']): Hook {
+export function createHook (places: Places, routes: Routes, { ignore, onBlocked }: Settings): Hook {
   // of this registration: another one, in a child, decides on its own
   const decided = Symbol('fastify-maintenance.decision')
   let passesAll = false
@@ -48,17 +60,19 @@ export function createHook (places: Places, routes: Routes, isIgnored: Settings[
     ;(request as Decided)[decided] = decision
     if (!decision.blocked) {
       if (decision.active && reason !== 'route-off' && reason !== 'read') counts.ignored++
+      if (PRIVATE.includes(reason)) keepPrivate(reply.raw)
       return done()
     }
     counts.blocked++
     request.log.debug({ maintenance: decision }, 'maintenance: request refused')
-    gate.answer.send(request, reply)
+    if (onBlocked === undefined) return gate.answer.send(request, reply)
+    callOnBlocked(onBlocked, request, reply).then(() => gate.answer.send(request, reply))
   }
 
   /** Closed, never a 500, never open: whatever goes wrong here is a no. */
   async function askUser (request: FastifyRequest, place: Place): Promise<boolean> {
     try {
-      return await withTimeout(Promise.resolve(isIgnored?.(request)), USER_TIMEOUT) === true
+      return await withTimeout(Promise.resolve(ignore.request?.(request)), CALLBACK_TIMEOUT) === true
     } catch (error) {
       if (complained !== place.gate) {
         complained = place.gate

@@ -1,7 +1,8 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import type { FastifyMaintenanceOptions, ResponseOptions } from '../types/index.ts'
-import { bool, checkShape, either, func, integer, literal, isObject, seconds, type Rule, type Shape } from './check.ts'
+import { isRedirect, REDIRECT_EXPECTED } from './answer/redirect.ts'
+import { bool, checkShape, either, func, integer, literal, isObject, seconds, text, type Rule, type Shape } from './check.ts'
 import { OptionError, show } from './errors.ts'
 import { IP_RULE_EXPECTED, isIpRule } from './match/ip.ts'
 import { isPattern, PATTERN_EXPECTED } from './match/route.ts'
@@ -21,10 +22,13 @@ export interface Settings {
     readonly request: ((request: FastifyRequest) => boolean | Promise<boolean>) | undefined
   }
   readonly response: ResponseSettings
+  readonly onBlocked: FastifyMaintenanceOptions['onBlocked']
   readonly onChange: FastifyMaintenanceOptions['onChange']
 }
 
-export type ResponseSettings = Readonly<Required<Omit<ResponseOptions, 'refresh'>>> & { readonly refresh: number | undefined }
+/** Names without a default are there all the same. */
+type Optional = 'template' | 'data' | 'redirect' | 'refresh'
+export type ResponseSettings = Readonly<Required<Omit<ResponseOptions, Optional>>> & { readonly [name in Optional]: ResponseOptions[name] | undefined }
 
 /** A 503 for it makes crawlers drop the whole site. */
 export const ROBOTS = '/robots.txt'
@@ -62,9 +66,13 @@ const SHAPE: Shape = {
     statusCode: integer(200, 599),
     retryAfter: either(seconds, literal(false)),
     type: either(literal('auto', 'html', 'json', 'text'), func),
+    template: text(1000),
+    data: { expected: 'an object or a function', test: value => isObject(value) || typeof value === 'function' },
+    redirect: { expected: REDIRECT_EXPECTED, test: isRedirect },
     refresh: seconds,
     headers: { expected: 'an object of names and values', test: isObject }
   },
+  onBlocked: func,
   onChange: func,
   // Fastify's own, which it hands to every plugin
   prefix: anything,
@@ -87,7 +95,7 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
     store: options.store ?? 'memory',
     fallback: options.fallback ?? false,
     ignore: {
-      routes: [ROBOTS, ...readList('ignore.routes', ignore.routes ?? [], routeRule)],
+      routes: readList('ignore.routes', ignore.routes ?? [], routeRule),
       ips: readList('ignore.ips', ignore.ips ?? [], { expected: IP_RULE_EXPECTED, test: isIpRule }),
       request: ignore.request
     },
@@ -95,9 +103,13 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
       statusCode: response.statusCode ?? 503,
       retryAfter: response.retryAfter ?? 300,
       type: response.type ?? 'auto',
+      template: response.template,
+      data: response.data,
+      redirect: response.redirect,
       refresh: response.refresh,
       headers: readHeaders(response.headers ?? {})
     },
+    onBlocked: options.onBlocked,
     onChange: options.onChange
   })
 }

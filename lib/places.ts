@@ -16,7 +16,7 @@ export interface Places {
 }
 
 /** What all gates of this server have in common. */
-export type CommonParts = Pick<GateParts, 'routes' | 'ips' | 'asksUser' | 'router'>
+export type CommonParts = Pick<GateParts, 'routes' | 'ips' | 'asksUser' | 'router' | 'unrouted'>
 
 /** Finds the site of a request: the server's own, or the one that the `site` function names. */
 export function createPlaces (sites: ReadonlyMap<string, Place>, { site, siteOf }: Settings, common: CommonParts): Places {

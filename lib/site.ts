@@ -1,12 +1,12 @@
 import type { ChangeListener, Log, MaintenanceChange, MaintenanceStatus } from '../types/index.ts'
-import { prepareAnswer } from './answer/answer.ts'
-import type { RenderPage } from './answer/page.ts'
-import { PinnedError } from './errors.ts'
+import { prepareAnswer, variablesOf } from './answer/answer.ts'
+import type { Pages } from './answer/page.ts'
+import { messageOf, PinnedError } from './errors.ts'
 import { compileGate, type Gate } from './gate.ts'
 import { compileRoutes, type RouteMatcher } from './match/route.ts'
 import type { Settings } from './options.ts'
 import type { CommonParts, Place } from './places.ts'
-import { checkChange } from './state/change.ts'
+import { checkChange, makeRecord } from './state/change.ts'
 import { describe, NEVER_WRITTEN, type StateRecord } from './state/record.ts'
 import { createSynchroniser, type Known } from './state/sync.ts'
 import { isActive, watchWindow } from './state/window.ts'
@@ -17,6 +17,8 @@ export interface Site extends Place {
   readonly name: string
   status (): MaintenanceStatus
   set (on: boolean, change?: MaintenanceChange): Promise<MaintenanceStatus>
+  /** @throws FST_ERR_MAINTENANCE_TEMPLATE */
+  checkTemplate (): Promise<void>
   /** Reads the store now; nothing to read where the mode is pinned. */
   refresh (): Promise<void>
   onChange (listener: ChangeListener): () => void
@@ -29,13 +31,13 @@ export interface SiteOptions {
   readonly settings: Settings
   readonly common: CommonParts
   readonly opened: OpenedStore
-  readonly render: RenderPage
+  readonly pages: Pages
   readonly log: Log
   /** Called when the gate was replaced, before anybody is told. */
   readonly onGate: () => void
 }
 
-export async function createSite ({ name, index, settings, common, opened, render, log, onGate }: SiteOptions): Promise<Site> {
+export async function createSite ({ name, index, settings, common, opened, pages, log, onGate }: SiteOptions): Promise<Site> {
   const { enabled, response, ignore } = settings
   const counts = { blocked: 0, ignored: 0 }
   const listeners = new Set<ChangeListener>(settings.onChange === undefined ? [] : [settings.onChange])
@@ -44,7 +46,7 @@ export async function createSite ({ name, index, settings, common, opened, rende
     : null
 
   let known: Known = sync?.known ?? { record: { ...NEVER_WRITTEN, on: enabled === true }, source: 'pinned' }
-  let answer = await prepareAnswer(name, known.record, response, render)
+  let answer = await prepareAnswer({ site: name, record: known.record, response, pages, log })
   let routes = common.routes
   let gate = makeGate()
   let unwatch = (): void => {}
@@ -54,7 +56,8 @@ export async function createSite ({ name, index, settings, common, opened, rende
   }
 
   async function adopt (next: Known): Promise<void> {
-    const nextAnswer = await prepareAnswer(name, next.record, response, render)
+    const nextAnswer = await prepareAnswer({ site: name, record: next.record, response, pages, log })
+    nextAnswer.ready.catch(error => log.error({ err: error }, `maintenance: site '${name}' shows the bundled page: ${messageOf(error)}`))
     const before = { status: status(), record: known.record }
     known = next
     answer = nextAnswer
@@ -78,9 +81,15 @@ export async function createSite ({ name, index, settings, common, opened, rende
     onGate()
   }
 
+  /** A template that is asked for its data by each request cannot be tried without one. */
+  async function checkTemplate (record: StateRecord): Promise<void> {
+    if (pages.custom === null || typeof response.data === 'function') return
+    await pages.custom({ ...response.data, ...variablesOf(name, record, response) })
+  }
+
   function routesOf ({ ignoreRoutes }: StateRecord): RouteMatcher {
     if (ignoreRoutes.length === 0) return common.routes
-    return compileRoutes([...ignore.routes, ...ignoreRoutes.map(route => route.pattern)], common.router)
+    return compileRoutes([...common.unrouted, ...ignore.routes, ...ignoreRoutes.map(route => route.pattern)], common.router)
   }
 
   function status (): MaintenanceStatus {
@@ -117,13 +126,17 @@ export async function createSite ({ name, index, settings, common, opened, rende
     async set (on, change) {
       const checked = checkChange(on, change)
       if (sync === null) throw new PinnedError(enabled)
+      if (on) await checkTemplate(makeRecord(checked, 0, null))
       await sync.set(checked)
+      // set means set: whoever asks from now on sees the page that was asked for
+      await answer.ready.catch(() => {})
       return status()
     },
     onChange (listener) {
       listeners.add(listener)
       return () => { listeners.delete(listener) }
     },
+    checkTemplate: () => checkTemplate(known.record),
     async refresh () { await sync?.refresh() },
     close () {
       unwatch()

@@ -1,12 +1,18 @@
 import cors from '@fastify/cors'
+import etag from '@fastify/etag'
+import view from '@fastify/view'
+import websocket from '@fastify/websocket'
+import { Eta } from 'eta'
 import { once } from 'node:events'
+import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import type { AddressInfo } from 'node:net'
 import { connect as connectHttp2 } from 'node:http2'
 import t from 'tap'
 import maintenance from '../index.ts'
-import { negotiate } from '../lib/answer/negotiate.ts'
+import { negotiateFormat as negotiate } from '../lib/answer/negotiate.ts'
 import type { FastifyMaintenanceOptions, MaintenanceChange } from '../types/index.ts'
-import { bareApp, createApp, sendRaw } from './fixtures/app.ts'
+import { LANGUAGES, TEXTS } from '../lib/answer/texts.ts'
+import { bareApp, counter, createApp, sendRaw, until } from './fixtures/app.ts'
 
 t.test('negotiation: specificity, weights, exclusion, ties', async t => {
   const cases: [string | undefined, string][] = [
@@ -61,8 +67,9 @@ t.test('HTML: one document that loads nothing, with everything escaped', async t
   const message = '<script>alert(1)</script> & "quotes"\nsecond line <%= process.version %>'
   const { headers, body } = await refusal(t, {}, { message, endsAt: new Date(Date.now() + 60_000) }, 'text/html')
   t.equal(headers['content-type'], 'text/html; charset=utf-8')
-  t.match(headers['content-security-policy'], /^default-src 'none'; style-src 'sha256-.{44}'; .*frame-ancestors 'none'$/)
-  t.notMatch(body, /<script|src=|href=|process\.version %>alert|v20\./)
+  t.match(headers['content-security-policy'], /^default-src 'none'; style-src 'sha256-.{44}'; script-src 'sha256-.{44}'; .*frame-ancestors 'none'$/)
+  t.equal(body.match(/<script/g)?.length, 1, 'its own script and no other')
+  t.notMatch(body, /<script>alert|src=|href="[^"/]|v\d+\.\d/)
   t.match(body, '&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quotes&quot;\nsecond line &lt;%= process.version %&gt;')
   t.match(body, /<time datetime="/)
   t.match((await refusal(t, {}, { mode: 'read-only' }, 'text/html')).statusCode, 404, 'reads pass')
@@ -175,4 +182,306 @@ t.test('HTTP/2: the 503, without connection headers', async t => {
   t.match(body, /being maintained/)
   t.strictSame(warnings.filter(name => name === 'UnsupportedWarning'), [])
   client.close()
+})
+
+t.test('languages: the bundled page in the language of the visitor', async t => {
+  const { app } = await createApp(t)
+  await app.maintenance.set(true)
+  const get = (language: string) => app.inject({ url: '/', headers: { accept: 'text/html', 'accept-language': language } })
+  for (const language of LANGUAGES) {
+    const { headers, body, rawPayload } = await get(`xx, ${language}-XX;q=0.9, en;q=0.1`)
+    t.match(body, `<html lang="${language}" dir="${language === 'ar' ? 'rtl' : 'ltr'}">`)
+    t.match(body, TEXTS[language].message.full)
+    t.match(headers, { 'content-language': language, vary: 'Accept, Accept-Language, Accept-Encoding' })
+    t.ok(rawPayload.length <= 14 * 1024, `${language}: ${rawPayload.length} bytes`)
+    const { title, message, ...rest } = TEXTS[language]
+    t.ok([...Object.values(title), ...Object.values(message), ...Object.values(rest)].every(text => text.length > 1))
+  }
+  t.match((await get('xx')).body, '<html lang="en"')
+  t.match((await get('de;q=0, *')).body, '<html lang="en"')
+  await app.maintenance.set(true, { message: 'As written' })
+  t.match((await get('de')).body, /<p class="message" dir="auto">As written<\/p>/)
+})
+
+t.test('encodings: made beforehand, the smallest that is accepted', async t => {
+  const { app } = await createApp(t)
+  await app.maintenance.set(true)
+  const get = async (encoding: string, method: 'GET' | 'HEAD' = 'GET') => app.inject({ url: '/', method, headers: { accept: 'text/html', 'accept-encoding': encoding } })
+  const plain = (await get('identity')).body
+  const cases: [string, string | undefined][] = [
+    ['gzip, deflate, br', 'br'], ['gzip', 'gzip'], ['br;q=0, gzip;q=0.5', 'gzip'], ['*', 'br'], ['br;q=0, *', 'gzip'], ['deflate', undefined], ['', undefined]
+  ]
+  for (const [accept, encoding] of cases) {
+    const { headers, rawPayload } = await get(accept)
+    t.equal(headers['content-encoding'], encoding, accept)
+    t.equal(headers['content-length'], String(rawPayload.length))
+    const unpack = { br: brotliDecompressSync, gzip: gunzipSync }[encoding ?? '']
+    t.equal((unpack === undefined ? rawPayload : unpack(rawPayload)).toString(), plain)
+    if (encoding !== undefined) t.ok(rawPayload.length < plain.length / 2)
+    t.equal((await get(accept, 'HEAD')).headers['content-length'], headers['content-length'])
+  }
+})
+
+t.test('an event stream: 200 and the news, because anything else stops an EventSource for good', async t => {
+  for (const type of ['auto', 'html'] as const) {
+    const { app } = await createApp(t, { response: { type } })
+    await app.maintenance.set(true, { message: 'Two\nlines', retryAfter: 20 })
+    const { statusCode, headers, body } = await app.inject({ url: '/events', headers: { accept: 'text/event-stream' } })
+    t.equal(statusCode, 200)
+    t.match(headers, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store', 'maintenance-mode': 'full' })
+    t.equal(body, 'retry: 20000\nevent: maintenance\ndata: {"statusCode":503,"code":"FST_ERR_MAINTENANCE","error":"Service Unavailable","message":"Two\\nlines","retryAfter":20,"endsAt":null}\n\n')
+  }
+  const { app } = await createApp(t, { response: { retryAfter: false } })
+  await app.maintenance.set(true)
+  t.match((await app.inject({ url: '/', headers: { accept: 'text/event-stream' } })).body, /^retry: 300000\n/)
+})
+
+t.test('nothing of the application touches the answer, wherever it is registered', async t => {
+  for (const order of ['before', 'after'] as const) {
+    const { app } = bareApp(t)
+    const foreign = async () => {
+      await app.register(etag)
+      app.addHook('onSend', async () => { throw new Error('session store is down') })
+      app.addHook('onSend', () => new Promise(() => {}))
+      app.addHook('preSerialization', async () => ({ not: 'ours' }))
+      app.setReplySerializer(() => 'not ours')
+      app.setErrorHandler((_error, _request, reply) => reply.send('not ours'))
+    }
+    if (order === 'before') await foreign()
+    await app.register(maintenance)
+    if (order === 'after') await foreign()
+    const run = counter()
+    app.get('/', { schema: { response: { '5xx': { type: 'object', properties: { only: { type: 'string' } } } } } }, run)
+    await app.maintenance.set(true)
+    for (const conditions of [{}, { 'if-none-match': '*' }, { 'if-modified-since': new Date().toUTCString() }, { 'if-match': '"x"' }, { range: 'bytes=0-1' }, { 'if-none-match': '*', range: 'bytes=0-1' }]) {
+      const { statusCode, headers, body } = await app.inject({ url: '/', headers: conditions })
+      t.equal(statusCode, 503)
+      t.equal(JSON.parse(body).code, 'FST_ERR_MAINTENANCE')
+      t.notOk('etag' in headers || 'content-range' in headers)
+    }
+    t.equal(run.runs, 0)
+  }
+})
+
+t.test('an upload that is written whole before the answer is read', async t => {
+  const { app } = await createApp(t)
+  const run = counter()
+  app.post('/upload', { bodyLimit: 1e8 }, run)
+  await app.maintenance.set(true)
+  const size = 20 * 1024 * 1024
+  const head = `POST /upload HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: ${size}\r\n\r\n`
+  const next = 'GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+  const answer = await sendRaw(app, Buffer.concat([Buffer.from(head), Buffer.alloc(size, 'a'), Buffer.from(next)]))
+  t.equal(answer.match(/HTTP\/1\.1 503/g)?.length, 2, 'the connection stays in step')
+  t.equal(run.runs, 0)
+})
+
+t.test('@fastify/websocket, before or after: a 503, and no socket is left', async t => {
+  for (const order of ['before', 'after'] as const) {
+    const { app } = bareApp(t)
+    if (order === 'before') await app.register(websocket)
+    await app.register(maintenance)
+    if (order === 'after') await app.register(websocket)
+    const run = counter()
+    app.get('/ws', { websocket: true }, run)
+    await app.maintenance.set(true)
+    const handshake = 'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
+    for (let i = 0; i < 5; i++) t.match(await sendRaw(app, handshake), /^HTTP\/1\.1 503 [^]*connection: close\r\n/i)
+    await until('no socket left', () => new Promise(resolve => app.server.getConnections((_error, count) => resolve(count === 0))))
+    t.equal(run.runs, 0)
+  }
+})
+
+t.test('what the few see of a closed site is not for caches', async t => {
+  const { app } = await createApp(t, { ignore: { ips: '10.0.0.1', routes: '/health', request: request => request.headers['x-user'] === '1' } })
+  await app.register(etag)
+  app.addHook('onRequest', async (_request, reply) => { reply.header('cdn-cache-control', 'max-age=600') })
+  app.get('/', async (_request, reply) => reply.header('Cache-Control', 'public, max-age=600').send('inside'))
+  app.get('/health', async (_request, reply) => reply.header('Cache-Control', 'public, max-age=1').send('well'))
+  app.get('/raw', (_request, reply) => {
+    reply.hijack()
+    reply.raw.setHeader('ETag', '"raw"')
+    reply.raw.writeHead(200, 'OK', ['Cache-Control', 'public', 'X-A', '1'])
+    reply.raw.end('raw')
+  })
+  app.get('/plain', (_request, reply) => {
+    reply.hijack()
+    reply.raw.setHeader('Cache-Control', 'public')
+    reply.raw.end('plain')
+  })
+  const open = await app.inject('/')
+  t.match(open.headers, { 'cache-control': 'public, max-age=600', 'cdn-cache-control': 'max-age=600' })
+  t.ok('etag' in open.headers, 'an open site is none of our business')
+  await app.maintenance.set(true)
+  for (const who of [{ remoteAddress: '10.0.0.1' }, { headers: { 'x-user': '1' } }]) {
+    for (const [url, body] of [['/', 'inside'], ['/raw', 'raw'], ['/plain', 'plain']] as const) {
+      const answer = await app.inject({ url, ...who })
+      t.equal(answer.body, body)
+      t.equal(answer.headers['cache-control'], 'private, no-store')
+      t.notOk('etag' in answer.headers || 'cdn-cache-control' in answer.headers, url)
+    }
+    t.equal((await app.inject({ url: '/raw', ...who })).headers['x-a'], '1')
+  }
+  t.match((await app.inject('/health')).headers, { 'cache-control': 'public, max-age=1', 'cdn-cache-control': 'max-age=600' }, 'ignored routes keep theirs')
+})
+
+t.test('redirect: navigations are led away, nobody else, and never in a circle', async t => {
+  const { app } = await createApp(t, { response: { redirect: '/down?from=here' } })
+  app.get('/down', async () => 'the other page')
+  app.get('/legacy', { config: { maintenance: 'on' } }, async () => 'never')
+  await app.maintenance.set(true)
+  const get = (url: string, headers: Record<string, string> = {}, method: 'GET' | 'POST' | 'HEAD' = 'GET') => app.inject({ url, method, headers: { accept: 'text/html', ...headers } })
+  t.match(await get('/page'), { statusCode: 302, headers: { location: '/down?from=here', 'retry-after': '300', 'cache-control': 'no-store', 'maintenance-mode': 'full' } })
+  t.equal((await get('/page', {}, 'HEAD')).statusCode, 302)
+  t.equal((await get('/page', {}, 'POST')).statusCode, 303)
+  t.equal((await get('/legacy')).statusCode, 302)
+  t.equal((await get('/page', { 'sec-fetch-mode': 'navigate' })).statusCode, 302)
+  t.equal((await get('/page', { 'sec-fetch-mode': 'cors' })).statusCode, 503)
+  t.equal((await get('/page', { accept: 'application/json' })).statusCode, 503)
+  t.equal((await get('/down?from=here')).body, 'the other page')
+
+  const elsewhere = await createApp(t, { response: { redirect: 'https://status.example/now' } })
+  await elsewhere.app.maintenance.set(true)
+  t.match(await elsewhere.app.inject({ url: '/', headers: { accept: 'text/html' } }), { statusCode: 302, headers: { location: 'https://status.example/now' } })
+  t.equal((await elsewhere.app.inject({ url: '/now', headers: { accept: 'text/html', host: 'status.example' } })).statusCode, 503, 'the target on this very host')
+  t.equal((await elsewhere.app.inject({ url: '/', headers: { accept: 'text/html', host: 'a b' } })).statusCode, 503)
+
+  const nowhere = await createApp(t, { response: { redirect: '/not-there' } })
+  await nowhere.app.maintenance.set(true)
+  t.equal((await nowhere.app.inject({ url: '/not-there', headers: { accept: 'text/html' } })).statusCode, 404, 'the target is never refused')
+})
+
+t.test('onBlocked: before the answer, only for the refused, and whatever it does, they are refused', async t => {
+  const log: string[] = []
+  let next: () => void | Promise<void> = () => {}
+  const { app, lines } = await createApp(t, {
+    ignore: { routes: '/health' },
+    onBlocked: (request, reply) => {
+      log.push(request.url)
+      reply.header('set-cookie', 'session=; Max-Age=0')
+      return next()
+    }
+  })
+  const run = counter()
+  app.get('/', run)
+  app.get('/health', async () => 'well')
+  await app.inject('/')
+  await app.maintenance.set(true)
+  await app.inject('/health')
+  t.equal((await app.inject('/')).headers['set-cookie'], 'session=; Max-Age=0')
+  next = () => { throw new Error('no session') }
+  t.equal((await app.inject('/')).statusCode, 503)
+  next = () => Promise.reject(new Error('no session'))
+  t.equal((await app.inject('/')).statusCode, 503)
+  next = () => new Promise(() => {})
+  t.equal((await app.inject('/')).statusCode, 503)
+  t.strictSame(log, ['/', '/', '/', '/'])
+  t.equal(lines.filter(line => line.msg === 'maintenance: onBlocked failed').length, 3)
+  t.equal(run.runs, 1)
+})
+
+t.test('template: a file, by the bundled Eta, where the application has no @fastify/view', async t => {
+  const dir = t.testdir({ 'down.eta': '<h1><%= it.site %></h1><p><%= it.message %></p><%= it.mode %> <%= it.statusCode %> <%= it.retryAfter %> <%= it.endsAt %> <%= it.team %>' })
+  const { app } = await createApp(t, { response: { template: `${dir}/down.eta`, data: { team: 'ops', site: 'not ours' } } })
+  await app.maintenance.set(true, { message: '<b>soon</b>' })
+  const { headers, body } = await app.inject({ url: '/', headers: { accept: 'text/html', 'accept-language': 'de', 'accept-encoding': 'gzip' } })
+    .then(answer => ({ headers: answer.headers, body: gunzipSync(answer.rawPayload).toString() }))
+  t.equal(body, '<h1>default</h1><p>&lt;b&gt;soon&lt;/b&gt;</p>full 503 300 null ops')
+  t.match(headers, { vary: 'Accept, Accept-Encoding', 'content-security-policy': undefined, 'content-language': undefined })
+})
+
+t.test("template: of the application's own @fastify/view, before or after, whatever its name", async t => {
+  const dir = t.testdir({ 'down.eta': 'own: <%= it.message %>' })
+  for (const options of [{}, { propertyName: 'render' }]) {
+    for (const order of ['before', 'after'] as const) {
+      const { app } = bareApp(t)
+      Object.defineProperty(app, 'trap', { get () { throw new Error('a getter is not run') }, enumerable: true })
+      if (order === 'before') await app.register(view, { engine: { eta: new Eta() }, templates: dir, ...options })
+      await app.register(maintenance, { response: { template: 'down.eta' } })
+      if (order === 'after') await app.register(view, { engine: { eta: new Eta() }, templates: dir, ...options })
+      await app.ready()
+      await app.maintenance.set(true, { message: 'x' })
+      t.equal((await app.inject({ url: '/', headers: { accept: 'text/html' } })).body, 'own: x')
+    }
+  }
+})
+
+t.test('template: missing, throwing, never settling or wrong: refused at boot', async t => {
+  const dir = t.testdir({ 'throws.eta': '<% throw new Error("no") %>', 'syntax.eta': '<% if ( %>' })
+  for (const name of ['missing.eta', 'throws.eta', 'syntax.eta']) {
+    const { app } = await createApp(t, { response: { template: `${dir}/${name}` } })
+    await t.rejects(async () => { await app.ready() }, { code: 'FST_ERR_MAINTENANCE_TEMPLATE', message: new RegExp(`the template '.*${name}' cannot be rendered: `) }, name)
+  }
+  const engines: [unknown, RegExp][] = [[() => new Promise(() => {}), /no answer within 1000 ms/], [async () => 42, /it gives no text/]]
+  for (const [render, message] of engines) {
+    const { app } = bareApp(t)
+    app.decorate('paint', Object.assign(render as () => void, { clearCache () {} }) as never)
+    await app.register(maintenance, { response: { template: 'x' } })
+    await t.rejects(async () => { await app.ready() }, { code: 'FST_ERR_MAINTENANCE_TEMPLATE', message })
+  }
+})
+
+t.test('template: one that fails at set is refused there; one that fails later is replaced by the bundled page', async t => {
+  let render = async (_page: string, { message }: { message: string }) => `own: ${message}`
+  const { app, lines } = bareApp(t)
+  app.decorate('view', Object.assign((page: string, variables: { message: string }) => render(page, variables), { clearCache () {} }) as never)
+  const file = `${t.testdir()}/state.json`
+  await app.register(maintenance, { store: { file }, response: { template: 'x' } })
+  await app.ready()
+  const page = async () => (await app.inject({ url: '/', headers: { accept: 'text/html' } })).body
+  await app.maintenance.set(true, { message: 'one' })
+  t.equal(await page(), 'own: one')
+
+  render = async () => { throw new Error('secret /path') }
+  await t.rejects(app.maintenance.set(true, { message: 'two' }), { code: 'FST_ERR_MAINTENANCE_TEMPLATE' })
+  t.equal(app.maintenance.status().message, 'one', 'nothing changed')
+  t.equal(await page(), 'own: one')
+
+  const other = await createApp(t, { store: { file } })
+  await other.app.maintenance.set(true, { message: 'three' })
+  await app.maintenance.refresh()
+  await until('told', () => lines.some(line => line.level === 50 && line.msg.includes("site 'default' shows the bundled page")))
+  const body = await page()
+  t.match(body, '<p class="message" dir="auto">three</p>')
+  t.notMatch(body, 'secret')
+  for (let i = 0; i < 10; i++) await page()
+  t.equal(lines.filter(line => line.level === 50).length, 1, 'told once')
+  await app.maintenance.set(false)
+  t.equal(app.maintenance.active, false, 'opening needs no page')
+})
+
+t.test('template: a slow one does not keep the site open', async t => {
+  let release: (html: string) => void = () => {}
+  const { app } = bareApp(t)
+  let slow = false
+  app.decorate('view', Object.assign(() => slow ? new Promise(resolve => { release = resolve }) : Promise.resolve('fast'), { clearCache () {} }) as never)
+  const file = `${t.testdir()}/state.json`
+  await app.register(maintenance, { store: { file }, response: { template: 'x' } })
+  await app.ready()
+  slow = true
+  const other = await createApp(t, { store: { file } })
+  await other.app.maintenance.set(true)
+  await app.maintenance.refresh()
+  const page = async () => (await app.inject({ url: '/', headers: { accept: 'text/html' } })).body
+  t.match(await page(), '<!doctype html>')
+  release('own page')
+  await until('its own page', async () => await page() === 'own page')
+})
+
+t.test('data as a function: asked for each page, and the bundled page where it fails', async t => {
+  const dir = t.testdir({ 'down.eta': 'hello <%= it.user.name %> <%= it.site %>' })
+  let data: () => object | Promise<object> = () => ({ user: { name: 'Ann' }, site: 'not ours' })
+  const { app, lines } = await createApp(t, { response: { template: `${dir}/down.eta`, data: () => data() } })
+  await app.ready()
+  await app.maintenance.set(true)
+  const page = async () => (await app.inject({ url: '/', headers: { accept: 'text/html' } })).body
+  t.equal(await page(), 'hello Ann default')
+  data = async () => ({ user: { name: '<Bob>' } })
+  t.equal(await page(), 'hello &lt;Bob&gt; default')
+  for (const wrong of [() => { throw new Error('no') }, async () => { throw new Error('no') }, () => ({}), () => new Promise<object>(() => {})]) {
+    data = wrong
+    t.match(await page(), '<!doctype html>')
+  }
+  t.equal(lines.filter(line => line.level === 50).length, 1, 'told once for each change of state')
+  t.equal((await app.inject('/')).json().code, 'FST_ERR_MAINTENANCE')
 })

@@ -15,7 +15,7 @@ t.test('options: defaults', async t => {
     sites: ['default'],
     store: 'memory',
     fallback: false,
-    ignore: { routes: ['/robots.txt'], ips: [], request: undefined },
+    ignore: { routes: [], ips: [], request: undefined },
     response: { statusCode: 503, retryAfter: 300, type: 'auto', headers: {} }
   })
   t.ok(Object.isFrozen(readOptions({})))
@@ -23,11 +23,11 @@ t.test('options: defaults', async t => {
 
 t.test('options: a lone string where a list belongs is a list of one', async t => {
   const { ignore, sites } = readOptions({ ignore: { routes: '/health', ips: '10.0.0.1' }, site: () => 'shop', sites: 'shop' })
-  t.strictSame(ignore.routes, ['/robots.txt', '/health'])
+  t.strictSame(ignore.routes, ['/health'])
   t.strictSame(ignore.ips, ['10.0.0.1'])
   t.strictSame(sites, ['shop'])
   const expression = /^\/x$/
-  t.equal(readOptions({ ignore: { routes: expression } }).ignore.routes[1], expression)
+  t.equal(readOptions({ ignore: { routes: expression } }).ignore.routes[0], expression)
 })
 
 t.test('options: what is wrong is refused, with the name, the value and what is expected', async t => {
@@ -78,6 +78,20 @@ t.test('options: what is wrong is refused, with the name, the value and what is 
     [{ response: { headers: { 'x a': 'b' } } }, /'response.headers.x a' is 'b'/],
     [{ response: { headers: { 'x-a': 1 } } }, /'response.headers.x-a' is 1/],
     [{ response: { headers: { 'Retry-After': '1' } } }, /'response.headers.Retry-After' is '1', expected no header of the answer itself/],
+    [{ response: { redirect: '/' } }, /'response.redirect' is '\/', expected a local path such as/],
+    [{ response: { redirect: '/?x=1' } }, /'response.redirect'/],
+    [{ response: { redirect: '//evil.example' } }, /'response.redirect'/],
+    [{ response: { redirect: '/\\evil' } }, /'response.redirect'/],
+    [{ response: { redirect: '/%zz' } }, /'response.redirect'/],
+    [{ response: { redirect: '/a/*/b' } }, /'response.redirect'/],
+    [{ response: { redirect: 'down' } }, /'response.redirect'/],
+    [{ response: { redirect: 'javascript:alert(1)' } }, /'response.redirect'/],
+    [{ response: { redirect: 'https://' } }, /'response.redirect'/],
+    [{ response: { redirect: '/a\r\nb' } }, /'response.redirect'/],
+    [{ response: { redirect: 3 } }, /'response.redirect' is 3/],
+    [{ response: { template: '' } }, /'response.template' is ''/],
+    [{ response: { data: 'x' } }, /'response.data' is 'x', expected an object or a function/],
+    [{ onBlocked: true }, /'onBlocked' is true, expected a function/],
     [{ onChange: 'log' }, /'onChange' is 'log', expected a function/]
   ]
   for (const [options, message] of wrong) {

@@ -419,7 +419,7 @@ t.test('a site function that throws: refused if any site is closed', async t => 
   t.equal(run.runs, 1)
 })
 
-t.test("a server of one site can know others: requests go by its own", async t => {
+t.test('a server of one site can know others: requests go by its own', async t => {
   const { app } = await createApp(t, { site: 'blog', sites: ['shop', 'blog'] })
   app.get('/', async () => 'open')
   await app.maintenance.for('shop').set(true)

@@ -1,4 +1,4 @@
-import type { FastifyBaseLogger, FastifyPluginAsync, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 
 /** `full` refuses every request; `read-only` lets reads through. */
 export type Mode = 'full' | 'read-only'
@@ -154,6 +154,15 @@ export interface ResponseOptions {
   retryAfter?: number | false
   /** Default `'auto'`: negotiated by `Accept`. */
   type?: 'auto' | ResponseType | ((request: FastifyRequest) => ResponseType)
+  /**
+   * A template of the application's own `@fastify/view`, or, where it has none, the path of a file in Eta.
+   * Default: the bundled page.
+   */
+  template?: string
+  /** More variables for the template; a function is asked for each refused page, which is then rendered anew. */
+  data?: object | ((request: FastifyRequest) => object | Promise<object>)
+  /** A local path or an absolute URL: who navigates to an HTML page is sent there instead. */
+  redirect?: string
   /** Seconds: sends a `Refresh` header with HTML. Default: none. */
   refresh?: number
   /** More headers for every refusal. */
@@ -181,6 +190,11 @@ export interface FastifyMaintenanceOptions {
   fallback?: boolean
   ignore?: IgnoreOptions
   response?: ResponseOptions
+  /**
+   * Called before a refusal is sent, and never for who is let through: to log the user out, say.
+   * What it throws is logged; it is waited for, at most 3 s.
+   */
+  onBlocked?: (request: FastifyRequest, reply: FastifyReply) => void | Promise<void>
   onChange?: ChangeListener
 }
 

@@ -1,51 +1,124 @@
-import { STATUS_CODES, type OutgoingHttpHeaders } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Log } from '../../types/index.ts'
 import type { ResponseSettings } from '../options.ts'
 import type { StateRecord } from '../state/record.ts'
+import { withTimeout } from '../timeout.ts'
+import { compressed, makeHtml, makeRedirect, makeTexts, type Body, type Html } from './bodies.ts'
 import { isUpgrade, withForeignHeaders } from './headers.ts'
-import { negotiate, type Format } from './negotiate.ts'
-import { PAGE_POLICY, type RenderPage, type TemplateVariables } from './page.ts'
-import { DEFAULT_MESSAGE } from './text.ts'
+import { negotiateEncoding, negotiateFormat, negotiateLanguage, type Format } from './negotiate.ts'
+import type { Pages, TemplateVariables } from './page.ts'
+import { leadsAway } from './redirect.ts'
+import { TEXTS, type Language } from './texts.ts'
 
 /** Answers refused requests of one site in one state. */
 export interface Answer {
   send (request: FastifyRequest, reply: FastifyReply): void
+  /** Settles when everything is ready that can be made beforehand; rejects with what is wrong with the template. */
+  readonly ready: Promise<void>
 }
 
-interface Body {
-  readonly headers: OutgoingHttpHeaders
-  readonly bytes: Buffer
+export interface AnswerParts {
+  readonly site: string
+  readonly record: StateRecord
+  readonly response: ResponseSettings
+  readonly pages: Pages
+  readonly log: Log
 }
 
-type Bodies = { readonly [format in Format]: Body }
+/** The application's data for the page may take so long, ms. */
+const DATA_TIMEOUT = 1000
 
-/** Renders what can be rendered when the state changes, so that a refusal only sends ready bytes. */
-export async function prepareAnswer (site: string, record: StateRecord, response: ResponseSettings, render: RenderPage): Promise<Answer> {
-  const html = await render(variablesOf(site, record, response))
-  let bodies: Bodies | undefined
+/**
+ * Renders what can be rendered when the state changes, so that a refusal only sends ready bytes. The site is
+ * closed with the bundled page at once, and with the application's own as soon as that is rendered.
+ */
+export async function prepareAnswer ({ site, record, response, pages, log }: AnswerParts): Promise<Answer> {
+  const { data, redirect } = response
+  const bundled = new Map<Language | null, Html>()
+  for (const [language, html] of await pages.bundled(variables(), record.message)) bundled.set(language, { identity: Buffer.from(html) })
+  let custom: Html | null = null
+  let complained = false
+  const made = new Map<string, Body>()
+  let texts = makeTexts(variables(), response)
   let madeIn = 0
 
-  /** The seconds until the end go down: then headers and JSON are made anew, once a second at most. */
-  function current (): Bodies {
-    const second = record.endsAt === null ? 0 : Math.floor(Date.now() / 1000)
-    if (bodies === undefined || second !== madeIn) {
-      madeIn = second
-      bodies = makeBodies(variablesOf(site, record, response), html, response)
-    }
-    return bodies
+  function variables (): TemplateVariables {
+    return variablesOf(site, record, response)
   }
 
-  return {
-    send (request, reply) {
-      const { headers, bytes } = current()[chooseFormat(request, response.type)]
-      const { raw } = reply
-      reply.hijack()
-      // a plugin that took the upgrade over may never close the socket, and no HTTP follows on it
-      if (isUpgrade(request)) raw.once('finish', () => request.raw.socket.destroySoon())
-      raw.writeHead(response.statusCode, withForeignHeaders(headers, request, reply))
-      raw.end(request.method === 'HEAD' ? undefined : bytes)
+  /** The seconds until the end go down: then all is made anew, once a second at most. */
+  function refresh (): void {
+    const second = record.endsAt === null ? 0 : Math.floor(Date.now() / 1000)
+    if (second === madeIn) return
+    madeIn = second
+    made.clear()
+    texts = makeTexts(variables(), response)
+  }
+
+  function html (request: FastifyRequest): Body {
+    const { headers } = request.raw
+    const language = custom === null ? negotiateLanguage(headers['accept-language']) : null
+    const encoding = negotiateEncoding(headers['accept-encoding'])
+    const key = `${language} ${encoding}`
+    const known = made.get(key)
+    if (known !== undefined) return known
+    const page = custom ?? bundled.get(language) as Html
+    const body = makeHtml(page, encoding, language, variables(), response)
+    made.set(key, body)
+    return body
+  }
+
+  async function renderCustom (render: NonNullable<Pages['custom']>, more: object | undefined): Promise<Html> {
+    return { identity: Buffer.from(await render({ ...more, ...variables() })) }
+  }
+
+  async function makeReady (): Promise<void> {
+    if (pages.custom !== null && typeof data !== 'function') {
+      custom = await renderCustom(pages.custom, data)
+      made.clear()
+      custom = await compressed(custom)
+    } else {
+      await Promise.all(Array.from(bundled, async ([language, page]) => bundled.set(language, await compressed(page))))
+    }
+    made.clear()
+  }
+
+  /** The one page that is rendered per request: its data depend on who asks. */
+  async function personal (request: FastifyRequest, render: NonNullable<Pages['custom']>): Promise<Body> {
+    try {
+      const more = typeof data === 'function' ? await withTimeout(Promise.resolve(data(request)), DATA_TIMEOUT) : data
+      return makeHtml(await renderCustom(render, more), 'identity', null, variables(), response)
+    } catch (error) {
+      if (!complained) log.error({ err: error }, `maintenance: the page of site '${site}' failed, the bundled one is sent (told once for each change of state)`)
+      complained = true
+      return html(request)
     }
   }
+
+  const ready = makeReady()
+  // whoever wants to know awaits `ready`; for everybody else the bundled page stands
+  ready.catch(() => {})
+
+  return {
+    ready,
+    send (request, reply) {
+      refresh()
+      reply.hijack()
+      const format = chooseFormat(request, response.type)
+      if (format !== 'html') return write(texts[format], request, reply)
+      if (redirect !== undefined && leadsAway(redirect, request)) return write(makeRedirect(redirect, request.method, variables(), response), request, reply)
+      if (pages.custom === null || typeof data !== 'function') return write(html(request), request, reply)
+      personal(request, pages.custom).then(body => write(body, request, reply))
+    }
+  }
+}
+
+function write ({ statusCode, headers, bytes }: Body, request: FastifyRequest, reply: FastifyReply): void {
+  const { raw } = reply
+  // a plugin that took the upgrade over may never close the socket, and no HTTP follows on it
+  if (isUpgrade(request)) raw.once('finish', () => request.raw.socket.destroySoon())
+  raw.writeHead(statusCode, withForeignHeaders(headers, request, reply))
+  raw.end(request.method === 'HEAD' ? undefined : bytes)
 }
 
 /**
@@ -57,47 +130,26 @@ function retryAfterOf (record: StateRecord, response: ResponseSettings): number 
   return record.retryAfter ?? (response.retryAfter === false ? null : response.retryAfter)
 }
 
-function variablesOf (site: string, record: StateRecord, response: ResponseSettings): TemplateVariables {
+export function variablesOf (site: string, record: StateRecord, response: ResponseSettings): TemplateVariables {
   const { mode, startsAt, endsAt } = record
-  const message = record.message ?? DEFAULT_MESSAGE[mode]
+  const message = record.message ?? TEXTS.en.message[mode]
   return { message, mode, site, startsAt, endsAt, retryAfter: retryAfterOf(record, response), statusCode: response.statusCode }
-}
-
-function makeBodies (variables: TemplateVariables, html: string, response: ResponseSettings): Bodies {
-  const { message, endsAt, retryAfter, statusCode } = variables
-  const error = STATUS_CODES[statusCode] ?? 'Maintenance'
-  const code = 'FST_ERR_MAINTENANCE'
-  const headers: OutgoingHttpHeaders = {
-    ...response.headers,
-    'cache-control': 'no-store',
-    ...(retryAfter === null ? {} : { 'retry-after': String(retryAfter) }),
-    vary: response.headers.vary === undefined ? 'Accept' : `Accept, ${response.headers.vary}`,
-    'maintenance-mode': variables.mode
-  }
-  const page = { 'content-security-policy': PAGE_POLICY, ...headers, ...(response.refresh === undefined ? {} : { refresh: String(response.refresh) }) }
-  return {
-    html: makeBody(page, 'text/html', html),
-    json: makeBody(headers, 'application/json', JSON.stringify({ statusCode, code, error, message, retryAfter, endsAt })),
-    // RFC 9457: about:blank means that the title is the status phrase
-    problem: makeBody(headers, 'application/problem+json', JSON.stringify({ type: 'about:blank', title: error, status: statusCode, detail: message, code, retryAfter, endsAt })),
-    text: makeBody(headers, 'text/plain', `${message}\n${endsAt === null ? '' : `Expected back: ${endsAt}\n`}`)
-  }
-}
-
-function makeBody (headers: OutgoingHttpHeaders, type: string, body: string): Body {
-  const bytes = Buffer.from(body)
-  return { headers: { ...headers, 'content-type': `${type}; charset=utf-8`, 'content-length': String(bytes.length) }, bytes }
 }
 
 const FORMATS: readonly unknown[] = ['html', 'json', 'text'] satisfies Format[]
 
-/** The option `type`, where it names a format; a function that fails leaves the choice to the client. */
+/**
+ * The option `type`, where it names a format; a function that fails leaves the choice to the client.
+ * A 503 of whatever type would stop an `EventSource` for good, so that one gets its stream in any case.
+ */
 function chooseFormat (request: FastifyRequest, type: ResponseSettings['type']): Format {
+  const negotiated = negotiateFormat(request.raw.headers.accept)
+  if (type === 'auto' || negotiated === 'events') return negotiated
   let format: unknown = type
   try {
     if (typeof type === 'function') format = type(request)
   } catch (error) {
     request.log.warn({ err: error }, 'maintenance: the function response.type failed')
   }
-  return FORMATS.includes(format) ? format as Format : negotiate(request.headers.accept)
+  return FORMATS.includes(format) ? format as Format : negotiated
 }

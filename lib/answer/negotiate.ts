@@ -1,61 +1,57 @@
-/** The bodies on offer, best first where a client likes several equally. */
-export type Format = 'html' | 'json' | 'problem' | 'text'
+import { parseWeights, remembered } from './accept.ts'
+import { LANGUAGES, type Language } from './texts.ts'
 
-const OFFERS: readonly { format: Format, type: string, group: string }[] = [
+/** The bodies on offer, best first where a client likes several equally. */
+export type Format = 'html' | 'json' | 'problem' | 'text' | 'events'
+
+const OFFERS: readonly { format: Format, type: string, group?: string }[] = [
   { format: 'html', type: 'text/html', group: 'text/*' },
   { format: 'json', type: 'application/json', group: 'application/*' },
   { format: 'problem', type: 'application/problem+json', group: 'application/*' },
-  { format: 'text', type: 'text/plain', group: 'text/*' }
+  { format: 'text', type: 'text/plain', group: 'text/*' },
+  // only for who names it: an `EventSource` does
+  { format: 'events', type: 'text/event-stream' }
 ]
 
 /** Who takes anything is a program more often than a browser: browsers name `text/html`. */
-const OFFERS_FOR_ANYTHING = [...OFFERS].sort((a, b) => Number(b.format === 'json') - Number(a.format === 'json'))
-
-/** Browsers send a handful of different headers; a flood of odd ones costs no memory. */
-const SEEN_MAX = 1000
-const LENGTH_MAX = 1000
-const seen = new Map<string, Format>()
+const OFFERS_FOR_ANYTHING = OFFERS
+  .filter(offer => offer.group !== undefined)
+  .sort((a, b) => Number(b.format === 'json') - Number(a.format === 'json'))
 
 /**
  * The body for an `Accept` header (RFC 9110 section 12.5.1): the most specific range decides on each
  * offer, the highest weight wins, `q=0` excludes. Never 406: who takes none of them gets JSON.
  */
-export function negotiate (accept: string | undefined): Format {
-  if (accept === undefined) return 'json'
-  const known = seen.get(accept)
-  if (known !== undefined) return known
-  const format = choose(accept)
-  if (accept.length <= LENGTH_MAX) {
-    if (seen.size >= SEEN_MAX) seen.clear()
-    seen.set(accept, format)
-  }
-  return format
-}
-
-function choose (accept: string): Format {
-  const weights = parse(accept)
-  let best: { format: Format, weight: number, specificity: number } = { format: 'json', weight: 0, specificity: 0 }
+export const negotiateFormat = remembered((accept: string): Format => {
+  const weights = parseWeights(accept)
+  let best: { format: Format, weight: number } = { format: 'json', weight: 0 }
+  // among equal weights, who is named precisely comes first
   for (const specificity of [2, 1, 0]) {
     for (const { format, type, group } of specificity === 0 ? OFFERS_FOR_ANYTHING : OFFERS) {
-      const ranges = [type, group, '*/*']
+      const ranges = group === undefined ? [type] : [type, group, '*/*']
       const deciding = ranges.findIndex(range => weights.has(range))
-      if (deciding !== 2 - specificity) continue
-      const weight = weights.get(ranges[deciding] as string) as number
-      if (weight > best.weight) best = { format, weight, specificity }
+      const weight = weights.get(ranges[deciding] ?? '') ?? 0
+      if (deciding === 2 - specificity && weight > best.weight) best = { format, weight }
     }
   }
   return best.format
-}
+})
 
-/** Media ranges and their weights; linear in the length of the header. */
-function parse (accept: string): Map<string, number> {
-  const weights = new Map<string, number>()
-  for (const part of accept.toLowerCase().split(',')) {
-    const [range = '', ...parameters] = part.split(';').map(piece => piece.trim())
-    const q = parameters.find(parameter => parameter.startsWith('q='))
-    const weight = q === undefined ? 1 : Number(q.slice(2))
-    const valid = weight >= 0 && weight <= 1 ? weight : 0
-    weights.set(range, Math.max(weights.get(range) ?? 0, valid))
+/** The language for an `Accept-Language` header (RFC 4647 section 3.4, lookup): `de-AT` is served `de`. */
+export const negotiateLanguage = remembered((header: string): Language => {
+  let best: { language: Language, weight: number } = { language: 'en', weight: 0 }
+  for (const [range, weight] of parseWeights(header)) {
+    const language = LANGUAGES.find(language => language === range.split('-')[0])
+    if (language !== undefined && weight > best.weight) best = { language, weight }
   }
-  return weights
-}
+  return best.language
+})
+
+export type Encoding = 'br' | 'gzip' | 'identity'
+
+/** The content coding for an `Accept-Encoding` header (RFC 9110 section 12.5.3): the smallest one accepted. */
+export const negotiateEncoding = remembered((header: string): Encoding => {
+  const weights = parseWeights(header)
+  const accepted = (coding: string) => (weights.get(coding) ?? weights.get('*') ?? 0) > 0
+  return (['br', 'gzip'] as const).find(accepted) ?? 'identity'
+})

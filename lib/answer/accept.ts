@@ -1,0 +1,36 @@
+/** Browsers send a handful of different headers; a flood of odd ones costs no memory. */
+const SEEN_MAX = 1000
+const LENGTH_MAX = 1000
+
+/** A choice by a request header, made once for each different header seen. */
+export function remembered<T> (choose: (header: string) => T): (header: string | undefined) => T {
+  const seen = new Map<string, T>()
+  const absent = choose('')
+  return function chosen (header) {
+    if (header === undefined) return absent
+    const known = seen.get(header)
+    if (known !== undefined) return known
+    const choice = choose(header)
+    if (header.length <= LENGTH_MAX) {
+      if (seen.size >= SEEN_MAX) seen.clear()
+      seen.set(header, choice)
+    }
+    return choice
+  }
+}
+
+/**
+ * What an `Accept…` header lists, in lower case, with its weights (RFC 9110 section 12.4.2); a weight
+ * that is none counts as 0. Linear in the length of the header.
+ */
+export function parseWeights (header: string): Map<string, number> {
+  const weights = new Map<string, number>()
+  for (const part of header.toLowerCase().split(',')) {
+    const [name = '', ...parameters] = part.split(';').map(piece => piece.trim())
+    const q = parameters.find(parameter => parameter.startsWith('q='))
+    const weight = q === undefined ? 1 : Number(q.slice(2))
+    const valid = weight >= 0 && weight <= 1 ? weight : 0
+    if (name !== '') weights.set(name, Math.max(weights.get(name) ?? 0, valid))
+  }
+  return weights
+}

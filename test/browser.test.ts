@@ -1,0 +1,141 @@
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import type { FastifyInstance } from 'fastify'
+import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
+import t from 'tap'
+import { createApp, until } from './fixtures/app.ts'
+import { findProgram } from './fixtures/debian.ts'
+
+const executablePath = findProgram(['chromium', 'chromium-browser', 'google-chrome'], ['chromium', 'fonts-noto-core', 'fonts-noto-cjk'])
+const skip = executablePath === null ? 'chromium is missing: install it to see the page tested in a real browser' : false
+// SCREENSHOTS=folder keeps a picture of each look at the page
+const screenshots = process.env.SCREENSHOTS
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+t.test('the page in a real browser', { skip }, async t => {
+  const browser = await chromium.launch({
+    executablePath: executablePath as string,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+  })
+  t.teardown(() => browser.close())
+
+  t.test('light, dark, phone, right to left: legible, and nothing refused by its policy', async t => {
+    const { app } = await createApp(t)
+    const address = await app.listen({ port: 0, host: '127.0.0.1' })
+    const looks: [string, BrowserContextOptions][] = [
+      ['light', { locale: 'en-GB', timezoneId: 'Europe/London' }],
+      ['dark', { locale: 'de-DE', colorScheme: 'dark', timezoneId: 'Europe/Berlin' }],
+      ['phone', { locale: 'ja-JP', viewport: { width: 320, height: 640 }, timezoneId: 'Asia/Tokyo' }],
+      ['rtl', { locale: 'ar-EG', timezoneId: 'Africa/Cairo' }],
+      ['reduced', { locale: 'fr-FR', reducedMotion: 'reduce', forcedColors: 'active' }]
+    ]
+    await app.maintenance.set(true, { endsAt: new Date(Date.now() + 3_000_000) })
+    for (const [name, options] of looks) {
+      const { page, problems } = await open(t, browser, options)
+      await page.goto(`${address}/some/page?a=b#c`)
+      t.equal(await page.locator('html').getAttribute('dir'), name === 'rtl' ? 'rtl' : 'ltr')
+      const end = new Date(app.maintenance.status().endsAt as string)
+      const words = new Intl.DateTimeFormat(options.locale, { year: 'numeric', month: 'long', day: 'numeric', hour: 'numeric', minute: '2-digit', timeZoneName: 'short', timeZone: options.timezoneId ?? process.env.TZ ?? 'UTC' }).format(end)
+      t.equal(await page.locator('time').textContent(), words, `${name}: the end in the visitor's time zone`)
+      t.match(await page.locator('#left').textContent(), /50|٥٠/)
+      t.ok(await page.locator('#status').isVisible())
+      t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${name}: nothing sticks out`)
+      t.strictSame(await violations(page), [], `${name}: axe-core`)
+      if (screenshots !== undefined) await page.screenshot({ path: `${screenshots}/${name}.png` })
+      t.strictSame(problems, [], name)
+    }
+  })
+
+  t.test('it comes back by itself, to the same page', async t => {
+    const { app } = await createApp(t)
+    app.get('/page', async (_request, reply) => reply.type('text/html').send('<h1>open</h1>'))
+    const address = await app.listen({ port: 0, host: '127.0.0.1' })
+    await app.maintenance.set(true, { message: 'One moment\nplease' })
+    const { page, problems } = await open(t, browser)
+    await page.clock.install()
+    await page.goto(`${address}/page#part`)
+    t.equal(await page.locator('.message').innerText(), 'One moment\nplease')
+    await asksAgain(page, app)
+    t.equal(await page.locator('h1').textContent(), 'Down for maintenance', 'still closed')
+    await app.maintenance.set(false)
+    await page.clock.fastForward(41_000)
+    await page.getByText('open', { exact: true }).waitFor()
+    t.equal(page.url(), `${address}/page`)
+    t.strictSame(problems, [])
+  })
+
+  t.test('a form that was refused is not posted again', async t => {
+    const { app } = await createApp(t)
+    const methods: string[] = []
+    app.addContentTypeParser('application/x-www-form-urlencoded', (_request, _payload, done) => done(null))
+    app.get('/form', { config: { maintenance: 'off' } }, async (_request, reply) => reply.type('text/html').send('<form method="post" action="/only-post"><button>Send</button></form>'))
+    app.route({ method: ['GET', 'POST'], url: '/both', exposeHeadRoute: true, handler: async request => { methods.push(request.method) } })
+    app.post('/only-post', async request => { methods.push(request.method) })
+    const address = await app.listen({ port: 0, host: '127.0.0.1' })
+    const { page, problems } = await open(t, browser)
+    await page.clock.install()
+    await app.maintenance.set(true)
+    await page.goto(`${address}/form`)
+    await page.getByText('Send').click()
+    await page.getByText('Down for maintenance', { exact: true }).first().waitFor()
+    await app.maintenance.set(false)
+    await page.clock.fastForward(41_000)
+    await page.getByText('The site is back.').waitFor()
+    t.ok(await page.getByText('Go to the home page').isVisible())
+    t.strictSame(methods, [])
+    t.strictSame(problems, [])
+  })
+
+  t.test('read-only: what was refused is a write, so the page stays', async t => {
+    const { app } = await createApp(t)
+    app.get('/unsubscribe', { config: { maintenance: 'write' } }, async () => 'done')
+    const address = await app.listen({ port: 0, host: '127.0.0.1' })
+    await app.maintenance.set(true, { mode: 'read-only' })
+    const { page } = await open(t, browser)
+    await page.goto(`${address}/unsubscribe`)
+    t.equal(await page.locator('h1').textContent(), 'Read-only for the moment')
+    t.notOk(await page.locator('#status').isVisible())
+  })
+
+  t.test('without script it says so, and offers a link', async t => {
+    const { app } = await createApp(t)
+    app.get('/page', async () => 'open')
+    const address = await app.listen({ port: 0, host: '127.0.0.1' })
+    await app.maintenance.set(true, { endsAt: '2999-01-01T00:00:00Z' })
+    const { page, problems } = await open(t, browser, { javaScriptEnabled: false })
+    await page.goto(`${address}/page`)
+    t.equal(await page.locator('time').textContent(), '2999-01-01 00:00 UTC')
+    t.notOk(await page.locator('#status').isVisible())
+    t.ok(await page.getByText('Without scripts').isVisible())
+    await app.maintenance.set(false)
+    await page.getByText('Try again', { exact: true }).click()
+    await page.getByText('open', { exact: true }).waitFor()
+    t.strictSame(problems, [])
+  })
+})
+
+/** A page, and what the browser complains of: errors, and what the policy refused. That the answers are 503 is no complaint. */
+async function open (t: { teardown (work: () => unknown): void }, browser: Browser, options: BrowserContextOptions = {}): Promise<{ page: Page, problems: string[] }> {
+  const context = await browser.newContext({ locale: 'en-US', ...options })
+  t.teardown(() => context.close())
+  const page = await context.newPage()
+  const problems: string[] = []
+  page.on('console', message => {
+    if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) problems.push(message.text())
+  })
+  page.on('pageerror', error => { problems.push(error.message) })
+  return { page, problems }
+}
+
+/** Time in the page is ours: it asks within 40 s, and the server sees it. */
+async function asksAgain (page: Page, app: FastifyInstance): Promise<void> {
+  const { blocked } = app.maintenance.status().counts
+  await page.clock.fastForward(41_000)
+  await until('the page asks', () => app.maintenance.status().counts.blocked > blocked)
+}
+
+async function violations (page: Page): Promise<string[]> {
+  await page.evaluate(axe)
+  const { violations } = await page.evaluate('axe.run()') as { violations: { id: string, help: string }[] }
+  return violations.map(({ id, help }) => `${id}: ${help}`)
+}
