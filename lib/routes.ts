@@ -23,8 +23,6 @@ export interface Routes {
 
 const DECLARATIONS: readonly unknown[] = ['off', 'on', 'read', 'write'] satisfies RouteMaintenance[]
 
-const UNKNOWN_URL: Route = { declared: undefined, url: undefined, optionsOnly: false, verdicts: [] }
-
 /**
  * Validates `config.maintenance` of the routes to come, and remembers what routes declare.
  * @throws FST_ERR_MAINTENANCE_ROUTE from the declaration of a route with an unknown value
@@ -51,7 +49,6 @@ export function watchRoutes (fastify: FastifyInstance): Routes {
   }
 
   function remember (config: FastifyContextConfig & Partial<RouteOptions>): Route {
-    if (config === undefined) return UNKNOWN_URL
     const declared = declarationOf(config)
     const route = {
       declared: DECLARATIONS.includes(declared) ? declared as RouteMaintenance : undefined,

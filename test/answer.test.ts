@@ -152,6 +152,10 @@ t.test('headers of earlier hooks are kept, ours win, lists are joined', async t 
     vary: 'Accept, Origin',
     'set-cookie': ['a=1', 'b=2']
   })
+  const simple = bareApp(t)
+  await simple.app.register(cors)
+  await simple.app.register(maintenance, { enabled: true })
+  t.match((await simple.app.inject('/')).headers, { 'access-control-allow-origin': '*', 'access-control-expose-headers': 'Retry-After, Maintenance-Mode', vary: 'Accept' })
   t.notOk('etag' in headers || 'last-modified' in headers)
 })
 
@@ -462,8 +466,9 @@ t.test('template: a slow one does not keep the site open', async t => {
   const other = await createApp(t, { store: { file } })
   await other.app.maintenance.set(true)
   await app.maintenance.refresh()
-  const page = async () => (await app.inject({ url: '/', headers: { accept: 'text/html' } })).body
+  const page = async () => (await app.inject({ url: '/', headers: { accept: 'text/html', 'accept-encoding': 'identity;q=1, gzip;q=0' } })).body
   t.match(await page(), '<!doctype html>')
+  t.match((await app.inject({ url: '/', headers: { accept: 'text/html', 'accept-encoding': 'gzip' } })).body, '<!doctype html>', 'not compressed yet')
   release('own page')
   await until('its own page', async () => await page() === 'own page')
 })

@@ -121,6 +121,7 @@ t.test('the precedence, row by row', async t => {
   t.equal(await reason('/plain', 'GET', {}, '::ffff:10.1.2.3'), '200 ignored-ip')
   t.equal(await reason('/plain', 'GET', {}, '11.1.2.3'), '503 active')
   t.equal(await reason('/unknown'), '503 active', 'a 404 would say that the page is gone')
+  t.equal(await reason('/unknown%2F..'), '503 active')
   t.equal(await reason('/unknown', 'GET', {}, '10.1.2.3'), '404 ignored-ip')
   t.equal(await reason('/robots.txt'), '404 ignored-route', 'a 503 makes crawlers drop the whole site')
   t.equal(await reason('/plain', 'GET', { 'x-user': '1' }), '503 active')
@@ -149,6 +150,10 @@ t.test('request.maintenance is what was decided when the request arrived', async
   const { then, now } = (await app.inject('/')).json()
   t.strictSame(then, { blocked: false, reason: 'inactive', site: 'default', active: false, mode: null })
   t.strictSame(now, { blocked: true, reason: 'active', site: 'default', active: true, mode: 'full' })
+
+  const open = await createApp(t)
+  open.app.get('/off', { config: { maintenance: 'off' } }, async request => request.maintenance.reason)
+  t.equal((await open.app.inject('/off')).body, 'route-off')
 })
 
 t.test("config.maintenance: validated, and only the route's own word counts", async t => {
@@ -279,7 +284,8 @@ t.test('run: on, work, open again, also when the work throws', async t => {
   const { app } = await createApp(t)
   t.equal(await app.maintenance.run(() => app.maintenance.active, { message: 'migrating' }), true)
   t.equal(app.maintenance.active, false)
-  await t.rejects(app.maintenance.run(async () => { throw new Error('migration failed') }), { message: 'migration failed' })
+  await t.rejects(app.maintenance.run(async () => { throw new Error('migration failed') }, { by: 'deploy' }), { message: 'migration failed' })
+  t.equal(app.maintenance.status().by, 'deploy')
   t.equal(app.maintenance.active, false)
   await t.rejects(app.maintenance.run('work' as unknown as () => void), { code: 'FST_ERR_MAINTENANCE_CHANGE' })
   await t.rejects(app.maintenance.run(() => t.fail('must not run'), { mode: 'half' as 'full' }), { code: 'FST_ERR_MAINTENANCE_CHANGE' })

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import type { FastifyMaintenanceOptions, MaintenanceChange } from '../../types/index.ts'
-import { codeOf, messageOf, show } from '../errors.ts'
+import { messageOf, show } from '../errors.ts'
 import { siteName } from '../options.ts'
 import { checkChange, type CheckedChange } from '../state/change.ts'
 import { toTime } from '../state/time.ts'
@@ -140,7 +140,6 @@ function check (on: boolean, change: MaintenanceChange, now: number): CheckedCha
   try {
     return checkChange(on, change, now)
   } catch (error) {
-    if (codeOf(error) !== 'FST_ERR_MAINTENANCE_CHANGE') throw error
     throw new UsageError(messageOf(error)
       .replace(/^maintenance: ignoreRoutes\[\d+\]\.pattern/, '--ignore-route')
       .replace(/^maintenance: (\w+)/, (_match, name: string) => `--${name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`))

@@ -18,8 +18,9 @@ const CHANGE: Shape = {
 const OPENING: Shape = { by: CHANGE.by as Rule, expectedRevision: CHANGE.expectedRevision as Rule }
 
 /** A change as checked: times in UTC, routes whole. */
-export interface CheckedChange extends Partial<Pick<StateRecord, 'message' | 'mode' | 'startsAt' | 'endsAt' | 'retryAfter' | 'ignoreRoutes' | 'by'>> {
+export interface CheckedChange extends Partial<Pick<StateRecord, 'message' | 'mode' | 'startsAt' | 'endsAt' | 'retryAfter' | 'by'>> {
   readonly on: boolean
+  readonly ignoreRoutes: readonly IgnoredRoute[]
   readonly expectedRevision?: number | undefined
 }
 
@@ -66,7 +67,7 @@ export function makeRecord (change: CheckedChange, revision: number, windowId: s
     endsAt: change.endsAt ?? null,
     message: change.message ?? null,
     retryAfter: change.retryAfter ?? null,
-    ignoreRoutes: change.ignoreRoutes ?? [],
+    ignoreRoutes: change.ignoreRoutes,
     windowId,
     bypass: null,
     by: change.by ?? null,

@@ -59,31 +59,45 @@ export async function updateRecord (
   })
 }
 
+/** How a caller that waits and the work that it waits for know of each other. */
+interface Attempt { writing: boolean, over: boolean }
+
 async function tryUntilWritten (
-  store: MaintenanceStore, site: string, change: CheckedChange, own: StateRecord, attempt: { writing: boolean, over: boolean }
+  store: MaintenanceStore, site: string, change: CheckedChange, own: StateRecord, attempt: Attempt
 ): Promise<StateRecord> {
   for (let conflicts = 0; ; conflicts++) {
     const stored = await failing(readStored(store, site))
-    const base = stored.kind === 'record' && stored.record.revision >= own.revision ? stored.record : own
-    const current = Math.max(storedRevision(stored), own.revision)
-    if (change.expectedRevision !== undefined && change.expectedRevision !== current) {
-      throw new ConflictError(current, change.expectedRevision)
-    }
-    const record = makeRecord(change, Math.max(current + 1, Date.now()), windowOf(change, base))
+    const record = makeNext(stored, change, own)
     // of something unreadable, the store may know a revision that we do not: then it is written over
     const expected = stored.kind === 'unreadable' && conflicts > 0 ? {} : { expected: storedRevision(stored) }
     // too late: whoever waited was told that nothing was changed
     if (attempt.over) throw new StoreError('out of time')
     attempt.writing = true
-    try {
-      await failing(store.write(site, serialiseRecord(record), { revision: record.revision, ...expected }))
-      return record
-    } catch (error) {
-      if (!isConflict(error)) throw error
-      await sleep(Math.random() * 10)
-    } finally {
-      attempt.writing = false
-    }
+    const written = await write(store, site, record, expected)
+    if (written) return record
+    attempt.writing = false
+    await sleep(Math.random() * 10)
+  }
+}
+
+/** @throws FST_ERR_MAINTENANCE_CONFLICT where `expectedRevision` no longer holds */
+function makeNext (stored: Stored, change: CheckedChange, own: StateRecord): StateRecord {
+  const base = stored.kind === 'record' && stored.record.revision >= own.revision ? stored.record : own
+  const current = Math.max(storedRevision(stored), own.revision)
+  if (change.expectedRevision !== undefined && change.expectedRevision !== current) {
+    throw new ConflictError(current, change.expectedRevision)
+  }
+  return makeRecord(change, Math.max(current + 1, Date.now()), windowOf(change, base))
+}
+
+/** @returns false where somebody else was faster */
+async function write (store: MaintenanceStore, site: string, record: StateRecord, condition: { expected?: number }): Promise<boolean> {
+  try {
+    await failing(store.write(site, serialiseRecord(record), { revision: record.revision, ...condition }))
+    return true
+  } catch (error) {
+    if (isConflict(error)) return false
+    throw error
   }
 }
 
