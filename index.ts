@@ -25,7 +25,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   const unrouted = new Set([ROBOTS, localPath(response.redirect)].filter(path => path !== null))
   const common = { routes: compileRoutes([...unrouted, ...ignore.routes], router), ips: compileIps(ignore.ips), asksUser: ignore.request !== undefined, router, unrouted }
 
-  const opened = openStore(settings.store)
+  const opened = await openStore(settings.store, settings.sites)
   const pages = await createPages(fastify, response.template)
   const sites = new Map<string, Site>()
   for (const [index, name] of settings.sites.entries()) {

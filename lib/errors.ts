@@ -34,6 +34,9 @@ export const UnreadableError = createError('FST_ERR_MAINTENANCE_UNREADABLE', '%s
 /** Is it the error by which a store tells that the compared revision no longer holds? */
 export const isConflict = (error: unknown): boolean => codeOf(error) === 'FST_ERR_MAINTENANCE_CONFLICT'
 
+/** Is it the error by which a store tells that a write may or may not have been carried out? */
+export const isOutcomeUnknown = (error: unknown): boolean => codeOf(error) === 'FST_ERR_MAINTENANCE_STORE_UNKNOWN'
+
 /** Is it the error by which a store tells that something is stored that it cannot read? */
 export const isUnreadable = (error: unknown): boolean => codeOf(error) === 'FST_ERR_MAINTENANCE_UNREADABLE'
 
@@ -47,7 +50,7 @@ export function messageOf (error: unknown): string {
   return error instanceof Error ? error.message : show(error)
 }
 
-/** A value as it stands in an error message: one line, not endless. */
+/** A value as it stands in an error message: one line, not endless, without the password of an address. */
 export function show (value: unknown): string {
-  return inspect(value, { depth: 1, breakLength: Infinity, maxArrayLength: 5, maxStringLength: 100 })
+  return inspect(value, { depth: 1, breakLength: Infinity, maxArrayLength: 5, maxStringLength: 100 }).replace(/\/\/[^/@\s]*@/g, '//…@')
 }

@@ -1,6 +1,8 @@
 import type { FastifyRequest } from 'fastify'
 import type { Decision, Log, Maintenance, MaintenanceChange } from '../types/index.ts'
+import { integer } from './check.ts'
 import { ChangeError, isConflict, show, SiteError } from './errors.ts'
+import { HISTORY_MAX } from './history.ts'
 import type { Site } from './site.ts'
 
 /** What the runs under way on a site have in common. */
@@ -43,7 +45,8 @@ export function createMaintenance (sites: ReadonlyMap<string, Site>, own: string
         siteOf()
         return explain(request)
       },
-      onChange: listener => siteOf().onChange(listener)
+      onChange: listener => siteOf().onChange(listener),
+      history: async ({ limit = HISTORY_MAX } = {}) => siteOf().history(checkLimit(limit))
     }
   }
 
@@ -52,6 +55,12 @@ export function createMaintenance (sites: ReadonlyMap<string, Site>, own: string
     : createApi(() => {
       throw new SiteError('is not named: a function chooses it for each request', `for(site) with one of ${names.join(', ')}`)
     })
+}
+
+function checkLimit (limit: number): number {
+  const rule = integer(1, HISTORY_MAX)
+  if (!rule.test(limit)) throw new ChangeError('limit', show(limit), rule.expected)
+  return limit
 }
 
 async function run<T> (site: Site, runs: Runs, work: () => T | Promise<T>, change: MaintenanceChange | undefined, log: Log): Promise<T> {

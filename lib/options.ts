@@ -44,10 +44,23 @@ export const siteName: Rule = {
   test: value => typeof value === 'string' && SITE_NAME.test(value)
 }
 
+const path = text(4096)
+
 const store: Rule = {
-  expected: "'memory', { file: 'path' }, or an object with the functions read, write, watch and close",
-  test: value => value === 'memory' || isStore(value) ||
-    (isObject(value) && Object.keys(value).join() === 'file' && typeof value.file === 'string' && value.file.trim() !== '')
+  expected: "'memory', { file: 'path' }, or { redis: … }, or an object with the functions read, write, watch and close",
+  test: value => value === 'memory' || isStore(value) || (isObject(value) && 'redis' in value) ||
+    (isObject(value) && Object.keys(value).join() === 'file' && path.test(value.file))
+}
+
+/** A wrong part of an address, or of the options beside it, is told by its own name. */
+const redisStore: Shape = {
+  redis: {
+    expected: "a client of ioredis or @fastify/redis, a URL such as 'redis://localhost:6379', or options of ioredis",
+    test: value => isObject(value) || (typeof value === 'string' && /^rediss?:\/\//.test(value) && URL.canParse(value))
+  },
+  prefix: { expected: 'text without control characters', test: value => typeof value === 'string' && !/[\u0000-\u001f]/.test(value) && value.length <= 200 }, // eslint-disable-line no-control-regex
+  mirror: path,
+  pollInterval: integer(100, 3_600_000, ' (milliseconds)')
 }
 
 const isStore = (value: unknown): boolean =>
@@ -86,6 +99,7 @@ const SHAPE: Shape = {
  */
 export function readOptions (options: FastifyMaintenanceOptions): Settings {
   checkShape(SHAPE, options, fail)
+  if (isObject(options.store) && 'redis' in options.store) checkShape(redisStore, options.store, fail, 'store')
   const { site = 'default', ignore = {}, response = {} } = options
   return Object.freeze({
     enabled: options.enabled,

@@ -1,8 +1,9 @@
-import type { ChangeListener, Log, MaintenanceChange, MaintenanceStatus } from '../types/index.ts'
+import type { ChangeListener, HistoryEntry, Log, MaintenanceChange, MaintenanceStatus } from '../types/index.ts'
 import { prepareAnswer, variablesOf } from './answer/answer.ts'
 import type { Pages } from './answer/page.ts'
 import { messageOf, PinnedError } from './errors.ts'
 import { compileGate, type Gate } from './gate.ts'
+import { createHistory } from './history.ts'
 import { compileRoutes, type RouteMatcher } from './match/route.ts'
 import type { Settings } from './options.ts'
 import type { CommonParts, Place } from './places.ts'
@@ -17,10 +18,14 @@ export interface Site extends Place {
   readonly name: string
   status (): MaintenanceStatus
   set (on: boolean, change?: MaintenanceChange): Promise<MaintenanceStatus>
+  /** The first read. */
+  start (): Promise<void>
   /** @throws FST_ERR_MAINTENANCE_TEMPLATE */
   checkTemplate (): Promise<void>
   /** Reads the store now; nothing to read where the mode is pinned. */
   refresh (): Promise<void>
+  /** @throws FST_ERR_MAINTENANCE_STORE */
+  history (limit: number): Promise<HistoryEntry[]>
   onChange (listener: ChangeListener): () => void
   close (): void
 }
@@ -40,9 +45,10 @@ export interface SiteOptions {
 export async function createSite ({ name, index, settings, common, opened, pages, log, onGate }: SiteOptions): Promise<Site> {
   const { enabled, response, ignore } = settings
   const counts = { blocked: 0, ignored: 0 }
+  const history = createHistory(opened.store, name)
   const listeners = new Set<ChangeListener>(settings.onChange === undefined ? [] : [settings.onChange])
   const sync = enabled === undefined
-    ? createSynchroniser({ store: opened.store, site: name, fallback: settings.fallback, log, adopt })
+    ? createSynchroniser({ store: opened.store, mirror: opened.mirror, site: name, fallback: settings.fallback, log, adopt })
     : null
 
   let known: Known = sync?.known ?? { record: { ...NEVER_WRITTEN, on: enabled === true }, source: 'pinned' }
@@ -61,6 +67,7 @@ export async function createSite ({ name, index, settings, common, opened, pages
     const before = { status: status(), record: known.record }
     known = next
     answer = nextAnswer
+    if (next.source === 'store' && next.record.revision > 0) history.remember(next.record)
     routes = routesOf(next.record)
     unwatch()
     unwatch = watchWindow(next.record, turn)
@@ -126,7 +133,7 @@ export async function createSite ({ name, index, settings, common, opened, pages
     async set (on, change) {
       const checked = checkChange(on, change)
       if (sync === null) throw new PinnedError(enabled)
-      if (on) await checkTemplate(makeRecord(checked, 0, null))
+      if (on) await checkTemplate(makeRecord(checked, 0, null, Date.now()))
       await sync.set(checked)
       // set means set: whoever asks from now on sees the page that was asked for
       await answer.ready.catch(() => {})
@@ -136,8 +143,10 @@ export async function createSite ({ name, index, settings, common, opened, pages
       listeners.add(listener)
       return () => { listeners.delete(listener) }
     },
+    start: async () => { await sync?.start() },
     checkTemplate: () => checkTemplate(known.record),
     async refresh () { await sync?.refresh() },
+    history: history.read,
     close () {
       unwatch()
       sync?.close()

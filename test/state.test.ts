@@ -88,6 +88,15 @@ t.test('unreadable, but the store knows its revision: it is written over all the
   t.equal(refused, 1, 'compared first')
 })
 
+t.test('unreadable at boot, then gone: only a record opens the site', async t => {
+  const store = createTestStore()
+  store.records.set('default', 'garbage')
+  const { app } = await createApp(t, { store })
+  store.records.delete('default')
+  t.match(await app.maintenance.refresh(), { active: true, source: 'unreadable', store: { error: /is missing, and what stood there before/ } })
+  t.match(await app.maintenance.set(false), { active: false, source: 'store' })
+})
+
 t.test('a record that vanished, or was replaced by an older one, is repaired', async t => {
   const store = createTestStore()
   const { app, lines } = await createApp(t, { store })

@@ -71,7 +71,7 @@ export interface SiteState {
 }
 
 export interface StoreStatus {
-  kind: 'memory' | 'file' | 'custom'
+  kind: 'memory' | 'file' | 'redis' | 'custom'
   connected: boolean
   lastReadAt: string | null
   /** The last problem with the store, until it is over. */
@@ -121,6 +121,8 @@ export interface Maintenance {
    * A listener that throws is logged and harms nobody. Returns the way to remove it.
    */
   onChange (listener: ChangeListener): () => void
+  /** The last written records, newest first; default limit 100. @throws FST_ERR_MAINTENANCE_STORE */
+  history (options?: { limit?: number }): Promise<HistoryEntry[]>
 }
 
 /** A conflict is told by rejecting with an error of code `FST_ERR_MAINTENANCE_CONFLICT`. */
@@ -139,10 +141,50 @@ export interface MaintenanceStore {
   /** The stored record, or `null` where none was ever written. */
   read (site: string): Promise<string | null>
   write (site: string, record: string, condition: WriteCondition): Promise<void>
-  /** Calls `onHint` when something may have changed. A hint is a hint: it may be lost, late or wrong. */
-  watch (onHint: () => void): void | Promise<void>
+  /**
+   * Calls `onHint` when something may have changed, with the site where that is known. A hint is a hint: it may be
+   * lost, late or wrong. A promise that it gives settles when watching has begun.
+   */
+  watch (onHint: (site?: string) => void): void | Promise<void>
   /** Ends watching, frees what it holds; may be called twice. */
   close (): void | Promise<void>
+  /** Adds to the history of a site, where the store does not do so with each write. Optional. */
+  append? (site: string, entry: string): Promise<void>
+  /** The last records written, newest first. Optional: without it, `history()` knows this process only. */
+  list? (site: string, limit: number): Promise<string[]>
+  /** The store's clock as last seen, ms since 1970. Optional: without it, the clock of this process counts. */
+  now? (): number
+}
+
+/**
+ * What is used of a client of ioredis, its Cluster and Sentinel included, such as `fastify.redis` of `@fastify/redis`.
+ * The plugin works on connections of its own, made by `duplicate()`.
+ */
+export interface RedisClient {
+  duplicate (...overrides: never[]): unknown
+}
+
+export interface RedisStoreOptions {
+  /** A client, a URL (`redis://`, `rediss://`), or options of ioredis. */
+  redis: RedisClient | string | object
+  /** Before every key and channel; default `'fastify-maintenance:'`. */
+  prefix?: string
+  /** A file that keeps the last known state, for boots while Redis is away. */
+  mirror?: string
+  /** How often the state is read without a hint, ms; default 5000. */
+  pollInterval?: number
+}
+
+/** One written record, as `history()` gives it. */
+export interface HistoryEntry {
+  revision: number
+  on: boolean
+  mode: Mode
+  message: string | null
+  startsAt: string | null
+  endsAt: string | null
+  by: string | null
+  at: string
 }
 
 export type ResponseType = 'html' | 'json' | 'text'
@@ -185,7 +227,7 @@ export interface FastifyMaintenanceOptions {
   site?: string | ((request: FastifyRequest) => string)
   sites?: string | string[]
   /** Default `'memory'`. */
-  store?: 'memory' | { file: string } | MaintenanceStore
+  store?: 'memory' | { file: string } | RedisStoreOptions | MaintenanceStore
   /** On or off while the state was never known (store unreachable since boot). Default false. */
   fallback?: boolean
   ignore?: IgnoreOptions

@@ -13,6 +13,7 @@ type Options = NonNullable<ParseArgsConfig['options']>
 
 const EVERYWHERE = {
   store: { type: 'string' },
+  prefix: { type: 'string' },
   json: { type: 'boolean' },
   help: { type: 'boolean' },
   version: { type: 'boolean' }
@@ -58,7 +59,7 @@ export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv, 
   return {
     name,
     sites: readSites(sites),
-    store: readStore(values.store ?? env.MAINTENANCE_STORE),
+    store: readStore(values.store ?? env.MAINTENANCE_STORE, values.prefix),
     json: values.json === true,
     change: name === 'on' ? readChange(values, now) : check(false, pick({ by: values.by }), now)
   }
@@ -82,11 +83,13 @@ function readSites (names: string[]): string[] {
   return names.length === 0 ? ['default'] : [...new Set(names)]
 }
 
-function readStore (address: string | undefined): { file: string } {
-  const expected = 'expected file:PATH, by --store or the variable MAINTENANCE_STORE'
+function readStore (address: string | undefined, prefix: string | undefined): Command['store'] {
+  const expected = 'expected redis://…, rediss://… or file:PATH, by --store or the variable MAINTENANCE_STORE'
   if (address === undefined) throw new UsageError(`no store: ${expected}`)
+  if (/^rediss?:\/\//.test(address) && URL.canParse(address)) return { redis: address, ...(prefix === undefined ? {} : { prefix }) }
+  if (prefix !== undefined) throw new UsageError('--prefix is for a Redis store')
   const path = address.startsWith('file://') ? toPath(address) : address.replace(/^file:/, '')
-  if (path === '' || path === address) throw new UsageError(`store ${show(withoutPassword(address))}: ${expected}`)
+  if (path === '' || path === address) throw new UsageError(`store ${show(address)}: ${expected}`)
   return { file: path }
 }
 
@@ -97,9 +100,6 @@ function toPath (url: string): string {
     return ''
   }
 }
-
-/** What looks like `user:password@host` is not shown. */
-const withoutPassword = (address: string): string => address.replace(/\/\/.*@/, '//…@')
 
 function readChange (values: Values, now: number): CheckedChange {
   const { message, mode, by, 'starts-at': startsAt, 'ends-at': endsAt, for: duration, 'retry-after': retryAfter, 'ignore-route': ignoreRoutes } = values

@@ -40,7 +40,7 @@ export async function main (args: readonly string[], env: NodeJS.ProcessEnv, { o
 }
 
 async function perform ({ name, sites, store: option, change }: Command): Promise<SiteState[]> {
-  const { store } = openStore(option)
+  const { store } = await openStore(option, sites)
   try {
     // all sites are looked at before the first is changed
     const found = await withTimeout(Promise.all(sites.map(site => readState(store, site, name === 'status'))), ANSWER_TIMEOUT)

@@ -19,7 +19,8 @@ on:
 on and off:
   --by NAME               who changes it
 all:
-  --store file:PATH       where the state lives, or the variable MAINTENANCE_STORE
+  --store ADDRESS         where the state lives: redis://…, rediss://… or file:PATH; or the variable MAINTENANCE_STORE
+  --prefix PREFIX         of the keys in Redis; default fastify-maintenance:
   --json                  print JSON: an object, or an array where several sites are named
   --help, --version
 

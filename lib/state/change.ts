@@ -57,7 +57,7 @@ function checkWindow (startsAt: string | null, endsAt: string | null, now: numbe
 }
 
 /** The record that a change makes: whole, whatever stood before. */
-export function makeRecord (change: CheckedChange, revision: number, windowId: string | null, now = Date.now()): StateRecord {
+export function makeRecord (change: CheckedChange, revision: number, windowId: string | null, now: number): StateRecord {
   return {
     v: 1,
     revision,

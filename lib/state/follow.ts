@@ -4,6 +4,8 @@ import type { OpenedStore } from '../stores/index.ts'
 
 /** A site as far as its store matters. */
 export interface Follower {
+  readonly name: string
+  start (): Promise<void>
   refresh (): Promise<void>
   close (): void
 }
@@ -24,6 +26,11 @@ export async function followStore ({ store, pollInterval }: OpenedStore, sites: 
     await Promise.all(sites.map(site => site.refresh()))
   }
 
+  /** A hint that names its site costs one read; one that does not, one for each. */
+  function onHint (name?: string): void {
+    for (const site of sites) if (name === undefined || site.name === name) site.refresh()
+  }
+
   function poll (interval: number): void {
     timer = setTimeout(async () => {
       await refreshAll()
@@ -32,9 +39,9 @@ export async function followStore ({ store, pollInterval }: OpenedStore, sites: 
   }
 
   // what was written before the watch began is found by the read behind it
-  Promise.resolve().then(() => store.watch(refreshAll)).then(refreshAll)
+  Promise.resolve().then(() => store.watch(onHint)).then(refreshAll)
     .catch(error => log.warn({ err: error }, `maintenance: the store cannot be watched, it is only polled: ${messageOf(error)}`))
-  await refreshAll()
+  await Promise.all(sites.map(site => site.start()))
   if (pollInterval !== null) poll(pollInterval)
 
   return async function stop () {

@@ -1,5 +1,5 @@
 import type { Log, MaintenanceStore, Source } from '../../types/index.ts'
-import { codeOf, messageOf } from '../errors.ts'
+import { isConflict, isOutcomeUnknown, messageOf } from '../errors.ts'
 import { withTimeout } from '../timeout.ts'
 import type { CheckedChange } from './change.ts'
 import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from './record.ts'
@@ -21,6 +21,8 @@ export interface StoreHealth {
 export interface Synchroniser {
   readonly known: Known
   readonly health: Readonly<StoreHealth>
+  /** Reads the mirror, then the store. */
+  start (): Promise<void>
   /** Reads the store now, or once more after the read that is under way. Never rejects. */
   refresh (): Promise<void>
   /** Writes the store, then this server. */
@@ -30,6 +32,8 @@ export interface Synchroniser {
 
 export interface SyncOptions {
   readonly store: MaintenanceStore
+  /** Keeps the last known state, for boots while the store is away. */
+  readonly mirror: MaintenanceStore | undefined
   readonly site: string
   /** On or off while nothing was ever known. */
   readonly fallback: boolean
@@ -50,7 +54,7 @@ const isUnknown = ({ source }: Known): boolean => source === 'fallback' || sourc
  * Stands between a store and the gate, and is the same for all stores: a hint is a hint, a read is the
  * authority; the higher revision wins; the last known state stands while the store is away, lost or garbled.
  */
-export function createSynchroniser ({ store, site, fallback, log, adopt }: SyncOptions): Synchroniser {
+export function createSynchroniser ({ store, mirror, site, fallback, log, adopt }: SyncOptions): Synchroniser {
   const health: StoreHealth = { connected: false, lastReadAt: null, error: null }
   let known: Known = { record: { ...NEVER_WRITTEN, on: fallback }, source: 'fallback' }
   let reading: Promise<void> | null = null
@@ -93,6 +97,11 @@ export function createSynchroniser ({ store, site, fallback, log, adopt }: SyncO
       if (isUnknown(known)) await accept({ record: { ...NEVER_WRITTEN, on: true }, source: 'unreadable' })
       return
     }
+    if (stored.kind === 'missing' && known.source === 'unreadable') {
+      // what could not be understood may have said closed: only a record opens the site
+      tell(true, 'the state record is missing, and what stood there before could not be understood')
+      return
+    }
     const record = stored.kind === 'record' ? stored.record : NEVER_WRITTEN
     if (!isUnknown(known) && record.revision < before) {
       tell(true, stored.kind === 'missing' ? 'the state record is missing' : `the stored revision ${record.revision} is older than the known one`)
@@ -109,8 +118,32 @@ export function createSynchroniser ({ store, site, fallback, log, adopt }: SyncO
       if (closed || !supersedes(next, known)) return
       known = next
       await adopt(next)
+      if (next.source === 'store' && next.record.revision > 0) keepInMirror(next.record)
     })
     return adopting
+  }
+
+  /** What the mirror knows stands until the store is reached, and against a store that has lost it. */
+  async function readMirror (from: MaintenanceStore): Promise<void> {
+    try {
+      const stored = await withTimeout(readStored(from, site), READ_TIMEOUT)
+      if (stored.kind === 'record') await accept({ record: stored.record, source: 'mirror' })
+    } catch (error) {
+      log.warn({ site, err: error }, `maintenance: the mirror of site '${site}' cannot be read: ${messageOf(error)}`)
+    }
+  }
+
+  /** Several servers share a mirror: the higher revision wins there too. */
+  async function keepInMirror (record: StateRecord): Promise<void> {
+    try {
+      if (mirror === undefined) return
+      const stored = await readStored(mirror, site)
+      const expected = stored.kind === 'record' ? stored.record.revision : 0
+      if (expected >= record.revision) return
+      await mirror.write(site, serialiseRecord(record), { revision: record.revision, ...(stored.kind === 'unreadable' ? {} : { expected }) })
+    } catch (error) {
+      if (!isConflict(error)) log.warn({ site, err: error }, `maintenance: the mirror of site '${site}' cannot be written: ${messageOf(error)}`)
+    }
   }
 
   /** A log line each time that the store's health changes, not each time that it is looked at. */
@@ -147,7 +180,7 @@ export function createSynchroniser ({ store, site, fallback, log, adopt }: SyncO
       await accept({ record, source: 'store' })
     } catch (error) {
       // whether it was written only the store can say
-      if (codeOf(error) === 'FST_ERR_MAINTENANCE_STORE_UNKNOWN') refresh()
+      if (isOutcomeUnknown(error)) refresh()
       throw error
     }
   }
@@ -155,6 +188,10 @@ export function createSynchroniser ({ store, site, fallback, log, adopt }: SyncO
   return {
     get known () { return known },
     health,
+    async start () {
+      if (mirror !== undefined) await readMirror(mirror)
+      await refresh()
+    },
     refresh,
     set,
     close () {
@@ -167,5 +204,7 @@ export function createSynchroniser ({ store, site, fallback, log, adopt }: SyncO
 /** Anything is better than a guess; among records, the higher revision wins. */
 function supersedes (next: Known, known: Known): boolean {
   if (isUnknown(next)) return isUnknown(known) && next.source !== known.source
-  return isUnknown(known) || next.record.revision > known.record.revision
+  if (isUnknown(known) || next.record.revision > known.record.revision) return true
+  // the same record, now from the store itself
+  return known.source === 'mirror' && next.source === 'store' && next.record.revision === known.record.revision
 }

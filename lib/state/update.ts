@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaintenanceStore } from '../../types/index.ts'
-import { ConflictError, isConflict, isUnreadable, messageOf, StoreError, StoreUnknownError } from '../errors.ts'
+import { ConflictError, isConflict, isOutcomeUnknown, isUnreadable, messageOf, StoreError, StoreUnknownError } from '../errors.ts'
 import { withTimeout } from '../timeout.ts'
 import { makeRecord, type CheckedChange } from './change.ts'
 import { isRevision, NEVER_WRITTEN, parseRecord, serialiseRecord, type StateRecord } from './record.ts'
@@ -65,29 +65,37 @@ interface Attempt { writing: boolean, over: boolean }
 async function tryUntilWritten (
   store: MaintenanceStore, site: string, change: CheckedChange, own: StateRecord, attempt: Attempt
 ): Promise<StateRecord> {
-  for (let conflicts = 0; ; conflicts++) {
+  let refused: number | undefined
+  for (;;) {
     const stored = await failing(readStored(store, site))
-    const record = makeNext(stored, change, own)
-    // of something unreadable, the store may know a revision that we do not: then it is written over
-    const expected = stored.kind === 'unreadable' && conflicts > 0 ? {} : { expected: storedRevision(stored) }
+    const record = makeNext(stored, change, own, store.now?.() ?? Date.now())
+    const expected = storedRevision(stored)
+    // a store that refuses what it shows again at once knows another revision than the record tells: garbage, or
+    // edited by hand. Then it is written over, so that nobody is locked out.
+    const condition = expected === refused ? {} : { expected }
     // too late: whoever waited was told that nothing was changed
     if (attempt.over) throw new StoreError('out of time')
     attempt.writing = true
-    const written = await write(store, site, record, expected)
-    if (written) return record
+    const written = await write(store, site, record, condition)
+    if (written) {
+      // the write stands, whatever becomes of its entry in the history
+      await store.append?.(site, serialiseRecord(record)).catch(() => {})
+      return record
+    }
     attempt.writing = false
+    refused = expected
     await sleep(Math.random() * 10)
   }
 }
 
 /** @throws FST_ERR_MAINTENANCE_CONFLICT where `expectedRevision` no longer holds */
-function makeNext (stored: Stored, change: CheckedChange, own: StateRecord): StateRecord {
+function makeNext (stored: Stored, change: CheckedChange, own: StateRecord, now: number): StateRecord {
   const base = stored.kind === 'record' && stored.record.revision >= own.revision ? stored.record : own
   const current = Math.max(storedRevision(stored), own.revision)
   if (change.expectedRevision !== undefined && change.expectedRevision !== current) {
     throw new ConflictError(current, change.expectedRevision)
   }
-  return makeRecord(change, Math.max(current + 1, Date.now()), windowOf(change, base))
+  return makeRecord(change, Math.max(current + 1, now), windowOf(change, base), now)
 }
 
 /** @returns false where somebody else was faster */
@@ -112,6 +120,6 @@ async function failing<T> (work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (error) {
-    throw isConflict(error) ? error : new StoreError(messageOf(error), { cause: error })
+    throw isConflict(error) || isOutcomeUnknown(error) ? error : new StoreError(messageOf(error), { cause: error })
   }
 }

@@ -1,10 +1,11 @@
-import { randomUUID } from 'node:crypto'
-import { constants, watch, type FSWatcher, type Stats } from 'node:fs'
-import { copyFile, open, readdir, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { constants, watch, type FSWatcher } from 'node:fs'
+import { copyFile, open, type FileHandle } from 'node:fs/promises'
+import { basename, dirname, resolve } from 'node:path'
 import type { MaintenanceStore, WriteCondition } from '../../types/index.ts'
 import { isObject } from '../check.ts'
 import { codeOf, ConflictError, messageOf, show, UnreadableError } from '../errors.ts'
+import { isRevision } from '../state/record.ts'
+import { realTarget, replaceFile } from './atomic.ts'
 import { takeLock } from './lock.ts'
 
 /** Larger files are none of ours: neither read nor replaced. */
@@ -25,19 +26,24 @@ interface Entry { revision: number, record: string }
  */
 export function createFileStore (file: string): MaintenanceStore {
   const path = resolve(file)
-  let reading: Promise<Buffer | null> | null = null
-  let watchers: FSWatcher[] = []
+  const watchers = new Set<FSWatcher>()
+  let closed = false
+  let next: Promise<Buffer | null> | null = null
 
-  /** Many sites are read at once: they share one look into the file. */
+  /** Many sites are read at once: they share one look into the file, unless it has begun before they asked. */
   function readShared (): Promise<Buffer | null> {
-    reading ??= readBytes(path).finally(() => { reading = null })
-    return reading
+    next ??= Promise.resolve().then(() => {
+      next = null
+      return readBytes(path)
+    })
+    return next
   }
 
   async function read (site: string): Promise<string | null> {
     const bytes = await readShared()
-    const entry = bytes === null ? null : entryOf(parse(bytes), site)
-    if (entry === null || isEntry(entry)) return entry?.record ?? null
+    const entry = bytes === null ? undefined : entryOf(parse(bytes), site)
+    if (entry === undefined) return null
+    if (isEntry(entry)) return entry.record
     throw new UnreadableError(`the state file holds ${show(entry)} for site '${site}', expected { revision, record }`)
   }
 
@@ -50,7 +56,9 @@ export function createFileStore (file: string): MaintenanceStore {
       const stored = isEntry(entry) ? entry.revision : 0
       if (expected !== undefined && expected !== stored) throw new ConflictError(stored, expected)
       document.sites[site] = { revision, record }
-      await replace(target, JSON.stringify(document), lock.check)
+      const text = JSON.stringify(document)
+      if (Buffer.byteLength(text) > SIZE_MAX) throw new Error(`the state of all sites would be larger than ${SIZE_MAX} bytes`)
+      await replaceFile(target, text, lock.check)
     } finally {
       await lock.release()
     }
@@ -59,33 +67,24 @@ export function createFileStore (file: string): MaintenanceStore {
   /** Only speeds things up: where the system cannot watch, the synchroniser's poll finds the change. */
   async function watchDirectories (onHint: () => void): Promise<void> {
     const target = await realTarget(path).catch(() => path)
-    for (const place of new Set([path, target])) {
+    for (const directory of new Set([path, target].map(place => dirname(place)))) {
+      if (closed) return
       try {
-        const watcher = watch(dirname(place), { persistent: false }, (_event, name) => {
-          if (name === null || name === basename(place)) onHint()
+        const watcher = watch(directory, { persistent: false }, (_event, name) => {
+          if (name === null || name === basename(path) || name === basename(target)) onHint()
         })
         watcher.on('error', () => watcher.close())
-        watchers.push(watcher)
+        watchers.add(watcher)
       } catch {}
     }
   }
 
   function close (): void {
+    closed = true
     for (const watcher of watchers) watcher.close()
-    watchers = []
   }
 
   return { read, write, watch: watchDirectories, close }
-}
-
-/** Where links lead to, so that a rename replaces the file and not the link. */
-async function realTarget (path: string): Promise<string> {
-  try {
-    return await realpath(path)
-  } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw error
-    return join(await realpath(dirname(path)), basename(path))
-  }
 }
 
 /**
@@ -93,21 +92,22 @@ async function realTarget (path: string): Promise<string> {
  * @throws FST_ERR_MAINTENANCE_UNREADABLE where there is something that cannot be read
  */
 async function readBytes (path: string): Promise<Buffer | null> {
-  let file: FileHandle | undefined
   try {
     // without O_NONBLOCK, opening a FIFO waits for its writer
-    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
-    const stats = await file.stat()
-    if (!stats.isFile()) throw new Error('it is no regular file')
-    if (stats.size > SIZE_MAX) throw new Error(`it has ${stats.size} bytes, more than ${SIZE_MAX}`)
-    return await file.readFile()
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    return await readRegular(file).finally(() => file.close())
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw new UnreadableError(`the state file ${path} cannot be read: ${messageOf(error)}`)
-    await stat(dirname(path))
-    return null
-  } finally {
-    await file?.close()
   }
+  await realTarget(path)
+  return null
+}
+
+async function readRegular (file: FileHandle): Promise<Buffer> {
+  const stats = await file.stat()
+  if (!stats.isFile()) throw new Error('it is no regular file')
+  if (stats.size > SIZE_MAX) throw new Error(`it has ${stats.size} bytes, more than ${SIZE_MAX}`)
+  return file.readFile()
 }
 
 function parse (bytes: Buffer): Document {
@@ -125,9 +125,9 @@ function parse (bytes: Buffer): Document {
 const isDocument = (value: unknown): value is Document => isObject(value) && value.v === 1 && isObject(value.sites)
 
 const isEntry = (entry: unknown): entry is Entry =>
-  isObject(entry) && Number.isSafeInteger(entry.revision) && typeof entry.record === 'string'
+  isObject(entry) && isRevision(entry.revision) && typeof entry.record === 'string'
 
-const entryOf = ({ sites }: Document, site: string): unknown => Object.hasOwn(sites, site) ? sites[site] : null
+const entryOf = ({ sites }: Document, site: string): unknown => Object.hasOwn(sites, site) ? sites[site] : undefined
 
 /**
  * What cannot be understood counts as empty, and is replaced: that is how an operator repairs it.
@@ -141,52 +141,4 @@ async function readForWriting (target: string): Promise<Document> {
     await copyFile(target, `${target}.unreadable`, constants.COPYFILE_EXCL).catch(() => {})
   }
   return { v: 1, sites: {} }
-}
-
-/**
- * Temporary file, fsync, rename, fsync of the directory: atomic, and on the disk when it returns.
- * @param beforeRename throws where the file must not be replaced any more
- */
-async function replace (target: string, text: string, beforeRename: () => Promise<void>): Promise<void> {
-  if (Buffer.byteLength(text) > SIZE_MAX) throw new Error(`the state of all sites is larger than ${SIZE_MAX} bytes`)
-  await sweep(target)
-  const temporary = `${target}.${randomUUID()}.tmp`
-  try {
-    await writeSynced(temporary, text, await stat(target).catch(() => null))
-    await beforeRename()
-    await rename(temporary, target)
-  } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
-  }
-  await syncDirectory(dirname(target))
-}
-
-/** With the mode and the owner of the file that it will replace, so that whoever read it can read on. */
-async function writeSynced (path: string, text: string, like: Stats | null): Promise<void> {
-  const file = await open(path, 'wx')
-  try {
-    await file.writeFile(text)
-    if (like !== null) {
-      await file.chmod(like.mode & 0o7777)
-      // only root can give a file away; for anybody else the owner is as it must be, or cannot be helped
-      await file.chown(like.uid, like.gid).catch(() => {})
-    }
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-}
-
-/** Not every system can; the new state stands already, so a failure is none of the write. */
-async function syncDirectory (path: string): Promise<void> {
-  const directory = await open(path, 'r').catch(() => null)
-  await directory?.sync().catch(() => {})
-  await directory?.close()
-}
-
-/** Removes what killed writers left behind; whoever holds the lock is the only one writing. */
-async function sweep (target: string): Promise<void> {
-  const left = (await readdir(dirname(target))).filter(name => name.startsWith(`${basename(target)}.`) && name.endsWith('.tmp'))
-  await Promise.all(left.map(name => rm(join(dirname(target), name), { force: true })))
 }

@@ -1,15 +1,19 @@
 import { randomUUID } from 'node:crypto'
-import { link, open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { constants, statSync } from 'node:fs'
+import { open, readFile, rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf } from '../errors.ts'
 
-/** A lock whose holder is on another host, or cannot be asked, is broken after this time, ms. */
-const STALE_AFTER = 1500
+/** A lock whose holder lives elsewhere, or hangs, is broken when it was seen unchanged for so long, ms. */
+const STALE_AFTER = 1400
 /** How long to wait for it, ms: longer than a stale one lives, shorter than `set` may take. */
-const WAIT_MAX = 1700
+const WAIT_MAX = 1650
 
-interface Lock {
+/** Who has the same sees the same process ids: containers may share a host name, but not their processes. */
+const SPACE = `${hostname()}/${statSync('/proc/self/ns/pid', { throwIfNoEntry: false })?.ino}`
+
+export interface Lock {
   /** Throws where someone else has taken the lock for stale and broken it. */
   check (): Promise<void>
   release (): Promise<void>
@@ -21,11 +25,16 @@ interface Lock {
  * @param path of the lock file
  */
 export async function takeLock (path: string): Promise<Lock> {
-  const token = `${process.pid} ${hostname()} ${randomUUID()}`
-  const deadline = Date.now() + WAIT_MAX
+  const token = `${process.pid} ${SPACE} ${randomUUID()}`
+  const began = performance.now()
+  let seen = { token: '', since: began }
   while (!await create(path, token)) {
-    await breakStale(path)
-    if (Date.now() > deadline) throw new Error(`another writer holds ${path} (process and host: ${await holder(path)})`)
+    const now = performance.now()
+    const other = await holder(path)
+    // watched rather than asked for its date: the clock of a file server is another one
+    if (other !== seen.token) seen = { token: other, since: now }
+    if (isDead(other) || now - seen.since > STALE_AFTER) await breakLock(path, other)
+    if (now - began > WAIT_MAX) throw new Error(`other writers hold ${path}, now process and host ${other.slice(0, 200)}`)
     await sleep(2 + Math.random() * 10)
   }
   return {
@@ -33,54 +42,60 @@ export async function takeLock (path: string): Promise<Lock> {
       if (await holder(path) !== token) throw new Error(`the lock ${path} was lost: writing took longer than ${STALE_AFTER} ms`)
     },
     async release () {
-      if (await holder(path) === token) await rm(path, { force: true })
+      if (await holder(path) !== token) return
+      await remove(breakingOf(path))
+      await remove(path)
     }
   }
 }
 
+/** @returns false where there is one already */
 async function create (path: string, token: string): Promise<boolean> {
-  try {
-    const file = await open(path, 'wx')
-    await file.writeFile(token).finally(() => file.close())
-    return true
-  } catch (error) {
-    if (codeOf(error) === 'EEXIST') return false
+  const file = await open(path, 'wx').catch(error => {
+    if (codeOf(error) === 'EEXIST') return null
     throw error
-  }
-}
-
-const holder = (path: string): Promise<string> => readFile(path, 'utf8').catch(() => '')
-
-/**
- * Moves a stale lock away. Between the look and the move its holder may have released it and the next
- * writer taken it: a lock that turns out to be another one is put back.
- */
-async function breakStale (path: string): Promise<void> {
-  const token = await holder(path)
-  if (!await isStale(path, token)) return
-  const away = `${path}.${randomUUID()}.tmp`
+  })
+  if (file === null) return false
   try {
-    await rename(path, away)
-    if (await holder(away) !== token) await link(away, path)
-  } catch {
-    // someone else was faster; the next round looks again
-  } finally {
-    await rm(away, { force: true })
-  }
-}
-
-async function isStale (path: string, token: string): Promise<boolean> {
-  const [pid, host] = token.split(' ')
-  if (host === hostname() && !isAlive(Number(pid))) return true
-  const age = await stat(path).then(stats => Date.now() - stats.mtimeMs, () => 0)
-  return age > STALE_AFTER
-}
-
-function isAlive (pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
+    await file.writeFile(token)
   } catch (error) {
-    return codeOf(error) === 'EPERM'
+    await remove(path)
+    throw error
+  } finally {
+    await file.close()
   }
+  return true
+}
+
+/** @returns `''` for none; without O_NONBLOCK, a FIFO of that name would be waited for */
+const holder = (path: string): Promise<string> =>
+  readFile(path, { encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NONBLOCK }).catch(() => '')
+
+/** A lock that cannot be removed becomes stale. */
+const remove = (path: string): Promise<void> => rm(path, { force: true }).catch(() => {})
+
+function isDead (token: string): boolean {
+  const [pid, space] = token.split(' ')
+  if (space !== SPACE) return false
+  try {
+    process.kill(Number(pid), 0)
+    return false
+  } catch (error) {
+    return codeOf(error) !== 'EPERM'
+  }
+}
+
+/** Whoever breaks the lock holds this one. */
+const breakingOf = (path: string): string => `${path}.breaking`
+
+/** Only one breaks at a time, and looks again before: none takes the next writer's lock for the stale one. */
+async function breakLock (path: string, token: string): Promise<void> {
+  const breaking = breakingOf(path)
+  if (!await create(breaking, token)) {
+    const made = statSync(breaking, { throwIfNoEntry: false })?.mtimeMs
+    if (made !== undefined && Math.abs(Date.now() - made) > STALE_AFTER) await remove(breaking)
+    return
+  }
+  if (await holder(path) === token) await remove(path)
+  await remove(breaking)
 }

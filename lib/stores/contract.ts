@@ -1,0 +1,190 @@
+import { deepEqual, equal, rejects } from 'node:assert/strict'
+import type { MaintenanceStore } from '../../types/index.ts'
+
+/** Storage of its own, empty at first. */
+export interface StoreUnderTest {
+  /** Opens one more handle on this storage, as another server would. A store that lives in one process may give the same one again. */
+  connect (): MaintenanceStore | Promise<MaintenanceStore>
+  /** Called when the check is over and every handle is closed. */
+  remove? (): void | Promise<void>
+}
+
+/** One promise of a store, to be run as one test. */
+export interface StoreCheck {
+  readonly name: string
+  run (): Promise<void>
+}
+
+/** Opens a handle; what was opened is closed at the end. */
+type Connect = () => Promise<MaintenanceStore>
+
+/**
+ * What every store must keep, as a list of tests for any test runner.
+ *
+ * ```ts
+ * import { test } from 'node:test'
+ * import { storeContract } from 'fastify-maintenance/store-contract'
+ *
+ * const create = async () => {
+ *   const table = await createEmptyTable()
+ *   return { connect: () => new MyStore(table), remove: () => table.drop() }
+ * }
+ * for (const { name, run } of storeContract(create)) test(name, run)
+ * ```
+ * @param create called once for each check
+ */
+export function storeContract (create: () => StoreUnderTest | Promise<StoreUnderTest>): StoreCheck[] {
+  return Object.entries(CHECKS).map(([name, check]) => ({
+    name: `a store ${name}`,
+    async run () {
+      const storage = await create()
+      const handles: MaintenanceStore[] = []
+      try {
+        await check(async () => {
+          const store = await storage.connect()
+          handles.push(store)
+          return store
+        })
+      } finally {
+        for (const store of handles) await store.close()
+        await storage.remove?.()
+      }
+    }
+  }))
+}
+
+/** Letters of all kinds, and everything that someone might split, quote, trim or parse. */
+const RECORDS = ['{"v":1,"on":true}', 'no JSON', ' \'"`\\ \n\r\n\t ', 'Grüße, 世界 🚧, e\u0301', '{"__proto__":{"on":true}}', '%s $1 {{x}} \u0001', 'null', '0', 'x'.repeat(10_240)]
+
+/** All of them valid names of sites, and all of them different. */
+const SITES = ['default', 'A', 'a', 'a.b', 'a-b', 'a_b', 'a.b.c', '0', '00', 'constructor', 'toString', 'hasOwnProperty', 'x'.repeat(64), 'x'.repeat(63)]
+
+const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
+  async 'reads null where nothing was ever written' (connect) {
+    const store = await connect()
+    for (const site of SITES) equal(await store.read(site), null, `read('${site}')`)
+    await store.write('another', 'record', { revision: 1 })
+    for (const site of SITES) equal(await store.read(site), null, `read('${site}') once another site is written`)
+  },
+
+  async 'gives back every text as it was written' (connect) {
+    const store = await connect()
+    for (const [i, record] of RECORDS.entries()) {
+      await store.write('a', record, { revision: i + 1 })
+      equal(await store.read('a'), record)
+    }
+  },
+
+  async 'keeps sites apart' (connect) {
+    const store = await connect()
+    for (const site of SITES) await store.write(site, `record of ${site}`, { revision: 1, expected: 0 })
+    for (const site of SITES) equal(await store.read(site), `record of ${site}`)
+    await store.write('a', 'second', { revision: 2, expected: 1 })
+    for (const site of SITES) equal(await store.read(site), site === 'a' ? 'second' : `record of ${site}`)
+  },
+
+  async 'writes where the expected revision is the stored one' (connect) {
+    const store = await connect()
+    const late = Date.now()
+    await store.write('a', 'first', { revision: 7, expected: 0 })
+    await store.write('a', 'second', { revision: late, expected: 7 })
+    await store.write('a', 'third', { revision: late + 1, expected: late })
+    equal(await store.read('a'), 'third')
+  },
+
+  async 'refuses another expected revision, and changes nothing' (connect) {
+    const store = await connect()
+    await store.write('a', 'first', { revision: 7 })
+    for (const expected of [6, 8, Date.now()]) {
+      await refuses(store.write('a', 'second', { revision: 9, expected }))
+      equal(await store.read('a'), 'first')
+    }
+    await store.write('a', 'second', { revision: 9, expected: 7 })
+    equal(await store.read('a'), 'second', 'after a refusal, the stored revision is still the old one')
+  },
+
+  async 'takes the expected revision 0 for: nothing is stored' (connect) {
+    const store = await connect()
+    await store.write('a', 'first', { revision: 7, expected: 0 })
+    await refuses(store.write('a', 'second', { revision: 8, expected: 0 }))
+    equal(await store.read('a'), 'first')
+  },
+
+  async 'refuses an expected revision where nothing is stored' (connect) {
+    const store = await connect()
+    await store.write('b', 'of another site', { revision: 7 })
+    await refuses(store.write('a', 'first', { revision: 8, expected: 7 }))
+    equal(await store.read('a'), null)
+  },
+
+  async 'writes whatever is stored where no revision is expected' (connect) {
+    const store = await connect()
+    await store.write('a', 'first', { revision: 7 })
+    await store.write('a', 'same revision', { revision: 7 })
+    equal(await store.read('a'), 'same revision')
+    await store.write('a', 'lower revision', { revision: 3 })
+    equal(await store.read('a'), 'lower revision')
+    await store.write('a', 'next', { revision: 4, expected: 3 })
+    equal(await store.read('a'), 'next')
+  },
+
+  async 'shows one handle what another has written' (connect) {
+    const [one, other] = [await connect(), await connect()]
+    equal(await other.read('a'), null)
+    await one.write('a', 'first', { revision: 1, expected: 0 })
+    equal(await other.read('a'), 'first')
+    await refuses(other.write('a', 'second', { revision: 2, expected: 0 }))
+    await other.write('a', 'second', { revision: 2, expected: 1 })
+    equal(await one.read('a'), 'second')
+  },
+
+  async 'shows what is written also while other reads are under way' (connect) {
+    const store = await connect()
+    for (let revision = 1; revision <= 10; revision++) {
+      const writing = store.write('a', `record ${revision}`, { revision })
+      const reads = Array.from({ length: 5 }, () => store.read('a'))
+      await writing
+      reads.push(store.read('b'), store.read('a'))
+      equal((await Promise.all(reads)).at(-1), `record ${revision}`)
+    }
+  },
+
+  async 'lets one of many win who write at once with the same expected revision' (connect) {
+    const handles = [await connect(), await connect(), await connect()]
+    for (const expected of [0, 100]) {
+      const writes = Array.from({ length: 20 }, (_, i) =>
+        handles[i % handles.length]!.write('a', `writer ${i}`, { revision: expected === 0 ? 100 : 200 + i, expected }))
+      const settled = await Promise.allSettled(writes)
+      for (const result of settled) if (result.status === 'rejected') isConflict(result.reason)
+      const winners = settled.flatMap(({ status }, i) => status === 'fulfilled' ? [`writer ${i}`] : [])
+      equal(winners.length, 1, `${winners.length} of 20 writes that expected revision ${expected} were accepted`)
+      deepEqual(await Promise.all(handles.map(store => store.read('a'))), handles.map(() => winners[0]))
+    }
+  },
+
+  async 'loses no other site while many write at once' (connect) {
+    const handles = [await connect(), await connect()]
+    await Promise.all(SITES.map((site, i) => handles[i % 2]!.write(site, `record of ${site}`, { revision: 1, expected: 0 })))
+    for (const site of SITES) equal(await handles[0]!.read(site), `record of ${site}`)
+  },
+
+  async 'can be watched, and closed twice' (connect) {
+    const [watching, writing] = [await connect(), await connect()]
+    await watching.watch(() => {})
+    await writing.write('a', 'first', { revision: 1, expected: 0 })
+    equal(await watching.read('a'), 'first')
+    await watching.close()
+    await watching.close()
+    if (writing !== watching) equal(await writing.read('a'), 'first', 'closing one handle ends the other')
+  }
+}
+
+async function refuses (write: Promise<void>): Promise<void> {
+  await rejects(write, error => isConflict(error))
+}
+
+/** @throws what a store that fails for another reason must not hide behind */
+function isConflict (error: unknown): true {
+  equal((error as { code?: unknown } | null)?.code, 'FST_ERR_MAINTENANCE_CONFLICT', `a conflict rejects with the code FST_ERR_MAINTENANCE_CONFLICT, not with ${error}`)
+  return true
+}

@@ -1,0 +1,204 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
+import t from 'tap'
+import { ConflictError } from '../lib/errors.ts'
+import { storeContract, type StoreUnderTest } from '../lib/stores/contract.ts'
+import { createFileStore } from '../lib/stores/file.ts'
+import { createMemoryStore } from '../lib/stores/memory.ts'
+import type { MaintenanceStore, WriteCondition } from '../types/index.ts'
+
+function memory (): StoreUnderTest {
+  const store = createMemoryStore()
+  return { connect: () => store }
+}
+
+async function file (): Promise<StoreUnderTest> {
+  const directory = await mkdtemp(join(tmpdir(), 'maintenance-contract-'))
+  return {
+    connect: () => createFileStore(join(directory, 'state.json')),
+    remove: () => rm(directory, { recursive: true })
+  }
+}
+
+for (const [kind, create] of Object.entries({ memory, file })) {
+  t.test(`the ${kind} store`, async t => {
+    for (const { name, run } of storeContract(create)) t.test(name, t => t.resolves(run()))
+  })
+}
+
+type Records = Map<string, { record: string, revision: number }>
+type Parts = (sites: Records) => Partial<MaintenanceStore>
+
+const honest = (sites: Records): MaintenanceStore => ({
+  read: async site => sites.get(site)?.record ?? null,
+  async write (site, record, { revision, expected }) {
+    const stored = sites.get(site)?.revision ?? 0
+    if (expected !== undefined && expected !== stored) throw new ConflictError(stored, expected)
+    sites.set(site, { record, revision })
+  },
+  watch () {},
+  close () {}
+})
+
+/** A store that is right but for what `parts` replace. */
+function storeOf (parts: Parts): () => StoreUnderTest {
+  return () => {
+    const sites: Records = new Map()
+    return { connect: () => ({ ...honest(sites), ...parts(sites) }) }
+  }
+}
+
+const renamed = (nameOf: (site: string) => string): Parts => sites => ({
+  read: site => honest(sites).read(nameOf(site)),
+  write: (site, record, condition) => honest(sites).write(nameOf(site), record, condition)
+})
+
+const changed = (change: (record: string) => string): Parts => sites => ({
+  write: (site, record, condition) => honest(sites).write(site, change(record), condition)
+})
+
+const conditioned = (change: (condition: WriteCondition) => WriteCondition): Parts => sites => ({
+  write: (site, record, condition) => honest(sites).write(site, record, change(condition))
+})
+
+const withoutExpected = ({ revision }: WriteCondition): WriteCondition => ({ revision })
+
+/** What is wrong with a store, and the check that must find it. */
+const BROKEN: [wrong: string, parts: Parts, found: string][] = [
+  ['ignores what is expected', conditioned(withoutExpected), 'refuses another expected revision, and changes nothing'],
+  ['takes 0 for no condition', conditioned(condition => condition.expected === 0 ? withoutExpected(condition) : condition), 'takes the expected revision 0 for: nothing is stored'],
+  ['takes no condition for 0', conditioned(({ revision, expected = 0 }) => ({ revision, expected })), 'writes whatever is stored where no revision is expected'],
+  ['keeps all sites in one', renamed(() => 'all'), 'keeps sites apart'],
+  ['folds the case of names', renamed(site => site.toLowerCase()), 'keeps sites apart'],
+  ['cuts names at a dot', renamed(site => site.split('.')[0]!), 'keeps sites apart'],
+  ['cuts long names', renamed(site => site.slice(0, 63)), 'keeps sites apart'],
+  ['trims', changed(record => record.trim()), 'gives back every text as it was written'],
+  ['knows Latin-1 only', changed(record => Buffer.from(record, 'latin1').toString('latin1')), 'gives back every text as it was written'],
+  ['parses what it stores', changed(record => JSON.stringify(JSON.parse(record))), 'gives back every text as it was written'],
+  ['has room for 8 KiB', changed(record => record.slice(0, 8192)), 'gives back every text as it was written'],
+  ['looks names up in a plain object', sites => ({
+    read: async site => (Object.assign({}, Object.fromEntries(sites)) as Record<string, { record: string }>)[site]?.record ?? (site in {} ? '' : null)
+  }), 'reads null where nothing was ever written'],
+  ['says undefined for nothing', sites => ({ read: async site => sites.get(site)?.record as string }), 'reads null where nothing was ever written'],
+  ['tells a conflict by an error of its own', sites => ({
+    write: (site, record, condition) => honest(sites).write(site, record, condition).catch(() => { throw new Error('no') })
+  }), 'refuses another expected revision, and changes nothing'],
+  ['resolves on a conflict', sites => ({
+    write: (site, record, condition) => honest(sites).write(site, record, condition).catch(() => {})
+  }), 'refuses another expected revision, and changes nothing'],
+  ['writes, and then compares', sites => ({
+    async write (site, record, { revision, expected }) {
+      const stored = sites.get(site)?.revision ?? 0
+      sites.set(site, { record, revision })
+      if (expected !== undefined && expected !== stored) throw new ConflictError(stored, expected)
+    }
+  }), 'refuses another expected revision, and changes nothing'],
+  ['keeps the revision of a write that it refused', sites => ({
+    async write (site, record, { revision, expected }) {
+      const stored = sites.get(site)
+      if (expected !== undefined && expected !== (stored?.revision ?? 0)) {
+        if (stored !== undefined) stored.revision = revision
+        throw new ConflictError(stored?.revision, expected)
+      }
+      sites.set(site, { record, revision })
+    }
+  }), 'refuses another expected revision, and changes nothing'],
+  ['takes a lower revision for too old', sites => ({
+    async write (site, record, { revision, expected }) {
+      if ((sites.get(site)?.revision ?? 0) <= revision) await honest(sites).write(site, record, { revision, ...expected === undefined ? {} : { expected } })
+    }
+  }), 'writes whatever is stored where no revision is expected'],
+  ['compares, waits, and writes', sites => ({
+    async write (site, record, { revision, expected }) {
+      const stored = sites.get(site)?.revision ?? 0
+      if (expected !== undefined && expected !== stored) throw new ConflictError(stored, expected)
+      await turn()
+      sites.set(site, { record, revision })
+    }
+  }), 'lets one of many win who write at once with the same expected revision'],
+  ['says that it is written before it is', sites => ({
+    write: async (...write) => { setImmediate(() => honest(sites).write(...write).catch(() => {})) }
+  }), 'writes where the expected revision is the stored one'],
+  ['copies all sites before a write, and back behind it', sites => ({
+    async write (site, record, condition) {
+      const copy: Records = new Map(sites)
+      await turn()
+      await honest(copy).write(site, record, condition)
+      sites.clear()
+      for (const [name, entry] of copy) sites.set(name, entry)
+    }
+  }), 'loses no other site while many write at once'],
+  ['keeps what it read', sites => {
+    const cache = new Map<string, string | null>()
+    return {
+      async read (site) {
+        if (!cache.has(site)) cache.set(site, await honest(sites).read(site))
+        return cache.get(site) ?? null
+      },
+      async write (site, record, condition) {
+        await honest(sites).write(site, record, condition)
+        cache.set(site, record)
+      }
+    }
+  }, 'shows one handle what another has written'],
+  ['shares a read that began before the write', sites => {
+    let reading: Promise<string | null> | null = null
+    return {
+      read (site) {
+        reading ??= (async () => {
+          const record = await honest(sites).read(site)
+          await turn()
+          return record
+        })().finally(() => { reading = null })
+        return reading
+      },
+      async write (site, record, condition) {
+        await Promise.resolve()
+        await honest(sites).write(site, record, condition)
+      }
+    }
+  }, 'shows what is written also while other reads are under way'],
+  ['cannot be watched', () => ({ watch: () => { throw new Error('not here') } }), 'can be watched, and closed twice'],
+  ['closes for all', sites => ({ close: () => sites.clear() }), 'can be watched, and closed twice'],
+  ['closes once', () => {
+    let closed = false
+    return {
+      close () {
+        if (closed) throw new Error('closed already')
+        closed = true
+      }
+    }
+  }, 'can be watched, and closed twice']
+]
+
+t.test('the contract finds what is wrong with a store that', async t => {
+  for (const [wrong, parts, found] of BROKEN) {
+    t.test(wrong, async t => {
+      const check = storeContract(storeOf(parts)).find(({ name }) => name === `a store ${found}`)
+      if (check === undefined) return t.fail(`no check is called '${found}'`)
+      await t.rejects(check.run())
+    })
+  }
+})
+
+t.test('the contract finds nothing wrong with the store that the broken ones are made of', async t => {
+  for (const { name, run } of storeContract(storeOf(() => ({})))) t.test(name, t => t.resolves(run()))
+})
+
+t.test('a check that fails closes what it opened, and removes it', async t => {
+  const seen: string[] = []
+  const create = (): StoreUnderTest => ({
+    connect: () => ({ ...honest(new Map()), read: async () => 'never written', close: () => { seen.push('closed') } }),
+    remove: () => { seen.push('removed') }
+  })
+  await t.rejects(storeContract(create)[0]!.run())
+  t.same(seen, ['closed', 'removed'])
+})
+
+t.test('the file store leaves no more than its file behind', async t => {
+  const directory = t.testdir()
+  for (const { run } of storeContract(() => ({ connect: () => createFileStore(join(directory, 'state.json')), remove: () => rm(join(directory, 'state.json'), { force: true }) }))) await run()
+  t.same(await readdir(directory), [])
+})
