@@ -82,10 +82,11 @@ t.test('wrong use: exit 2, nothing changed, one readable line', async t => {
     t.match(result.err, /^fastify-maintenance: [^\n]*\nfastify-maintenance --help shows how it is used\n$/)
   }
   t.notOk(existsSync(file))
-  for (const store of [undefined, '', 'file:', 'redis://localhost', './state.json', 'file://host/x']) {
-    t.match(await run(['status'], store === undefined ? {} : { MAINTENANCE_STORE: store }), { code: 2, out: '', err: /expected file:PATH/ }, String(store))
+  for (const store of [undefined, '', 'file:', 'redis:localhost', 'http://x', './state.json', 'file://host/x']) {
+    t.match(await run(['status'], store === undefined ? {} : { MAINTENANCE_STORE: store }), { code: 2, out: '', err: /expected redis:.*file:PATH/ }, String(store))
   }
-  t.notMatch((await run(['status', '--store', 'redis://user:secret@host'])).err, 'secret')
+  t.match(await run(['status', '--store', 'http://user:secret@host']), { code: 2, err: /'http:\/\/…@host'/ })
+  t.match(await run(['status', '--store', 'file:x', '--prefix', 'y']), { code: 2, err: /--prefix is for a Redis store/ })
 })
 
 t.test('a store that fails: exit 1, nothing on stdout', async t => {

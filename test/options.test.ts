@@ -51,6 +51,13 @@ t.test('options: what is wrong is refused, with the name, the value and what is 
     [{ store: { file: './x', mode: 1 } }, /'store' is/],
     [{ store: { read () {}, write () {} } }, /'store' is/],
     [{ store: null }, /'store' is null/],
+    [{ store: { redis: 'localhost:6379' } }, /'store.redis' is 'localhost:6379', expected a client of ioredis or @fastify\/redis, a URL/],
+    [{ store: { redis: 'http://user:secret@host' } }, /'store.redis' is 'http:\/\/…@host'/],
+    [{ store: { redis: 6379 } }, /'store.redis' is 6379/],
+    [{ store: { redis: 'redis://localhost', prefx: 'x' } }, /'store.prefx' is 'x', expected no such name, but one of redis, prefix, mirror, pollInterval/],
+    [{ store: { redis: 'redis://localhost', prefix: 'a\nb' } }, /'store.prefix' is 'a\\nb'/],
+    [{ store: { redis: 'redis://localhost', mirror: '' } }, /'store.mirror' is ''/],
+    [{ store: { redis: 'redis://localhost', pollInterval: 5 } }, /'store.pollInterval' is 5, expected an integer from 100 to 3600000 \(milliseconds\)/],
     [{ fallback: 'off' }, /'fallback' is 'off'/],
     [{ ignore: [] }, /'ignore' is \[\], expected an object/],
     [{ ignore: { route: '/x' } }, /'ignore.route' is '\/x', expected no such name, but one of routes, ips, request/],
@@ -150,7 +157,7 @@ t.test('changes: what is wrong is refused', async t => {
 })
 
 t.test('records: written and read again, by a strict schema', async t => {
-  const record = makeRecord(checkChange(true, { message: 'héllo "x"\n', by: 'ops', ignoreRoutes: ['/a'], endsAt: new Date(Date.now() + 1000) }), Date.now(), 'w1')
+  const record = makeRecord(checkChange(true, { message: 'héllo "x"\n', by: 'ops', ignoreRoutes: ['/a'], endsAt: new Date(Date.now() + 1000) }), Date.now(), 'w1', Date.now())
   t.strictSame(parseRecord(serialiseRecord(record)), record)
   const wrong: [unknown, RegExp][] = [
     ['', /empty/], ['  ', /empty/], ['{', /no JSON/], ['null', /is null/], ['[]', /is \[\]/], ['"on"', /'on'/],
