@@ -44,6 +44,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
     await Promise.all([...sites.values()].map(site => site.checkTemplate()))
   })
 
+  fastify.addHook('preClose', async () => hook.close())
   if (settings.enabled === undefined) fastify.addHook('onClose', await followStore(opened, [...sites.values()], log))
   update()
 

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { Decision, Mode, Reason } from '../types/index.ts'
+import type { Decision, Mode, Reason, Upcoming } from '../types/index.ts'
 import type { Answer } from './answer/answer.ts'
 import { isBlocking, type Questions } from './decision.ts'
 import type { IpMatcher } from './match/ip.ts'
@@ -12,6 +12,9 @@ export interface Gate extends Questions<FastifyRequest, Route> {
   readonly answer: Answer
   /** Made beforehand: a request allocates none. */
   readonly decisions: { readonly [reason in Reason]: Decision }
+  readonly upcoming: Upcoming | null
+  /** Those who would be refused wait for a while instead. */
+  readonly holds: boolean
 }
 
 export interface GateParts {
@@ -20,6 +23,7 @@ export interface GateParts {
   readonly site: string | null
   readonly active: boolean
   readonly mode: Mode
+  readonly upcoming: Upcoming | null
   readonly routes: RouteMatcher
   readonly ips: IpMatcher | null
   readonly asksUser: boolean
@@ -35,9 +39,9 @@ const REASONS: readonly Reason[] = [
 
 const SAFE_METHODS = ['GET', 'HEAD', 'OPTIONS']
 
-export function compileGate ({ index, site, active, mode, routes, ips, asksUser, router, unrouted, answer }: GateParts): Gate {
+export function compileGate ({ index, site, active, mode, upcoming, routes, ips, asksUser, router, unrouted, answer }: GateParts): Gate {
   const decisions = Object.fromEntries(REASONS.map(reason =>
-    [reason, Object.freeze({ blocked: isBlocking(reason), reason, site, active, mode: active ? mode : null })]
+    [reason, Object.freeze({ blocked: isBlocking(reason), reason, site, active, mode: active ? mode : null, upcoming })]
   )) as Gate['decisions']
 
   function isPreflight ({ headers }: FastifyRequest, route: Route): boolean {
@@ -66,5 +70,5 @@ export function compileGate ({ index, site, active, mode, routes, ips, asksUser,
     return declared === 'read' || (declared !== 'write' && SAFE_METHODS.includes(method))
   }
 
-  return { active, readOnly: mode === 'read-only', asksUser, isPreflight, isIgnoredRoute, isIgnoredIp, reads, answer, decisions }
+  return { active, readOnly: mode === 'read-only', holds: mode === 'hold', asksUser, isPreflight, isIgnoredRoute, isIgnoredIp, reads, answer, decisions, upcoming }
 }

@@ -3,6 +3,7 @@ import type { Decision, Reason } from '../types/index.ts'
 import { keepPrivate } from './answer/private.ts'
 import { decide } from './decision.ts'
 import type { Gate } from './gate.ts'
+import { createHold } from './hold.ts'
 import type { Settings } from './options.ts'
 import type { Place, Places } from './places.ts'
 import type { Route, Routes } from './routes.ts'
@@ -23,6 +24,19 @@ export interface Hook {
   explain (request: FastifyRequest): Decision
   /** To be called whenever a site opened or closed, and when all routes are known. */
   update (): void
+  /** Nobody is held any longer. */
+  close (): void
+}
+
+/** A request on its way through the gate. */
+interface Visit {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  readonly done: HookHandlerDoneFunction
+  readonly place: Place
+  readonly route: Route
+  /** Until when it may be held, ms; 0: it has not been held. */
+  readonly deadline: number
 }
 
 /** Whatever it does, the refusal is sent. */
@@ -36,35 +50,50 @@ async function callOnBlocked (onBlocked: NonNullable<Settings['onBlocked']>, req
 
 type Decided = FastifyRequest & { [decided: symbol]: Decision | undefined }
 
-export function createHook (places: Places, routes: Routes, { ignore, onBlocked }: Settings): Hook {
+export function createHook (places: Places, routes: Routes, { ignore, onBlocked, hold: holdOptions }: Settings): Hook {
   // of this registration: another one, in a child, decides on its own
   const decided = Symbol('fastify-maintenance.decision')
+  const hold = createHold(holdOptions)
   let passesAll = false
   let complained: Gate | undefined
 
   function onRequest (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
     if (passesAll) return done()
-    const place = places.of(request)
-    const route = routes.of(request)
+    decideOn({ request, reply, done, place: places.of(request), route: routes.of(request), deadline: 0 })
+  }
+
+  function decideOn (visit: Visit): void {
+    const { request, place, route } = visit
     const reason = decide(place.gate, request, route)
-    if (reason !== null) return carryOut(reason, place, request, reply, done)
+    if (reason !== null) return carryOut(reason, visit)
     askUser(request, place).then(says => {
       // asked again of the gate that stands now: the site may have opened meanwhile
-      carryOut(decide(place.gate, request, route, says) as Reason, place, request, reply, done)
+      carryOut(decide(place.gate, request, route, says) as Reason, visit)
     })
   }
 
-  function carryOut (reason: Reason, place: Place, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
-    const { gate, counts } = place
-    const decision = gate.decisions[reason]
+  function carryOut (reason: Reason, visit: Visit): void {
+    const { request, reply, done, place } = visit
+    const decision = place.gate.decisions[reason]
     ;(request as Decided)[decided] = decision
-    if (!decision.blocked) {
-      if (decision.active && reason !== 'route-off' && reason !== 'read') counts.ignored++
-      if (PRIVATE.includes(reason)) keepPrivate(reply.raw)
-      return done()
-    }
+    if (decision.blocked) return wait(reason, visit) ? undefined : refuse(visit)
+    if (decision.active && reason !== 'route-off' && reason !== 'read') place.counts.ignored++
+    if (PRIVATE.includes(reason)) keepPrivate(reply.raw)
+    done()
+  }
+
+  /** @returns false where it is not held */
+  function wait (reason: Reason, visit: Visit): boolean {
+    const { reply, place } = visit
+    const held = () => place.gate.active && place.gate.holds
+    return reason === 'active' && held() &&
+      hold.add(reply, place.counts, visit.deadline, held, deadline => decideOn({ ...visit, deadline }), () => refuse(visit))
+  }
+
+  function refuse ({ request, reply, place }: Visit): void {
+    const { gate, counts } = place
     counts.blocked++
-    request.log.debug({ maintenance: decision }, 'maintenance: request refused')
+    request.log.debug({ maintenance: (request as Decided)[decided] }, 'maintenance: request refused')
     if (onBlocked === undefined) return gate.answer.send(request, reply)
     callOnBlocked(onBlocked, request, reply).then(() => gate.answer.send(request, reply))
   }
@@ -93,13 +122,14 @@ export function createHook (places: Places, routes: Routes, { ignore, onBlocked 
 
   function whileOpen (request: FastifyRequest, route: Route): Decision {
     const { gate } = places.of(request)
-    const { site } = gate.decisions.inactive
-    return Object.freeze({ blocked: false, reason: route.declared === 'off' ? 'route-off' : 'inactive', site, active: false, mode: null })
+    const { site, upcoming } = gate.decisions.inactive
+    return Object.freeze({ blocked: false, reason: route.declared === 'off' ? 'route-off' : 'inactive', site, active: false, mode: null, upcoming })
   }
 
   function update (): void {
     passesAll = places.allOpen && !routes.mayBeOn
+    hold.update()
   }
 
-  return { onRequest, decisionOf, explain, update }
+  return { onRequest, decisionOf, explain, update, close: hold.close }
 }

@@ -1,11 +1,14 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { FastifyRequest } from 'fastify'
-import type { FastifyMaintenanceOptions, ResponseOptions } from '../types/index.ts'
+import type { FastifyMaintenanceOptions, HoldOptions, ResponseOptions, ScheduleOptions } from '../types/index.ts'
 import { isRedirect, REDIRECT_EXPECTED } from './answer/redirect.ts'
 import { bool, checkShape, either, func, integer, literal, isObject, seconds, text, type Rule, type Shape } from './check.ts'
-import { OptionError, show } from './errors.ts'
+import { messageOf, OptionError, show } from './errors.ts'
 import { IP_RULE_EXPECTED, isIpRule } from './match/ip.ts'
 import { isPattern, PATTERN_EXPECTED } from './match/route.ts'
+import { MESSAGE_MAX, mode } from './state/record.ts'
+import { toCron, type ScheduleEntry } from './state/schedule.ts'
+import { DURATION_EXPECTED, parseDuration } from './state/time.ts'
 
 /** The options with their defaults, checked once: trusted from here on. */
 export interface Settings {
@@ -22,6 +25,8 @@ export interface Settings {
     readonly request: ((request: FastifyRequest) => boolean | Promise<boolean>) | undefined
   }
   readonly response: ResponseSettings
+  readonly schedule: readonly ScheduleEntry[]
+  readonly hold: Readonly<Required<HoldOptions>>
   readonly onBlocked: FastifyMaintenanceOptions['onBlocked']
   readonly onChange: FastifyMaintenanceOptions['onChange']
 }
@@ -85,6 +90,8 @@ const SHAPE: Shape = {
     refresh: seconds,
     headers: { expected: 'an object of names and values', test: isObject }
   },
+  schedule: anything,
+  hold: { max: integer(1, 1_000_000), timeout: integer(1, 600_000, ' (milliseconds)') },
   onBlocked: func,
   onChange: func,
   // Fastify's own, which it hands to every plugin
@@ -123,6 +130,8 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
       refresh: response.refresh,
       headers: readHeaders(response.headers ?? {})
     },
+    schedule: readSchedule(options.schedule ?? []),
+    hold: { max: options.hold?.max ?? 1000, timeout: options.hold?.timeout ?? 10_000 },
     onBlocked: options.onBlocked,
     onChange: options.onChange
   })
@@ -156,6 +165,29 @@ function readSites (site: NonNullable<FastifyMaintenanceOptions['site']>, names:
   if (sites.length === 0 || twice !== undefined) throw fail('sites', names, 'one or more names, each once')
   if (typeof site === 'string' && !sites.includes(site)) throw fail('sites', names, `a list with the server's own site '${site}'`)
   return sites
+}
+
+const schedule: Shape = {
+  cron: text(200),
+  duration: { expected: DURATION_EXPECTED, test: value => typeof value === 'string' && parseDuration(value) !== null },
+  timeZone: text(100),
+  mode,
+  message: text(MESSAGE_MAX)
+}
+
+function readSchedule (entries: ScheduleOptions | ScheduleOptions[]): ScheduleEntry[] {
+  return [entries].flat().map((entry, i) => {
+    const at = `schedule[${i}]`
+    checkShape(schedule, entry, fail, at)
+    const { cron, duration, timeZone, mode = 'full', message = null } = entry
+    if (duration === undefined) throw fail(`${at}.duration`, duration, DURATION_EXPECTED)
+    try {
+      toCron(cron, timeZone)
+    } catch (error) {
+      throw fail(`${at}.cron`, cron, `a cron pattern such as '0 1 * * sun', and an IANA time zone (${messageOf(error)})`)
+    }
+    return { cron, duration: parseDuration(duration) as number, timeZone, mode, message }
+  })
 }
 
 function readHeaders (headers: Record<string, unknown>): Record<string, string> {

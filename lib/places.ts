@@ -2,10 +2,13 @@ import type { FastifyRequest } from 'fastify'
 import { compileGate, type Gate, type GateParts } from './gate.ts'
 import type { Settings } from './options.ts'
 
+/** Of this server, since it started; `held`: at this moment. */
+export interface Counts { blocked: number, ignored: number, held: number }
+
 /** Where a request belongs: the gate that stands now, and what is counted there. */
 export interface Place {
   readonly gate: Gate
-  readonly counts: { blocked: number, ignored: number }
+  readonly counts: Counts
 }
 
 export interface Places {
@@ -22,7 +25,7 @@ export type CommonParts = Pick<GateParts, 'routes' | 'ips' | 'asksUser' | 'route
 export function createPlaces (sites: ReadonlyMap<string, Place>, { site, siteOf }: Settings, common: CommonParts): Places {
   const all = [...sites.values()]
   const own = sites.get(site) ?? all[0] as Place
-  const nowhere = { gate: own.gate, counts: { blocked: 0, ignored: 0 } }
+  const nowhere = { gate: own.gate, counts: { blocked: 0, ignored: 0, held: 0 } }
   let allOpen = false
 
   function named (request: FastifyRequest): Place {
@@ -40,7 +43,7 @@ export function createPlaces (sites: ReadonlyMap<string, Place>, { site, siteOf 
     if (siteOf === null) return
     const readOnly = closed.every(place => place.gate.readOnly)
     nowhere.gate = compileGate({
-      ...common, index: all.length, site: null, active: !allOpen, mode: readOnly ? 'read-only' : 'full', answer: (closed[0] ?? own).gate.answer
+      ...common, index: all.length, site: null, active: !allOpen, mode: readOnly ? 'read-only' : 'full', upcoming: null, answer: (closed[0] ?? own).gate.answer
     })
   }
 

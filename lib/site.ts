@@ -1,5 +1,5 @@
 import type { ChangeListener, HistoryEntry, Log, MaintenanceChange, MaintenanceStatus } from '../types/index.ts'
-import { prepareAnswer, variablesOf } from './answer/answer.ts'
+import { prepareAnswer, variablesOf, type Answer } from './answer/answer.ts'
 import type { Pages } from './answer/page.ts'
 import { messageOf, PinnedError } from './errors.ts'
 import { compileGate, type Gate } from './gate.ts'
@@ -9,8 +9,9 @@ import type { Settings } from './options.ts'
 import type { CommonParts, Place } from './places.ts'
 import { checkChange, makeRecord } from './state/change.ts'
 import { describe, NEVER_WRITTEN, type StateRecord } from './state/record.ts'
+import { createSchedule } from './state/schedule.ts'
 import { createSynchroniser, type Known } from './state/sync.ts'
-import { isActive, watchWindow } from './state/window.ts'
+import { isActive, recordThatCounts, turnAfter, upcomingOf, watchTurns } from './state/window.ts'
 import type { OpenedStore } from './stores/index.ts'
 
 /** One site of this server: its state, and the gate made of it. */
@@ -44,54 +45,64 @@ export interface SiteOptions {
 
 export async function createSite ({ name, index, settings, common, opened, pages, log, onGate }: SiteOptions): Promise<Site> {
   const { enabled, response, ignore } = settings
-  const counts = { blocked: 0, ignored: 0 }
+  const schedule = createSchedule(enabled === undefined ? settings.schedule : [])
+  const counts = { blocked: 0, ignored: 0, held: 0 }
   const history = createHistory(opened.store, name)
   const listeners = new Set<ChangeListener>(settings.onChange === undefined ? [] : [settings.onChange])
   const sync = enabled === undefined
     ? createSynchroniser({ store: opened.store, mirror: opened.mirror, site: name, fallback: settings.fallback, log, adopt })
     : null
 
+  const clock = () => opened.store.now?.() ?? Date.now()
   let known: Known = sync?.known ?? { record: { ...NEVER_WRITTEN, on: enabled === true }, source: 'pinned' }
-  let answer = await prepareAnswer({ site: name, record: known.record, response, pages, log })
+  /** What counts now: the known record, or a window of the schedule. */
+  let shown = known.record
+  let answer = await prepare(shown)
   let routes = common.routes
   let gate = makeGate()
   let unwatch = (): void => {}
+  let looking = Promise.resolve()
+
+  function prepare (record: StateRecord): Promise<Answer> {
+    return prepareAnswer({ site: name, record, response, pages, log, clock })
+  }
 
   function makeGate (): Gate {
-    return compileGate({ ...common, index, site: name, active: isActive(known.record), mode: known.record.mode, routes, answer })
+    const now = clock()
+    return compileGate({ ...common, index, site: name, active: isActive(shown, now), mode: shown.mode, upcoming: upcomingOf(known.record, schedule, now), routes, answer })
   }
 
   async function adopt (next: Known): Promise<void> {
-    const nextAnswer = await prepareAnswer({ site: name, record: next.record, response, pages, log })
-    nextAnswer.ready.catch(error => log.error({ err: error }, `maintenance: site '${name}' shows the bundled page: ${messageOf(error)}`))
-    const before = { status: status(), record: known.record }
-    known = next
-    answer = nextAnswer
     if (next.source === 'store' && next.record.revision > 0) history.remember(next.record)
-    routes = routesOf(next.record)
+    await change(next)
     unwatch()
-    unwatch = watchWindow(next.record, turn)
-    replaceGate()
-    // that the store was reached and holds nothing is no change
-    if (next.record.revision !== before.record.revision || next.record.on !== before.record.on) tell(before.status)
+    unwatch = watchTurns(() => turnAfter(known.record, schedule, clock()), clock, turn)
   }
 
-  /** The window began or ended. */
+  /** A window began or ended. One change after the other: each sees what the one before it left. */
   function turn (): void {
-    const before = { ...status(), active: gate.active }
-    replaceGate()
-    tell(before)
+    looking = looking.then(() => change(known))
   }
 
-  function replaceGate (): void {
+  async function change (next: Known): Promise<void> {
+    const counting = recordThatCounts(next.record, schedule, clock())
+    const nextAnswer = counting === shown ? answer : await prepare(counting)
+    const before = { status: status(), active: gate.active, record: known.record }
+    if (nextAnswer !== answer) nextAnswer.ready.catch(error => log.error({ err: error }, `maintenance: site '${name}' shows the bundled page: ${messageOf(error)}`))
+    if (counting.ignoreRoutes !== shown.ignoreRoutes) routes = routesOf(counting)
+    known = next
+    shown = counting
+    answer = nextAnswer
     gate = makeGate()
     onGate()
+    // that the store was reached and holds nothing is no change
+    if (gate.active !== before.active || next.record.revision !== before.record.revision) tell(before.status)
   }
 
   /** A template that is asked for its data by each request cannot be tried without one. */
   async function checkTemplate (record: StateRecord): Promise<void> {
     if (pages.custom === null || typeof response.data === 'function') return
-    await pages.custom({ ...response.data, ...variablesOf(name, record, response) })
+    await pages.custom({ ...response.data, ...variablesOf(name, record, response, clock()) })
   }
 
   function routesOf ({ ignoreRoutes }: StateRecord): RouteMatcher {
@@ -103,10 +114,11 @@ export async function createSite ({ name, index, settings, common, opened, pages
     const { kind } = opened
     const { connected, lastReadAt, error } = sync?.health ?? { connected: false, lastReadAt: null, error: null }
     return {
-      ...describe(name, known.record, gate.active),
+      ...describe(name, shown, gate.active, gate.upcoming),
       source: known.source,
       store: { kind, connected, lastReadAt, error },
-      counts: { ...counts }
+      counts: { blocked: counts.blocked, ignored: counts.ignored },
+      held: counts.held
     }
   }
 
@@ -131,9 +143,9 @@ export async function createSite ({ name, index, settings, common, opened, pages
     get gate () { return gate },
     status,
     async set (on, change) {
-      const checked = checkChange(on, change)
+      const checked = checkChange(on, change, clock())
       if (sync === null) throw new PinnedError(enabled)
-      if (on) await checkTemplate(makeRecord(checked, 0, null, Date.now()))
+      if (on) await checkTemplate(makeRecord(checked, 0, null, clock()))
       await sync.set(checked)
       // set means set: whoever asks from now on sees the page that was asked for
       await answer.ready.catch(() => {})
@@ -143,7 +155,10 @@ export async function createSite ({ name, index, settings, common, opened, pages
       listeners.add(listener)
       return () => { listeners.delete(listener) }
     },
-    start: async () => { await sync?.start() },
+    async start () {
+      await sync?.start()
+      await looking
+    },
     checkTemplate: () => checkTemplate(known.record),
     async refresh () { await sync?.refresh() },
     history: history.read,

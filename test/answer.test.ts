@@ -184,6 +184,9 @@ t.test('HTTP/2: the 503, without connection headers', async t => {
   let body = ''
   for await (const chunk of stream) body += chunk
   t.match(body, /being maintained/)
+  const head = client.request({ ':path': '/', ':method': 'HEAD' })
+  t.match((await once(head, 'response'))[0], { ':status': 503, 'content-length': '175' })
+  await once(head.resume(), 'close')
   t.strictSame(warnings.filter(name => name === 'UnsupportedWarning'), [])
   client.close()
 })

@@ -67,11 +67,11 @@ t.test('wrong use: exit 2, nothing changed, one readable line', async t => {
     [['on', '--ends-at', '2999-01-01T00:00:00Z', '--for', '1h'], /--for and --ends-at/],
     [['on', '--for', '90'], /--for is '90', expected a duration such as 90s/],
     [['on', '--for', '0m'], /--for is '0m'/],
-    [['on', '--for', '999999999d'], /--for is '999999999d', expected a duration that leads to a time/],
+    [['on', '--for', '999999999d'], /--for is '999999999d', expected a duration such as/],
     [['on', '--for', '1h', '--starts-at', 'x'], /--starts-at is 'x'/],
     [['on', '--retry-after', 'soon'], /--retry-after is NaN/],
     [['on', '--retry-after', '0'], /--retry-after is 0/],
-    [['on', '--mode', 'half'], /--mode is 'half', expected 'full' or 'read-only'/],
+    [['on', '--mode', 'half'], /--mode is 'half', expected 'full' or 'read-only' or 'hold'/],
     [['on', '--message', ''], /--message is ''/],
     [['on', '--ignore-route', 'x'], /--ignore-route is 'x', expected a path/],
     [['on', '--by', ''], /--by is ''/]

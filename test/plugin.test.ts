@@ -148,8 +148,8 @@ t.test('request.maintenance is what was decided when the request arrived', async
     return { then: request.maintenance, now: app.maintenance.explain(request) }
   })
   const { then, now } = (await app.inject('/')).json()
-  t.strictSame(then, { blocked: false, reason: 'inactive', site: 'default', active: false, mode: null })
-  t.strictSame(now, { blocked: true, reason: 'active', site: 'default', active: true, mode: 'full' })
+  t.strictSame(then, { blocked: false, reason: 'inactive', site: 'default', active: false, mode: null, upcoming: null })
+  t.strictSame(now, { blocked: true, reason: 'active', site: 'default', active: true, mode: 'full', upcoming: null })
 
   const open = await createApp(t)
   open.app.get('/off', { config: { maintenance: 'off' } }, async request => request.maintenance.reason)

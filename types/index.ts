@@ -1,7 +1,15 @@
 import type { FastifyBaseLogger, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 
-/** `full` refuses every request; `read-only` lets reads through. */
-export type Mode = 'full' | 'read-only'
+/** `full` refuses every request; `read-only` lets reads through; `hold` keeps them waiting for a while. */
+export type Mode = 'full' | 'read-only' | 'hold'
+
+/** A window that is still ahead; times are ISO strings. */
+export interface Upcoming {
+  readonly startsAt: string
+  readonly endsAt: string | null
+  readonly mode: Mode
+  readonly message: string | null
+}
 
 /** What a route declares in `config.maintenance`. */
 export type RouteMaintenance = 'off' | 'on' | 'read' | 'write'
@@ -20,6 +28,8 @@ export interface Decision {
   readonly active: boolean
   /** `null` while not active. */
   readonly mode: Mode | null
+  /** The next window that is announced or scheduled: for a banner. */
+  readonly upcoming: Upcoming | null
 }
 
 /** Where the state of a site comes from. */
@@ -68,6 +78,8 @@ export interface SiteState {
   since: string | null
   /** 0: never written. */
   revision: number
+  /** The next window that is announced or scheduled. */
+  upcoming: Upcoming | null
 }
 
 export interface StoreStatus {
@@ -83,6 +95,8 @@ export interface MaintenanceStatus extends SiteState {
   store: StoreStatus
   /** Of this server, since it started. `ignored` counts requests let through while closed. */
   counts: { blocked: number, ignored: number }
+  /** Requests that wait at this moment (`mode: 'hold'`). */
+  held: number
 }
 
 export type ChangeListener = (status: MaintenanceStatus, previous: MaintenanceStatus) => void
@@ -220,6 +234,25 @@ export interface IgnoreOptions {
   request?: (request: FastifyRequest) => boolean | Promise<boolean>
 }
 
+export interface ScheduleOptions {
+  /** When it starts: five fields (or six, with seconds first), such as `'0 1 * * sun'`. */
+  cron: string
+  /** How long it lasts, such as `'1h'`, `'90m'` or `'1h30m'`. */
+  duration: string
+  /** An IANA name such as `'Europe/Berlin'`. Default: the time zone of the process. */
+  timeZone?: string
+  /** Default `'full'`. */
+  mode?: Mode
+  message?: string
+}
+
+export interface HoldOptions {
+  /** How many requests wait at most; the next one is refused at once. Default 1000. */
+  max?: number
+  /** How long one waits before it is refused, ms. Default 10000. */
+  timeout?: number
+}
+
 export interface FastifyMaintenanceOptions {
   /** Pins the mode: it outranks the store, and `set()` and `run()` then reject. */
   enabled?: boolean
@@ -232,6 +265,10 @@ export interface FastifyMaintenanceOptions {
   fallback?: boolean
   ignore?: IgnoreOptions
   response?: ResponseOptions
+  /** Recurring windows. A state that an operator sets outranks them until it is switched off. */
+  schedule?: ScheduleOptions | ScheduleOptions[]
+  /** What `mode: 'hold'` may keep waiting. */
+  hold?: HoldOptions
   /**
    * Called before a refusal is sent, and never for who is let through: to log the user out, say.
    * What it throws is logged; it is waited for, at most 3 s.

@@ -23,6 +23,8 @@ export interface AnswerParts {
   readonly response: ResponseSettings
   readonly pages: Pages
   readonly log: Log
+  /** The clock by which windows end, ms. */
+  readonly clock: () => number
 }
 
 /** The application's data for the page may take so long, ms. */
@@ -32,7 +34,7 @@ const DATA_TIMEOUT = 1000
  * Renders what can be rendered when the state changes, so that a refusal only sends ready bytes. The site is
  * closed with the bundled page at once, and with the application's own as soon as that is rendered.
  */
-export async function prepareAnswer ({ site, record, response, pages, log }: AnswerParts): Promise<Answer> {
+export async function prepareAnswer ({ site, record, response, pages, log, clock }: AnswerParts): Promise<Answer> {
   const { data, redirect } = response
   const bundled = new Map<Language | null, Html>()
   for (const [language, html] of await pages.bundled(variables(), record.message)) bundled.set(language, { identity: Buffer.from(html) })
@@ -43,12 +45,12 @@ export async function prepareAnswer ({ site, record, response, pages, log }: Ans
   let madeIn = 0
 
   function variables (): TemplateVariables {
-    return variablesOf(site, record, response)
+    return variablesOf(site, record, response, clock())
   }
 
   /** The seconds until the end go down: then all is made anew, once a second at most. */
   function refresh (): void {
-    const second = record.endsAt === null ? 0 : Math.floor(Date.now() / 1000)
+    const second = record.endsAt === null ? 0 : Math.floor(clock() / 1000)
     if (second === madeIn) return
     madeIn = second
     made.clear()
@@ -125,15 +127,16 @@ function write ({ statusCode, headers, bytes }: Body, request: FastifyRequest, r
  * Seconds for `Retry-After` (RFC 9110 section 10.2.3), never below 1. The end of the window is a promise
  * and wins over the settings; it is over as soon as it has passed, so it is never in the past.
  */
-function retryAfterOf (record: StateRecord, response: ResponseSettings): number | null {
-  if (record.on && record.endsAt !== null) return Math.max(1, Math.ceil((Date.parse(record.endsAt) - Date.now()) / 1000))
+function retryAfterOf (record: StateRecord, response: ResponseSettings, now: number): number | null {
+  if (record.on && record.endsAt !== null) return Math.max(1, Math.ceil((Date.parse(record.endsAt) - now) / 1000))
   return record.retryAfter ?? (response.retryAfter === false ? null : response.retryAfter)
 }
 
-export function variablesOf (site: string, record: StateRecord, response: ResponseSettings): TemplateVariables {
-  const { mode, startsAt, endsAt } = record
+export function variablesOf (site: string, record: StateRecord, response: ResponseSettings, now: number): TemplateVariables {
+  const { startsAt, endsAt } = record
+  const mode = record.mode === 'read-only' ? 'read-only' : 'full'
   const message = record.message ?? TEXTS.en.message[mode]
-  return { message, mode, site, startsAt, endsAt, retryAfter: retryAfterOf(record, response), statusCode: response.statusCode }
+  return { message, mode, site, startsAt, endsAt, retryAfter: retryAfterOf(record, response, now), statusCode: response.statusCode }
 }
 
 const FORMATS: readonly unknown[] = ['html', 'json', 'text'] satisfies Format[]

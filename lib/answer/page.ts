@@ -3,16 +3,15 @@ import { basename, dirname, resolve } from 'node:path'
 import view from '@fastify/view'
 import { Eta } from 'eta'
 import type { FastifyInstance } from 'fastify'
-import type { Mode } from '../../types/index.ts'
 import { TemplateError, messageOf } from '../errors.ts'
 import { withTimeout } from '../timeout.ts'
 import { SCRIPT, STYLE, TEMPLATE } from './template.ts'
-import { LANGUAGES, TEXTS, type Language } from './texts.ts'
+import { LANGUAGES, TEXTS, type Language, type ShownMode } from './texts.ts'
 
 /** What a template can use. */
 export interface TemplateVariables {
   readonly message: string
-  readonly mode: Mode
+  readonly mode: ShownMode
   readonly site: string
   /** ISO 8601 */
   readonly startsAt: string | null

@@ -1,4 +1,5 @@
-import type { Mode } from '../../types/index.ts'
+/** What a refusal says of itself: who was held in vain is refused like anybody else. */
+export type ShownMode = 'full' | 'read-only'
 
 export const LANGUAGES = ['en', 'de', 'fr', 'es', 'it', 'pt', 'zh', 'ja', 'ar'] as const
 
@@ -6,9 +7,9 @@ export type Language = typeof LANGUAGES[number]
 
 /** The words of the bundled page; the operator's message is shown as it was written. */
 export interface Texts {
-  readonly title: { readonly [mode in Mode]: string }
+  readonly title: { readonly [mode in ShownMode]: string }
   /** Where the operator wrote nothing. */
-  readonly message: { readonly [mode in Mode]: string }
+  readonly message: { readonly [mode in ShownMode]: string }
   /** Before the end of the window. */
   readonly expected: string
   /** Where no end is known. */

@@ -4,7 +4,7 @@ import type { FastifyMaintenanceOptions, MaintenanceChange } from '../../types/i
 import { messageOf, show } from '../errors.ts'
 import { siteName } from '../options.ts'
 import { checkChange, type CheckedChange } from '../state/change.ts'
-import { toTime } from '../state/time.ts'
+import { DURATION_EXPECTED, parseDuration, toTime } from '../state/time.ts'
 
 /** Wrong use: nothing was done. */
 export class UsageError extends Error {}
@@ -118,16 +118,12 @@ function readChange (values: Values, now: number): CheckedChange {
 
 const toNumber = (digits: string): number => /^\d+$/.test(digits) ? Number(digits) : NaN
 
-const UNITS: { readonly [unit: string]: number } = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-
 /** Counted from the start of the window. A start that is no time is told by `checkChange`. */
 function endOf (duration: string, startsAt: string | undefined, now: number): string | undefined {
-  if (!/^(\d{1,9}[smhd])+$/.test(duration)) throw new UsageError(`--for is ${show(duration)}, expected a duration such as 90s, 30m, 1h30m or 2d`)
-  const length = [...duration.matchAll(/(\d+)([smhd])/g)].reduce((sum, [, count, unit]) => sum + Number(count) * (UNITS[unit as string] as number), 0)
+  const length = parseDuration(duration)
+  if (length === null) throw new UsageError(`--for is ${show(duration)}, expected ${DURATION_EXPECTED}`)
   const start = startsAt === undefined ? now : Date.parse(toTime(startsAt) ?? '')
-  const end = new Date(start + length)
-  if (length === 0 || (!Number.isNaN(start) && toTime(end) === null)) throw new UsageError(`--for is ${show(duration)}, expected a duration that leads to a time`)
-  return Number.isNaN(start) ? undefined : end.toISOString()
+  return Number.isNaN(start) ? undefined : new Date(start + length).toISOString()
 }
 
 /** Options that were not given are not named. */

@@ -3,7 +3,8 @@ import { messageOf } from '../errors.ts'
 import type { CheckedChange } from '../state/change.ts'
 import { describe, NEVER_WRITTEN, type StateRecord } from '../state/record.ts'
 import { readStored, updateRecord } from '../state/update.ts'
-import { isActive } from '../state/window.ts'
+import { createSchedule } from '../state/schedule.ts'
+import { isActive, upcomingOf } from '../state/window.ts'
 import { openStore } from '../stores/index.ts'
 import { withTimeout } from '../timeout.ts'
 import { VERSION } from '../version.ts'
@@ -17,6 +18,9 @@ export interface Output {
   out (text: string): void
   err (text: string): void
 }
+
+/** Recurring windows are options of the servers: the store knows none. */
+const NO_SCHEDULE = createSchedule([])
 
 /** A store that does not answer by then has failed, ms. */
 const ANSWER_TIMEOUT = 4000
@@ -73,6 +77,9 @@ async function readState (store: MaintenanceStore, site: string, strict: boolean
   return NEVER_WRITTEN
 }
 
-const toState = (site: string, record: StateRecord): SiteState => describe(site, record, isActive(record))
+function toState (site: string, record: StateRecord): SiteState {
+  const now = Date.now()
+  return describe(site, record, isActive(record, now), upcomingOf(record, NO_SCHEDULE, now))
+}
 
 const toJson = (states: SiteState[]): string => `${JSON.stringify(states.length === 1 ? states[0] : states, null, 2)}\n`

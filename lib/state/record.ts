@@ -1,4 +1,4 @@
-import type { IgnoredRoute, Mode, SiteState } from '../../types/index.ts'
+import type { IgnoredRoute, Mode, SiteState, Upcoming } from '../../types/index.ts'
 import { bool, checkWhole, either, isWhole, literal, seconds, text, type Rule, type Shape } from '../check.ts'
 import { messageOf, show, UnreadableError } from '../errors.ts'
 import { isPattern, PATTERN_EXPECTED } from '../match/route.ts'
@@ -40,7 +40,7 @@ export function isRevision (value: unknown, now = Date.now()): value is number {
 
 const nothing = literal(null)
 
-export const mode = literal('full', 'read-only')
+export const mode = literal('full', 'read-only', 'hold')
 
 export const storedRoute: Shape = { pattern: { expected: PATTERN_EXPECTED, test: isPattern }, description: either(text(NAME_MAX), nothing) }
 
@@ -84,7 +84,7 @@ export function parseRecord (stored: string): StateRecord {
 export const serialiseRecord = (record: StateRecord): string => JSON.stringify(record)
 
 /** What a record says of its site, for people and programs. */
-export function describe (site: string, record: StateRecord, active: boolean): SiteState {
+export function describe (site: string, record: StateRecord, active: boolean, upcoming: Upcoming | null): SiteState {
   const { on, mode, message, startsAt, endsAt, retryAfter, ignoreRoutes, by, at, revision } = record
-  return { site, on, active, mode, message, startsAt, endsAt, retryAfter, ignoreRoutes: [...ignoreRoutes], by, since: at, revision }
+  return { site, on, active, mode, message, startsAt, endsAt, retryAfter, ignoreRoutes: [...ignoreRoutes], by, since: at, revision, upcoming }
 }

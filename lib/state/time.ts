@@ -22,3 +22,14 @@ export const isoTime: Rule = {
 
 /** A time as it is stored. */
 export const utcTime: Rule = { expected: 'a time in UTC', test: value => typeof value === 'string' && toTime(value) === value }
+
+const UNITS: { readonly [unit: string]: number } = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+export const DURATION_EXPECTED = 'a duration such as 90s, 30m, 1h30m or 2d'
+
+/** @returns ms, or `null` for what is no duration, or lasts for ever (more than 10 years) or no time */
+export function parseDuration (text: string): number | null {
+  if (!/^(\d{1,9}[smhd])+$/.test(text)) return null
+  const length = [...text.matchAll(/(\d+)([smhd])/g)].reduce((sum, [, count, unit]) => sum + Number(count) * (UNITS[unit as string] as number), 0)
+  return length > 0 && length <= 3650 * 86_400_000 ? length : null
+}

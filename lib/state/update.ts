@@ -95,7 +95,7 @@ function makeNext (stored: Stored, change: CheckedChange, own: StateRecord, now:
   if (change.expectedRevision !== undefined && change.expectedRevision !== current) {
     throw new ConflictError(current, change.expectedRevision)
   }
-  return makeRecord(change, Math.max(current + 1, now), windowOf(change, base), now)
+  return makeRecord(change, Math.max(current + 1, now), windowOf(change, base, now), now)
 }
 
 /** @returns false where somebody else was faster */
@@ -110,9 +110,9 @@ async function write (store: MaintenanceStore, site: string, record: StateRecord
 }
 
 /** A change while closed stays in its window; after the end, or from open to closed, a new one begins. */
-function windowOf (change: CheckedChange, base: StateRecord): string | null {
+function windowOf (change: CheckedChange, base: StateRecord, now: number): string | null {
   if (!change.on) return null
-  return base.on && !isOver(base) ? (base.windowId ?? randomUUID()) : randomUUID()
+  return base.on && !isOver(base, now) ? (base.windowId ?? randomUUID()) : randomUUID()
 }
 
 /** The store's own words stand in the message, the error itself is its cause. */

@@ -1,0 +1,312 @@
+import { mock } from 'node:test'
+import { connect as connectHttp2 } from 'node:http2'
+import { connect, type AddressInfo } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import maintenance from '../index.ts'
+import { NEVER_WRITTEN } from '../lib/state/record.ts'
+import { createSchedule } from '../lib/state/schedule.ts'
+import { recordThatCounts, turnAfter, upcomingOf, watchTurns } from '../lib/state/window.ts'
+import type { ScheduleOptions } from '../types/index.ts'
+import { bareApp, counter, createApp, until } from './fixtures/app.ts'
+import { createTestStore } from './fixtures/store.ts'
+
+const HOUR = 3_600_000
+const at = (time: string): number => Date.parse(time)
+const entry = { cron: '0 1 * * sun', duration: HOUR, timeZone: 'Europe/Berlin', mode: 'full', message: null } as const
+
+/** Time is ours: the clock and the timers that look at it; what Fastify and the network need goes on by itself. */
+function useClock (t: { teardown (work: () => unknown): void }, now: string): (ms: number) => Promise<void> {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: at(now) })
+  t.teardown(() => mock.timers.reset())
+  return async ms => {
+    for (let left = ms; left > 0; left -= 1000) {
+      mock.timers.tick(Math.min(left, 1000))
+      // what a turn starts is done after some rounds of the event loop
+      for (let i = 0; i < 3; i++) await new Promise(resolve => setImmediate(resolve))
+    }
+  }
+}
+
+t.test('windows: start and end are met after a long wait, and after a sleep of the machine', async t => {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: at('2026-01-01T00:00:00Z') })
+  t.teardown(() => mock.timers.reset())
+  const looks: string[] = []
+  const nothing = createSchedule([])
+  const record = { ...NEVER_WRITTEN, on: true, startsAt: '2026-03-01T00:00:00.000Z', endsAt: '2026-03-01T00:00:10.000Z' }
+  const stop = watchTurns(() => turnAfter(record, nothing, Date.now()), Date.now, () => looks.push(new Date().toISOString()))
+  mock.timers.setTime(at('2026-02-28T23:59:59.500Z'))
+  mock.timers.tick(400)
+  t.strictSame(looks, [])
+  mock.timers.tick(100)
+  t.strictSame(looks, ['2026-03-01T00:00:00.000Z'])
+  mock.timers.tick(9_000)
+  t.equal(looks.length, 1)
+  mock.timers.tick(1_000)
+  t.equal(looks[1], '2026-03-01T00:00:10.000Z')
+  mock.timers.tick(100_000)
+  t.equal(looks.length, 2, 'nothing is ahead any more')
+  stop()
+  watchTurns(() => Date.now() + 1, Date.now, () => t.fail('stopped'))()
+  mock.timers.tick(10)
+})
+
+t.test('windows: all servers go by the clock of the store, where it has one', async t => {
+  const store = Object.assign(createTestStore(), { now: () => Date.now() + 5 * 60_000 })
+  const { app } = await createApp(t, { store })
+  await t.rejects(app.maintenance.set(true, { endsAt: new Date(Date.now() + 4 * 60_000) }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /a time in the future/ })
+  const status = await app.maintenance.set(true, { startsAt: new Date(Date.now() + 4 * 60_000), endsAt: new Date(Date.now() + 6 * 60_000) })
+  t.equal(status.active, true)
+  t.ok(Math.abs(status.revision - Date.now() - 5 * 60_000) < 10_000)
+  const retryAfter = Number((await app.inject('/')).headers['retry-after'])
+  t.ok(retryAfter > 50 && retryAfter <= 60, `${retryAfter}`)
+})
+
+t.test('windows: an end that was promised, and a change that promises none', async t => {
+  const { app } = await createApp(t)
+  await app.maintenance.set(true, { endsAt: new Date(Date.now() + 100) })
+  await until('over', () => !app.maintenance.active)
+  await app.maintenance.set(true, { message: 'longer' })
+  t.match((await app.inject('/')), { statusCode: 503, headers: { 'retry-after': '300' } })
+})
+
+t.test('upcoming: an announced window, for banners, until it begins or is called off', async t => {
+  const { app } = await createApp(t)
+  app.get('/', async request => request.maintenance.upcoming)
+  t.equal((await app.inject('/')).body, 'null')
+  const startsAt = new Date(Date.now() + HOUR)
+  const upcoming = { startsAt: startsAt.toISOString(), endsAt: null, mode: 'read-only', message: 'soon' }
+  const status = await app.maintenance.set(true, { startsAt, mode: 'read-only', message: 'soon' })
+  t.strictSame(status.upcoming, upcoming)
+  t.strictSame((await app.inject('/')).json(), upcoming)
+  t.equal(app.maintenance.active, false)
+  t.equal((await app.maintenance.set(false)).upcoming, null)
+  t.equal((await app.inject('/')).body, 'null')
+})
+
+t.test('schedule: recurring windows in their time zone, daylight saving both ways', async t => {
+  const schedule = createSchedule([entry])
+  const windows = (from: string) => {
+    const found = []
+    for (let now = at(from), i = 0; i < 3; i++) {
+      const { startsAt, endsAt } = schedule.next(now) ?? { startsAt: NaN, endsAt: NaN }
+      found.push(`${new Date(startsAt).toISOString().slice(0, 16)} ${(endsAt - startsAt) / HOUR}`)
+      now = startsAt
+    }
+    return found
+  }
+  // from 29 March 2026 on, Berlin is two hours ahead of UTC, until 25 October
+  t.strictSame(windows('2026-03-20T00:00:00Z'), ['2026-03-22T00:00 1', '2026-03-29T00:00 1', '2026-04-04T23:00 1'])
+  t.strictSame(windows('2026-10-17T00:00:00Z'), ['2026-10-17T23:00 1', '2026-10-24T23:00 1', '2026-11-01T00:00 1'])
+  const nightly = createSchedule([{ ...entry, cron: '30 2 * * *' }])
+  t.equal(new Date(nightly.next(at('2026-03-28T12:00:00Z'))?.startsAt ?? 0).toISOString(), '2026-03-29T01:00:00.000Z', 'half past two does not exist: at three')
+  t.equal(new Date(nightly.next(at('2026-10-24T12:00:00Z'))?.startsAt ?? 0).toISOString(), '2026-10-25T00:30:00.000Z', 'half past two exists twice: once')
+  t.equal(nightly.next(at('2026-10-25T00:30:00Z'))?.startsAt, at('2026-10-26T01:30:00Z'))
+})
+
+t.test('schedule: what counts at a time', async t => {
+  const schedule = createSchedule([entry, { ...entry, cron: '0 12 * * *', duration: 2 * HOUR, mode: 'read-only', message: 'lunch' }])
+  const open = { ...NEVER_WRITTEN, revision: 1, at: '2026-11-01T00:00:00.000Z' }
+  const mode = (record: typeof open, time: string) => {
+    const { on, mode, message } = recordThatCounts(record, schedule, at(time))
+    return on ? `${mode} ${message}` : 'open'
+  }
+  t.equal(mode(open, '2026-11-22T00:30:00Z'), 'full null')
+  t.equal(mode(open, '2026-11-21T10:59:59Z'), 'open')
+  t.equal(mode(open, '2026-11-21T11:00:00Z'), 'read-only lunch')
+  t.equal(mode(open, '2026-11-21T12:59:59Z'), 'read-only lunch')
+  t.equal(mode(open, '2026-11-21T13:00:00Z'), 'open')
+  const operator = { ...open, on: true, message: 'operator' }
+  t.equal(mode(operator, '2026-11-21T11:30:00Z'), 'full operator', 'an operator outranks it')
+  t.equal(mode({ ...operator, startsAt: '2026-12-01T00:00:00.000Z' }, '2026-11-21T11:30:00Z'), 'read-only lunch', 'an announcement does not')
+  t.equal(mode({ ...open, at: '2026-11-21T11:15:00.000Z' }, '2026-11-21T11:30:00Z'), 'open', 'switched off during the window')
+  t.equal(mode({ ...open, at: '2026-11-21T11:15:00.000Z' }, '2026-11-22T11:30:00Z'), 'read-only lunch', 'until the next one')
+  t.strictSame(upcomingOf({ ...operator, startsAt: '2026-11-21T10:00:00.000Z' }, schedule, at('2026-11-21T09:00:00Z')), { startsAt: '2026-11-21T10:00:00.000Z', endsAt: null, mode: 'full', message: 'operator' })
+  t.match(upcomingOf(open, schedule, at('2026-11-21T09:00:00Z')), { startsAt: '2026-11-21T11:00:00.000Z', endsAt: '2026-11-21T13:00:00.000Z', mode: 'read-only', message: 'lunch' })
+  t.equal(turnAfter(open, schedule, at('2026-11-21T11:30:00Z')), at('2026-11-21T13:00:00Z'))
+  t.equal(turnAfter(open, createSchedule([]), 0), null)
+})
+
+t.test('schedule: a server closes and opens by it, and an operator has the last word', async t => {
+  const pass = useClock(t, '2026-11-21T10:59:50Z')
+  const schedule: ScheduleOptions = { cron: '0 12 * * *', duration: '2h', timeZone: 'Europe/Berlin', mode: 'read-only', message: 'lunch' }
+  const { app, lines } = bareApp(t)
+  await app.register(maintenance, { schedule })
+  app.post('/', async () => 'written')
+  t.match(app.maintenance.status(), { active: false, upcoming: { startsAt: '2026-11-21T11:00:00.000Z', message: 'lunch' } })
+  await pass(11_000)
+  t.match(app.maintenance.status(), { on: true, active: true, mode: 'read-only', message: 'lunch', by: 'schedule', endsAt: '2026-11-21T13:00:00.000Z', upcoming: { startsAt: '2026-11-22T11:00:00.000Z' } })
+  const refused = await app.inject({ method: 'POST', url: '/' })
+  t.match(refused, { statusCode: 503, headers: { 'retry-after': '7199', 'maintenance-mode': 'read-only' } })
+  t.equal(refused.json().message, 'lunch')
+  await app.maintenance.set(true, { message: 'longer' })
+  t.match(app.maintenance.status(), { mode: 'full', message: 'longer' })
+  await pass(2 * HOUR)
+  t.equal(app.maintenance.active, true, 'the end of the scheduled window does not open what an operator closed')
+  await app.maintenance.set(false)
+  t.equal(app.maintenance.active, false)
+  await pass(22 * HOUR + 30 * 60_000)
+  t.match(app.maintenance.status(), { active: true, message: 'lunch' }, 'the next day')
+  await app.maintenance.set(false, { by: 'ops' })
+  t.match(app.maintenance.status(), { active: false, by: 'ops' }, 'opened for the rest of it')
+  t.strictSame(lines.filter(line => line.msg.startsWith('maintenance: ') && line.level === 30).map(line => line.msg.replace(/\d{4}-.*Z/, 'T')), [
+    "maintenance: site 'default' is now closed (read-only), until T",
+    "maintenance: site 'default' stays closed (full)",
+    "maintenance: site 'default' is open again",
+    "maintenance: site 'default' is now closed (read-only), until T",
+    "maintenance: site 'default' is open again"
+  ])
+})
+
+t.test('read-only: from full and back without an open moment', async t => {
+  const { app } = await createApp(t)
+  const run = counter()
+  app.post('/', run)
+  await app.maintenance.set(true)
+  const load = { on: true }
+  const statuses = new Set<number>()
+  const sent = (async () => {
+    while (load.on) {
+      statuses.add((await app.inject({ method: 'POST', url: '/', headers: { 'x-http-method-override': 'GET' } })).statusCode)
+      await new Promise(resolve => setImmediate(resolve))
+    }
+  })()
+  for (let i = 0; i < 20; i++) await app.maintenance.set(true, { mode: i % 2 === 0 ? 'read-only' : 'full' })
+  load.on = false
+  await sent
+  t.strictSame([...statuses], [503])
+  t.equal(run.runs, 0)
+})
+
+/** Opens connections and sends a request on each; gives what came back by now. */
+function sendMany (app: FastifyInstance, count: number) {
+  const { port } = app.server.address() as AddressInfo
+  const clients = Array.from({ length: count }, () => {
+    const socket = connect(port, '127.0.0.1')
+    const client = { socket, answer: '' }
+    socket.on('data', chunk => { client.answer += chunk })
+    socket.on('error', () => {})
+    socket.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+    return client
+  })
+  return {
+    clients,
+    with: (status: number) => clients.filter(({ answer }) => answer.startsWith(`HTTP/1.1 ${status}`)).length
+  }
+}
+
+t.test('hold: 1,000 wait through a switch of 3 s, and none is refused or lost; the next one is refused at once', async t => {
+  const { app } = await createApp(t, { ignore: { routes: '/health' } }, { disableRequestLogging: true })
+  const run = counter()
+  let inHandler = 0
+  let most = 0
+  app.get('/', async () => {
+    await run()
+    most = Math.max(most, ++inHandler)
+    await new Promise(resolve => setImmediate(resolve))
+    inHandler--
+    return 'open'
+  })
+  app.get('/health', async () => 'well')
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc') as () => void
+  const heap = () => {
+    gc()
+    return process.memoryUsage().heapUsed
+  }
+  const before = heap()
+  const begin = Date.now()
+  await app.maintenance.set(true, { mode: 'hold' })
+  const waiting = sendMany(app, 1000)
+  await until('all wait', () => app.maintenance.status().held === 1000)
+  t.equal((await app.inject('/')).statusCode, 503, 'no place is left')
+  t.equal((await app.inject('/health')).body, 'well', 'the ignored are never held')
+  t.equal(run.runs, 0)
+  await until('3 s are over', () => Date.now() - begin > 3000)
+  t.equal(waiting.with(503), 0)
+  await app.maintenance.set(false)
+  await until('all are answered', () => waiting.with(200) === 1000, 10_000)
+  t.equal(run.runs, 1000)
+  t.ok(most <= 100, `released at a pace, not all at once: at most ${most} at a time`)
+  t.match(app.maintenance.status().counts, { blocked: 1 })
+  for (const { socket } of waiting.clients) socket.destroy()
+  t.equal(app.maintenance.status().held, 0)
+  await until('the heap is back where it was', () => heap() - before < 5e6)
+})
+
+t.test('hold: refused when the time is over, when the mode changes, and when the server closes', async t => {
+  const { app } = await createApp(t, { hold: { max: 10, timeout: 200 } })
+  const run = counter()
+  app.get('/', run)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  await app.maintenance.set(true, { mode: 'hold', message: 'a moment' })
+  const begin = Date.now()
+  const late = await app.inject('/')
+  t.ok(Date.now() - begin >= 190)
+  t.match(late, { statusCode: 503, headers: { 'maintenance-mode': 'full' } })
+  t.equal(late.json().message, 'a moment')
+  const closing = sendMany(app, 3)
+  await until('they have come', () => app.maintenance.status().held === 3)
+  await app.maintenance.set(true, { mode: 'full' })
+  await until('refused', () => closing.with(503) === 3)
+  const slow = await createApp(t, { hold: { timeout: 60_000 } }, { forceCloseConnections: 'idle' })
+  await slow.app.listen({ port: 0, host: '127.0.0.1' })
+  await slow.app.maintenance.set(true, { mode: 'hold' })
+  const last = sendMany(slow.app, 2)
+  await until('they have come', () => slow.app.maintenance.status().held === 2)
+  await slow.app.close()
+  await until('refused', () => last.with(503) === 2)
+  t.equal(run.runs, 0)
+})
+
+t.test('hold: whoever hangs up makes place; the deadline is kept through changes', async t => {
+  const { app } = await createApp(t, { hold: { max: 2, timeout: 60_000 } })
+  app.get('/', async () => 'open')
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  await app.maintenance.set(true, { mode: 'hold' })
+  const first = sendMany(app, 2)
+  await until('they have come', () => app.maintenance.status().held === 2)
+  t.equal((await app.inject('/')).statusCode, 503)
+  for (const { socket } of first.clients) socket.destroy()
+  await until('they are gone', () => app.maintenance.status().held === 0)
+  const second = sendMany(app, 2)
+  await until('they have come', () => app.maintenance.status().held === 2)
+  t.equal(second.with(503), 0)
+  await app.maintenance.set(true, { mode: 'hold', message: 'still' })
+  await app.maintenance.set(false)
+  await until('answered', () => second.with(200) === 2)
+})
+
+t.test('hold: pipelined requests, and HTTP/2', async t => {
+  const { app } = await createApp(t)
+  app.get('/:n', async request => (request.params as { n: string }).n)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  await app.maintenance.set(true, { mode: 'hold' })
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  let answer = ''
+  socket.on('data', chunk => { answer += chunk })
+  t.teardown(() => socket.destroy())
+  socket.write([1, 2, 3].map(n => `GET /${n} HTTP/1.1\r\nHost: a\r\n\r\n`).join(''))
+  await until('they have come', () => app.maintenance.status().held === 3)
+  await app.maintenance.set(false)
+  await until('all are answered', () => answer.match(/HTTP\/1\.1 200/g)?.length === 3)
+  t.strictSame(answer.match(/\r\n\r\n\d/g)?.map(body => body.trim()), ['1', '2', '3'])
+
+  const two = bareApp(t, { http2: true, forceCloseConnections: false } as object)
+  await two.app.register(maintenance)
+  two.app.get('/:n', async request => (request.params as { n: string }).n)
+  await two.app.listen({ port: 0, host: '127.0.0.1' })
+  await two.app.maintenance.set(true, { mode: 'hold' })
+  const client = connectHttp2(`http://127.0.0.1:${(two.app.server.address() as AddressInfo).port}`)
+  t.teardown(() => client.close())
+  const statuses: unknown[] = []
+  for (const n of [1, 2]) client.request({ ':path': `/${n}` }).on('response', headers => statuses.push(headers[':status'])).resume()
+  await until('they have come', () => two.app.maintenance.status().held === 2)
+  await two.app.maintenance.set(false)
+  await until('answered', () => statuses.length === 2)
+  t.strictSame(statuses, [200, 200])
+  client.close()
+})
