@@ -50,6 +50,23 @@ t.test('several sites in one go', async t => {
   t.match(await run(['status', 'blog', 'shop'], env), { code: 4 })
 })
 
+t.test('history: who switched what, newest first', async t => {
+  const store = ['--store', `file:${join(t.testdir(), 'state.json')}`]
+  t.strictSame(await run(['history', ...store]), { code: 0, out: '', err: '' })
+  await run(['on', ...store, '--by', 'ann', '--message', 'a\u001bb', '--starts-at', '2999-01-01T00:00Z', '--for', '1h'])
+  await run(['off', ...store, '--by', 'bob'])
+  await run(['off', ...store])
+  const lines = (await run(['history', ...store])).out.split('\n')
+  t.match(lines[0], /^\S+Z {2}off$/)
+  t.match(lines[1], /^\S+Z {2}off, by bob$/)
+  t.match(lines[2], /^\S+Z {2}on \(full\) from 2999-01-01T00:00:00.000Z until 2999-01-01T01:00:00.000Z, by ann: a\\u001bb$/)
+  const entries = JSON.parse((await run(['history', 'default', ...store, '--json'])).out)
+  t.strictSame(entries.map((entry: { by: string | null }) => entry.by), [null, 'bob', 'ann'])
+  t.match(entries[2], { on: true, mode: 'full', message: 'a\u001bb', startsAt: '2999-01-01T00:00:00.000Z' })
+  t.match(await run(['history', 'a', 'b', ...store]), { code: 2, err: /'history' takes one site/ })
+  t.match(await run(['history', '--store', 'redis://127.0.0.1:1']), { code: 1, out: '', err: /ECONNREFUSED/ })
+})
+
 t.test('wrong use: exit 2, nothing changed, one readable line', async t => {
   const file = join(t.testdir(), 'state.json')
   const cases: [string[], RegExp][] = [

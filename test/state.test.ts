@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs'
 import t from 'tap'
 import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
 import { followStore } from '../lib/state/follow.ts'
@@ -230,6 +231,42 @@ t.test('windows: a record that changes while closed stays in its window', async 
   t.not(windowId(), first)
   await app.maintenance.set(false)
   t.equal(windowId(), null)
+})
+
+t.test('history: newest first, at most 100; of this process where the store keeps none', async t => {
+  const store = createTestStore()
+  const { app } = await createApp(t, { store })
+  for (let i = 0; i < 103; i++) await app.maintenance.set(i % 2 === 0, { by: `n${i}` })
+  const history = await app.maintenance.history()
+  t.equal(history.length, 100)
+  t.match(history[0], { by: 'n102', on: true, mode: 'full', message: null, startsAt: null, endsAt: null, revision: app.maintenance.status().revision })
+  t.strictSame((await app.maintenance.history({ limit: 2 })).map(entry => entry.by), ['n102', 'n101'])
+  for (const limit of [0, 101, 1.5, '5' as unknown as number]) await t.rejects(app.maintenance.history({ limit }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /limit is .* expected an integer from 1 to 100/ })
+})
+
+t.test('history: beside a state file, for all who share it, also when they write together', async t => {
+  const file = `${t.testdir()}/state.json`
+  const one = await createApp(t, { store: { file }, sites: ['default', 'b'] })
+  const two = await createApp(t, { store: { file } })
+  await Promise.all(Array.from({ length: 10 }, (_, i) => (i % 2 === 0 ? one : two).app.maintenance.set(true, { by: `n${i}` })))
+  const history = await two.app.maintenance.history()
+  t.strictSame(history.map(entry => entry.by).sort(), Array.from({ length: 10 }, (_, i) => `n${i}`))
+  t.strictSame(history, await one.app.maintenance.history())
+  t.strictSame(await one.app.maintenance.for('b').history(), [])
+  await one.app.maintenance.for('b').set(true, { message: 'x'.repeat(10_000) })
+  for (let i = 0; i < 6; i++) await one.app.maintenance.for('b').set(true, { message: `${i}`.repeat(10_000) })
+  t.strictSame((await one.app.maintenance.for('b').history()).map(entry => entry.message?.[0]), ['5', '4', '3', '2'], 'the oldest make room')
+  t.equal((await two.app.maintenance.history()).length, 10)
+  writeFileSync(`${file}.history`, 'garbage')
+  await t.rejects(one.app.maintenance.history(), { code: 'FST_ERR_MAINTENANCE_STORE' })
+  await one.app.maintenance.set(false, { by: 'still' })
+  t.equal(one.app.maintenance.active, false, 'the write stands, whatever becomes of its entry')
+})
+
+t.test('history: what cannot be understood is passed over', async t => {
+  const store = Object.assign(createTestStore(), { list: async () => ['garbage', record({ on: true, by: 'ops' })] })
+  const { app } = await createApp(t, { store })
+  t.match(await app.maintenance.history(), [{ on: true, by: 'ops' }])
 })
 
 t.test('following a store: polls, and goes on where it cannot be watched or closed', async t => {

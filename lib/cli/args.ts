@@ -33,11 +33,12 @@ const ON = {
 const COMMANDS: { readonly [command in Command['name']]: Options } = {
   on: ON,
   off: { by: { type: 'string' } },
-  status: {}
+  status: {},
+  history: {}
 }
 
 export interface Command {
-  readonly name: 'on' | 'off' | 'status'
+  readonly name: 'on' | 'off' | 'status' | 'history'
   readonly sites: readonly string[]
   readonly store: NonNullable<FastifyMaintenanceOptions['store']>
   readonly json: boolean
@@ -56,6 +57,7 @@ export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv, 
   if (!isCommand(name)) throw new UsageError(name === '' ? 'no command' : `unknown command ${show(name)}`)
   const foreign = Object.keys(values).find(option => !Object.hasOwn(EVERYWHERE, option) && !Object.hasOwn(COMMANDS[name], option))
   if (foreign !== undefined) throw new UsageError(`'${name}' has no option --${foreign}`)
+  if (name === 'history' && sites.length > 1) throw new UsageError("'history' takes one site")
   return {
     name,
     sites: readSites(sites),

@@ -1,5 +1,6 @@
-import type { MaintenanceStore, SiteState } from '../../types/index.ts'
+import type { HistoryEntry, MaintenanceStore, SiteState } from '../../types/index.ts'
 import { messageOf } from '../errors.ts'
+import { createHistory, HISTORY_MAX } from '../history.ts'
 import type { CheckedChange } from '../state/change.ts'
 import { describe, NEVER_WRITTEN, type StateRecord } from '../state/record.ts'
 import { readStored, updateRecord } from '../state/update.ts'
@@ -9,7 +10,7 @@ import { openStore } from '../stores/index.ts'
 import { withTimeout } from '../timeout.ts'
 import { VERSION } from '../version.ts'
 import { readArguments, UsageError, type Command } from './args.ts'
-import { HELP, inWords } from './print.ts'
+import { entryInWords, HELP, inWords } from './print.ts'
 
 export const EXIT = { done: 0, failed: 1, usage: 2, inMaintenance: 4 } as const
 
@@ -33,13 +34,27 @@ export async function main (args: readonly string[], env: NodeJS.ProcessEnv, { o
       out(command === 'help' ? HELP : `${VERSION}\n`)
       return EXIT.done
     }
+    if (command.name === 'history') {
+      const entries = await readEntries(command)
+      out(command.json ? toJson(entries) : entries.map(entryInWords).join(''))
+      return EXIT.done
+    }
     const states = await perform(command)
-    out(command.json ? toJson(states) : states.map(inWords).join(''))
+    out(command.json ? toJson(states.length === 1 ? states[0] : states) : states.map(inWords).join(''))
     return command.name === 'status' && states.some(state => state.active) ? EXIT.inMaintenance : EXIT.done
   } catch (error) {
     const usage = error instanceof UsageError
     err(`fastify-maintenance: ${messageOf(error).replace(/^maintenance: /, '')}\n${usage ? 'fastify-maintenance --help shows how it is used\n' : ''}`)
     return usage ? EXIT.usage : EXIT.failed
+  }
+}
+
+async function readEntries ({ sites: [site = ''], store: option }: Command): Promise<HistoryEntry[]> {
+  const { store } = await openStore(option, [])
+  try {
+    return await withTimeout(createHistory(store, site).read(HISTORY_MAX), ANSWER_TIMEOUT)
+  } finally {
+    await store.close()
   }
 }
 
@@ -82,4 +97,4 @@ function toState (site: string, record: StateRecord): SiteState {
   return describe(site, record, isActive(record, now), upcomingOf(record, NO_SCHEDULE, now))
 }
 
-const toJson = (states: SiteState[]): string => `${JSON.stringify(states.length === 1 ? states[0] : states, null, 2)}\n`
+const toJson = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`

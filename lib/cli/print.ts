@@ -1,16 +1,18 @@
-import type { SiteState } from '../../types/index.ts'
+import type { HistoryEntry, SiteState } from '../../types/index.ts'
 
 export const HELP = `fastify-maintenance: close and open the sites of Fastify servers
 
   fastify-maintenance on [site…]      close sites, or change how they are closed
   fastify-maintenance off [site…]     open sites
   fastify-maintenance status [site…]  show sites
+  fastify-maintenance history [site]  show who switched what, newest first
 
 No site named: default.
 
 on:
   --message TEXT          shown to visitors
-  --mode full|read-only   refuse everything (default), or let reads through
+  --mode MODE             full: refuse everything (default); read-only: let reads through; hold: keep requests
+                          waiting for a moment
   --starts-at TIME        ISO 8601 with a zone, such as 2026-12-01T03:00:00Z; default: at once
   --ends-at TIME          the site opens by itself
   --for DURATION          the same, counted from the start: 90s, 30m, 1h30m, 2d
@@ -34,6 +36,12 @@ export function inWords (state: SiteState): string {
   if (state.message !== null) lines.push(`  message: ${state.message}`)
   if (state.ignoreRoutes.length > 0) lines.push(`  let through as well: ${state.ignoreRoutes.map(route => route.pattern).join(', ')}`)
   return lines.map(line => `${escapeControls(line)}\n`).join('')
+}
+
+/** A transition on one line. */
+export function entryInWords ({ at, on, mode, message, startsAt, endsAt, by }: HistoryEntry): string {
+  const window = [startsAt === null ? '' : ` from ${startsAt}`, endsAt === null ? '' : ` until ${endsAt}`].join('')
+  return `${escapeControls(`${at}  ${on ? `on (${mode})${window}` : 'off'}${by === null ? '' : `, by ${by}`}${message === null ? '' : `: ${message}`}`)}\n`
 }
 
 function condition ({ on, active, mode, since, startsAt, endsAt, revision }: SiteState): string {

@@ -2,6 +2,7 @@ import type { IgnoredRoute, Mode, SiteState, Upcoming } from '../../types/index.
 import { bool, checkWhole, either, isWhole, literal, seconds, text, type Rule, type Shape } from '../check.ts'
 import { messageOf, show, UnreadableError } from '../errors.ts'
 import { isPattern, PATTERN_EXPECTED } from '../match/route.ts'
+import { isRevision } from '../stores/revision.ts'
 import { utcTime } from './time.ts'
 
 /** What is stored for a site. Times are ISO strings in UTC. */
@@ -29,14 +30,8 @@ export const NEVER_WRITTEN: StateRecord = Object.freeze({
   v: 1, revision: 0, on: false, mode: 'full', startsAt: null, endsAt: null, message: null, retryAfter: null, ignoreRoutes: [], windowId: null, bypass: null, by: null, at: null
 })
 
-const DAY = 86_400_000
 export const MESSAGE_MAX = 10_000
 export const NAME_MAX = 200
-
-/** Can it be a revision? One far ahead of the clock would lock out every later writer. */
-export function isRevision (value: unknown, now = Date.now()): value is number {
-  return Number.isSafeInteger(value) && Number(value) >= 0 && Number(value) <= now + DAY
-}
 
 const nothing = literal(null)
 

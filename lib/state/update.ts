@@ -4,7 +4,8 @@ import type { MaintenanceStore } from '../../types/index.ts'
 import { ConflictError, isConflict, isOutcomeUnknown, isUnreadable, messageOf, StoreError, StoreUnknownError } from '../errors.ts'
 import { withTimeout } from '../timeout.ts'
 import { makeRecord, type CheckedChange } from './change.ts'
-import { isRevision, NEVER_WRITTEN, parseRecord, serialiseRecord, type StateRecord } from './record.ts'
+import { isRevision } from '../stores/revision.ts'
+import { NEVER_WRITTEN, parseRecord, serialiseRecord, type StateRecord } from './record.ts'
 import { isOver } from './window.ts'
 
 /** Within the 2 s that `set` may take, ms. */

@@ -4,9 +4,9 @@ import { basename, dirname, resolve } from 'node:path'
 import type { MaintenanceStore, WriteCondition } from '../../types/index.ts'
 import { isObject } from '../check.ts'
 import { codeOf, ConflictError, messageOf, show, UnreadableError } from '../errors.ts'
-import { isRevision } from '../state/record.ts'
 import { realTarget, replaceFile } from './atomic.ts'
 import { takeLock } from './lock.ts'
+import { isRevision } from './revision.ts'
 
 /** Larger files are none of ours: neither read nor replaced. */
 const SIZE_MAX = 1024 * 1024

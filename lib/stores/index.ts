@@ -1,4 +1,5 @@
 import type { FastifyMaintenanceOptions, MaintenanceStore, StoreStatus } from '../../types/index.ts'
+import { createFileHistory } from './file-history.ts'
 import { createFileStore } from './file.ts'
 import { createMemoryStore } from './memory.ts'
 import { createConnector } from './redis/connect.ts'
@@ -22,11 +23,15 @@ const REDIS_PREFIX = 'fastify-maintenance:'
 /** Opens the store that the option `store` names, for these sites. */
 export async function openStore (option: NonNullable<FastifyMaintenanceOptions['store']>, sites: readonly string[]): Promise<OpenedStore> {
   if (option === 'memory') return { kind: 'memory', store: createMemoryStore(), pollInterval: null }
-  if ('file' in option) return { kind: 'file', store: createFileStore(option.file), pollInterval: FILE_POLL_INTERVAL }
+  if ('file' in option) return { kind: 'file', store: openFile(option.file), pollInterval: FILE_POLL_INTERVAL }
   if ('redis' in option) {
     const { redis, prefix = REDIS_PREFIX, mirror, pollInterval = REDIS_POLL_INTERVAL } = option
     const store = createRedisStore(await createConnector(redis), { prefix, sites })
     return { kind: 'redis', store, pollInterval, mirror: mirror === undefined ? undefined : createFileStore(mirror) }
   }
   return { kind: 'custom', store: option, pollInterval: CUSTOM_POLL_INTERVAL }
+}
+
+function openFile (file: string): MaintenanceStore {
+  return { ...createFileStore(file), ...createFileHistory(createFileStore(`${file}.history`)) }
 }
