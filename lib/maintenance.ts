@@ -1,17 +1,10 @@
 import type { FastifyRequest } from 'fastify'
-import type { Decision, Log, Maintenance, MaintenanceChange } from '../types/index.ts'
+import type { Decision, Log, Maintenance } from '../types/index.ts'
 import { integer } from './check.ts'
-import { ChangeError, isConflict, show, SiteError } from './errors.ts'
+import { ChangeError, show, SiteError } from './errors.ts'
 import { HISTORY_MAX } from './history.ts'
+import { run } from './run.ts'
 import type { Site } from './site.ts'
-
-/** What the runs under way on a site have in common. */
-interface Runs {
-  count: number
-  /** The revision by which they closed the site; 0: none did. */
-  revision: number
-  by: string | undefined
-}
 
 /**
  * Makes what hangs at `fastify.maintenance`.
@@ -28,13 +21,12 @@ export function createMaintenance (sites: ReadonlyMap<string, Site>, own: string
   }
 
   function createApi (siteOf: () => Site): Maintenance {
-    const runs: Runs = { count: 0, revision: 0, by: undefined }
     return {
       get active () { return siteOf().gate.active },
       get sites () { return [...names] },
       status: () => siteOf().status(),
       set: async (on, change) => siteOf().set(on, change),
-      run: async (work, change) => run(siteOf(), runs, work, change, log),
+      run: async (work, change) => run(siteOf(), work, change, log),
       for: find,
       async refresh () {
         const site = siteOf()
@@ -61,33 +53,4 @@ function checkLimit (limit: number): number {
   const rule = integer(1, HISTORY_MAX)
   if (!rule.test(limit)) throw new ChangeError('limit', show(limit), rule.expected)
   return limit
-}
-
-async function run<T> (site: Site, runs: Runs, work: () => T | Promise<T>, change: MaintenanceChange | undefined, log: Log): Promise<T> {
-  if (typeof work !== 'function') throw new ChangeError('the work', show(work), 'a function')
-  runs.count++
-  let result: T
-  try {
-    const { revision, by } = await site.set(true, change)
-    runs.revision = Math.max(runs.revision, revision)
-    runs.by = by ?? undefined
-    result = await work()
-  } catch (error) {
-    await leave(site, runs).catch(reason => log.error({ err: reason }, `maintenance: site '${site.name}' stays closed after a run that failed`))
-    throw error
-  }
-  await leave(site, runs)
-  return result
-}
-
-/** The last one opens the site, unless somebody else has set it since. */
-async function leave (site: Site, runs: Runs): Promise<void> {
-  const { revision, by } = runs
-  if (--runs.count > 0 || revision === 0) return
-  runs.revision = 0
-  try {
-    await site.set(false, { ...(by === undefined ? {} : { by }), expectedRevision: revision })
-  } catch (error) {
-    if (!isConflict(error)) throw error
-  }
 }

@@ -11,6 +11,7 @@ import { checkChange, makeRecord } from './state/change.ts'
 import { describe, NEVER_WRITTEN, type StateRecord } from './state/record.ts'
 import { createSchedule } from './state/schedule.ts'
 import { createSynchroniser, type Known } from './state/sync.ts'
+import type { Next } from './state/update.ts'
 import { isActive, recordThatCounts, turnAfter, upcomingOf, watchTurns } from './state/window.ts'
 import type { OpenedStore } from './stores/index.ts'
 
@@ -19,6 +20,8 @@ export interface Site extends Place {
   readonly name: string
   status (): MaintenanceStatus
   set (on: boolean, change?: MaintenanceChange): Promise<MaintenanceStatus>
+  /** Writes what `next` makes of the record that stands. @param quiet no transition: neither logged nor kept */
+  update (next: Next, quiet?: boolean): Promise<void>
   /** The first read. */
   start (): Promise<void>
   /** @throws FST_ERR_MAINTENANCE_TEMPLATE */
@@ -96,13 +99,23 @@ export async function createSite ({ name, index, settings, common, opened, pages
     gate = makeGate()
     onGate()
     // that the store was reached and holds nothing is no change
-    if (gate.active !== before.active || next.record.revision !== before.record.revision) tell(before.status)
+    if (gate.active !== before.active || next.record.revision !== before.record.revision) tell(before.status, isRenewal(before.record, next.record))
   }
 
   /** A template that is asked for its data by each request cannot be tried without one. */
   async function checkTemplate (record: StateRecord): Promise<void> {
     if (pages.custom === null || typeof response.data === 'function') return
     await pages.custom({ ...response.data, ...variablesOf(name, record, response, clock()) })
+  }
+
+  async function update (next: Next, quiet = false): Promise<void> {
+    if (sync === null) throw new PinnedError(enabled)
+    const now = clock()
+    const tried = typeof next === 'function' ? next(known.record, now) : next
+    if (!quiet && tried?.on === true) await checkTemplate(makeRecord(tried, 0, null, now))
+    await sync.set(next, quiet)
+    // set means set: whoever asks from now on sees the page that was asked for
+    await answer.ready.catch(() => {})
   }
 
   function routesOf ({ ignoreRoutes }: StateRecord): RouteMatcher {
@@ -122,10 +135,10 @@ export async function createSite ({ name, index, settings, common, opened, pages
     }
   }
 
-  function tell (previous: MaintenanceStatus): void {
+  function tell (previous: MaintenanceStatus, quietly: boolean): void {
     const now = status()
-    log.info({ maintenance: { site: name, active: now.active, mode: now.mode, startsAt: now.startsAt, endsAt: now.endsAt, by: now.by, revision: now.revision, source: now.source } },
-      `maintenance: site '${name}' ${inWords(now, previous)}`)
+    const told = { maintenance: { site: name, active: now.active, mode: now.mode, startsAt: now.startsAt, endsAt: now.endsAt, by: now.by, revision: now.revision, source: now.source } }
+    if (!quietly) log.info(told, `maintenance: site '${name}' ${inWords(now, previous)}`)
     for (const listener of listeners) callListener(listener, now, previous)
   }
 
@@ -142,13 +155,10 @@ export async function createSite ({ name, index, settings, common, opened, pages
     counts,
     get gate () { return gate },
     status,
+    update,
     async set (on, change) {
       const checked = checkChange(on, change, clock())
-      if (sync === null) throw new PinnedError(enabled)
-      if (on) await checkTemplate(makeRecord(checked, 0, null, clock()))
-      await sync.set(checked)
-      // set means set: whoever asks from now on sees the page that was asked for
-      await answer.ready.catch(() => {})
+      await update(checked)
       return status()
     },
     onChange (listener) {
@@ -167,6 +177,12 @@ export async function createSite ({ name, index, settings, common, opened, pages
       sync?.close()
     }
   }
+}
+
+/** The lease of a `run` moved on, and nothing else. */
+function isRenewal (before: StateRecord, after: StateRecord): boolean {
+  const ids = ({ runs }: StateRecord) => runs.map(run => run.id).sort().join()
+  return after.on && before.windowId === after.windowId && after.runs.length > 0 && ids(before) === ids(after)
 }
 
 function inWords (now: MaintenanceStatus, previous: MaintenanceStatus): string {

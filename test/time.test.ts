@@ -1,4 +1,7 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mock } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { connect as connectHttp2 } from 'node:http2'
 import { connect, type AddressInfo } from 'node:net'
 import { setFlagsFromString } from 'node:v8'
@@ -178,6 +181,97 @@ t.test('read-only: from full and back without an open moment', async t => {
   await sent
   t.strictSame([...statuses], [503])
   t.equal(run.runs, 0)
+})
+
+t.test('run: counted over several servers; what somebody sets meanwhile stands', async t => {
+  const file = `${t.testdir()}/state.json`
+  const one = (await createApp(t, { store: { file } })).app.maintenance
+  const two = (await createApp(t, { store: { file } })).app.maintenance
+  const begin = (server: typeof one) => {
+    let end = () => {}
+    const work = new Promise<void>(resolve => { end = resolve })
+    return { end: () => end(), ended: server.run(() => work, { by: 'deploy' }) }
+  }
+  const closed = async () => [(await one.refresh()).active, (await two.refresh()).active]
+  const first = begin(one)
+  await until('closed', () => one.active)
+  const second = begin(two)
+  await until('seen', async () => (await two.history()).length === 2)
+  second.end()
+  await second.ended
+  t.strictSame(await closed(), [true, true], 'the first still runs')
+  first.end()
+  await first.ended
+  t.strictSame(await closed(), [false, false])
+  t.equal((await one.refresh()).by, 'deploy')
+
+  const third = begin(one)
+  await until('closed', () => one.active)
+  await two.set(true, { message: 'longer' })
+  third.end()
+  await third.ended
+  t.strictSame(await closed(), [true, true])
+  t.equal((await one.refresh()).message, 'longer')
+})
+
+t.test('run with a lease: renewed while the work goes on, without a word', async t => {
+  const file = `${t.testdir()}/state.json`
+  const { app, lines } = await createApp(t, { store: { file } })
+  const ends = new Set<string | null>()
+  app.maintenance.onChange(status => { if (status.active) ends.add(status.endsAt) })
+  await app.maintenance.run(async () => {
+    t.ok(Math.abs(Date.parse(app.maintenance.status().endsAt ?? '') - Date.now() - 1000) < 500)
+    await until('renewed three times', () => ends.size === 4)
+    t.equal(app.maintenance.active, true)
+  }, { lease: 1000, message: 'migrating' })
+  t.equal(app.maintenance.active, false)
+  t.equal(lines.filter(line => line.level === 30 && line.msg.startsWith('maintenance: ')).length, 2)
+  t.strictSame((await app.maintenance.history()).map(entry => [entry.on, entry.message]), [[false, null], [true, 'migrating']])
+
+  await t.rejects(app.maintenance.run(() => t.fail('must not run'), { lease: 5 }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /lease is 5, expected an integer from 1000/ })
+  await t.rejects(app.maintenance.run(() => t.fail('must not run'), { lease: 5000, endsAt: new Date(Date.now() + 9000) }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /nothing beside a lease/ })
+  let end = () => {}
+  const endless = app.maintenance.run(() => new Promise<void>(resolve => { end = resolve }))
+  await until('closed', () => app.maintenance.active)
+  await app.maintenance.run(() => t.equal(app.maintenance.status().endsAt, null, 'one of the two has no lease'), { lease: 1000 })
+  t.equal(app.maintenance.active, true)
+  end()
+  await endless
+  t.equal(app.maintenance.active, false)
+})
+
+t.test('run with a lease: a renewal that fails is told, and tried again', async t => {
+  const store = createTestStore()
+  const { app, lines } = await createApp(t, { store })
+  await app.maintenance.run(async () => {
+    store.beforeWrite = () => Promise.reject(new Error('gone'))
+    await until('told', () => lines.some(line => line.msg.includes('could not be renewed')))
+    store.beforeWrite = async () => {}
+  }, { lease: 1000 })
+  t.equal(app.maintenance.active, false)
+})
+
+t.test('run with a lease: kill -9, and the site opens by itself', async t => {
+  const file = `${t.testdir()}/state.json`
+  const { app } = await createApp(t, { store: { file } })
+  const program = `import Fastify from 'fastify'
+    import maintenance from '../../index.ts'
+    const app = Fastify()
+    await app.register(maintenance, { store: { file: process.argv[1] } })
+    await app.maintenance.run(() => new Promise(resolve => setTimeout(resolve, 60_000)), { lease: 1500 })`
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', program.replaceAll('../../', `${pathToFileURL(process.cwd()).href}/`), file], {
+    env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: 'inherit'
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  await until('closed', () => app.maintenance.active, 15_000)
+  const first = app.maintenance.status().endsAt
+  await until('renewed', () => app.maintenance.status().endsAt !== first)
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  const killed = Date.now()
+  t.equal(app.maintenance.active, true)
+  await until('open', () => !app.maintenance.active, 3500)
+  t.ok(Date.now() - killed <= 3500, 'within lease + 2 s')
 })
 
 /** Opens connections and sends a request on each; gives what came back by now. */

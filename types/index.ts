@@ -60,6 +60,14 @@ export interface MaintenanceChange {
   expectedRevision?: number
 }
 
+export interface RunOptions {
+  /**
+   * ms, 1000 to a day: the site opens by itself when the process that works is gone for so long. Without it, a
+   * killed process leaves the site closed until someone opens it.
+   */
+  lease?: number
+}
+
 /** What is known of a site's state; times are ISO strings, unset values `null`. */
 export interface SiteState {
   site: string
@@ -121,7 +129,7 @@ export interface Maintenance {
    * Overlapping runs are counted: the site opens when the last one ends. What someone else
    * `set` meanwhile stands.
    */
-  run<T> (work: () => T | Promise<T>, change?: MaintenanceChange): Promise<T>
+  run<T> (work: () => T | Promise<T>, change?: MaintenanceChange & RunOptions): Promise<T>
   /** The same for another site. @throws FST_ERR_MAINTENANCE_SITE for an unknown name */
   for (site: string): Maintenance
   /** Every site of this server. */
@@ -148,6 +156,8 @@ export interface WriteCondition {
    * Absent: write whatever is stored.
    */
   expected?: number
+  /** No transition, but the renewal of a lease: not for the history. */
+  quiet?: boolean
 }
 
 /** Where records live. A store moves opaque strings and knows nothing of maintenance. */

@@ -1,7 +1,7 @@
 import type { IgnoredRoute, MaintenanceChange } from '../../types/index.ts'
 import { checkShape, checkWhole, integer, isObject, seconds, text, type Rule, type Shape } from '../check.ts'
 import { ChangeError, show } from '../errors.ts'
-import { MESSAGE_MAX, mode, NAME_MAX, storedRoute, type StateRecord } from './record.ts'
+import { MESSAGE_MAX, mode, NAME_MAX, storedRoute, type Run, type StateRecord } from './record.ts'
 import { isoTime, toTime } from './time.ts'
 
 const CHANGE: Shape = {
@@ -21,6 +21,7 @@ const OPENING: Shape = { by: CHANGE.by as Rule, expectedRevision: CHANGE.expecte
 export interface CheckedChange extends Partial<Pick<StateRecord, 'message' | 'mode' | 'startsAt' | 'endsAt' | 'retryAfter' | 'by'>> {
   readonly on: boolean
   readonly ignoreRoutes: readonly IgnoredRoute[]
+  readonly runs?: readonly Run[]
   readonly expectedRevision?: number | undefined
 }
 
@@ -71,6 +72,12 @@ export function makeRecord (change: CheckedChange, revision: number, windowId: s
     windowId,
     bypass: null,
     by: change.by ?? null,
+    runs: change.runs ?? [],
     at: new Date(now).toISOString()
   }
+}
+
+/** The change that makes this record again. */
+export function changeOf ({ on, mode, startsAt, endsAt, message, retryAfter, ignoreRoutes, by, runs }: StateRecord): CheckedChange {
+  return { on, mode, startsAt, endsAt, message, retryAfter, ignoreRoutes, by, runs }
 }

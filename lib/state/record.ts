@@ -1,9 +1,16 @@
 import type { IgnoredRoute, Mode, SiteState, Upcoming } from '../../types/index.ts'
-import { bool, checkWhole, either, isWhole, literal, seconds, text, type Rule, type Shape } from '../check.ts'
+import { bool, checkWhole, either, isObject, isWhole, literal, seconds, text, type Rule, type Shape } from '../check.ts'
 import { messageOf, show, UnreadableError } from '../errors.ts'
 import { isPattern, PATTERN_EXPECTED } from '../match/route.ts'
 import { isRevision } from '../stores/revision.ts'
 import { utcTime } from './time.ts'
+
+/** A `run` that keeps the site closed. */
+export interface Run {
+  readonly id: string
+  /** The end of its lease; `null`: it has none. */
+  readonly until: string | null
+}
 
 /** What is stored for a site. Times are ISO strings in UTC. */
 export interface StateRecord {
@@ -21,13 +28,15 @@ export interface StateRecord {
   /** Room for the keyed hash of the window's bypass secret. */
   readonly bypass: string | null
   readonly by: string | null
+  /** The `run`s under way: the last one that ends opens the site. */
+  readonly runs: readonly Run[]
   /** When it was written; `null` only in a record that never was. */
   readonly at: string | null
 }
 
 /** A site never written is open. */
 export const NEVER_WRITTEN: StateRecord = Object.freeze({
-  v: 1, revision: 0, on: false, mode: 'full', startsAt: null, endsAt: null, message: null, retryAfter: null, ignoreRoutes: [], windowId: null, bypass: null, by: null, at: null
+  v: 1, revision: 0, on: false, mode: 'full', startsAt: null, endsAt: null, message: null, retryAfter: null, ignoreRoutes: [], windowId: null, bypass: null, by: null, runs: [], at: null
 })
 
 export const MESSAGE_MAX = 10_000
@@ -44,6 +53,8 @@ const storedRoutes: Rule = {
   test: value => Array.isArray(value) && value.every(route => isWhole(storedRoute, route))
 }
 
+const storedRun: Shape = { id: text(NAME_MAX), until: either(utcTime, nothing) }
+
 const RECORD: Shape = {
   v: literal(1),
   revision: { expected: 'an integer not more than a day ahead of the clock', test: value => isRevision(value) },
@@ -57,6 +68,7 @@ const RECORD: Shape = {
   windowId: either(text(NAME_MAX), nothing),
   bypass: either(text(NAME_MAX), nothing),
   by: either(text(NAME_MAX), nothing),
+  runs: { expected: 'a list of { id, until }', test: value => Array.isArray(value) && value.every(run => isWhole(storedRun, run)) },
   at: utcTime
 }
 
@@ -72,8 +84,10 @@ export function parseRecord (stored: string): StateRecord {
   } catch (error) {
     throw new UnreadableError(`the state record is no JSON: ${messageOf(error)}`)
   }
-  checkWhole(RECORD, value, (name, wrong, expected) => new UnreadableError(`${name || 'the record'} is ${show(wrong)}, expected ${expected}`))
-  return value as StateRecord
+  // written before there were runs
+  const record = isObject(value) ? { runs: [], ...value } : value
+  checkWhole(RECORD, record, (name, wrong, expected) => new UnreadableError(`${name || 'the record'} is ${show(wrong)}, expected ${expected}`))
+  return record as StateRecord
 }
 
 export const serialiseRecord = (record: StateRecord): string => JSON.stringify(record)

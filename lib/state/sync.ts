@@ -1,9 +1,8 @@
 import type { Log, MaintenanceStore, Source } from '../../types/index.ts'
 import { isConflict, isOutcomeUnknown, messageOf } from '../errors.ts'
 import { withTimeout } from '../timeout.ts'
-import type { CheckedChange } from './change.ts'
 import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from './record.ts'
-import { readStored, updateRecord, type Stored } from './update.ts'
+import { readStored, updateRecord, type Next, type Stored } from './update.ts'
 
 /** What this server knows of its site. */
 export interface Known {
@@ -26,7 +25,7 @@ export interface Synchroniser {
   /** Reads the store now, or once more after the read that is under way. Never rejects. */
   refresh (): Promise<void>
   /** Writes the store, then this server. */
-  set (change: CheckedChange): Promise<void>
+  set (next: Next, quiet?: boolean): Promise<void>
   close (): void
 }
 
@@ -173,9 +172,9 @@ export function createSynchroniser ({ store, mirror, site, fallback, log, adopt 
     await refresh()
   }
 
-  async function set (change: CheckedChange): Promise<void> {
+  async function set (next: Next, quiet = false): Promise<void> {
     try {
-      const record = await updateRecord(store, site, change, known.record)
+      const record = await updateRecord(store, site, next, known.record, quiet)
       tell(true, null)
       await accept({ record, source: 'store' })
     } catch (error) {

@@ -17,6 +17,9 @@ export type Stored =
   | { readonly kind: 'missing' }
   | { readonly kind: 'unreadable', readonly reason: string, /** 0 where it cannot be told. */ readonly revision: number }
 
+/** A change, or what makes one of the record that stands; `null`: leave it as it is. */
+export type Next = CheckedChange | ((record: StateRecord, now: number) => CheckedChange | null)
+
 /** @throws whatever the store throws when it cannot be reached */
 export async function readStored (store: MaintenanceStore, site: string): Promise<Stored> {
   let text: string | null = null
@@ -46,15 +49,16 @@ const storedRevision = (stored: Stored): number => {
 
 /**
  * Writes what a change makes of the stored record: read, compare, write, and again on a conflict.
+ * @param quiet no transition: kept out of the history
  * @param own the record that this server knows; a store that was emptied does not bring revisions back
  * @param timeout ms
  * @throws FST_ERR_MAINTENANCE_CONFLICT where `expectedRevision` no longer holds, _STORE, _STORE_UNKNOWN
  */
 export async function updateRecord (
-  store: MaintenanceStore, site: string, change: CheckedChange, own: StateRecord = NEVER_WRITTEN, timeout = WRITE_TIMEOUT
+  store: MaintenanceStore, site: string, next: Next, own: StateRecord = NEVER_WRITTEN, quiet = false, timeout = WRITE_TIMEOUT
 ): Promise<StateRecord> {
   const attempt = { writing: false, over: false }
-  return withTimeout(tryUntilWritten(store, site, change, own, attempt), timeout, () => {
+  return withTimeout(tryUntilWritten(store, site, next, own, quiet, attempt), timeout, () => {
     attempt.over = true
     return attempt.writing ? new StoreUnknownError(timeout) : new StoreError(`no answer within ${timeout} ms`)
   })
@@ -64,12 +68,13 @@ export async function updateRecord (
 interface Attempt { writing: boolean, over: boolean }
 
 async function tryUntilWritten (
-  store: MaintenanceStore, site: string, change: CheckedChange, own: StateRecord, attempt: Attempt
+  store: MaintenanceStore, site: string, next: Next, own: StateRecord, quiet: boolean, attempt: Attempt
 ): Promise<StateRecord> {
   let refused: number | undefined
   for (;;) {
     const stored = await failing(readStored(store, site))
-    const record = makeNext(stored, change, own, store.now?.() ?? Date.now())
+    const { record, isNew } = makeNext(stored, next, own, store.now?.() ?? Date.now())
+    if (!isNew) return record
     const expected = storedRevision(stored)
     // a store that refuses what it shows again at once knows another revision than the record tells: garbage, or
     // edited by hand. Then it is written over, so that nobody is locked out.
@@ -77,10 +82,10 @@ async function tryUntilWritten (
     // too late: whoever waited was told that nothing was changed
     if (attempt.over) throw new StoreError('out of time')
     attempt.writing = true
-    const written = await write(store, site, record, condition)
+    const written = await write(store, site, record, { ...condition, quiet })
     if (written) {
       // the write stands, whatever becomes of its entry in the history
-      await store.append?.(site, serialiseRecord(record)).catch(() => {})
+      if (!quiet) await store.append?.(site, serialiseRecord(record)).catch(() => {})
       return record
     }
     attempt.writing = false
@@ -90,17 +95,19 @@ async function tryUntilWritten (
 }
 
 /** @throws FST_ERR_MAINTENANCE_CONFLICT where `expectedRevision` no longer holds */
-function makeNext (stored: Stored, change: CheckedChange, own: StateRecord, now: number): StateRecord {
+function makeNext (stored: Stored, next: Next, own: StateRecord, now: number): { record: StateRecord, isNew: boolean } {
   const base = stored.kind === 'record' && stored.record.revision >= own.revision ? stored.record : own
   const current = Math.max(storedRevision(stored), own.revision)
+  const change = typeof next === 'function' ? next(base, now) : next
+  if (change === null) return { record: base, isNew: false }
   if (change.expectedRevision !== undefined && change.expectedRevision !== current) {
     throw new ConflictError(current, change.expectedRevision)
   }
-  return makeRecord(change, Math.max(current + 1, now), windowOf(change, base, now), now)
+  return { record: makeRecord(change, Math.max(current + 1, now), windowOf(change, base, now), now), isNew: true }
 }
 
 /** @returns false where somebody else was faster */
-async function write (store: MaintenanceStore, site: string, record: StateRecord, condition: { expected?: number }): Promise<boolean> {
+async function write (store: MaintenanceStore, site: string, record: StateRecord, condition: { expected?: number, quiet: boolean }): Promise<boolean> {
   try {
     await failing(store.write(site, serialiseRecord(record), { revision: record.revision, ...condition }))
     return true
