@@ -24,7 +24,7 @@ const CLOSED = document({ on: true })
 /** A state file as it is written. */
 function document (record: Partial<StateRecord>, envelope: { revision?: number } = {}): string {
   const whole: StateRecord = {
-    v: 1, revision: 1000, on: true, mode: 'full', startsAt: null, endsAt: null, message: null, retryAfter: null, ignoreRoutes: [], windowId: null, bypass: null, by: null, at: '2026-01-01T00:00:00.000Z', ...record
+    v: 1, revision: 1000, on: true, mode: 'full', startsAt: null, endsAt: null, message: null, retryAfter: null, ignoreRoutes: [], windowId: null, bypass: null, by: null, runs: [], at: '2026-01-01T00:00:00.000Z', ...record
   }
   return JSON.stringify({ v: 1, sites: { default: { revision: whole.revision, record: JSON.stringify(whole), ...envelope } } })
 }
