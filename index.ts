@@ -2,6 +2,8 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { createPages } from './lib/answer/page.ts'
 import { localPath } from './lib/answer/redirect.ts'
+import { createGuesses } from './lib/bypass/request.ts'
+import { addBypassRoutes } from './lib/bypass/routes.ts'
 import { createHook } from './lib/hook.ts'
 import { createMaintenance } from './lib/maintenance.ts'
 import { compileIps } from './lib/match/ip.ts'
@@ -22,8 +24,9 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   // before anything is awaited: routes may be declared meanwhile
   const routes = watchRoutes(fastify)
   const router = routerOptionsOf(fastify)
+  const bypass = settings.bypass === null ? null : { settings: settings.bypass, guesses: createGuesses() }
   const unrouted = new Set([ROBOTS, localPath(response.redirect)].filter(path => path !== null))
-  const common = { routes: compileRoutes([...unrouted, ...ignore.routes], router), ips: compileIps(ignore.ips), asksUser: ignore.request !== undefined, router, unrouted }
+  const common = { routes: compileRoutes([...unrouted, ...ignore.routes], router), ips: compileIps(ignore.ips), asksUser: ignore.request !== undefined, bypass, router, unrouted }
 
   const opened = await openStore(settings.store, settings.sites)
   const pages = await createPages(fastify, response.template)
@@ -39,6 +42,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   fastify.decorate('maintenance', createMaintenance(sites, own, hook.explain, log))
   fastify.decorateRequest('maintenance', { getter (this: FastifyRequest) { return hook.decisionOf(this) } })
   fastify.addHook('onRequest', hook.onRequest)
+  if (bypass !== null) await addBypassRoutes(fastify, bypass.settings, bypass.guesses, places.of)
   fastify.addHook('onReady', async function checkWhatIsThereByNow () {
     hook.update()
     await Promise.all([...sites.values()].map(site => site.checkTemplate()))

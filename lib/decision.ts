@@ -13,6 +13,7 @@ export interface Questions<Request, Route> {
   isPreflight (request: Request, route: Route): boolean
   isIgnoredRoute (request: Request, route: Route): boolean
   isIgnoredIp (request: Request): boolean
+  isBypassed (request: Request): boolean
   reads (request: Request, route: Route): boolean
 }
 
@@ -30,6 +31,7 @@ export function decide<Request, Route extends { readonly declared: RouteMaintena
   if (gate.isPreflight(request, route)) return 'preflight'
   if (gate.isIgnoredRoute(request, route)) return 'ignored-route'
   if (gate.isIgnoredIp(request)) return 'ignored-ip'
+  if (gate.isBypassed(request)) return 'bypass'
   if (gate.asksUser && userSays === undefined) return null
   if (userSays === true) return 'ignored-request'
   if (gate.readOnly && gate.reads(request, route)) return 'read'

@@ -1,10 +1,13 @@
 import type { FastifyRequest } from 'fastify'
 import type { Decision, Mode, Reason, Upcoming } from '../types/index.ts'
 import type { Answer } from './answer/answer.ts'
+import { hasPass, type Guesses } from './bypass/request.ts'
+import type { Pass } from './bypass/secret.ts'
 import { isBlocking, type Questions } from './decision.ts'
 import type { IpMatcher } from './match/ip.ts'
 import { routerPath, type RouterOptions } from './match/path.ts'
 import type { RouteMatcher, Verdict } from './match/route.ts'
+import type { BypassSettings } from './options.ts'
 import type { Route } from './routes.ts'
 
 /** A site's state and the options, compiled: what the hook asks. A new one for every new state. */
@@ -13,6 +16,7 @@ export interface Gate extends Questions<FastifyRequest, Route> {
   /** Made beforehand: a request allocates none. */
   readonly decisions: { readonly [reason in Reason]: Decision }
   readonly upcoming: Upcoming | null
+  readonly pass: Pass | null
   /** Those who would be refused wait for a while instead. */
   readonly holds: boolean
 }
@@ -27,6 +31,11 @@ export interface GateParts {
   readonly routes: RouteMatcher
   readonly ips: IpMatcher | null
   readonly asksUser: boolean
+  /** The option `bypass`; `null`: there is none. */
+  readonly bypass: { readonly settings: BypassSettings, readonly guesses: Guesses } | null
+  /** The secret of this window; `null`: it has none. */
+  readonly pass: Pass | null
+  readonly clock: () => number
   readonly router: RouterOptions
   /** Paths that are let through even where no route answers them. */
   readonly unrouted: ReadonlySet<string>
@@ -39,7 +48,7 @@ const REASONS: readonly Reason[] = [
 
 const SAFE_METHODS = ['GET', 'HEAD', 'OPTIONS']
 
-export function compileGate ({ index, site, active, mode, upcoming, routes, ips, asksUser, router, unrouted, answer }: GateParts): Gate {
+export function compileGate ({ index, site, active, mode, upcoming, routes, ips, asksUser, bypass, pass, clock, router, unrouted, answer }: GateParts): Gate {
   const decisions = Object.fromEntries(REASONS.map(reason =>
     [reason, Object.freeze({ blocked: isBlocking(reason), reason, site, active, mode: active ? mode : null, upcoming })]
   )) as Gate['decisions']
@@ -66,9 +75,13 @@ export function compileGate ({ index, site, active, mode, upcoming, routes, ips,
     return ips !== null && ips(request.ip)
   }
 
+  function isBypassed (request: FastifyRequest): boolean {
+    return pass !== null && bypass !== null && hasPass(request, pass, bypass.settings, bypass.guesses, clock())
+  }
+
   function reads ({ method }: FastifyRequest, { declared }: Route): boolean {
     return declared === 'read' || (declared !== 'write' && SAFE_METHODS.includes(method))
   }
 
-  return { active, readOnly: mode === 'read-only', holds: mode === 'hold', asksUser, isPreflight, isIgnoredRoute, isIgnoredIp, reads, answer, decisions, upcoming }
+  return { active, readOnly: mode === 'read-only', holds: mode === 'hold', asksUser, isPreflight, isIgnoredRoute, isIgnoredIp, isBypassed, reads, answer, decisions, upcoming, pass }
 }

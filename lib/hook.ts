@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import type { Decision, Reason } from '../types/index.ts'
 import { keepPrivate } from './answer/private.ts'
+import { BYPASS_HEADER } from './bypass/request.ts'
 import { decide } from './decision.ts'
 import type { Gate } from './gate.ts'
 import { createHold } from './hold.ts'
@@ -78,7 +79,7 @@ export function createHook (places: Places, routes: Routes, { ignore, onBlocked,
     ;(request as Decided)[decided] = decision
     if (decision.blocked) return wait(reason, visit) ? undefined : refuse(visit)
     if (decision.active && reason !== 'route-off' && reason !== 'read') place.counts.ignored++
-    if (PRIVATE.includes(reason)) keepPrivate(reply.raw)
+    if (PRIVATE.includes(reason)) keepPrivate(reply.raw, reason === 'bypass' ? { [BYPASS_HEADER]: 'active' } : {})
     done()
   }
 

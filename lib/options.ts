@@ -1,6 +1,6 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { FastifyRequest } from 'fastify'
-import type { FastifyMaintenanceOptions, HoldOptions, ResponseOptions, ScheduleOptions } from '../types/index.ts'
+import type { BypassOptions, FastifyMaintenanceOptions, HoldOptions, ResponseOptions, ScheduleOptions } from '../types/index.ts'
 import { isRedirect, REDIRECT_EXPECTED } from './answer/redirect.ts'
 import { bool, checkShape, either, func, integer, literal, isObject, seconds, text, type Rule, type Shape } from './check.ts'
 import { messageOf, OptionError, show } from './errors.ts'
@@ -25,11 +25,15 @@ export interface Settings {
     readonly request: ((request: FastifyRequest) => boolean | Promise<boolean>) | undefined
   }
   readonly response: ResponseSettings
+  /** `null`: there is none. */
+  readonly bypass: BypassSettings | null
   readonly schedule: readonly ScheduleEntry[]
   readonly hold: Readonly<Required<HoldOptions>>
   readonly onBlocked: FastifyMaintenanceOptions['onBlocked']
   readonly onChange: FastifyMaintenanceOptions['onChange']
 }
+
+export type BypassSettings = Readonly<Required<Omit<BypassOptions, 'key'>>> & { readonly key: string | undefined }
 
 /** Names without a default are there all the same. */
 type Optional = 'template' | 'data' | 'redirect' | 'refresh'
@@ -90,6 +94,12 @@ const SHAPE: Shape = {
     refresh: seconds,
     headers: { expected: 'an object of names and values', test: isObject }
   },
+  bypass: {
+    path: { expected: PATTERN_EXPECTED, test: value => isPattern(value) && !/[:*]/.test(value) },
+    key: { expected: 'a secret of 32 to 1000 characters', test: value => typeof value === 'string' && value.length >= 32 && value.length <= 1000 },
+    ttl: seconds,
+    cookie: { expected: 'a name of letters, digits, _ and -', test: value => typeof value === 'string' && /^[\w-]{1,64}$/.test(value) }
+  },
   schedule: anything,
   hold: { max: integer(1, 1_000_000), timeout: integer(1, 600_000, ' (milliseconds)') },
   onBlocked: func,
@@ -130,6 +140,7 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
       refresh: response.refresh,
       headers: readHeaders(response.headers ?? {})
     },
+    bypass: options.bypass === undefined ? null : { path: '/maintenance/bypass', key: undefined, ttl: 43_200, cookie: 'maintenance', ...defined(options.bypass) },
     schedule: readSchedule(options.schedule ?? []),
     hold: { max: options.hold?.max ?? 1000, timeout: options.hold?.timeout ?? 10_000 },
     onBlocked: options.onBlocked,
@@ -138,7 +149,7 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
 }
 
 function fail (name: string, value: unknown, expected: string): Error {
-  return new OptionError(name || 'options', show(value), expected)
+  return new OptionError(name || 'options', name === 'bypass.key' ? 'something else' : show(value), expected)
 }
 
 const routeRule: Rule = {
@@ -189,6 +200,9 @@ function readSchedule (entries: ScheduleOptions | ScheduleOptions[]): ScheduleEn
     return { cron, duration: parseDuration(duration) as number, timeZone, mode, message }
   })
 }
+
+/** Without the names whose value is `undefined`, which would hide a default. */
+const defined = <T extends object>(value: T): T => Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as T
 
 function readHeaders (headers: Record<string, unknown>): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => {

@@ -19,7 +19,7 @@ export interface Places {
 }
 
 /** What all gates of this server have in common. */
-export type CommonParts = Pick<GateParts, 'routes' | 'ips' | 'asksUser' | 'router' | 'unrouted'>
+export type CommonParts = Pick<GateParts, 'routes' | 'ips' | 'asksUser' | 'bypass' | 'router' | 'unrouted'>
 
 /** Finds the site of a request: the server's own, or the one that the `site` function names. */
 export function createPlaces (sites: ReadonlyMap<string, Place>, { site, siteOf }: Settings, common: CommonParts): Places {
@@ -43,7 +43,7 @@ export function createPlaces (sites: ReadonlyMap<string, Place>, { site, siteOf 
     if (siteOf === null) return
     const readOnly = closed.every(place => place.gate.readOnly)
     nowhere.gate = compileGate({
-      ...common, index: all.length, site: null, active: !allOpen, mode: readOnly ? 'read-only' : 'full', upcoming: null, answer: (closed[0] ?? own).gate.answer
+      ...common, index: all.length, site: null, active: !allOpen, mode: readOnly ? 'read-only' : 'full', upcoming: null, pass: null, clock: Date.now, answer: (closed[0] ?? own).gate.answer
     })
   }
 

@@ -1,7 +1,9 @@
 import type { ChangeListener, HistoryEntry, Log, MaintenanceChange, MaintenanceStatus } from '../types/index.ts'
 import { prepareAnswer, variablesOf, type Answer } from './answer/answer.ts'
 import type { Pages } from './answer/page.ts'
-import { messageOf, PinnedError } from './errors.ts'
+import { createPass, type Pass } from './bypass/secret.ts'
+import { bypassOf } from './bypass/request.ts'
+import { ChangeError, messageOf, PinnedError } from './errors.ts'
 import { compileGate, type Gate } from './gate.ts'
 import { createHistory } from './history.ts'
 import { compileRoutes, type RouteMatcher } from './match/route.ts'
@@ -62,6 +64,7 @@ export async function createSite ({ name, index, settings, common, opened, pages
   let shown = known.record
   let answer = await prepare(shown)
   let routes = common.routes
+  let pass: Pass | null = null
   let gate = makeGate()
   let unwatch = (): void => {}
   let looking = Promise.resolve()
@@ -72,7 +75,7 @@ export async function createSite ({ name, index, settings, common, opened, pages
 
   function makeGate (): Gate {
     const now = clock()
-    return compileGate({ ...common, index, site: name, active: isActive(shown, now), mode: shown.mode, upcoming: upcomingOf(known.record, schedule, now), routes, answer })
+    return compileGate({ ...common, index, site: name, active: isActive(shown, now), mode: shown.mode, upcoming: upcomingOf(known.record, schedule, now), pass, clock, routes, answer })
   }
 
   async function adopt (next: Known): Promise<void> {
@@ -94,6 +97,7 @@ export async function createSite ({ name, index, settings, common, opened, pages
     if (nextAnswer !== answer) nextAnswer.ready.catch(error => log.error({ err: error }, `maintenance: site '${name}' shows the bundled page: ${messageOf(error)}`))
     if (counting.ignoreRoutes !== shown.ignoreRoutes) routes = routesOf(counting)
     known = next
+    if (counting.bypass !== shown.bypass || counting.windowId !== shown.windowId) pass = passOf(counting)
     shown = counting
     answer = nextAnswer
     gate = makeGate()
@@ -106,6 +110,10 @@ export async function createSite ({ name, index, settings, common, opened, pages
   async function checkTemplate (record: StateRecord): Promise<void> {
     if (pages.custom === null || typeof response.data === 'function') return
     await pages.custom({ ...response.data, ...variablesOf(name, record, response, clock()) })
+  }
+
+  function passOf ({ windowId, bypass }: StateRecord): Pass | null {
+    return common.bypass === null || windowId === null || bypass === null ? null : createPass(common.bypass.settings, windowId, bypass)
   }
 
   async function update (next: Next, quiet = false): Promise<void> {
@@ -130,7 +138,7 @@ export async function createSite ({ name, index, settings, common, opened, pages
       ...describe(name, shown, gate.active, gate.upcoming),
       source: known.source,
       store: { kind, connected, lastReadAt, error },
-      counts: { blocked: counts.blocked, ignored: counts.ignored },
+      counts: { blocked: counts.blocked, ignored: counts.ignored, wrongSecrets: common.bypass?.guesses.wrong ?? 0 },
       held: counts.held
     }
   }
@@ -158,8 +166,9 @@ export async function createSite ({ name, index, settings, common, opened, pages
     update,
     async set (on, change) {
       const checked = checkChange(on, change, clock())
+      if (typeof checked.secret === 'string' && common.bypass === null) throw new ChangeError('bypass', 'true', 'the option bypass, which opens the way in')
       await update(checked)
-      return status()
+      return typeof checked.secret === 'string' ? { ...status(), bypass: bypassOf(checked.secret, common.bypass?.settings.path) } : status()
     },
     onChange (listener) {
       listeners.add(listener)

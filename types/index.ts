@@ -54,6 +54,11 @@ export interface MaintenanceChange {
   retryAfter?: number
   /** Routes let through on top of the option `ignore.routes`. */
   ignoreRoutes?: (string | { pattern: string, description?: string | null })[]
+  /**
+   * `true` makes a fresh secret, and voids the one before; `false` voids it. Default: the window's secret stays as it is.
+   * The option `bypass` must be there.
+   */
+  bypass?: boolean
   /** Who changes it, for the log and the status. */
   by?: string
   /** Refuse the change unless this is still the stored revision (0: never written). */
@@ -102,9 +107,17 @@ export interface MaintenanceStatus extends SiteState {
   source: Source
   store: StoreStatus
   /** Of this server, since it started. `ignored` counts requests let through while closed. */
-  counts: { blocked: number, ignored: number }
+  counts: { blocked: number, ignored: number, wrongSecrets: number }
   /** Requests that wait at this moment (`mode: 'hold'`). */
   held: number
+  /** Only in what `set(true, { bypass: true })` returns, and only once. */
+  bypass?: Bypass
+}
+
+export interface Bypass {
+  secret: string
+  /** With the secret in its fragment, where no log, proxy or Referer sees it. */
+  path: string
 }
 
 export type ChangeListener = (status: MaintenanceStatus, previous: MaintenanceStatus) => void
@@ -244,6 +257,19 @@ export interface IgnoreOptions {
   request?: (request: FastifyRequest) => boolean | Promise<boolean>
 }
 
+export interface BypassOptions {
+  /** Where a secret is turned into a cookie. Default `'/maintenance/bypass'`. */
+  path?: string
+  /**
+   * A secret of the whole fleet, at least 32 characters: with it, nobody can make a cookie who can only read the store.
+   */
+  key?: string
+  /** How long a cookie is good, seconds. Default 43200 (12 hours). */
+  ttl?: number
+  /** Its name; over https, `__Host-` stands before it. Default `'maintenance'`. */
+  cookie?: string
+}
+
 export interface ScheduleOptions {
   /** When it starts: five fields (or six, with seconds first), such as `'0 1 * * sun'`. */
   cron: string
@@ -275,6 +301,8 @@ export interface FastifyMaintenanceOptions {
   fallback?: boolean
   ignore?: IgnoreOptions
   response?: ResponseOptions
+  /** Lets testers in who know the secret of the window. Default: nobody. */
+  bypass?: BypassOptions
   /** Recurring windows. A state that an operator sets outranks them until it is switched off. */
   schedule?: ScheduleOptions | ScheduleOptions[]
   /** What `mode: 'hold'` may keep waiting. */

@@ -39,10 +39,14 @@ const RENDER_TIMEOUT = 1000
 
 const hash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`
 
-/** The bundled page loads nothing, runs its own script and no other, asks its own server, and goes into no frame. */
-export const PAGE_POLICY = [
-  "default-src 'none'", `style-src ${hash(STYLE)}`, `script-src ${hash(SCRIPT)}`, "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"
-].join('; ')
+/** A page that loads nothing, runs its own script and no other, asks its own server, and goes into no frame. */
+export function policyFor (style: string, script: string, formAction = "'none'"): string {
+  return [
+    "default-src 'none'", `style-src ${hash(style)}`, `script-src ${hash(script)}`, "connect-src 'self'", "base-uri 'none'", `form-action ${formAction}`, "frame-ancestors 'none'"
+  ].join('; ')
+}
+
+export const PAGE_POLICY = policyFor(STYLE, SCRIPT)
 
 /**
  * Pages are rendered by `@fastify/view`: the bundled one in a child of its own, so that the name `view` stays

@@ -7,13 +7,14 @@ const HIDDEN = ['etag', 'cdn-cache-control']
  * The headers are set when they are written, after all hooks and handlers, so that nothing of the
  * application can say otherwise; and only for these answers, so that no other request pays for it.
  */
-export function keepPrivate (raw: ServerResponse<IncomingMessage>): void {
+export function keepPrivate (raw: ServerResponse<IncomingMessage>, more: { readonly [name: string]: string }): void {
   const writeHead = raw.writeHead.bind(raw) as (...args: unknown[]) => ServerResponse<IncomingMessage>
   raw.writeHead = function writePrivateHead (statusCode: number, ...rest: unknown[]) {
     const given = rest.at(-1)
     const headers = typeof given === 'object' && given !== null ? rest.pop() as object : {}
     for (const name of HIDDEN) raw.removeHeader(name)
     raw.setHeader('cache-control', 'private, no-store')
+    for (const [name, value] of Object.entries(more)) raw.setHeader(name, value)
     return writeHead(statusCode, ...rest, without(headers, [...HIDDEN, 'cache-control']))
   }
 }

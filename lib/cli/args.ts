@@ -27,6 +27,7 @@ const ON = {
   for: { type: 'string' },
   'retry-after': { type: 'string' },
   'ignore-route': { type: 'string', multiple: true },
+  bypass: { type: 'boolean' },
   by: { type: 'string' }
 } satisfies Options
 
@@ -114,6 +115,7 @@ function readChange (values: Values, now: number): CheckedChange {
     endsAt: duration === undefined ? endsAt : endOf(duration, startsAt, now),
     retryAfter: retryAfter === undefined ? undefined : toNumber(retryAfter),
     ignoreRoutes,
+    bypass: values.bypass,
     by
   }), now)
 }

@@ -1,4 +1,6 @@
-import type { HistoryEntry, MaintenanceStore, SiteState } from '../../types/index.ts'
+import type { Bypass, HistoryEntry, MaintenanceStore, SiteState } from '../../types/index.ts'
+import { bypassOf } from '../bypass/request.ts'
+import { makeSecret } from '../bypass/secret.ts'
 import { messageOf } from '../errors.ts'
 import { createHistory, HISTORY_MAX } from '../history.ts'
 import type { CheckedChange } from '../state/change.ts'
@@ -70,12 +72,17 @@ async function perform ({ name, sites, store: option, change }: Command): Promis
   }
 }
 
+type Changed = SiteState & { bypass?: Bypass }
+
 /** One after the other: where one fails, the error names those that were changed before it. */
-async function changeAll (store: MaintenanceStore, sites: readonly string[], change: CheckedChange): Promise<SiteState[]> {
-  const states: SiteState[] = []
+async function changeAll (store: MaintenanceStore, sites: readonly string[], change: CheckedChange): Promise<Changed[]> {
+  const states: Changed[] = []
   for (const site of sites) {
     try {
-      states.push(toState(site, await updateRecord(store, site, change)))
+      // a secret of its own for each site
+      const own = typeof change.secret === 'string' ? { ...change, secret: makeSecret() } : change
+      const state = toState(site, await updateRecord(store, site, own))
+      states.push(typeof own.secret === 'string' ? { ...state, bypass: bypassOf(own.secret) } : state)
     } catch (error) {
       const changed = states.length === 0 ? '' : `; changed before: ${states.map(state => state.site).join(', ')}`
       throw new Error(`site '${site}': ${messageOf(error).replace(/^maintenance: /, '')}${changed}`)

@@ -1,4 +1,4 @@
-import type { HistoryEntry, SiteState } from '../../types/index.ts'
+import type { Bypass, HistoryEntry, SiteState } from '../../types/index.ts'
 
 export const HELP = `fastify-maintenance: close and open the sites of Fastify servers
 
@@ -18,6 +18,7 @@ on:
   --for DURATION          the same, counted from the start: 90s, 30m, 1h30m, 2d
   --retry-after SECONDS   for clients, while no end is known
   --ignore-route PATTERN  let through as well: /health, or /admin/* for all below; may be repeated
+  --bypass                make a secret for testers, and show it once
 on and off:
   --by NAME               who changes it
 all:
@@ -31,10 +32,11 @@ understood · 2 wrong use
 `
 
 /** For people: one line for each site, and more where there is more to tell. */
-export function inWords (state: SiteState): string {
+export function inWords (state: SiteState & { bypass?: Bypass }): string {
   const lines = [`${state.site}: ${[condition(state), state.by === null ? '' : `by ${state.by}`].filter(part => part !== '').join(', ')}`]
   if (state.message !== null) lines.push(`  message: ${state.message}`)
   if (state.ignoreRoutes.length > 0) lines.push(`  let through as well: ${state.ignoreRoutes.map(route => route.pattern).join(', ')}`)
+  if (state.bypass !== undefined) lines.push(`  testers enter at ${state.bypass.path} (shown once)`)
   return lines.map(line => `${escapeControls(line)}\n`).join('')
 }
 

@@ -1,5 +1,6 @@
 import type { IgnoredRoute, MaintenanceChange } from '../../types/index.ts'
-import { checkShape, checkWhole, integer, isObject, seconds, text, type Rule, type Shape } from '../check.ts'
+import { hashSecret, makeSecret } from '../bypass/secret.ts'
+import { bool, checkShape, checkWhole, integer, isObject, seconds, text, type Rule, type Shape } from '../check.ts'
 import { ChangeError, show } from '../errors.ts'
 import { MESSAGE_MAX, mode, NAME_MAX, storedRoute, type Run, type StateRecord } from './record.ts'
 import { isoTime, toTime } from './time.ts'
@@ -11,6 +12,7 @@ const CHANGE: Shape = {
   endsAt: isoTime,
   retryAfter: seconds,
   ignoreRoutes: { expected: 'a list of patterns or { pattern, description }', test: Array.isArray },
+  bypass: bool,
   by: text(NAME_MAX),
   expectedRevision: integer(0, Number.MAX_SAFE_INTEGER)
 }
@@ -22,6 +24,8 @@ export interface CheckedChange extends Partial<Pick<StateRecord, 'message' | 'mo
   readonly on: boolean
   readonly ignoreRoutes: readonly IgnoredRoute[]
   readonly runs?: readonly Run[]
+  /** A new secret; `null`: none any more; absent: that of the window stays. */
+  readonly secret?: string | null
   readonly expectedRevision?: number | undefined
 }
 
@@ -35,8 +39,9 @@ export function checkChange (on: unknown, change: unknown = {}, now = Date.now()
   if (!isObject(change)) throw fail('the change', change, 'an object')
   if (!on) checkShape(OPENING, change, (name, value, expected) => fail(name, value, `${expected} (with set(false))`))
   checkShape(CHANGE, change, fail)
-  const { startsAt, endsAt, ignoreRoutes = [], ...rest } = change as MaintenanceChange
-  const checked = { on, ...rest, startsAt: toTime(startsAt), endsAt: toTime(endsAt), ignoreRoutes: ignoreRoutes.map(checkRoute) }
+  const { startsAt, endsAt, ignoreRoutes = [], bypass, ...rest } = change as MaintenanceChange
+  const secret = bypass === undefined ? {} : { secret: bypass ? makeSecret() : null }
+  const checked = { on, ...rest, ...secret, startsAt: toTime(startsAt), endsAt: toTime(endsAt), ignoreRoutes: ignoreRoutes.map(checkRoute) }
   checkWindow(checked.startsAt, checked.endsAt, now)
   return checked
 }
@@ -57,8 +62,11 @@ function checkWindow (startsAt: string | null, endsAt: string | null, now: numbe
   if (startsAt !== null && endsAt <= startsAt) throw fail('endsAt', endsAt, `a time after startsAt (${startsAt})`)
 }
 
-/** The record that a change makes: whole, whatever stood before. */
-export function makeRecord (change: CheckedChange, revision: number, windowId: string | null, now: number): StateRecord {
+/**
+ * The record that a change makes: whole, whatever stood before.
+ * @param bypass of the same window so far
+ */
+export function makeRecord (change: CheckedChange, revision: number, windowId: string | null, now: number, bypass: string | null = null): StateRecord {
   return {
     v: 1,
     revision,
@@ -70,11 +78,16 @@ export function makeRecord (change: CheckedChange, revision: number, windowId: s
     retryAfter: change.retryAfter ?? null,
     ignoreRoutes: change.ignoreRoutes,
     windowId,
-    bypass: null,
+    bypass: bypassOf(change, windowId, bypass),
     by: change.by ?? null,
     runs: change.runs ?? [],
     at: new Date(now).toISOString()
   }
+}
+
+function bypassOf ({ secret }: CheckedChange, windowId: string | null, before: string | null): string | null {
+  if (windowId === null || secret === null) return null
+  return secret === undefined ? before : hashSecret(windowId, secret)
 }
 
 /** The change that makes this record again. */

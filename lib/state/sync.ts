@@ -126,6 +126,7 @@ export function createSynchroniser ({ store, mirror, site, fallback, log, adopt 
   async function readMirror (from: MaintenanceStore): Promise<void> {
     try {
       const stored = await withTimeout(readStored(from, site), READ_TIMEOUT)
+      if (stored.kind === 'unreadable') throw new Error(stored.reason)
       if (stored.kind === 'record') await accept({ record: stored.record, source: 'mirror' })
     } catch (error) {
       log.warn({ site, err: error }, `maintenance: the mirror of site '${site}' cannot be read: ${messageOf(error)}`)

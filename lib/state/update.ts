@@ -103,7 +103,9 @@ function makeNext (stored: Stored, next: Next, own: StateRecord, now: number): {
   if (change.expectedRevision !== undefined && change.expectedRevision !== current) {
     throw new ConflictError(current, change.expectedRevision)
   }
-  return { record: makeRecord(change, Math.max(current + 1, now), windowOf(change, base, now), now), isNew: true }
+  const windowId = windowOf(change, base, now)
+  const bypass = windowId === base.windowId ? base.bypass : null
+  return { record: makeRecord(change, Math.max(current + 1, now), windowId, now, bypass), isNew: true }
 }
 
 /** @returns false where somebody else was faster */

@@ -1,0 +1,62 @@
+import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+
+/** A secret for one window: 192 random bits, in letters that need no escape in a URL. */
+export const makeSecret = (): string => randomBytes(24).toString('base64url')
+
+/** What is stored of a secret: it tells whether one is right, and nothing about it. */
+export const hashSecret = (windowId: string, secret: string): string => createHmac('sha256', windowId).update(secret).digest('base64url')
+
+/** Longer ones are none of ours, and not worth a hash. */
+const SECRET_MAX = 200
+const COOKIE_MAX = 200
+
+/** How many cookies are remembered as valid, so that a tester's next request costs one look into a `Map`. */
+const SEEN_MAX = 1000
+
+/** The bypass of one window. */
+export interface Pass {
+  /** Compares digests, in constant time; anything that is no right secret is none. */
+  isSecret (secret: unknown): boolean
+  /** A cookie value that is good until `now` (ms) plus `ttl` (seconds). */
+  makeCookie (now: number): string
+  isCookie (value: string, now: number): boolean
+}
+
+/**
+ * @param key of the fleet; without it, whoever can read the store can make a cookie
+ * @param hash as stored
+ * @param ttl seconds
+ */
+export function createPass ({ key = '', ttl }: { key?: string | undefined, ttl: number }, windowId: string, hash: string): Pass {
+  const stored = Buffer.from(hash, 'base64url')
+  const cookieKey = Buffer.from(hkdfSync('sha256', key, hash, `fastify-maintenance bypass ${windowId}`, 32))
+  const seen = new Map<string, number>()
+
+  const sign = (text: string): Buffer => createHmac('sha256', cookieKey).update(text).digest()
+
+  /** @returns when it expires, in seconds since 1970; 0 for what is no cookie of this window */
+  function expiryOf (value: string): number {
+    const parts = /^(v1\.(\d{1,12})\.[A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})$/.exec(value)
+    if (parts === null) return 0
+    const [, signed = '', expiry, mac = ''] = parts
+    return equal(sign(signed), Buffer.from(mac, 'base64url')) ? Number(expiry) : 0
+  }
+
+  return {
+    isSecret: secret => typeof secret === 'string' && secret.length <= SECRET_MAX && equal(Buffer.from(hashSecret(windowId, secret), 'base64url'), stored),
+    makeCookie (now) {
+      const signed = `v1.${Math.floor(now / 1000) + ttl}.${randomBytes(16).toString('base64url')}`
+      return `${signed}.${sign(signed).toString('base64url')}`
+    },
+    isCookie (value, now) {
+      if (value.length > COOKIE_MAX) return false
+      const expiry = seen.get(value) ?? expiryOf(value)
+      if (expiry * 1000 <= now) return false
+      if (seen.size >= SEEN_MAX) seen.clear()
+      seen.set(value, expiry)
+      return true
+    }
+  }
+}
+
+const equal = (a: Buffer, b: Buffer): boolean => a.length === b.length && timingSafeEqual(a, b)
