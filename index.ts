@@ -14,6 +14,7 @@ import { routerOptionsOf, watchRoutes } from './lib/routes.ts'
 import { createSite, type Site } from './lib/site.ts'
 import { followStore } from './lib/state/follow.ts'
 import { openStore } from './lib/stores/index.ts'
+import { warnOfNoLogin } from './lib/ways-in.ts'
 import type { FastifyMaintenance, FastifyMaintenanceOptions } from './types/index.ts'
 
 async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanceOptions): Promise<void> {
@@ -32,7 +33,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   const pages = await createPages(fastify, response.template)
   const sites = new Map<string, Site>()
   for (const [index, name] of settings.sites.entries()) {
-    sites.set(name, await createSite({ name, index, settings, common, opened, pages, log, onGate: update }))
+    sites.set(name, await createSite({ name, index, settings, common, opened, pages, log, routes, onGate: update }))
   }
 
   const places = createPlaces(sites, settings, common)
@@ -45,6 +46,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   if (bypass !== null) await addBypassRoutes(fastify, bypass.settings, bypass.guesses, places.of)
   fastify.addHook('onReady', async function checkWhatIsThereByNow () {
     hook.update()
+    warnOfNoLogin(settings, routes, log)
     await Promise.all([...sites.values()].map(site => site.checkTemplate()))
   })
 

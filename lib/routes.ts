@@ -18,6 +18,8 @@ export interface Route {
 export interface Routes {
   /** Must the hook look at the route even while every site is open? */
   readonly mayBeOn: boolean
+  /** How many routes of the application say `'off'`. */
+  readonly off: number
   of (request: FastifyRequest): Route
 }
 
@@ -30,6 +32,7 @@ const DECLARATIONS: readonly unknown[] = ['off', 'on', 'read', 'write'] satisfie
 export function watchRoutes (fastify: FastifyInstance): Routes {
   // routes that stand already cannot be asked: any of them may say 'on'
   let mayBeOn = fastify.printRoutes() !== '(empty tree)'
+  let off = 0
   const routes = new WeakMap<FastifyContextConfig, Route>()
 
   fastify.addHook('onRoute', function checkRoute ({ config, method, url }: RouteOptions) {
@@ -37,10 +40,13 @@ export function watchRoutes (fastify: FastifyInstance): Routes {
     if (declared === undefined) return
     if (!DECLARATIONS.includes(declared)) throw new RouteError(String(method), url, show(declared))
     if (declared === 'on') mayBeOn = true
+    // of a GET and its HEAD, one counts; our own pages do not
+    if (declared === 'off' && method !== 'HEAD' && config?.maintenancePage !== true) off++
   })
 
   return {
     get mayBeOn () { return mayBeOn },
+    get off () { return off },
     of (request) {
       // the getter builds an object on every read: once here, and no more
       const { config } = request.routeOptions

@@ -11,11 +11,13 @@ import type { Settings } from './options.ts'
 import type { CommonParts, Place } from './places.ts'
 import { checkChange, makeRecord } from './state/change.ts'
 import { describe, NEVER_WRITTEN, type StateRecord } from './state/record.ts'
+import type { Routes } from './routes.ts'
 import { createSchedule } from './state/schedule.ts'
 import { createSynchroniser, type Known } from './state/sync.ts'
 import type { Next } from './state/update.ts'
 import { isActive, recordThatCounts, turnAfter, upcomingOf, watchTurns } from './state/window.ts'
 import type { OpenedStore } from './stores/index.ts'
+import { openingCommand, waysIn } from './ways-in.ts'
 
 /** One site of this server: its state, and the gate made of it. */
 export interface Site extends Place {
@@ -44,11 +46,12 @@ export interface SiteOptions {
   readonly opened: OpenedStore
   readonly pages: Pages
   readonly log: Log
+  readonly routes: Routes
   /** Called when the gate was replaced, before anybody is told. */
   readonly onGate: () => void
 }
 
-export async function createSite ({ name, index, settings, common, opened, pages, log, onGate }: SiteOptions): Promise<Site> {
+export async function createSite ({ name, index, settings, common, opened, pages, log, routes: appRoutes, onGate }: SiteOptions): Promise<Site> {
   const { enabled, response, ignore } = settings
   const schedule = createSchedule(enabled === undefined ? settings.schedule : [])
   const counts = { blocked: 0, ignored: 0, held: 0 }
@@ -146,7 +149,10 @@ export async function createSite ({ name, index, settings, common, opened, pages
   function tell (previous: MaintenanceStatus, quietly: boolean): void {
     const now = status()
     const told = { maintenance: { site: name, active: now.active, mode: now.mode, startsAt: now.startsAt, endsAt: now.endsAt, by: now.by, revision: now.revision, source: now.source } }
-    if (!quietly) log.info(told, `maintenance: site '${name}' ${inWords(now, previous)}`)
+    const closes = now.active && !previous.active
+    const ways = closes ? waysIn(settings, appRoutes, shown) : []
+    if (!quietly) log.info(told, `maintenance: site '${name}' ${inWords(now, previous)}${ways.length === 0 ? '' : `; let in: ${ways.join(', ')}`}`)
+    if (closes && ways.length === 0) log.warn(`maintenance: site '${name}' lets nobody in; to open it: ${openingCommand(settings, name)}`)
     for (const listener of listeners) callListener(listener, now, previous)
   }
 

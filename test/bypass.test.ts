@@ -225,6 +225,43 @@ t.test('the command line prints the path once', async t => {
   t.not(one.bypass.secret, two.bypass.secret, 'a secret of its own for each site')
 })
 
+t.test('who may still get in is said when the site closes; who is locked out is told the way back', async t => {
+  const message = async (options: FastifyMaintenanceOptions, change = {}) => {
+    const { app, lines } = await createApp(t, options)
+    app.get('/open', { config: { maintenance: 'off' } }, async () => '')
+    await app.ready()
+    await app.maintenance.set(true, change)
+    await app.maintenance.set(true, change)
+    return lines.filter(line => line.msg.startsWith('maintenance: ')).map(line => line.msg)
+  }
+  t.strictSame(await message({ ignore: { routes: ['/a', '/b'], ips: '10.0.0.1', request: () => false }, bypass: {} }, { bypass: true, ignoreRoutes: ['/c'] }), [
+    "maintenance: site 'default' is now closed (full); let in: 3 ignored routes, routes declared 'off', ignored addresses, bypass, users by ignore.request",
+    "maintenance: site 'default' stays closed (full)"
+  ])
+  for (const [store, command] of [[undefined, "app.maintenance.for('default').set(false)"], [{ file: `${t.testdir()}/state.json` }, /npx fastify-maintenance off default --store file:.*state\.json$/]] as const) {
+    const { app, lines } = await createApp(t, store === undefined ? {} : { store })
+    await app.maintenance.set(true)
+    await app.maintenance.set(true)
+    const warnings = lines.filter(line => line.level === 40).map(line => line.msg)
+    t.equal(warnings.length, 1, 'once')
+    t.match(warnings[0], command)
+  }
+})
+
+t.test('a rule for users without a way to sign in is warned about', async t => {
+  const warned = async (options: FastifyMaintenanceOptions, off: boolean) => {
+    const { app, lines } = await createApp(t, options)
+    if (off) app.get('/login', { config: { maintenance: 'off' } }, async () => '')
+    await app.ready()
+    return lines.some(line => line.level === 40 && line.msg.includes('nobody can sign in'))
+  }
+  const request = () => false
+  t.equal(await warned({ ignore: { request }, bypass: {} }, false), true)
+  t.equal(await warned({ ignore: { request } }, true), false)
+  t.equal(await warned({ ignore: { request, routes: '/login' } }, false), false)
+  t.equal(await warned({}, false), false)
+})
+
 const executablePath = findProgram(['chromium', 'chromium-browser', 'google-chrome'], ['chromium'])
 
 t.test('in a real browser, with script and without', { skip: executablePath === null || !existsSync(executablePath) ? 'chromium is missing' : false }, async t => {

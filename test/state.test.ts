@@ -14,7 +14,9 @@ t.test('boot: a site never written is open; a stored record counts at once', asy
   store.records.set('default', record({ on: true, message: 'stored' }))
   const { app, lines } = await createApp(t, { store })
   t.match(app.maintenance.status(), { active: true, source: 'store', message: 'stored' })
-  t.strictSame(lines.filter(line => line.level >= 30).map(line => line.msg), ["maintenance: site 'default' is now closed (full)"])
+  t.strictSame(lines.filter(line => line.level >= 30).map(line => line.msg), [
+    "maintenance: site 'default' is now closed (full)", "maintenance: site 'default' lets nobody in; to open it: app.maintenance.for('default').set(false)"
+  ])
 })
 
 t.test('boot: a store that cannot be reached means the fallback, until it can', async t => {
@@ -154,7 +156,7 @@ t.test('a read that began before a write says nothing against it', async t => {
   await app.maintenance.set(true)
   release()
   t.match(await late, { active: true, store: { error: null } })
-  t.equal(lines.filter(line => line.level >= 40).length, 0)
+  t.equal(lines.filter(line => line.level >= 50).length, 0)
 })
 
 t.test('a burst of hints is one read under way and one behind it', async t => {

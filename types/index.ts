@@ -332,5 +332,7 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** `'off'`: never refused; `'on'`: always refused; `'read'`, `'write'`: what it does in read-only mode. */
     maintenance?: RouteMaintenance
+    /** Marks the plugin's own pages. @internal */
+    maintenancePage?: boolean
   }
 }

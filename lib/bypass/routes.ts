@@ -20,7 +20,7 @@ export async function addBypassRoutes (fastify: FastifyInstance, settings: Bypas
       reply.headers({ 'cache-control': 'no-store', 'referrer-policy': 'no-referrer', 'x-frame-options': 'DENY' })
     })
     // @fastify/swagger leaves out what is hidden; without it, the word means nothing
-    const options: RouteShorthandOptions = { config: { maintenance: 'off' }, schema: { hide: true } as FastifySchema, bodyLimit: BODY_LIMIT }
+    const options: RouteShorthandOptions = { config: { maintenance: 'off', maintenancePage: true }, schema: { hide: true } as FastifySchema, bodyLimit: BODY_LIMIT }
     child.get(settings.path, options, (_request, reply) => {
       reply.header('content-security-policy', BYPASS_POLICY).type('text/html; charset=utf-8').send(BYPASS_PAGE)
     })
