@@ -5,6 +5,7 @@ import { isRedirect, REDIRECT_EXPECTED } from './answer/redirect.ts'
 import { bool, checkShape, either, func, integer, literal, isObject, seconds, text, type Rule, type Shape } from './check.ts'
 import { messageOf, OptionError, show } from './errors.ts'
 import { IP_RULE_EXPECTED, isIpRule } from './match/ip.ts'
+import { EXPRESSION_EXPECTED, isLinear } from './match/regexp.ts'
 import { isPattern, PATTERN_EXPECTED } from './match/route.ts'
 import { MESSAGE_MAX, mode } from './state/record.ts'
 import { toCron, type ScheduleEntry } from './state/schedule.ts'
@@ -153,8 +154,8 @@ function fail (name: string, value: unknown, expected: string): Error {
 }
 
 const routeRule: Rule = {
-  expected: `${PATTERN_EXPECTED}, or a RegExp without the flags g and y`,
-  test: value => value instanceof RegExp ? !value.global && !value.sticky : isPattern(value)
+  expected: `${PATTERN_EXPECTED}, or ${EXPRESSION_EXPECTED}`,
+  test: value => value instanceof RegExp ? isLinear(value) : isPattern(value)
 }
 
 /** A lone value where a list belongs is a list of one, never a list of its characters. */

@@ -78,7 +78,8 @@ export function routerOptionsOf ({ initialConfig }: FastifyInstance): RouterOpti
   return {
     ignoreTrailingSlash: places.some(place => place.ignoreTrailingSlash === true),
     ignoreDuplicateSlashes: places.some(place => place.ignoreDuplicateSlashes === true),
-    caseSensitive: !places.some(place => place.caseSensitive === false),
+    // it has no default in the second place, so that one wins, as it does in Fastify
+    caseSensitive: (places[1]?.caseSensitive ?? places[0]?.caseSensitive) !== false,
     useSemicolonDelimiter: places.some(place => place.useSemicolonDelimiter === true)
   }
 }

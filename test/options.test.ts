@@ -65,6 +65,7 @@ t.test('options: what is wrong is refused, with the name, the value and what is 
     [{ ignore: { routes: ['/ok', '/a?b'] } }, /'ignore.routes\[1\]' is '\/a\?b'/],
     [{ ignore: { routes: [/x/g] } }, /'ignore.routes\[0\]' is \/x\/g/],
     [{ ignore: { routes: [/x/y] } }, /'ignore.routes\[0\]' is \/x\/y/],
+    [{ ignore: { routes: [/^\/(a+)+$/] } }, /'ignore.routes\[0\]' is \/\^\\\/\(a\+\)\+\$\/, expected a path .*RegExp/],
     [{ ignore: { routes: [null] } }, /'ignore.routes\[0\]' is null/],
     [{ ignore: { ips: ['10.0.0.300'] } }, /'ignore.ips\[0\]' is '10.0.0.300', expected an address or a CIDR block/],
     [{ ignore: { ips: ['10.0.0.0/'] } }, /'ignore.ips\[0\]'/],

@@ -1,7 +1,9 @@
+import { isMapped, parse4, parse6 } from './address.ts'
+import { compile4, compile6, type Blocks } from './blocks.ts'
+
 /**
- * Addresses and CIDR blocks, compiled into sorted, merged intervals in typed arrays: a look-up costs
- * the same for one rule and for 100,000. An IPv6 block never holds an IPv4 client; an IPv4 address
- * written as IPv6 (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2) is that IPv4 address.
+ * Is the address ignored? `false` for whatever is no address. An IPv6 block never holds an IPv4 client; an IPv4
+ * address written as IPv6 (`::ffff:a.b.c.d`) is that IPv4 address; a zone (`fe80::1%eth0`) does not count.
  */
 export type IpMatcher = (ip: unknown) => boolean
 
@@ -10,218 +12,112 @@ export const IP_RULE_EXPECTED = "an address or a CIDR block such as '10.0.0.1', 
 /** Is it a rule that `compileIps` takes? */
 export const isIpRule = (rule: unknown): rule is string => typeof rule === 'string' && parseRule(rule) !== null
 
-/** How many addresses are remembered, so that a client seen before costs one look into a `Map`. */
-const SEEN_MAX = 4096
-/** The longest IPv6 text with an embedded IPv4 address (45), and room for a zone. */
+/** The longest address has 45 characters; and room for a zone. */
 const TEXT_MAX = 64
+
+/** The name of a network interface behind a link-local address. */
+const ZONE = /^[^%]+%[\w.:-]+$/
 
 /**
  * @param rules checked before with `isIpRule`
  * @returns `null` where there are no rules: nobody needs to read `request.ip` then
  */
 export function compileIps (rules: readonly string[]): IpMatcher | null {
-  const parsed = rules.map(parseRule).filter(rule => rule !== null)
-  if (parsed.length === 0) return null
-  const holds4 = compile4(parsed.filter(rule => rule.start.length === 1))
-  const holds6 = compile6(parsed.filter(rule => rule.start.length === 4))
-  const seen = new Map<string, boolean>()
-  const address = new Uint32Array(4)
+  if (rules.length === 0) return null
+  const holds4 = compile4(blocksOf(rules, 1))
+  const holds6 = compile6(blocksOf(rules, 4))
+  const { seen, remember } = createSeen()
+  const words = new Uint32Array(4)
 
   return function isIgnoredIp (ip) {
-    if (typeof ip !== 'string') return false
-    const known = seen.get(ip)
-    if (known !== undefined) return known
-    if (ip.length > TEXT_MAX) return false
-    const ignored = look(ip)
-    if (seen.size >= SEEN_MAX) seen.clear()
-    seen.set(ip, ignored)
-    return ignored
+    if (typeof ip !== 'string' || ip.length > TEXT_MAX) return false
+    return seen.get(ip) ?? look(ip)
   }
 
   function look (ip: string): boolean {
     const v4 = parse4(ip, 0, ip.length)
-    if (v4 >= 0) return holds4(v4)
+    if (v4 >= 0) return remember(ip, holds4(v4), v4)
     const zone = ip.indexOf('%')
-    if (!parse6(ip, zone === -1 ? ip.length : zone, address)) return false
-    return isMapped(address) ? holds4(address[3] as number) : holds6(address)
+    if (zone !== -1 && !ZONE.test(ip)) return false
+    if (!parse6(ip, zone === -1 ? ip.length : zone, words)) return false
+    return remember(ip, isMapped(words) ? holds4(words[3] as number) : holds6(words), fold(words))
   }
 }
 
-/** First and last address of a block: one 32-bit word for IPv4, four for IPv6. */
-interface Interval { start: Uint32Array, end: Uint32Array }
+/** So many addresses are remembered. */
+const SEEN_MAX = 4096
 
-function parseRule (rule: string): Interval | null {
+/**
+ * Remembers the answers for addresses that came twice, so that a client seen before costs one look into a `Map`,
+ * and a flood of distinct addresses leaves nothing behind.
+ */
+function createSeen () {
+  const seen = new Map<string, boolean>()
+  let turnedAway = 0
+  // of the address that last came to each place
+  const prints = new Uint32Array(SEEN_MAX)
+
+  function remember (ip: string, ignored: boolean, print: number): boolean {
+    const place = Math.imul(print, 0x9e3779b1) >>> 20
+    if (prints[place] !== print) {
+      prints[place] = print
+      return ignored
+    }
+    if (seen.size < SEEN_MAX) {
+      seen.set(flat(ip), ignored)
+    } else if (++turnedAway > SEEN_MAX) {
+      // clients change; but to forget at once would be to learn all the time, where they are more than fit in
+      seen.clear()
+      turnedAway = 0
+    }
+    return ignored
+  }
+
+  return { seen, remember }
+}
+
+/** One word of an IPv6 address; two with the same are remembered a turn too early. */
+function fold (words: Uint32Array): number {
+  return (Math.imul(words[0] as number, 31) ^ Math.imul(words[1] as number, 37) ^ Math.imul(words[2] as number, 41) ^ (words[3] as number)) >>> 0
+}
+
+/** V8 cuts 13 characters and more out of a header as a view that keeps the whole header in memory. */
+const flat = (text: string): string => text.length < 13 ? text : Buffer.from(text, 'latin1').toString('latin1')
+
+/** The address's words (one for IPv4, four for IPv6) and the length of the prefix. */
+function parseRule (rule: string, words = new Uint32Array(4)): { width: 1 | 4, prefix: number } | null {
   const slash = rule.indexOf('/')
-  const length = slash === -1 ? rule.length : slash
-  if (slash !== -1 && !/^[1-9]\d{0,2}$/.test(rule.slice(slash + 1))) return null
-  const v4 = parse4(rule, 0, length)
-  const words = v4 >= 0 ? Uint32Array.of(v4) : new Uint32Array(4)
-  if (v4 < 0 && !parse6(rule, length, words)) return null
-  const bits = words.length * 32
-  const prefix = slash === -1 ? bits : Number(rule.slice(slash + 1))
-  if (prefix > bits) return null
-  if (words.length === 1 || !isMapped(words)) return block(words, prefix)
-  return prefix > 96 ? block(words.slice(3), prefix - 96) : null
-}
-
-function block (words: Uint32Array, prefix: number): Interval {
-  const mask = words.map((_, i) => {
-    const bits = Math.min(Math.max(prefix - i * 32, 0), 32)
-    return bits === 0 ? 0 : 0xffffffff << (32 - bits)
-  })
-  return {
-    start: words.map((word, i) => word & (mask[i] as number)),
-    end: words.map((word, i) => word | ~(mask[i] as number))
+  const end = slash === -1 ? rule.length : slash
+  const asked = slash === -1 ? 128 : parsePrefix(rule, slash + 1)
+  const v4 = parse4(rule, 0, end)
+  if (v4 >= 0) {
+    words[0] = v4
+    const prefix = slash === -1 ? 32 : asked
+    return prefix >= 1 && prefix <= 32 ? { width: 1, prefix } : null
   }
+  if (asked < 1 || asked > 128 || !parse6(rule, end, words)) return null
+  if (!isMapped(words)) return { width: 4, prefix: asked }
+  words[0] = words[3] as number
+  return asked > 96 ? { width: 1, prefix: asked - 96 } : null
 }
 
-const isMapped = (words: Uint32Array): boolean => words[0] === 0 && words[1] === 0 && words[2] === 0xffff
+/** Digits without a leading zero, else -1. */
+const parsePrefix = (rule: string, from: number): number => /^[1-9]\d{0,2}$/.test(rule.slice(from)) ? Number(rule.slice(from)) : -1
 
-/** Dotted decimal, strictly four parts of 0 to 255 without leading zeros; -1 for anything else. */
-function parse4 (text: string, from: number, to: number): number {
-  if (to - from < 7 || to - from > 15) return -1
-  let address = 0
-  let part = -1
-  let dots = 0
-  for (let i = from; i < to; i++) {
-    const digit = text.charCodeAt(i) - 48
-    if (digit === -2) {
-      if (part < 0 || ++dots > 3) return -1
-      address = address * 256 + part
-      part = -1
-    } else if (digit < 0 || digit > 9 || part === 0) {
-      return -1
-    } else {
-      part = part < 0 ? digit : part * 10 + digit
-      if (part > 255) return -1
-    }
+/** The rules of one family. */
+function blocksOf (rules: readonly string[], width: 1 | 4): Blocks {
+  const words = new Uint32Array(rules.length * width)
+  const prefixes = new Uint8Array(rules.length)
+  const address = new Uint32Array(4)
+  let count = 0
+  for (const rule of rules) {
+    const parsed = parseRule(rule, address)
+    if (parsed === null || parsed.width !== width) continue
+    for (let w = 0; w < width; w++) words[count * width + w] = (address[w] as number) & maskOf(parsed.prefix - w * 32)
+    prefixes[count++] = parsed.prefix
   }
-  return dots === 3 && part >= 0 ? address * 256 + part : -1
+  return { width, words: words.subarray(0, count * width), prefixes: prefixes.subarray(0, count) }
 }
 
-/** RFC 4291 section 2.2, all three forms, into four words; false where `text` up to `to` is no address. */
-function parse6 (text: string, to: number, words: Uint32Array): boolean {
-  if (to < 2 || to > 45) return false
-  words.fill(0)
-  let groups = 0
-  let gap = -1
-  let at = 0
-  if (text.charCodeAt(0) === 58) {
-    if (text.charCodeAt(1) !== 58) return false
-    gap = 0
-    at = 2
-  }
-  while (at < to) {
-    if (groups === 8) return false
-    const begin = at
-    let group = 0
-    let digit = hexDigit(text.charCodeAt(at))
-    while (digit >= 0 && at < to) {
-      group = group * 16 + digit
-      digit = hexDigit(text.charCodeAt(++at))
-    }
-    if (at < to && text.charCodeAt(at) === 46) {
-      const tail = parse4(text, begin, to)
-      if (tail < 0 || groups > 6) return false
-      putGroup(words, groups++, tail >>> 16)
-      putGroup(words, groups++, tail & 0xffff)
-      at = to
-      break
-    }
-    if (at === begin || at - begin > 4) return false
-    putGroup(words, groups++, group)
-    if (at === to) break
-    if (text.charCodeAt(at++) !== 58 || at === to) return false
-    if (text.charCodeAt(at) === 58) {
-      if (gap !== -1) return false
-      gap = groups
-      at++
-    }
-  }
-  if (gap === -1) return groups === 8
-  return groups < 8 && openGap(words, gap, groups)
-}
-
-function hexDigit (code: number): number {
-  if (code >= 48 && code <= 57) return code - 48
-  const lower = code | 32
-  return lower >= 97 && lower <= 102 ? lower - 87 : -1
-}
-
-const getGroup = (words: Uint32Array, i: number): number => ((words[i >> 1] as number) >>> (i & 1 ? 0 : 16)) & 0xffff
-
-function putGroup (words: Uint32Array, i: number, value: number): void {
-  const shift = i & 1 ? 0 : 16
-  words[i >> 1] = ((words[i >> 1] as number) & ~(0xffff << shift)) | (value << shift)
-}
-
-/** Moves the groups behind `::` to the end and fills the gap with zeros. */
-function openGap (words: Uint32Array, gap: number, groups: number): boolean {
-  for (let i = groups - 1, target = 7; i >= gap; i--, target--) {
-    putGroup(words, target, getGroup(words, i))
-    putGroup(words, i, 0)
-  }
-  return true
-}
-
-function compare (a: Uint32Array, b: Uint32Array, at = 0): number {
-  for (let i = 0; i < a.length; i++) {
-    const difference = (a[i] as number) - (b[at + i] as number)
-    if (difference !== 0) return difference
-  }
-  return 0
-}
-
-/** Sorted by start; overlapping and equal blocks become one. CIDR blocks nest or are apart, so an end never moves. */
-function merge (intervals: Interval[]): Interval[] {
-  const merged: Interval[] = []
-  for (const interval of intervals.sort((a, b) => compare(a.start, b.start) || compare(b.end, a.end))) {
-    const last = merged.at(-1)
-    if (last === undefined || compare(interval.start, last.end) > 0) merged.push(interval)
-  }
-  return merged
-}
-
-/** Behind an index by the first 16 bits, few intervals are left to search. */
-function compile4 (intervals: Interval[]): (ip: number) => boolean {
-  const merged = merge(intervals)
-  if (merged.length === 0) return () => false
-  const starts = Uint32Array.from(merged, interval => interval.start[0] as number)
-  const ends = Uint32Array.from(merged, interval => interval.end[0] as number)
-  const index = new Uint32Array(65537).fill(merged.length)
-  for (let high = 0, i = 0; high <= 65535; high++) {
-    while (i < ends.length && (ends[i] as number) < high * 65536) i++
-    index[high] = i
-  }
-  return function holds4 (ip) {
-    let low = index[ip >>> 16] as number
-    let high = index[(ip >>> 16) + 1] as number
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if ((ends[middle] as number) < ip) low = middle + 1
-      else high = middle
-    }
-    return low < starts.length && (starts[low] as number) <= ip
-  }
-}
-
-function compile6 (intervals: Interval[]): (ip: Uint32Array) => boolean {
-  const merged = merge(intervals)
-  if (merged.length === 0) return () => false
-  const starts = new Uint32Array(merged.length * 4)
-  const ends = new Uint32Array(merged.length * 4)
-  merged.forEach((interval, i) => {
-    starts.set(interval.start, i * 4)
-    ends.set(interval.end, i * 4)
-  })
-  return function holds6 (ip) {
-    let low = 0
-    let high = merged.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (compare(ip, ends, middle * 4) > 0) low = middle + 1
-      else high = middle
-    }
-    return low < merged.length && compare(ip, starts, low * 4) >= 0
-  }
-}
+/** Of a word of which the first `bits` count. */
+const maskOf = (bits: number): number => bits <= 0 ? 0 : bits >= 32 ? -1 : -1 << (32 - bits)

@@ -14,13 +14,17 @@ export interface RouterOptions {
 // eslint-disable-next-line no-control-regex -- control characters are what it looks for
 const AMBIGUOUS = /[\\%;\u0000-\u001f\u007f-\u009f]|\/\/|\/\s|\s(?:\/|$)|\/\.{1,2}(?:\/|$)/
 
+/** Their lower case is, or begins with, an ASCII letter: the router takes them for that one, a handler may not. */
+const FOLDS_TO_ASCII = /[\u0130\u212a]/
+
 /**
  * The path of a raw request target as the router sees it (find-my-way: `find` and `safeDecodeURI`).
  * @returns `null` for what is ambiguous or no path at all
  */
 export function routerPath (target: string, options: RouterOptions): string | null {
-  const path = decode(cut(stripOrigin(target), options))
-  if (path === null || !path.startsWith('/')) return null
+  const origin = stripOrigin(target)
+  const path = origin === null ? null : decode(cut(origin, options))
+  if (path === null || (!options.caseSensitive && FOLDS_TO_ASCII.test(path))) return null
   const plain = normalise(path, options)
   return AMBIGUOUS.test(plain) ? null : plain
 }
@@ -32,13 +36,17 @@ export function normalise (path: string, options: RouterOptions): string {
   return options.caseSensitive ? path : path.toLowerCase()
 }
 
-/** `http://host/path` is `/path` (RFC 9112 section 3.2.2: the absolute form). */
-function stripOrigin (target: string): string {
-  if (target.startsWith('/') || !/^https?:\/\//i.test(target)) return target
-  const end = target.slice(target.indexOf('://') + 3).search(/[/?]/)
-  if (end === -1) return '/'
-  const rest = target.slice(target.indexOf('://') + 3 + end)
-  return rest.startsWith('/') ? rest : '/'
+/**
+ * `http://host/path` is `/path` (RFC 9112 section 3.2.2: the absolute form). The router reads whatever else does
+ * not begin with a slash as if it did: no path. With a backslash in it, the host ends elsewhere for other readers.
+ */
+function stripOrigin (target: string): string | null {
+  if (target.startsWith('/')) return target
+  const [origin] = /^https?:\/\/[^/?#\\]+/i.exec(target) ?? []
+  if (origin === undefined || target.includes('#')) return null
+  const rest = target.slice(origin.length)
+  if (rest.startsWith('\\')) return null
+  return rest.startsWith('/') ? rest : `/${rest}`
 }
 
 /** Up to the query string; the router looks for its begin behind the first character. */

@@ -1,4 +1,6 @@
 import { normalise, routerPath, type RouterOptions } from './path.ts'
+import { weigh } from './regexp.ts'
+import { compileStrings } from './strings.ts'
 
 /** What the matcher says of a route: every request to it, none, or only a look at the path can tell. */
 export type Verdict = 'yes' | 'no' | 'look'
@@ -19,59 +21,64 @@ export function isPattern (pattern: unknown): pattern is string {
     !pattern.replace(/\/\*$/, '').includes('*')
 }
 
+/** All expressions together may take so many steps on one path, some 2 ms: a longer path is not looked at. */
+const STEPS_MAX = 2_000_000
+
 /**
- * @param patterns checked before; a string with a `:` is a route's template, not a path
+ * @param patterns checked before. As in a route's template, a `:` begins a parameter, and `::` is a colon: with a
+ * parameter a string is the template of a route, not a path.
  */
 export function compileRoutes (patterns: readonly (string | RegExp)[], options: RouterOptions): RouteMatcher {
   const strings = patterns.filter(pattern => typeof pattern === 'string').map(pattern => normalise(pattern, options))
-  const expressions = patterns.filter(pattern => pattern instanceof RegExp)
+  const expressions = patterns.filter(pattern => pattern instanceof RegExp).map(pattern => fold(pattern, options))
   const templates = compileStrings(strings)
-  const paths = compileStrings(strings.filter(pattern => !pattern.includes(':')))
+  const paths = compileStrings(strings.filter(pattern => isStatic(pattern.replace(/\/\*$/, ''))).map(unescape))
+  // the engine compiles an expression at its first use, and again at its second
+  for (const path of ['/', '/']) for (const expression of expressions) expression.test(path)
+  const longest = STEPS_MAX / expressions.reduce((sum, expression) => sum + weigh(expression), 0)
+
+  const matches = (path: string): boolean => expressions.some(expression => expression.test(path))
+
+  /** Of one path that the router knows the route by. */
+  function judge (template: string): Verdict {
+    if (isStatic(template)) {
+      const path = unescape(template)
+      return paths.has(path) || templates.has(path) ? 'yes' : 'no'
+    }
+    if (templates.has(template)) return 'yes'
+    return expressions.length > 0 || paths.mayHold(staticHead(template)) ? 'look' : 'no'
+  }
 
   return {
     template (url) {
       const template = normalise(url, options)
-      if (!/[:*]/.test(template)) {
-        return templates.has(template) || expressions.some(expression => expression.test(url)) ? 'yes' : 'no'
-      }
-      // '/opt/:id?' answers '/opt' too: what is textually below a pattern may still be wider than it
-      if (templates.isExact(template) || (templates.isBelow(template) && !template.endsWith('?'))) return 'yes'
-      return expressions.length > 0 || paths.mayHold(staticHead(template)) ? 'look' : 'no'
+      if (templates.isExact(template) || (isStatic(url) && matches(unescape(url)))) return 'yes'
+      const verdicts = formsOf(template, options).map(judge)
+      return verdicts.every(verdict => verdict === verdicts[0]) ? verdicts[0] as Verdict : 'look'
     },
     target (target) {
       const path = routerPath(target, options)
-      return path !== null && (paths.has(path) || expressions.some(expression => expression.test(path)))
+      return path !== null && (paths.has(path) || (path.length <= longest && matches(path)))
     }
   }
 }
 
-/** Exact paths in one set, those of `/x/*` as `/x/` in another: the cost does not grow with their number. */
-function compileStrings (patterns: string[]) {
-  const exact = patterns.filter(pattern => !pattern.endsWith('/*'))
-  const parents = patterns.filter(pattern => pattern.endsWith('/*')).map(pattern => pattern.slice(0, -1))
-  const exactSet = new Set(exact)
-  const parentSet = new Set(parents)
-  const longest = parents.reduce((length, parent) => Math.max(length, parent.length), 0)
-
-  const isExact = (path: string): boolean => exactSet.has(path)
-
-  function isBelow (path: string): boolean {
-    for (let at = path.indexOf('/'); at !== -1 && at < longest; at = path.indexOf('/', at + 1)) {
-      if (parentSet.has(path.slice(0, at + 1))) return true
-    }
-    return false
-  }
-
-  return {
-    isExact,
-    isBelow,
-    has: (path: string) => isExact(path) || isBelow(path),
-    /** Can a path that begins so be held? A wrong yes costs a look, a wrong no would refuse. */
-    mayHold: (head: string) =>
-      exact.some(path => path.startsWith(head)) ||
-      parents.some(parent => parent.startsWith(head) || head.startsWith(parent))
-  }
+/** A copy that nobody else can change; where the router does not tell cases apart, neither does it. */
+function fold ({ source, flags }: RegExp, { caseSensitive }: RouterOptions): RegExp {
+  return new RegExp(source, caseSensitive || flags.includes('i') ? flags : `${flags}i`)
 }
 
-/** The template up to its first parameter or wildcard, without the slash, which an optional one takes along. */
+/** Does it stand for one path only? */
+const isStatic = (template: string): boolean => !/[:*]/.test(template.replaceAll('::', ''))
+
+const unescape = (template: string): string => template.replaceAll('::', ':')
+
+/** With an optional parameter at its end, the router has two routes of one template. */
+function formsOf (template: string, options: RouterOptions): string[] {
+  const optional = /(\/:[^/()]*?)\?(\/?)$/
+  if (!optional.test(template)) return [template]
+  return [template.replace(optional, '$1$2'), normalise(template.replace(optional, '$2') || '/', options)]
+}
+
+/** The template up to its first parameter, colon or wildcard, without the slash before it. */
 const staticHead = (template: string): string => template.slice(0, template.search(/[:*]/)).replace(/\/$/, '')

@@ -1,0 +1,102 @@
+/**
+ * Parses IPv4 and IPv6 addresses strictly, without allocating: character by character, into 32-bit words.
+ */
+
+/** Dotted decimal, strictly four parts of 0 to 255 without leading zeros; -1 for anything else. */
+export function parse4 (text: string, from: number, to: number): number {
+  if (to - from < 7 || to - from > 15) return -1
+  let address = 0
+  let at = from
+  let next = POINT
+  for (let part = 1; part <= 4; part++) {
+    if (next !== POINT || at === to) return -1
+    // a part's one to three digits, written out: a loop over them costs a third more
+    const first = text.charCodeAt(at++) - 48
+    if (first < 0 || first > 9) return -1
+    let value = first
+    next = at < to ? text.charCodeAt(at++) - 48 : END
+    if (next >= 0 && next <= 9) {
+      if (first === 0) return -1
+      value = value * 10 + next
+      next = at < to ? text.charCodeAt(at++) - 48 : END
+      if (next >= 0 && next <= 9) {
+        value = value * 10 + next
+        if (value > 255) return -1
+        next = at < to ? text.charCodeAt(at++) - 48 : END
+      }
+    }
+    address = address << 8 | value
+  }
+  return next === END ? address >>> 0 : -1
+}
+
+const POINT = '.'.charCodeAt(0) - 48
+/** No character has it. */
+const END = -100
+
+/** RFC 4291 section 2.2, all three forms, into four words; false where `text` up to `to` is no address. */
+export function parse6 (text: string, to: number, words: Uint32Array): boolean {
+  // the longest text is one with an embedded IPv4 address
+  if (to < 2 || to > 45) return false
+  const leading = text.charCodeAt(0) === COLON
+  if (leading && text.charCodeAt(1) !== COLON) return false
+  let gap = -1
+  let count = 0
+  let group = 0
+  let digits = 0
+  for (let at = leading ? 1 : 0; at < to; at++) {
+    const code = text.charCodeAt(at)
+    const digit = code < 128 ? HEX[code] as number : -1
+    if (digit >= 0) {
+      if (++digits > 4) return false
+      group = group << 4 | digit
+    } else if (code === COLON) {
+      if (digits > 0) {
+        if (count === 7) return false
+        groups[count++] = group
+        // a colon at the end is half of '::', or wrong
+        if (at + 1 === to) return false
+      } else {
+        if (gap !== -1) return false
+        gap = count
+      }
+      group = digits = 0
+    } else {
+      return code === DOT && count <= 6 && parseTail(text, at - digits, to, count) && toWords(words, gap, count + 2)
+    }
+  }
+  if (digits > 0) groups[count++] = group
+  return toWords(words, gap, count)
+}
+
+const COLON = 58
+const DOT = 46
+
+/** The value of a hexadecimal digit by its code, else -1. */
+const HEX = Int8Array.from({ length: 128 }, (_, code) => '0123456789abcdef'.indexOf(String.fromCharCode(code).toLowerCase()))
+
+/** The groups of 16 bits that were read: one address is parsed at a time. */
+const groups = new Uint16Array(8)
+
+/** The IPv4 address at the end of `::ffff:10.0.0.1` makes two groups. */
+function parseTail (text: string, from: number, to: number, count: number): boolean {
+  const tail = parse4(text, from, to)
+  if (tail < 0) return false
+  groups[count] = tail >>> 16
+  groups[count + 1] = tail & 0xffff
+  return true
+}
+
+/** Moves the groups behind the gap (`::`) to the end, fills it with zeros, and joins groups to words. */
+function toWords (words: Uint32Array, gap: number, count: number): boolean {
+  if (gap === -1 ? count !== 8 : count > 7) return false
+  if (gap !== -1) {
+    groups.copyWithin(gap + 8 - count, gap, count)
+    groups.fill(0, gap, gap + 8 - count)
+  }
+  for (let w = 0; w < 4; w++) words[w] = (groups[w * 2] as number) << 16 | (groups[w * 2 + 1] as number)
+  return true
+}
+
+/** An IPv4 address written as IPv6, `::ffff:a.b.c.d` (RFC 4291 section 2.5.5.2). */
+export const isMapped = (words: Uint32Array): boolean => words[0] === 0 && words[1] === 0 && words[2] === 0xffff

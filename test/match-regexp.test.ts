@@ -1,0 +1,99 @@
+import { setFlagsFromString } from 'node:v8'
+import t from 'tap'
+import { isLinear, weigh } from '../lib/match/regexp.ts'
+
+const seed = Number(process.env.MAINTENANCE_SEED ?? Date.now() % 2 ** 31)
+t.comment(`MAINTENANCE_SEED=${seed}`)
+const random = generator(seed)
+
+/** Makes a RegExp that gives up, matching nothing, after so many steps back: V8's own count, not a clock. */
+setFlagsFromString('--allow-natives-syntax')
+// eslint-disable-next-line no-new-func -- the syntax is unknown to every parser but the engine's
+const limited = new Function('source', 'flags', 'limit', 'return %NewRegExpWithBacktrackLimit(source, flags, limit)') as (source: string, flags: string, limit: number) => RegExp
+
+/* eslint-disable prefer-regex-literals -- the flag v is too new for the compiler's target, and a Kelvin sign must not be an escape */
+const LINEAR = [
+  /^\/assets\/[^/]+$/, /^\/api\/v\d+\/status$/, /^\/(?:health|ready|live)$/, /^\/blog\/[a-z0-9-]+\/?$/, /^\/[a-z]{2}\/about$/, /^\/files\/[^/]+\/download$/,
+  /^\/static\//, /^\/img\/.*$/, /^\/img\/.*\.png$/s, /^\/img\/.*?\.png/, /\.png$/, /\.(?:png|css|js)$/, /^\/docs(?:\/.*)?$/, /^\/admin(?:\/|$)/, /^\/(en|de)\/.*/,
+  /^\/a\/[\w-]+\/[\w-]+$/i, /^\/über\/\S+$/u, /^\/(?:ab){2,3}$/, /^\/health$|^\/ready$/, /^\/x\.\w+$/d, /^\/[é-ÿ]{1,3}\/\D+\/$/, /^\/v\d{1,3}(?:\.\d\d){0,2}$|^\/latest$/,
+  /^\/[\d-]+\/[^\W_]+$/, /^$/, /^\/(?:a|ab|abc)\/x$/, /^\/[^A-Z]+$/i, /^\/\*\+\?\$$/, /^\/[a-z]{1,1000000}\/$/
+]
+
+const EVIL = [
+  // /^a+[A-Z]+$/ is evil where the router does not tell cases apart: then it gets the flag i
+  /a*a*a*a*b/, /^a*a*a*a*b/, /(a|a)*/, /^(?:a|a)*$/, /(?:a|b|ab)*c/, /^(?:a|b|ab)*c$/, /(a+)+/, /^(a+)+$/, /(a*)*/, /^(a*)*$/, /^(\w+\s?)*$/, /.*.*=.*/, /^.*.*=.*$/, /^\s+|\s+$/, /(x+x+)+y/, /^(x+x+)+y$/,
+  /\s+$/, /a+/, /^\/[^/]+.*\/[^/]+$/, /^[a-z]{1,1000000}[a-z]{1,1000000}$/, /^(?:a{1,1000000}){2}$/, /^\/(?:[^/]+\/)*x$/, /^x+(?:y?z?)x+$/, /^[^a]+\W+$/, /^a|b+$/, /^\d+\D?\d+$/, /^[^é]+ü+$/, /^a+A+$/i, /^a+[A-Z]+$/, new RegExp('^k+\u212a+$', 'iu'), new RegExp('^[a-z]+\u017f+$', 'iu')
+]
+
+const UNPROVEN = [
+  /^a+/g, /^a+/y, /^a+$/m, new RegExp('^[a--b]+$', 'v'), /^(a)\1$/, /^(?<x>a)\k<x>$/, /^(?=a+)/, /^(?!a)b/, /^a(?<=a+)/, /^a(?<!b)/, /\bfoo/, /^\B/, /^\u0061$/, /^\x61$/, /^\cA/, /^\p{L}+$/u, /^\0/,
+  /^[\w-x]+$/, /^[a-\d]$/, /^a{,5}$/, /^a}$/, /^a]$/, /^\/(?:^a)/, /^\/(?:a?){16}$/, /^(?:a|a){16}b/, /^(?:ab){1,17}$/, /^(?:(?:a|ab)c?){2}$/, /^(?:[a-z]{17}){2}$/, /^(?:\.\d{1,3}){0,2}$/, /^\t/
+]
+
+t.test('takes what is linear, and refuses what is not or cannot be told', async t => {
+  for (const expression of LINEAR) t.equal(isLinear(expression), true, String(expression))
+  for (const expression of [...EVIL, ...UNPROVEN]) t.equal(isLinear(expression), false, String(expression))
+})
+
+t.test('no accepted expression steps back more often than four times its weight for each character of an adversarial path', async t => {
+  for (const expression of LINEAR) t.strictSame(tooDear(expression), null, String(expression))
+  // the measure itself: all but those that the engine happens to cut short
+  const caught = EVIL.filter(expression => tooDear(expression, 100) !== null)
+  t.ok(caught.length > EVIL.length / 3, `${caught.length} of ${EVIL.length} evil ones are caught by it`)
+})
+
+t.test('nor does one of random shape', async t => {
+  let accepted = 0
+  let refused = 0
+  const wrong = []
+  while (accepted < 1500) {
+    const source = ['^', '^', '^', ''][random(4)] + sequence(2) + ['$', ''][random(2)]
+    const expression = new RegExp(source, ['', '', 'i', 'u', 's'][random(5)])
+    if (!/[*+,]/.test(source)) continue
+    if (!isLinear(expression)) {
+      refused++
+      continue
+    }
+    accepted++
+    const path = tooDear(expression)
+    if (path !== null) wrong.push(`${expression} on ${path.slice(0, 60)}`)
+  }
+  t.strictSame(wrong, [])
+  t.ok(refused > accepted / 10, `${refused} were refused`)
+})
+
+/** A path of some 2,000 characters on which it steps back too often, if there is one. */
+function tooDear (expression: RegExp, weight = weigh(expression)): string | null {
+  const { source, flags } = expression
+  return adversarial(source).find(path => {
+    // as an integer: the engine's own function looks for nothing else
+    const limit = (4 * weight * path.length + 1000) | 0
+    // the end of the text always matches, if the engine gets so far
+    return !limited(`(?:${source})|$`, flags.replace('d', ''), limit).test(path)
+  }) ?? null
+}
+
+/** Repetitions of what the expression itself is made of. */
+function adversarial (source: string): string[] {
+  const parts = [...new Set(source.replace(/\\(?=\W)|[\^$?:|]/g, '').split(/[()[\]{}+*,]/).flatMap(part => [part, part.charAt(0)]))].filter(part => part !== '')
+  const pieces = [...parts, 'a', 'ab', 'x', '/', 'a/', '.a', ' ', '1', '\u212a']
+  return pieces.flatMap(piece => ['', '/', `/${parts[0] ?? ''}`].map(head => `${head}${piece.repeat(2000).slice(0, 2000)}\n`))
+}
+
+function sequence (depth: number): string {
+  return Array.from({ length: 1 + random(4) }, () => atom(depth) + ['', '', '', '*', '+', '?', '{2}', '{1,3}', '{2,}', '*?', '{3,40}'][random(11)]).join('')
+}
+
+function atom (depth: number): string {
+  if (depth === 0 || random(3) > 0) return ['a', 'b', '\\/', '[ab]', '[^a]', '.', '\\w', '\\d', '[a-c]', '[^/]', 'x', '\\s'][random(12)] as string
+  return `(?:${sequence(depth - 1)}${random(2) === 0 ? `|${sequence(depth - 1)}` : ''})`
+}
+
+function generator (state: number): (below: number) => number {
+  return below => {
+    state = state + 0x6d2b79f5 | 0
+    let mixed = Math.imul(state ^ state >>> 15, 1 | state)
+    mixed = mixed + Math.imul(mixed ^ mixed >>> 7, 61 | mixed) ^ mixed
+    return Math.floor(((mixed ^ mixed >>> 14) >>> 0) / 4294967296 * below)
+  }
+}
