@@ -20,20 +20,20 @@ export function createHistory (store: MaintenanceStore, site: string): History {
       seen.length = Math.min(seen.length, HISTORY_MAX)
     },
     async read (limit) {
-      const records = store.list === undefined ? seen : await readList(store, site, limit)
+      const records = store.list === undefined ? seen : await readAll(store.list(site, limit))
       return records.slice(0, limit).map(toEntry)
     }
   }
 }
 
 /** What cannot be understood in a history is passed over: it decides nothing. */
-export async function readList (store: MaintenanceStore, site: string, limit: number): Promise<StateRecord[]> {
-  const entries = await store.list?.(site, limit).catch(error => { throw new StoreError(messageOf(error), { cause: error }) }) ?? []
+async function readAll (list: Promise<string[]>): Promise<StateRecord[]> {
+  const entries = await list.catch(error => { throw new StoreError(messageOf(error), { cause: error }) })
   return entries.flatMap(entry => {
     try { return [parseRecord(entry)] } catch { return [] }
   })
 }
 
 function toEntry ({ revision, on, mode, message, startsAt, endsAt, by, at }: StateRecord): HistoryEntry {
-  return { revision, on, mode, message, startsAt, endsAt, by, at: at ?? '' }
+  return { revision, on, mode, message, startsAt, endsAt, by, at: at as string }
 }

@@ -20,12 +20,11 @@ export interface Hold {
   /**
    * Keeps a request waiting.
    * @param counts where it is counted while it waits
-   * @param deadline ms; 0: it has not waited yet
-   * @param again called with the deadline when the state has changed; by then it may have to wait once more
+   * @param again called when the state has changed
    * @param refuse called when the time is over
-   * @returns false where no place is left, or no time
+   * @returns false where no place is left
    */
-  add (reply: FastifyReply, counts: Counts, deadline: number, held: () => boolean, again: (deadline: number) => void, refuse: () => void): boolean
+  add (reply: FastifyReply, counts: Counts, held: () => boolean, again: () => void, refuse: () => void): boolean
   /** To be called when the state has changed. */
   update (): void
   /** Nobody waits any longer: the server closes. */
@@ -37,14 +36,13 @@ export function createHold ({ max, timeout }: Readonly<Required<HoldOptions>>): 
   const waiting = new Set<Waiting>()
   let releasing: NodeJS.Timeout | undefined
 
-  function add (reply: FastifyReply, counts: Counts, deadline: number, held: () => boolean, again: (deadline: number) => void, refuse: () => void): boolean {
-    const until = deadline === 0 ? Date.now() + timeout : deadline
-    if (waiting.size >= max || until <= Date.now()) return false
+  function add (reply: FastifyReply, counts: Counts, held: () => boolean, again: () => void, refuse: () => void): boolean {
+    if (waiting.size >= max) return false
     const timer = setTimeout(() => {
       leave()
       refuse()
-    }, until - Date.now())
-    const entry: Waiting = { held, again: () => again(until), refuse, leave }
+    }, timeout)
+    const entry: Waiting = { held, again, refuse, leave }
     function leave (): void {
       clearTimeout(timer)
       reply.raw.off('close', leave)

@@ -36,8 +36,6 @@ interface Visit {
   readonly done: HookHandlerDoneFunction
   readonly place: Place
   readonly route: Route
-  /** Until when it may be held, ms; 0: it has not been held. */
-  readonly deadline: number
 }
 
 /** Whatever it does, the refusal is sent. */
@@ -60,7 +58,7 @@ export function createHook (places: Places, routes: Routes, { ignore, onBlocked,
 
   function onRequest (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
     if (passesAll) return done()
-    decideOn({ request, reply, done, place: places.of(request), route: routes.of(request), deadline: 0 })
+    decideOn({ request, reply, done, place: places.of(request), route: routes.of(request) })
   }
 
   function decideOn (visit: Visit): void {
@@ -88,7 +86,7 @@ export function createHook (places: Places, routes: Routes, { ignore, onBlocked,
     const { reply, place } = visit
     const held = () => place.gate.active && place.gate.holds
     return reason === 'active' && held() &&
-      hold.add(reply, place.counts, visit.deadline, held, deadline => decideOn({ ...visit, deadline }), () => refuse(visit))
+      hold.add(reply, place.counts, held, () => decideOn(visit), () => refuse(visit))
   }
 
   function refuse ({ request, reply, place }: Visit): void {

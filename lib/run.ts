@@ -46,18 +46,19 @@ const runOf = (id: string, length: number | undefined, now: number): Run =>
   ({ id, until: length === undefined ? null : new Date(now + length).toISOString() })
 
 /** The runs under way beside this one; those whose lease has ended are dead. */
-function othersOf ({ on, runs }: StateRecord, id: string, now: number): Run[] {
-  return on ? runs.filter(other => other.id !== id && (other.until === null || Date.parse(other.until) > now)) : []
+function othersOf ({ runs }: StateRecord, id: string, now: number): Run[] {
+  return runs.filter(other => other.id !== id && (other.until === null || Date.parse(other.until) > now))
 }
 
 /** Where all runs have a lease, the site opens when the last one ends; where one has none, it stays closed for it. */
 function withRuns (change: CheckedChange, runs: Run[]): CheckedChange {
-  const ends = runs.map(({ until }) => until)
-  const leased = ends.every(until => until !== null)
-  const hadLease = change.runs?.every(({ until }) => until !== null) === true && change.runs.length > 0
-  const endsAt = leased ? ends.sort().at(-1) ?? null : (hadLease ? null : change.endsAt ?? null)
-  return { ...change, runs, endsAt }
+  const ends = runs.map(({ until }) => until).filter(until => until !== null)
+  // an end that was made of leases is none any more when a run without one joins
+  const own = isLeased(change.runs ?? []) ? null : change.endsAt ?? null
+  return { ...change, runs, endsAt: isLeased(runs) ? ends.sort().at(-1) as string : own }
 }
+
+const isLeased = (runs: readonly Run[]): boolean => runs.length > 0 && runs.every(({ until }) => until !== null)
 
 const isIn = ({ on, runs }: StateRecord, id: string): boolean => on && runs.some(run => run.id === id)
 

@@ -5,6 +5,8 @@ import { chromium } from 'playwright-core'
 import t from 'tap'
 import { createGuesses } from '../lib/bypass/request.ts'
 import { localPath } from '../lib/bypass/routes.ts'
+import { readOptions } from '../lib/options.ts'
+import { openingCommand } from '../lib/ways-in.ts'
 import { createPass, hashSecret, makeSecret } from '../lib/bypass/secret.ts'
 import { main } from '../lib/cli/main.ts'
 import type { Bypass, FastifyMaintenanceOptions } from '../types/index.ts'
@@ -246,6 +248,7 @@ t.test('who may still get in is said when the site closes; who is locked out is 
     t.equal(warnings.length, 1, 'once')
     t.match(warnings[0], command)
   }
+  t.equal(openingCommand(readOptions({ store: { redis: 'redis://u:secret@host' } }), 'shop'), 'npx fastify-maintenance off shop --store redis://…')
 })
 
 t.test('a rule for users without a way to sign in is warned about', async t => {

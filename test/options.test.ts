@@ -108,6 +108,12 @@ t.test('options: what is wrong is refused, with the name, the value and what is 
     [{ schedule: 'sundays' }, /'schedule\[0\]' is 'sundays', expected an object/],
     [{ hold: { max: 0 } }, /'hold.max' is 0, expected an integer from 1/],
     [{ hold: { timeout: Infinity } }, /'hold.timeout' is Infinity/],
+    [{ bypass: { key: 'short' } }, /'bypass.key' is something else, expected a secret of 32 to 1000 characters/],
+    [{ bypass: { path: '/a/*' } }, /'bypass.path' is '\/a\/\*'/],
+    [{ bypass: { ttl: 0 } }, /'bypass.ttl' is 0/],
+    [{ bypass: { cookie: 'a b' } }, /'bypass.cookie' is 'a b'/],
+    [{ bypass: true }, /'bypass' is true, expected an object/],
+    [{ store: { redis: 'redis://localhost', prefix: 'x'.repeat(201) } }, /'store.prefix'/],
     [{ onBlocked: true }, /'onBlocked' is true, expected a function/],
     [{ onChange: 'log' }, /'onChange' is 'log', expected a function/]
   ]

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import t from 'tap'
 import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
 import { followStore } from '../lib/state/follow.ts'
+import { createFileHistory } from '../lib/stores/file-history.ts'
 import { createApp, until } from './fixtures/app.ts'
 import { createTestStore } from './fixtures/store.ts'
 
@@ -263,6 +264,15 @@ t.test('history: beside a state file, for all who share it, also when they write
   await t.rejects(one.app.maintenance.history(), { code: 'FST_ERR_MAINTENANCE_STORE' })
   await one.app.maintenance.set(false, { by: 'still' })
   t.equal(one.app.maintenance.active, false, 'the write stands, whatever becomes of its entry')
+})
+
+t.test('history: writers who come together lose no entry', async t => {
+  const pages = createTestStore()
+  const { append, list } = createFileHistory(pages)
+  await Promise.all(Array.from({ length: 5 }, (_, i) => append('x', `${i}`)))
+  t.strictSame((await list('x', 100)).sort(), ['0', '1', '2', '3', '4'])
+  pages.beforeWrite = () => Promise.reject(new Error('disk full'))
+  await t.rejects(append('x', '5'), { message: 'disk full' })
 })
 
 t.test('history: what cannot be understood is passed over', async t => {

@@ -130,6 +130,7 @@ t.test('schedule: what counts at a time', async t => {
   t.match(upcomingOf(open, schedule, at('2026-11-21T09:00:00Z')), { startsAt: '2026-11-21T11:00:00.000Z', endsAt: '2026-11-21T13:00:00.000Z', mode: 'read-only', message: 'lunch' })
   t.equal(turnAfter(open, schedule, at('2026-11-21T11:30:00Z')), at('2026-11-21T13:00:00Z'))
   t.equal(turnAfter(open, createSchedule([]), 0), null)
+  t.equal(createSchedule([{ ...entry, cron: '2020-01-01T00:00:00' }]).next(at('2026-01-01T00:00:00Z')), null, 'what was once does not come again')
 })
 
 t.test('schedule: a server closes and opens by it, and an operator has the last word', async t => {
@@ -238,6 +239,18 @@ t.test('run with a lease: renewed while the work goes on, without a word', async
   end()
   await endless
   t.equal(app.maintenance.active, false)
+})
+
+t.test('run with a lease: what somebody sets meanwhile is not renewed away', async t => {
+  const store = createTestStore()
+  const { app } = await createApp(t, { store })
+  await app.maintenance.run(async () => {
+    await app.maintenance.set(false, { by: 'ops' })
+    const { reads } = store
+    await until('the next renewal has looked', () => store.reads > reads)
+  }, { lease: 1000 })
+  t.match(app.maintenance.status(), { active: false, by: 'ops' })
+  await app.maintenance.run(() => t.match(app.maintenance.status(), { endsAt: '2999-01-01T00:00:00.000Z' }), { endsAt: '2999-01-01T00:00:00Z' })
 })
 
 t.test('run with a lease: a renewal that fails is told, and tried again', async t => {

@@ -36,6 +36,8 @@ const DATA_TIMEOUT = 1000
  */
 export async function prepareAnswer ({ site, record, response, pages, log, clock }: AnswerParts): Promise<Answer> {
   const { data, redirect } = response
+  // an object may be a function too, as far as its type tells
+  const askData = typeof data === 'function' ? data as (request: FastifyRequest) => object : null
   const bundled = new Map<Language | null, Html>()
   for (const [language, html] of await pages.bundled(variables(), record.message)) bundled.set(language, { identity: Buffer.from(html) })
   let custom: Html | null = null
@@ -75,7 +77,7 @@ export async function prepareAnswer ({ site, record, response, pages, log, clock
   }
 
   async function makeReady (): Promise<void> {
-    if (pages.custom !== null && typeof data !== 'function') {
+    if (pages.custom !== null && askData === null) {
       custom = await renderCustom(pages.custom, data)
       made.clear()
       custom = await compressed(custom)
@@ -86,9 +88,9 @@ export async function prepareAnswer ({ site, record, response, pages, log, clock
   }
 
   /** The one page that is rendered per request: its data depend on who asks. */
-  async function personal (request: FastifyRequest, render: NonNullable<Pages['custom']>): Promise<Body> {
+  async function personal (request: FastifyRequest, render: NonNullable<Pages['custom']>, ask: (request: FastifyRequest) => object): Promise<Body> {
     try {
-      const more = typeof data === 'function' ? await withTimeout(Promise.resolve(data(request)), DATA_TIMEOUT) : data
+      const more = await withTimeout(Promise.resolve(ask(request)), DATA_TIMEOUT)
       return makeHtml(await renderCustom(render, more), 'identity', null, variables(), response)
     } catch (error) {
       if (!complained) log.error({ err: error }, `maintenance: the page of site '${site}' failed, the bundled one is sent (told once for each change of state)`)
@@ -109,8 +111,8 @@ export async function prepareAnswer ({ site, record, response, pages, log, clock
       const format = chooseFormat(request, response.type)
       if (format !== 'html') return write(texts[format], request, reply)
       if (redirect !== undefined && leadsAway(redirect, request)) return write(makeRedirect(redirect, request.method, variables(), response), request, reply)
-      if (pages.custom === null || typeof data !== 'function') return write(html(request), request, reply)
-      personal(request, pages.custom).then(body => write(body, request, reply))
+      if (pages.custom === null || askData === null) return write(html(request), request, reply)
+      personal(request, pages.custom, askData).then(body => write(body, request, reply))
     }
   }
 }

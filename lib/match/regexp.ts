@@ -129,7 +129,6 @@ function parse (source: string, unicode: boolean): { anchored: boolean, items: I
   let at = 0
   const options = []
   do options.push({ anchored: eat('^'), items: parseSequence() }); while (eat('|'))
-  if (at < source.length) throw REFUSED
   return options
 
   function eat (text: string): boolean {
