@@ -1,23 +1,23 @@
 import type { ChangeListener, HistoryEntry, Log, MaintenanceChange, MaintenanceStatus } from '../types/index.ts'
+import { createAnnouncer } from './announce.ts'
 import { prepareAnswer, variablesOf, type Answer } from './answer/answer.ts'
 import type { Pages } from './answer/page.ts'
-import { createPass, type Pass } from './bypass/secret.ts'
 import { bypassOf } from './bypass/request.ts'
+import { createPass, type Pass } from './bypass/secret.ts'
 import { ChangeError, messageOf, PinnedError } from './errors.ts'
 import { compileGate, type Gate } from './gate.ts'
 import { createHistory } from './history.ts'
 import { compileRoutes, type RouteMatcher } from './match/route.ts'
 import type { Settings } from './options.ts'
 import type { CommonParts, Place } from './places.ts'
+import type { Routes } from './routes.ts'
 import { checkChange, makeRecord } from './state/change.ts'
 import { describe, NEVER_WRITTEN, type StateRecord } from './state/record.ts'
-import type { Routes } from './routes.ts'
 import { createSchedule } from './state/schedule.ts'
 import { createSynchroniser, type Known } from './state/sync.ts'
 import type { Next } from './state/update.ts'
 import { isActive, recordThatCounts, turnAfter, upcomingOf, watchTurns } from './state/window.ts'
 import type { OpenedStore } from './stores/index.ts'
-import { openingCommand, waysIn } from './ways-in.ts'
 
 /** One site of this server: its state, and the gate made of it. */
 export interface Site extends Place {
@@ -56,7 +56,7 @@ export async function createSite ({ name, index, settings, common, opened, pages
   const schedule = createSchedule(enabled === undefined ? settings.schedule : [])
   const counts = { blocked: 0, ignored: 0, held: 0 }
   const history = createHistory(opened.store, name)
-  const listeners = new Set<ChangeListener>(settings.onChange === undefined ? [] : [settings.onChange])
+  const announcer = createAnnouncer(name, settings, appRoutes, log)
   const sync = enabled === undefined
     ? createSynchroniser({ store: opened.store, mirror: opened.mirror, site: name, fallback: settings.fallback, log, adopt })
     : null
@@ -70,7 +70,7 @@ export async function createSite ({ name, index, settings, common, opened, pages
   let pass: Pass | null = null
   let gate = makeGate()
   let unwatch = (): void => {}
-  let looking = Promise.resolve()
+  let changing = Promise.resolve()
 
   function prepare (record: StateRecord): Promise<Answer> {
     return prepareAnswer({ site: name, record, response, pages, log, clock })
@@ -83,14 +83,20 @@ export async function createSite ({ name, index, settings, common, opened, pages
 
   async function adopt (next: Known): Promise<void> {
     if (next.source === 'store' && next.record.revision > 0) history.remember(next.record)
-    await change(next)
+    await inTurn(() => change(next))
     unwatch()
     unwatch = watchTurns(() => turnAfter(known.record, schedule, clock()), clock, turn)
   }
 
-  /** A window began or ended. One change after the other: each sees what the one before it left. */
+  /** A window began or ended. */
   function turn (): void {
-    looking = looking.then(() => change(known))
+    inTurn(() => change(known))
+  }
+
+  /** One change after the other: each begins with what the one before it left. */
+  function inTurn (work: () => Promise<void>): Promise<void> {
+    changing = changing.then(work)
+    return changing
   }
 
   async function change (next: Known): Promise<void> {
@@ -106,7 +112,9 @@ export async function createSite ({ name, index, settings, common, opened, pages
     gate = makeGate()
     onGate()
     // that the store was reached and holds nothing is no change
-    if (gate.active !== before.active || next.record.revision !== before.record.revision) tell(before.status, isRenewal(before.record, next.record))
+    if (gate.active !== before.active || next.record.revision !== before.record.revision) {
+      announcer.announce(status(), before.status, shown, isRenewal(before.record, next.record))
+    }
   }
 
   /** A template that is asked for its data by each request cannot be tried without one. */
@@ -146,24 +154,6 @@ export async function createSite ({ name, index, settings, common, opened, pages
     }
   }
 
-  function tell (previous: MaintenanceStatus, quietly: boolean): void {
-    const now = status()
-    const told = { maintenance: { site: name, active: now.active, mode: now.mode, startsAt: now.startsAt, endsAt: now.endsAt, by: now.by, revision: now.revision, source: now.source } }
-    const closes = now.active && !previous.active
-    const ways = closes ? waysIn(settings, appRoutes, shown) : []
-    if (!quietly) log.info(told, `maintenance: site '${name}' ${inWords(now, previous)}${ways.length === 0 ? '' : `; let in: ${ways.join(', ')}`}`)
-    if (closes && ways.length === 0) log.warn(`maintenance: site '${name}' lets nobody in; to open it: ${openingCommand(settings, name)}`)
-    for (const listener of listeners) callListener(listener, now, previous)
-  }
-
-  async function callListener (listener: ChangeListener, now: MaintenanceStatus, previous: MaintenanceStatus): Promise<void> {
-    try {
-      await listener(now, previous)
-    } catch (error) {
-      log.error({ err: error }, 'maintenance: an onChange listener failed')
-    }
-  }
-
   return {
     name,
     counts,
@@ -176,13 +166,10 @@ export async function createSite ({ name, index, settings, common, opened, pages
       await update(checked)
       return typeof checked.secret === 'string' ? { ...status(), bypass: bypassOf(checked.secret, common.bypass?.settings.path) } : status()
     },
-    onChange (listener) {
-      listeners.add(listener)
-      return () => { listeners.delete(listener) }
-    },
+    onChange: announcer.listen,
     async start () {
       await sync?.start()
-      await looking
+      await changing
     },
     checkTemplate: () => checkTemplate(known.record),
     async refresh () { await sync?.refresh() },
@@ -198,11 +185,4 @@ export async function createSite ({ name, index, settings, common, opened, pages
 function isRenewal (before: StateRecord, after: StateRecord): boolean {
   const ids = ({ runs }: StateRecord) => runs.map(run => run.id).sort().join()
   return after.on && before.windowId === after.windowId && after.runs.length > 0 && ids(before) === ids(after)
-}
-
-function inWords (now: MaintenanceStatus, previous: MaintenanceStatus): string {
-  if (now.source === 'unreadable') return 'is closed: its state cannot be understood, until someone sets it again'
-  if (now.active) return `${previous.active ? 'stays' : 'is now'} closed (${now.mode})${now.endsAt === null ? '' : `, until ${now.endsAt}`}`
-  if (now.on && now.startsAt !== null && Date.parse(now.startsAt) > Date.now()) return `is open and closes at ${now.startsAt}`
-  return previous.active ? 'is open again' : 'stays open'
 }

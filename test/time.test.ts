@@ -75,6 +75,22 @@ t.test('windows: an end that was promised, and a change that promises none', asy
   t.match((await app.inject('/')), { statusCode: 503, headers: { 'retry-after': '300' } })
 })
 
+t.test('windows: an end that comes while somebody moves it away', async t => {
+  const { app } = await createApp(t)
+  for (let i = 0; i < 60; i++) {
+    const end = Date.now() + 4
+    await app.maintenance.set(true, { endsAt: new Date(end) })
+    while (Date.now() < end) await new Promise(resolve => setImmediate(resolve))
+    // the timer is due: the turn and the change come together
+    const moved = app.maintenance.set(true, { message: `${i}` })
+    await new Promise(resolve => setImmediate(resolve))
+    await moved
+    await new Promise(resolve => setTimeout(resolve))
+    const { active, endsAt, message } = app.maintenance.status()
+    t.strictSame([active, endsAt, message], [true, null, `${i}`])
+  }
+})
+
 t.test('upcoming: an announced window, for banners, until it begins or is called off', async t => {
   const { app } = await createApp(t)
   app.get('/', async request => request.maintenance.upcoming)

@@ -1,0 +1,55 @@
+import type { ChangeListener, Log, MaintenanceStatus } from '../types/index.ts'
+import type { Settings } from './options.ts'
+import type { Routes } from './routes.ts'
+import type { StateRecord } from './state/record.ts'
+import { openingCommand, waysIn } from './ways-in.ts'
+
+export interface Announcer {
+  /**
+   * Tells the log, in one line, and all listeners.
+   * @param record that counts now
+   * @param quietly listeners only
+   */
+  announce (now: MaintenanceStatus, previous: MaintenanceStatus, record: StateRecord, quietly: boolean): void
+  /** Returns the way to remove it. */
+  listen (listener: ChangeListener): () => void
+}
+
+export function createAnnouncer (name: string, settings: Settings, routes: Routes, log: Log): Announcer {
+  const listeners = new Set<ChangeListener>(settings.onChange === undefined ? [] : [settings.onChange])
+
+  function writeLog (now: MaintenanceStatus, previous: MaintenanceStatus, record: StateRecord): void {
+    const { active, mode, startsAt, endsAt, by, revision, source } = now
+    const closes = active && !previous.active
+    const ways = closes ? waysIn(settings, routes, record) : []
+    log.info({ maintenance: { site: name, active, mode, startsAt, endsAt, by, revision, source } },
+      `maintenance: site '${name}' ${inWords(now, previous)}${ways.length === 0 ? '' : `; let in: ${ways.join(', ')}`}`)
+    if (closes && ways.length === 0) log.warn(`maintenance: site '${name}' lets nobody in; to open it: ${openingCommand(settings, name)}`)
+  }
+
+  async function call (listener: ChangeListener, now: MaintenanceStatus, previous: MaintenanceStatus): Promise<void> {
+    try {
+      await listener(now, previous)
+    } catch (error) {
+      log.error({ err: error }, 'maintenance: an onChange listener failed')
+    }
+  }
+
+  return {
+    announce (now, previous, record, quietly) {
+      if (!quietly) writeLog(now, previous, record)
+      for (const listener of listeners) call(listener, now, previous)
+    },
+    listen (listener) {
+      listeners.add(listener)
+      return () => { listeners.delete(listener) }
+    }
+  }
+}
+
+function inWords (now: MaintenanceStatus, previous: MaintenanceStatus): string {
+  if (now.source === 'unreadable') return 'is closed: its state cannot be understood, until someone sets it again'
+  if (now.active) return `${previous.active ? 'stays' : 'is now'} closed (${now.mode})${now.endsAt === null ? '' : `, until ${now.endsAt}`}`
+  if (now.on && now.upcoming?.startsAt === now.startsAt) return `is open and closes at ${now.startsAt}`
+  return previous.active ? 'is open again' : 'stays open'
+}
