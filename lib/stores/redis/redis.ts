@@ -1,6 +1,11 @@
+import { randomUUID } from 'node:crypto'
+import { performance } from 'node:perf_hooks'
 import type { MaintenanceStore, WriteCondition } from '../../../types/index.ts'
-import { ConflictError, messageOf, StoreUnknownError, UnreadableError } from '../../errors.ts'
-import { COMMAND_TIMEOUT, watchdog, whenReady, type Client, type Connector } from './connect.ts'
+import { ConflictError, messageOf, UnreadableError } from '../../errors.ts'
+import { createClock } from './clock.ts'
+import { COMMAND_TIMEOUT, reconnect, whenReady, type Client, type Connector } from './connect.ts'
+import { clean, isReply, isTimeout, outcome } from './errors.ts'
+import { listen } from './listen.ts'
 import { WRITE } from './script.ts'
 
 export interface RedisStoreOptions {
@@ -10,96 +15,90 @@ export interface RedisStoreOptions {
   readonly sites: readonly string[]
 }
 
-type Scripted = Client & { maintenanceWrite (...args: (string | number)[]): Promise<number> }
-
-/** How long the difference between the clocks is believed, ms. */
-const CLOCK_CHECK = 1000
-
 /**
  * State in Redis, for all servers that reach it: a hash for each site with the record and its revision, a list
  * with its history, and a channel for hints. One key family shares a hash tag, so that a cluster keeps it together.
  */
 export function createRedisStore ({ keyPrefix, connect }: Connector, { prefix, sites }: RedisStoreOptions): MaintenanceStore {
-  const commands = connect() as Scripted
-  commands.defineCommand('maintenanceWrite', { numberOfKeys: 2, lua: WRITE })
-  const clock = { offset: 0, checkedAt: -Infinity }
+  const commands = connect()
+  const clock = createClock()
+  let connecting: Promise<void> | null = null
   let listener: Client | undefined
-  let stopWatchdog = () => {}
+  let stopListening = () => {}
 
   const keyOf = (site: string): string => `${keyPrefix}${prefix}{${site}}`
   const historyOf = (site: string): string => `${keyOf(site)}:history`
   const channelOf = (site: string): string => `${keyOf(site)}:changes`
-  const now = (): number => Date.now() + clock.offset
+
+  /** Sends a command as soon as there is a connection; one that does not answer is made anew. */
+  async function ask<T> (command: () => Promise<T>): Promise<T> {
+    // a thousand sites wait as one
+    connecting ??= whenReady(commands).finally(() => { connecting = null })
+    await connecting
+    return command().catch(error => {
+      if (isTimeout(error)) reconnect(commands)
+      throw error
+    })
+  }
 
   async function read (site: string): Promise<string | null> {
-    await whenReady(commands)
-    checkClock()
-    const [record, revision] = await commands.hmget(keyOf(site), 'record', 'rev').catch(error => {
+    const [[record, revision]] = await ask(() => Promise.all([commands.hmget(keyOf(site), 'record', 'rev'), clock.check(commands)])).catch(error => {
       throw isReply(error, 'WRONGTYPE') ? new UnreadableError(`the key ${keyOf(site)} holds something else: ${messageOf(error)}`) : clean(error)
     })
     if (record === null && revision !== null) throw new UnreadableError(`the key ${keyOf(site)} holds no record`)
     return record ?? null
   }
 
-  /** The clock of Redis, by a question whose answer took no longer than it must; where it may not be asked, ours. */
-  function checkClock (): void {
-    const begin = Date.now()
-    if (begin - clock.checkedAt < CLOCK_CHECK) return
-    clock.checkedAt = begin
-    commands.time().then(([seconds, micros]) => {
-      clock.offset = Math.round(Number(seconds) * 1000 + Number(micros) / 1000 - (begin + Date.now()) / 2)
-    }).catch(() => {})
-  }
-
   async function write (site: string, record: string, { revision, expected }: WriteCondition): Promise<void> {
-    await whenReady(commands)
-    const arrived = now()
-    const args = [record, revision, expected ?? '', channelOf(site), arrived, arrived + COMMAND_TIMEOUT]
-    const stored = await commands.maintenanceWrite(keyOf(site), historyOf(site), ...args).catch(error => { throw outcome(error) })
+    const begin = performance.now()
+    const token = randomUUID()
+
+    function send (): Promise<unknown> {
+      const now = clock.now()
+      const latest = now + COMMAND_TIMEOUT - Math.round(performance.now() - begin)
+      return commands.eval(WRITE, 2, keyOf(site), historyOf(site), record, revision, expected ?? '', channelOf(site), now, latest, token)
+    }
+
+    /** In time by our clock, late by that of Redis: the clocks differ, each node of a cluster has its own. */
+    async function sendAgain (error: Error): Promise<unknown> {
+      if (!isReply(error, 'LATE')) throw error
+      clock.hear(Number(error.message.slice(5)))
+      return send()
+    }
+
+    const stored = await ask(() => send().catch(sendAgain)).catch(error => { throw outcome(error) })
     if (stored !== -1) throw new ConflictError(stored, expected)
   }
 
   async function list (site: string, limit: number): Promise<string[]> {
-    await whenReady(commands)
-    return commands.lrange(historyOf(site), 0, limit - 1).catch(error => { throw clean(error) })
+    return ask(() => commands.lrange(historyOf(site), 0, limit - 1)).catch(error => { throw clean(error) })
   }
 
-  /**
-   * Subscribes after every (re)connect, and hints then: what was published meanwhile is lost.
-   * Waits for the first connection, however long it takes.
-   */
+  /** Begins with the first connection, however long that takes. */
   function watch (onHint: (site?: string) => void): Promise<void> {
     const client = connect()
     listener = client
-    stopWatchdog = watchdog(client)
     const siteOf = new Map(sites.map(site => [channelOf(site), site]))
     client.on('message', channel => onHint(siteOf.get(channel)))
+    // after an outage both connections come back, each at its own time
+    commands.on('ready', () => onHint())
     return new Promise((resolve, reject) => {
-      client.on('ready', () => {
-        client.subscribe(...siteOf.keys()).then(() => onHint()).then(resolve, error => reject(clean(error)))
+      stopListening = listen(client, {
+        channels: [...siteOf.keys()],
+        onSubscribed () {
+          onHint()
+          resolve()
+        },
+        onRefused: reject
       })
-      client.connect().catch(() => {})
     })
   }
 
   function close (): void {
-    stopWatchdog()
+    stopListening()
     commands.disconnect()
     listener?.disconnect()
   }
 
-  return { read, write, list, watch, close, now }
-}
-
-const isReply = (error: Error, code: string): boolean => error.message.startsWith(code)
-
-/** Without the command that failed: its arguments may hold a password. */
-function clean (error: Error): Error {
-  return new Error(error.message)
-}
-
-/** Redis answers with an error: refused. Nothing was sent: nothing was written. Anything else may have been carried out. */
-function outcome (error: Error): Error {
-  const unsent = error.message.includes("isn't writeable") || error.message.includes("isn't ready")
-  return error.name === 'ReplyError' || unsent ? clean(error) : new StoreUnknownError(COMMAND_TIMEOUT, { cause: clean(error) })
+  return { read, write, list, watch, close, now: clock.now }
 }

@@ -3,30 +3,35 @@ const DAY = 86_400_000
 /**
  * Compares, writes, remembers and tells, in one step.
  *
- * KEYS: the site's hash (`rev`, `record`), the site's history.
+ * KEYS: the site's hash (`rev`, `record`, `token`), the site's history.
  * ARGV: record, its revision, the expected revision (or empty: write over anything), channel,
- * the time of the store in ms, the latest time at which this may still be written.
+ * the time of the store in ms as the writer sees it, the latest time at which this may still be written, a token of this write.
  *
+ * A cluster's client sends a write once more when its connection broke: the token tells that it is done.
  * A revision that is none, or lies more than a day ahead, counts as 0, so that nothing locks an operator out;
- * a key of another type likewise, and is replaced. The history keeps the last 100. What may fail (an ACL without TIME, LPUSH or PUBLISH)
- * fails without harm to the write.
+ * a key of another type likewise, and is replaced. The history keeps the last 100. What may fail (an ACL without
+ * TIME, LPUSH or PUBLISH) fails without harm to the write.
  * @returns the stored revision where it is another than the expected one, else -1
  */
 export const WRITE = `
+local held = redis.pcall('HMGET', KEYS[1], 'rev', 'token')
+if held.err and not string.find(held.err, '^WRONGTYPE') then return held end
+if held[2] == ARGV[7] then return -1 end
+
 local now = tonumber(ARGV[5])
 local time = redis.pcall('TIME')
 if time[1] then now = time[1] * 1000 + math.floor(time[2] / 1000) end
-if now > tonumber(ARGV[6]) then return redis.error_reply('LATE the write was no longer waited for') end
+if now > tonumber(ARGV[6]) then return redis.error_reply(string.format('LATE %.0f', now)) end
 
-local stored = redis.pcall('HGET', KEYS[1], 'rev')
-local foreign = type(stored) == 'table'
-local revision = (not foreign and stored and tonumber(stored)) or 0
+local revision = tonumber(held[1] or 0) or 0
 if revision ~= math.floor(revision) or revision < 0 or revision > now + ${DAY} then revision = 0 end
 if ARGV[3] ~= '' and tonumber(ARGV[3]) ~= revision then return revision end
 
-if foreign then redis.call('DEL', KEYS[1]) end
-redis.call('HSET', KEYS[1], 'rev', ARGV[2], 'record', ARGV[1])
-if redis.pcall('LINDEX', KEYS[2], 0) ~= ARGV[1] then
+if held.err then redis.call('DEL', KEYS[1]) end
+redis.call('HSET', KEYS[1], 'rev', ARGV[2], 'record', ARGV[1], 'token', ARGV[7])
+local last = redis.pcall('LINDEX', KEYS[2], 0)
+if type(last) == 'table' and string.find(last.err, '^WRONGTYPE') then redis.pcall('DEL', KEYS[2]) end
+if last ~= ARGV[1] then
   redis.pcall('LPUSH', KEYS[2], ARGV[1])
   redis.pcall('LTRIM', KEYS[2], 0, 99)
 end

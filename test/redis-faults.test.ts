@@ -1,0 +1,542 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Cluster, Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
+import type { FastifyMaintenanceOptions, MaintenanceStatus, RedisStoreOptions } from '../types/index.ts'
+import { counter, createApp, until, type LogLine } from './fixtures/app.ts'
+import { freePort, startMute, startProxy, startRedis, type RedisServer } from './fixtures/redis.ts'
+
+// those that mostly wait, two at a time
+t.jobs = 2
+
+const KEY = 'fastify-maintenance:{default}'
+const CHANNEL = `${KEY}:changes`
+const STORE = 'FST_ERR_MAINTENANCE_STORE'
+const UNKNOWN = 'FST_ERR_MAINTENANCE_STORE_UNKNOWN'
+
+const record = (change: Partial<StateRecord>): string => serialiseRecord({ ...NEVER_WRITTEN, revision: Date.now(), at: new Date().toISOString(), ...change })
+const put = (client: Redis | Cluster, text: string, rev: string | number) => client.hset(KEY, { record: text, rev })
+const heldRevision = async (client: Redis | Cluster): Promise<number> => JSON.parse(await client.hget(KEY, 'record') ?? '{}').revision ?? 0
+
+/** A server whose handler counts its calls. */
+async function boot (t: Test, redis: RedisStoreOptions['redis'], { store = {}, ...options }: Omit<FastifyMaintenanceOptions, 'store'> & { store?: Omit<RedisStoreOptions, 'redis'> } = {}) {
+  const { app, lines } = await createApp(t, { store: { redis, ...store }, ...options })
+  const handler = counter()
+  app.get('/', handler)
+  const begin = Date.now()
+  await app.ready()
+  const told = (words: string | RegExp): LogLine[] => lines.filter(line => line.level > 30 && (typeof words === 'string' ? line.msg.includes(words) : words.test(line.msg)))
+  return { app, lines, told, handler, took: Date.now() - begin, maintenance: app.maintenance, status: (): MaintenanceStatus => app.maintenance.status(), code: async () => (await app.inject('/')).statusCode }
+}
+
+const listening = (client: Redis, count: number) => until(`${count} listen`, async () => (await client.pubsub('NUMSUB', CHANNEL) as [string, number])[1] === count, 10_000)
+
+/** Half a dozen questions at a time, for as long as it takes. */
+async function load (code: () => Promise<number>, seconds: number): Promise<{ codes: Set<number>, count: number, slowest: number[] }> {
+  const end = performance.now() + seconds * 1000
+  const codes = new Set<number>()
+  const took: number[] = []
+  await Promise.all(Array.from({ length: 6 }, async () => {
+    while (performance.now() < end) {
+      const begin = performance.now()
+      codes.add(await code())
+      took.push(performance.now() - begin)
+      await new Promise(resolve => setImmediate(resolve))
+    }
+  }))
+  return { codes, count: took.length, slowest: took.sort((a, b) => b - a) }
+}
+
+t.test('6 s of load on a closed site, Redis gone from second 2 to 4: no handler runs', { timeout: 60_000 }, async t => {
+  t.jobs = 2
+  await Promise.all((['killed', 'stopped'] as const).map(async fault => {
+    await t.test(fault, { buffered: true }, async t => {
+      const server = await startRedis(t)
+      const { maintenance, handler, code, told, status } = await boot(t, server.url, { store: { pollInterval: 500 } })
+      const { revision } = await maintenance.set(true)
+      const work = load(code, 6)
+      await sleep(2000)
+      if (fault === 'killed') await server.kill()
+      else server.stop()
+      await until('told', () => status().store.error !== null)
+      t.match(status(), { active: true, source: 'store', store: { connected: false, error: /no connection|timed out|closed/ } })
+      await sleep(1500)
+      if (fault === 'killed') await server.start()
+      else server.go()
+      const { codes, count, slowest } = await work
+      const at = (part: number): number => slowest[Math.floor(count * (1 - part))] as number
+      t.comment(`${fault}: ${count} requests, p50 ${at(0.5).toFixed(2)} ms, p99.9 ${at(0.999).toFixed(1)} ms, slowest ${at(1).toFixed(1)} ms`)
+      t.strictSame([...codes], [503])
+      t.equal(handler.runs, 0)
+      t.ok(at(0.999) - at(0.5) < 150, 'none waits for Redis')
+      t.ok(at(1) < 1000, 'nor does the slowest, on a busy machine')
+      await until('well again, and repaired where it came back empty', async () => status().store.error === null && await heldRevision(server.client) === revision, 6000)
+      t.equal(told(/has a problem: /).length >= 1, true)
+      t.ok(told(/has a problem: /).length <= 4, 'told when it changes, not at each try')
+    })
+  }))
+})
+
+t.test('what was known is lost: the last known state stands, and is put back', { timeout: 30_000 }, async t => {
+  const server = await startRedis(t)
+  const one = await boot(t, server.url, { store: { pollInterval: 300 } })
+  const two = await boot(t, server.url, { store: { pollInterval: 300 } })
+  await one.maintenance.set(false)
+  const faults: Record<string, () => Promise<unknown>> = {
+    FLUSHALL: () => server.client.flushall(),
+    'DEL, as by an eviction': () => server.client.del(KEY),
+    'a restart, empty': async () => {
+      await server.kill()
+      await server.start()
+    },
+    'an older record, as after a failover': () => put(server.client, record({ revision: 5 }), 5)
+  }
+  for (const [name, fault] of Object.entries(faults)) {
+    for (const on of [true, false]) {
+      await t.test(`${name}, ${on ? 'closed' : 'open'}`, async t => {
+        const { revision } = await one.maintenance.set(on)
+        await until('followed', () => two.status().revision === revision)
+        const runs = one.handler.runs
+        const repairs = one.told('repaired the record').length + two.told('repaired the record').length
+        await fault()
+        await until('repaired', async () => await heldRevision(server.client) === revision)
+        await until('well', () => one.status().store.error === null && two.status().store.error === null)
+        for (const { status, code } of [one, two]) {
+          t.match(status(), { active: on, revision, source: 'store' })
+          t.equal(await code(), on ? 503 : 200)
+        }
+        if (on) t.equal(one.handler.runs, runs)
+        const repaired = () => one.told('repaired the record').length + two.told('repaired the record').length
+        await until('told by one of them', () => repaired() > repairs)
+        t.equal(repaired(), repairs + 1, 'by one of them')
+        t.match((await boot(t, server.url)).status(), { active: on, revision, source: 'store' })
+      })
+    }
+  }
+  for (const words of ['the state record is missing', 'is older than the known one']) t.ok([one, two].some(({ told }) => told(words).length > 0), words)
+})
+
+/** What is no state: [what Redis holds, what an operator reads]. */
+const GARBAGE: Record<string, [make: (client: Redis) => Promise<unknown>, words: RegExp]> = {
+  'a string': [client => client.set(KEY, 'on'), /holds something else: WRONGTYPE/],
+  'a list': [client => client.lpush(KEY, 'on'), /WRONGTYPE/],
+  'a set': [client => client.sadd(KEY, 'on'), /WRONGTYPE/],
+  'a sorted set': [client => client.zadd(KEY, 1, 'on'), /WRONGTYPE/],
+  'a stream': [client => client.xadd(KEY, '*', 'on', '1'), /WRONGTYPE/],
+  'a revision without a record': [client => client.hset(KEY, 'rev', 5), /holds no record/],
+  'an empty record': [client => put(client, '', 5), /is empty/],
+  blanks: [client => put(client, ' \n', 5), /is empty/],
+  'a word': [client => put(client, 'off', 5), /no JSON/],
+  'half a record': [client => put(client, record({}).slice(0, -20), 5), /no JSON/],
+  null: [client => put(client, 'null', 5), /expected/],
+  'a number': [client => put(client, '0', 5), /expected/],
+  'an array': [client => put(client, '[]', 5), /expected/],
+  'an object of another program': [client => put(client, '{"on":false}', 5), /expected/],
+  'a later version': [client => put(client, record({ revision: 5 }).replace('"v":1', '"v":2'), 5), /v is 2, expected/],
+  'on as a string': [client => put(client, record({ revision: 5 }).replace('"on":false', '"on":"false"'), 5), /on is 'false', expected/],
+  'one field more': [client => put(client, record({ revision: 5 }).replace('}', ',"x":1}'), 5), /x/],
+  'bytes that are no text': [client => client.hset(KEY, 'rev', 5, 'record', Buffer.from([0xff, 0xfe, 0x00, 0x80])), /no JSON/],
+  '10 MB': [client => put(client, 'x'.repeat(10_000_000), 5), /no JSON/],
+  'brackets 100,000 deep': [client => put(client, '['.repeat(100_000), 5), /no JSON/],
+  'a record with the revision 2^53': [client => put(client, record({ revision: 2 ** 53 }), String(2 ** 53)), /revision is .*expected/],
+  'a record with the revision 1e300': [client => put(client, record({}).replace(/"revision":\d+/, '"revision":1e300'), '1e300'), /revision is .*expected/],
+  'a record of the day after tomorrow': [client => put(client, record({ revision: Date.now() + 2 * 86_400_000 }), Date.now() + 2 * 86_400_000), /revision is .*expected/],
+  'a record with the revision -1': [client => put(client, record({ revision: -1 }), -1), /revision is .*expected/]
+}
+
+t.test('garbage of many kinds: who runs keeps what is known, who boots is closed, set() repairs', { timeout: 60_000 }, async t => {
+  const server = await startRedis(t)
+  const running = await boot(t, server.url, { store: { pollInterval: 3_600_000 } })
+  await listening(server.client, 1)
+  for (const [name, [make, words]] of Object.entries(GARBAGE)) {
+    const on = Object.keys(GARBAGE).indexOf(name) % 2 === 0
+    await server.client.del(KEY)
+    const { revision } = await running.maintenance.set(on)
+    await server.client.del(KEY)
+    await make(server.client)
+    const runs = running.handler.runs
+    t.match(await running.maintenance.refresh(), { active: on, revision, source: 'store', store: { connected: true, error: words } }, `${name}: the last known state stands`)
+    t.equal(await running.code(), on ? 503 : 200)
+    t.equal(running.handler.runs, runs + (on ? 0 : 1))
+    t.ok(running.told(words).length > 0, 'told')
+    const booted = await boot(t, server.url)
+    t.match(booted.status(), { active: true, source: 'unreadable', revision: 0, store: { error: words } }, `${name}: closed at boot`)
+    t.equal(await booted.code(), 503)
+    t.match(await booted.maintenance.set(!on), { active: !on, source: 'store', store: { error: null } }, `${name}: set() repairs`)
+    await until('followed', () => running.maintenance.active === !on)
+    await booted.app.close()
+  }
+})
+
+t.test('a poisoned revision field locks nobody out', async t => {
+  const server = await startRedis(t)
+  const { maintenance } = await boot(t, server.url)
+  const other = await boot(t, server.url)
+  await listening(server.client, 2)
+  for (const poison of ['9007199254740992', '1e300', 'inf', '-inf', 'nan', '-1', '0.5', 'x', '', String(Date.now() + 90_000_000), String(Date.now() + 3_600_000), '0x7fffffffffffffff']) {
+    for (const on of [true, false]) {
+      await server.client.hset(KEY, 'rev', poison)
+      const { revision } = await maintenance.set(on)
+      t.ok(Math.abs(revision - Date.now()) < 60_000, `${poison}: ${revision}`)
+      await until(`followed after ${poison}`, () => other.status().revision === revision)
+      t.equal(other.maintenance.active, on)
+    }
+  }
+})
+
+t.test('Redis refuses: set() rejects with the cause, and nothing is changed', { timeout: 60_000 }, async t => {
+  const refusals: Record<string, [prepare: (t: Test, server: RedisServer) => Promise<unknown>, heal: (server: RedisServer) => Promise<unknown>, words: RegExp]> = {
+    READONLY: [async (t, server) => {
+      const master = await startRedis(t)
+      const held = await server.client.hgetall(KEY)
+      await master.client.hset(KEY, held)
+      await server.client.replicaof('127.0.0.1', master.port)
+      await until('replicates', async () => /master_link_status:up/.test(await server.client.info('replication')))
+    }, server => server.client.replicaof('NO', 'ONE'), /READONLY/],
+    OOM: [(_, server) => server.client.config('SET', 'maxmemory', '1'), server => server.client.config('SET', 'maxmemory', '0'), /OOM/],
+    MISCONF: [async (_, server) => {
+      await server.client.config('SET', 'save', '3600 1', 'dir', '/proc')
+      await server.client.bgsave().catch(() => {})
+      await until('failed to save', async () => /rdb_last_bgsave_status:err/.test(await server.client.info('persistence')))
+    }, server => server.client.config('SET', 'stop-writes-on-bgsave-error', 'no'), /MISCONF/],
+    NOPERM: [(_, server) => server.client.call('ACL', 'SETUSER', 'default', '-eval'), server => server.client.call('ACL', 'SETUSER', 'default', '+eval'), /NOPERM/],
+    'NOPERM in the script': [(_, server) => server.client.call('ACL', 'SETUSER', 'default', '-hset'), server => server.client.call('ACL', 'SETUSER', 'default', '+hset'), /can't run this command/],
+    BUSY: [async (t, server) => {
+      const busy = server.client.duplicate()
+      t.teardown(() => busy.disconnect())
+      await server.client.config('SET', 'busy-reply-threshold', '100')
+      busy.eval('while true do end', 0).catch(() => {})
+      await until('busy', () => server.client.ping().then(() => false, error => /BUSY/.test(error.message)))
+    }, server => server.client.script('KILL'), /BUSY/],
+    MASTERDOWN: [async (_, server) => {
+      await server.client.config('SET', 'replica-serve-stale-data', 'no')
+      await server.client.replicaof('127.0.0.1', 1)
+    }, server => server.client.replicaof('NO', 'ONE'), /MASTERDOWN/]
+  }
+  await Promise.all(Object.entries(refusals).map(async ([name, [prepare, heal, words]]) => {
+    const server = await startRedis(t, ['--enable-protected-configs', 'yes'])
+    const { maintenance, status, code, handler, lines } = await boot(t, server.url)
+    const { revision } = await maintenance.set(true)
+    await prepare(t, server)
+    const begin = Date.now()
+    const error = await maintenance.set(false).then(() => { throw new Error(`${name}: it was written`) }, error => error)
+    t.match(error, { code: STORE, statusCode: 503, message: words, cause: { message: words } }, name)
+    t.notOk(/command|args/.test(Object.keys(error.cause).join()), 'without the command')
+    t.ok(Date.now() - begin < 2500)
+    t.match(status(), { active: true, revision })
+    t.equal(await code(), 503)
+    t.equal(handler.runs, 0)
+    await heal(server)
+    await until(`${name}: healed`, async () => maintenance.set(false).then(() => true, () => false), 10_000)
+    t.equal(await code(), 200)
+    t.notMatch(JSON.stringify(lines), /evalsha|HMGET', KEYS/)
+  }))
+})
+
+t.test('an address that leads to another Redis after a failover: READONLY makes a new connection', async t => {
+  const [before, after] = [await startRedis(t), await startRedis(t)]
+  const proxy = await startProxy(t, before.port)
+  const { maintenance } = await boot(t, proxy.url, { store: { pollInterval: 3_600_000 } })
+  await maintenance.set(true)
+  await after.client.hset(KEY, await before.client.hgetall(KEY))
+  await before.client.replicaof('127.0.0.1', after.port)
+  await until('replicates', async () => /master_link_status:up/.test(await before.client.info('replication')))
+  proxy.target = after.port
+  await t.rejects(maintenance.set(false), { code: STORE, message: /READONLY/ })
+  await until('written', () => maintenance.set(false).then(() => true, () => false))
+  t.match(JSON.parse(await after.client.hget(KEY, 'record') as string), { on: false })
+})
+
+t.test('the password is changed while servers run: told, the last known state stands, no password in the log', { timeout: 30_000 }, async t => {
+  const server = await startRedis(t, [], { password: 'hunter2' })
+  const { maintenance, status, lines } = await boot(t, `redis://:hunter2@127.0.0.1:${server.port}`, { store: { pollInterval: 300 } })
+  await maintenance.set(true)
+  await server.client.config('SET', 'requirepass', 'other')
+  await server.client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  await server.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+  await until('told', () => /WRONGPASS/.test(status().store.error ?? ''))
+  t.match(status(), { active: true, store: { connected: false } })
+  await t.rejects(maintenance.set(false), { code: STORE, message: /WRONGPASS/, cause: { message: /WRONGPASS/ } })
+  await server.client.config('SET', 'requirepass', 'hunter2')
+  await until('well again', () => status().store.connected, 8000)
+  t.match(await maintenance.set(false), { active: false })
+  t.notMatch(JSON.stringify(lines), /hunter2/)
+
+  const without = await boot(t, server.url)
+  t.match(without.status(), { source: 'fallback', store: { connected: false, error: /NOAUTH/ } })
+  await t.rejects(without.maintenance.set(true), { code: STORE, message: /NOAUTH/ })
+})
+
+t.test('Redis stops during set(): unknown, a read settles it, and it is never carried out over a newer one', { timeout: 40_000 }, async t => {
+  const server = await startRedis(t)
+  const proxy = await startProxy(t, server.port)
+  const one = await boot(t, proxy.url, { store: { pollInterval: 300 } })
+  const two = await boot(t, server.url, { store: { pollInterval: 300 } })
+  await one.maintenance.set(false)
+
+  await t.test('the write arrives and its answer is lost: it stands, and is found', async t => {
+    proxy.muteFrom = 'lost answer'
+    await t.rejects(one.maintenance.set(true, { message: 'lost answer' }), { code: UNKNOWN })
+    t.match(JSON.parse(await server.client.hget(KEY, 'record') as string), { on: true, message: 'lost answer' })
+    proxy.muteFrom = ''
+    await until('settled', () => one.status().message === 'lost answer', 6000)
+    t.match(one.status(), { active: true })
+  })
+
+  await t.test('stopped before the write arrives', async t => {
+    // its read is answered, then all stands still
+    for (let i = 0; i < 5; i++) {
+      await two.maintenance.set(false)
+      await until('quiet', () => one.status().active === false && one.status().store.error === null, 8000)
+      const chunks = proxy.chunks
+      const write = one.maintenance.set(true, { message: `late ${i}` }).then(() => 'in time', error => error.code as string)
+      await until('asked', () => proxy.chunks > chunks + i % 2)
+      server.stop()
+      const begin = Date.now()
+      const result = await write
+      t.ok(Date.now() - begin < 2500)
+      t.ok([UNKNOWN, STORE, 'in time'].includes(result), result)
+      server.go()
+      const newer = await two.maintenance.set(false, { by: `newer ${i}` }).catch(() => two.maintenance.set(false, { by: `newer ${i}` }))
+      await until('both know the newer', () => one.status().revision >= newer.revision && two.status().revision >= newer.revision, 8000)
+      t.match(JSON.parse(await server.client.hget(KEY, 'record') as string), { on: false, by: `newer ${i}` })
+      t.match(one.status(), { active: false, by: `newer ${i}` })
+    }
+  })
+
+  await t.test('stopped between its read and its write: unknown', async t => {
+    const third = await startRedis(t)
+    const link = await startProxy(t, third.port)
+    const { maintenance, status } = await boot(t, link.url)
+    await maintenance.set(false)
+    await listening(third.client, 1)
+    // the piece after the read is the write
+    link.holdFrom = 'maintenance-late'
+    const begin = Date.now()
+    await t.rejects(maintenance.set(true, { message: 'maintenance-late' }), { code: UNKNOWN })
+    t.ok(Date.now() - begin < 2500)
+    t.match(status(), { active: false })
+    // the network lets it through at last
+    link.holdFrom = ''
+    link.release()
+    await until('refused as late', async () => /errorstat_LATE:count=[1-9]/.test(await third.client.info('errorstats')))
+    t.match(JSON.parse(await third.client.hget(KEY, 'record') as string), { on: false })
+  })
+})
+
+t.test('Redis is away at boot: ready within 5 s, the fallback, caught up within 6 s; close() within 1 s', { timeout: 60_000 }, async t => {
+  for (const fault of ['refuses', 'is mute']) {
+    await t.test(fault, async t => {
+      const server = await startRedis(t, [], { down: true })
+      const mute = fault === 'is mute' ? await startMute(t, server.port) : null
+      const servers = await Promise.all([true, false].map(fallback => boot(t, server.url, { fallback, store: { pollInterval: 3_600_000 } })))
+      for (const [i, { took, status, code, told }] of servers.entries()) {
+        t.ok(took < 5000, `ready after ${took} ms`)
+        t.match(status(), { active: i === 0, source: 'fallback', store: { kind: 'redis', connected: false, lastReadAt: null, error: /no connection/ } })
+        t.equal(await code(), i === 0 ? 503 : 200)
+        t.equal(told(/the store of site 'default' has a problem: no connection/).length, 1)
+      }
+      const closing = await boot(t, server.url)
+      const begin = Date.now()
+      await closing.app.close()
+      t.ok(Date.now() - begin < 1000, 'closed')
+      await t.rejects(servers[0]!.maintenance.set(false), { code: STORE, message: /no connection/ })
+      await mute?.close()
+      await server.start()
+      await put(server.client, record({ on: true, message: 'caught up' }), Date.now())
+      const appeared = Date.now()
+      await until('caught up', () => servers.every(({ status }) => status().message === 'caught up'), 6000)
+      t.comment(`${fault}: caught up after ${Date.now() - appeared} ms`)
+      await listening(server.client, 2)
+    })
+  }
+})
+
+t.test('close() within 1 s while Redis is stopped, and while a set() is under way', async t => {
+  const server = await startRedis(t)
+  const { app, maintenance } = await boot(t, server.url)
+  await maintenance.set(true)
+  server.stop()
+  const write = maintenance.set(false).catch(error => error)
+  const begin = Date.now()
+  await app.close()
+  t.ok(Date.now() - begin < 1000)
+  t.match((await write).code, STORE)
+})
+
+t.test('a link that is half open is noticed by both connections, and healed', { timeout: 40_000 }, async t => {
+  const server = await startRedis(t)
+  const proxy = await startProxy(t, server.port)
+  const far = await boot(t, proxy.url, { store: { pollInterval: 3_600_000 } })
+  const near = await boot(t, server.url)
+  await listening(server.client, 2)
+  await near.maintenance.set(true)
+  await until('followed', () => far.maintenance.active)
+  const opened = proxy.opened
+  proxy.frozen = true
+  const { revision } = await near.maintenance.set(true, { message: 'unheard' })
+  await until('noticed', () => proxy.opened > opened, 8000)
+  t.match(far.status(), { active: true, message: null })
+  proxy.frozen = false
+  // nothing but the watchdog leads there: no poll, no hint
+  await until('healed', () => far.status().revision === revision, 8000)
+  await near.maintenance.set(false)
+  await until('hears again', () => !far.maintenance.active)
+  t.match(await far.maintenance.set(true), { active: true })
+
+  await t.test('what sends commands heals without being asked to listen', async t => {
+    proxy.frozen = true
+    await until('noticed', async () => (await far.maintenance.refresh()).store.connected === false)
+    await t.rejects(far.maintenance.set(false), { code: STORE })
+    proxy.frozen = false
+    await until('healed', async () => (await far.maintenance.refresh()).store.connected, 8000)
+    t.match(await far.maintenance.set(false), { active: false })
+  })
+})
+
+t.test('hints that are lost: the poll finds what was written', async t => {
+  const server = await startRedis(t)
+  const { maintenance, status } = await boot(t, server.url, { store: { pollInterval: 200 } })
+  await listening(server.client, 1)
+  const revision = Date.now()
+  await put(server.client, record({ on: true, revision }), revision)
+  await until('polled', () => maintenance.active)
+  t.match(status(), { revision, source: 'store' })
+})
+
+t.test('SCRIPT FLUSH and a restart harm no write', async t => {
+  const server = await startRedis(t)
+  const { maintenance } = await boot(t, server.url)
+  for (const on of [true, false]) {
+    await maintenance.set(on)
+    await server.client.script('FLUSH')
+    t.match(await maintenance.set(!on), { active: !on })
+  }
+})
+
+t.test('an expected revision', async t => {
+  const server = await startRedis(t)
+  const one = await boot(t, server.url)
+  const two = await boot(t, server.url)
+  const { revision } = await one.maintenance.set(true)
+  await until('followed', () => two.maintenance.active)
+  await two.maintenance.set(true, { by: 'two', expectedRevision: revision })
+  await t.rejects(one.maintenance.set(false, { expectedRevision: revision }), { code: 'FST_ERR_MAINTENANCE_CONFLICT', statusCode: 409 })
+  await until('followed', () => one.status().by === 'two')
+  t.match(one.status(), { active: true })
+})
+
+t.test('a failover that loses an acknowledged write: servers that know better repair it', { timeout: 60_000, buffered: true }, async t => {
+  const master = await startRedis(t)
+  const replica = await startRedis(t, ['--replicaof', '127.0.0.1', String(master.port)])
+  await until('replicates', async () => /master_link_status:up/.test(await replica.client.info('replication')), 10_000)
+  const sentinels = await startSentinels(t, master.port)
+  const at = { sentinels: sentinels.map(({ port }) => ({ host: '127.0.0.1', port })), name: 'mymaster' }
+  // one that reads from replicas
+  const user = new Redis({ ...at, role: 'slave', lazyConnect: true })
+  t.teardown(() => user.disconnect())
+  const servers = [await boot(t, at), await boot(t, user)]
+  await servers[0]!.maintenance.set(false)
+  await until('replicated', async () => await heldRevision(replica.client) > 0)
+  // what is written from now on never arrives
+  await replica.client.replicaof('127.0.0.1', 1)
+  const { revision } = await servers[0]!.maintenance.set(true, { message: 'acknowledged' })
+  await until('followed', () => servers[1]!.maintenance.active)
+  await master.kill()
+  await replica.client.replicaof('127.0.0.1', master.port)
+  t.not(await heldRevision(replica.client), revision, 'it is lost')
+  const begin = Date.now()
+  await until('promoted', async () => /role:master/.test(await replica.client.info('replication')), 20_000)
+  await until('put back', async () => await heldRevision(replica.client) === revision, 15_000)
+  t.comment(`Sentinel: put back ${Date.now() - begin} ms after the kill`)
+  for (const { status, code, handler } of servers) {
+    t.match(status(), { active: true, message: 'acknowledged', revision })
+    t.equal(await code(), 503)
+    t.equal(handler.runs, 0)
+  }
+  await until('written', () => servers[1]!.maintenance.set(false).then(() => true, () => false), 10_000)
+  await until('followed', () => !servers[0]!.maintenance.active, 6000)
+  t.equal(user.status, 'wait', 'the client of the user was never used')
+})
+
+async function startSentinels (t: Test, masterPort: number): Promise<RedisServer[]> {
+  const sentinel = `sentinel monitor mymaster 127.0.0.1 ${masterPort} 2
+sentinel down-after-milliseconds mymaster 1000
+sentinel failover-timeout mymaster 5000
+`
+  const sentinels = await Promise.all([1, 2, 3].map(() => startRedis(t, [], { sentinel })))
+  await until('the sentinels know each other and the replica', async () => {
+    const infos = await Promise.all(sentinels.map(({ client }) => client.info('sentinel')))
+    return infos.every(info => /slaves=1,sentinels=3/.test(info))
+  }, 15_000)
+  return sentinels
+}
+
+t.test('Cluster: switches, a failover, history; the client of the user is never in subscriber mode', { timeout: 90_000, buffered: true }, async t => {
+  const nodes = await startCluster(t)
+  const cluster = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })), { keyPrefix: 'app:', redisOptions: { password: 'hunter2' } })
+  cluster.on('error', () => {})
+  t.teardown(() => cluster.disconnect())
+  const sites = ['default', 'shop', 'blog']
+  const one = await boot(t, cluster, { sites, store: { pollInterval: 1000 } })
+  const two = await boot(t, cluster, { sites, store: { pollInterval: 3_600_000 } })
+  t.match(one.status(), { source: 'store', store: { connected: true, error: null } })
+  const channels = async () => (await Promise.all(nodes.map(async ({ client }) => (await client.pubsub('NUMSUB', `app:${CHANNEL}`) as [string, number])[1]))).reduce((a, b) => a + b)
+  await until('both listen', async () => await channels() === 2)
+  for (const site of sites) {
+    await one.maintenance.for(site).set(true, { by: site })
+    await until('followed', () => two.maintenance.for(site).active)
+    t.match(await two.maintenance.for(site).history(), [{ on: true, by: site }])
+  }
+  t.equal(await cluster.get('x'), null)
+
+  await t.test('with the least rights', async t => {
+    const rights = ['~fastify-maintenance:*', '&fastify-maintenance:*', '+hmget', '+time', '+lrange', '+subscribe', '+eval', '+hset', '+lindex', '+lpush', '+ltrim', '+publish', '+cluster', '+info']
+    await Promise.all(nodes.map(({ client }) => client.call('ACL', 'SETUSER', 'least', 'reset', 'on', '>secret', ...rights)))
+    const least = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })), { lazyConnect: true, redisOptions: { username: 'least', password: 'secret' } })
+    t.teardown(() => least.disconnect())
+    const [writer, reader] = [await boot(t, least), await boot(t, least)]
+    await until('both listen', async () => (await Promise.all(nodes.map(async ({ client }) => (await client.pubsub('NUMSUB', CHANNEL) as [string, number])[1]))).reduce((a, b) => a + b) === 2)
+    await writer!.maintenance.set(true)
+    await until('followed', () => reader!.maintenance.active)
+    t.equal((await reader!.maintenance.history()).length, 1)
+    await Promise.all([writer!.app.close(), reader!.app.close()])
+  })
+
+  const owner = (await Promise.all(nodes.map(async node => [node, await node.client.exists(`app:${KEY}`).catch(() => 0), await node.client.info('replication')] as const)))
+    .find(([, held, info]) => held === 1 && info.includes('role:master'))![0]
+  const begin = Date.now()
+  // it keeps its connections: only who asks for an answer notices
+  owner.stop()
+  await until('the cluster writes again', () => one.maintenance.set(false, { by: 'after' }).then(() => true, () => false), 20_000)
+  t.comment(`Cluster: written again ${Date.now() - begin} ms after the owner was stopped`)
+  await until('followed by hint or watchdog', () => !two.maintenance.active, 15_000)
+  t.match(two.maintenance.for('shop').status(), { active: true, by: 'shop' })
+  await until('both listen again', async () => {
+    const counts = await Promise.all(nodes.filter(node => node !== owner).map(async ({ client }) => (await client.pubsub('NUMSUB', `app:${CHANNEL}`) as [string, number])[1]))
+    return counts.reduce((a, b) => a + b) === 2
+  }, 10_000)
+  await one.maintenance.set(true)
+  await until('followed', () => two.maintenance.active)
+  const closing = Date.now()
+  await Promise.all([one.app.close(), two.app.close()])
+  t.ok(Date.now() - closing < 1000)
+})
+
+/** Three masters, three replicas, with a password. */
+async function startCluster (t: Test): Promise<RedisServer[]> {
+  const nodes = await Promise.all(Array.from({ length: 6 }, async () => startRedis(t, [
+    '--cluster-enabled', 'yes', '--cluster-node-timeout', '1000', '--cluster-port', String(await freePort()), '--masterauth', 'hunter2', '--cluster-announce-ip', '127.0.0.1'
+  ], { password: 'hunter2' })))
+  const [first, ...others] = nodes as [RedisServer, ...RedisServer[]]
+  const busPort = async ({ client }: RedisServer) => (await client.config('GET', 'cluster-port') as string[])[1] as string
+  for (const other of others) await first.client.call('CLUSTER', 'MEET', '127.0.0.1', other.port, await busPort(other))
+  await Promise.all([0, 1, 2].map(i => nodes[i]!.client.call('CLUSTER', 'ADDSLOTSRANGE', Math.ceil(i * 16384 / 3), Math.ceil((i + 1) * 16384 / 3) - 1)))
+  await until('all have met', async () => (await Promise.all(nodes.map(({ client }) => client.cluster('INFO')))).every(info => /cluster_known_nodes:6/.test(info)), 15_000)
+  await Promise.all([0, 1, 2].map(async i => nodes[i + 3]!.client.call('CLUSTER', 'REPLICATE', await nodes[i]!.client.call('CLUSTER', 'MYID') as string)))
+  await until('the cluster is well', async () => {
+    const infos = await Promise.all(nodes.map(async ({ client }) => `${await client.cluster('INFO')} ${await client.info('replication')}`))
+    return infos.every(info => /cluster_state:ok/.test(info)) && infos.filter(info => /role:slave/.test(info) && /master_link_status:up/.test(info)).length === 3
+  }, 20_000)
+  return nodes
+}

@@ -1,0 +1,593 @@
+import { fork, spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fastifyRedis from '@fastify/redis'
+import { Redis, type RedisOptions } from 'ioredis'
+import t, { type Test } from 'tap'
+import maintenance from '../index.ts'
+import { main } from '../lib/cli/main.ts'
+import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
+import { storeContract } from '../lib/stores/contract.ts'
+import { createConnector } from '../lib/stores/redis/connect.ts'
+import { createRedisStore } from '../lib/stores/redis/redis.ts'
+import { WRITE } from '../lib/stores/redis/script.ts'
+import type { FastifyMaintenanceOptions, RedisStoreOptions } from '../types/index.ts'
+import { bareApp, createApp, until } from './fixtures/app.ts'
+import { startFleet } from './fixtures/redis-fleet.ts'
+import { callsOf, startMute, startProxy, startRedis } from './fixtures/redis.ts'
+
+const server = await startRedis(t)
+const prefixes = (function * () { for (let i = 0; ; i++) yield `test${i}:` })()
+
+/** A part of the Redis of this file that nobody else uses. */
+const own = (): { redis: string, prefix: string } => ({ redis: server.url, prefix: prefixes.next().value as string })
+
+const record = (change: Partial<StateRecord>): string => serialiseRecord({ ...NEVER_WRITTEN, revision: Date.now(), at: new Date().toISOString(), ...change })
+
+async function boot (t: Test, store: RedisStoreOptions, options: FastifyMaintenanceOptions = {}) {
+  const { app, lines } = await createApp(t, { store, ...options })
+  await app.ready()
+  return { app, lines, maintenance: app.maintenance }
+}
+
+/** Until its own connection listens: then a change is known at once. */
+async function listening (client: Redis, channel: string, count: number): Promise<void> {
+  await until(`${count} listen to ${channel}`, async () => (await client.pubsub('NUMSUB', channel) as [string, number])[1] === count)
+}
+
+async function run (args: string[], env: NodeJS.ProcessEnv = {}) {
+  let out = ''
+  let err = ''
+  const begin = Date.now()
+  const code = await main(args, env, { out: text => { out += text }, err: text => { err += text } })
+  return { code, out, err, took: Date.now() - begin }
+}
+
+function directory (t: Test): string {
+  const path = mkdtempSync(join(tmpdir(), 'maintenance-redis-'))
+  t.teardown(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+
+/** A server of its own, in a process of its own. */
+async function startServer (t: Test, options: FastifyMaintenanceOptions, { shift = 0, preload = [] as string[] } = {}) {
+  const imports = ['tsx', ...preload.map(name => new URL(`fixtures/${name}`, import.meta.url).href)]
+  const child: ChildProcess = fork(new URL('fixtures/redis-server.ts', import.meta.url), [JSON.stringify(options)], {
+    execArgv: imports.flatMap(name => ['--import', name]), env: { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0', SHIFT: String(shift) }, stdio: ['ignore', 'ignore', 'pipe', 'ipc']
+  })
+  let errors = ''
+  child.stderr?.on('data', chunk => { errors += chunk })
+  t.teardown(() => child.kill('SIGKILL'))
+  const exited = once(child, 'exit')
+  const message = (): Promise<[{ value: any, error?: string }]> => Promise.race([once(child, 'message'), exited.then(() => { throw new Error(errors) })]) as Promise<[{ value: any, error?: string }]>
+  await message()
+  async function ask (...question: unknown[]) {
+    const answer = message()
+    child.send(question)
+    return (await answer)[0]
+  }
+  return { ask, exited }
+}
+
+for (const { name, run } of storeContract(async () => {
+  const { redis, prefix } = own()
+  const connector = await createConnector(redis)
+  return { connect: () => createRedisStore(connector, { prefix, sites: ['default'] }) }
+})) t.test(`the contract: ${name}`, run)
+
+t.test('forms of a client: a URL, options, a client, with user, password, db and keyPrefix', async t => {
+  const guarded = await startRedis(t, [], { password: 'the secret/#?' })
+  await guarded.client.call('ACL', 'SETUSER', 'ops', 'on', '>p@ss:word', '~*', '&*', '+@all')
+  const at = { host: '127.0.0.1', port: guarded.port }
+  const client = new Redis({ ...at, username: 'ops', password: 'p@ss:word', db: 2, keyPrefix: 'app:', stringNumbers: true, enableReadyCheck: true })
+  const plain = new Redis({ ...at, password: 'the secret/#?', protocol: 2 })
+  t.teardown(() => { client.disconnect(); plain.disconnect() })
+  const forms: Record<string, [redis: RedisStoreOptions['redis'], db: number, key: string]> = {
+    'URL with a password': [`redis://:${encodeURIComponent('the secret/#?')}@127.0.0.1:${guarded.port}`, 0, 'm:{default}'],
+    'URL with user, password and db': [`redis://ops:${encodeURIComponent('p@ss:word')}@127.0.0.1:${guarded.port}/3`, 3, 'm:{default}'],
+    options: [{ ...at, username: 'ops', password: 'p@ss:word', db: 4, keyPrefix: 'o:' } satisfies RedisOptions, 4, 'o:m:{default}'],
+    'client with db and keyPrefix': [client, 2, 'app:m:{default}'],
+    'client of the older protocol': [plain, 5, 'm:{default}']
+  }
+  await plain.select(5)
+  for (const [name, [redis, db, key]] of Object.entries(forms)) {
+    await t.test(name, async t => {
+      const { maintenance: one } = await boot(t, { redis, prefix: 'm:' })
+      const { maintenance: other, lines } = await boot(t, { redis, prefix: 'm:' })
+      t.match(one.status(), { source: 'store', store: { kind: 'redis', connected: true, error: null } })
+      await listening(guarded.client, `${key}:changes`, 2)
+      await one.set(true, { message: name })
+      await until('followed', () => other.status().message === name)
+      t.match(other.status(), { active: true, source: 'store' })
+      // a client that was moved to another db by hand is duplicated as it was made
+      await guarded.client.select(name === 'client of the older protocol' ? 0 : db)
+      t.equal(JSON.parse(await guarded.client.hget(key, 'record') as string).message, name)
+      t.notMatch(JSON.stringify(lines), /secret|p@ss/)
+    })
+  }
+  t.equal(await client.get('x'), null, 'the client is not in subscriber mode')
+  t.equal(await plain.get('x'), null, 'nor is this one')
+  t.equal(plain.status, 'ready')
+})
+
+t.test('fastify.redis of @fastify/redis', async t => {
+  const apps = await Promise.all([1, 2].map(async () => {
+    const { app } = bareApp(t)
+    await app.register(fastifyRedis, { host: '127.0.0.1', port: server.port, db: 6 })
+    await app.register(maintenance, { store: { redis: app.redis, prefix: 'fr:' } })
+    await app.ready()
+    return app
+  }))
+  await listening(server.client, 'fr:{default}:changes', 2)
+  await apps[0]!.maintenance.set(true)
+  await until('followed', () => apps[1]!.maintenance.active)
+  t.equal(await apps[1]!.redis.ping(), 'PONG')
+  await apps[0]!.close()
+  await until('closed by its owner', () => apps[0]!.redis.status === 'end')
+})
+
+t.test('a client of another kind, and no ioredis: clear coded errors', async t => {
+  const { app } = bareApp(t)
+  app.register(maintenance, { store: { redis: { duplicate () {}, sendCommand () {} } } })
+  await t.rejects(async () => app.ready(), { code: 'FST_ERR_MAINTENANCE_OPTION', message: "maintenance: option 'store.redis' is a client of another kind, expected a client of ioredis or @fastify/redis" })
+  const alone: { createConnector: typeof createConnector } = await t.mockImport('../lib/stores/redis/connect.ts', { ioredis: { get Redis () { throw new Error('not installed') } } })
+  await t.rejects(alone.createConnector('redis://localhost'), { code: 'FST_ERR_MAINTENANCE_OPTION', message: /not installed/ })
+  for (const redis of ['redis://user:secret@localhost', { host: 'localhost', password: 'secret' }]) {
+    const error = await startServer(t, { store: { redis } }, { preload: ['no-ioredis.mjs'] }).then(() => 'started', error => error.message)
+    t.match(error, /FST_ERR_MAINTENANCE_OPTION/)
+    t.match(error, /'store\.redis' is .*, expected to find the package ioredis, which comes with @fastify\/redis/)
+    t.notMatch(error, /secret/)
+  }
+})
+
+t.test('5 servers, 200 switches: all follow', { timeout: 60_000 }, async t => {
+  const store = own()
+  // one page of its own: to compress the bundled ones in nine languages for five servers is another question
+  const template = join(directory(t), 'page.eta')
+  writeFileSync(template, 'closed')
+  const servers = await Promise.all([1, 2, 3, 4, 5].map(() => boot(t, store, { response: { template } })))
+  await listening(server.client, `${store.prefix}{default}:changes`, 5)
+  const took: number[] = []
+  for (let i = 0; i < 200; i++) {
+    const begin = performance.now()
+    const seen = Promise.all(servers.map(({ maintenance }) => new Promise<void>(resolve => {
+      const remove = maintenance.onChange(status => {
+        if (status.on !== (i % 2 === 0)) return
+        took.push(performance.now() - begin)
+        remove()
+        resolve()
+      })
+    })))
+    await servers[i % 5]!.maintenance.set(i % 2 === 0)
+    await seen
+    if (i % 20 < 2) for (const { app } of servers) t.equal((await app.inject('/')).statusCode, i % 2 === 0 ? 503 : 404)
+  }
+  took.sort((a, b) => a - b)
+  const at = (part: number): number => took[Math.floor(took.length * part)] as number
+  t.comment(`set() and followed by a server: p50 ${at(0.5).toFixed(1)} ms, p99 ${at(0.99).toFixed(1)} ms, max ${took.at(-1)?.toFixed(1)} ms`)
+  t.ok(at(0.99) < 250)
+})
+
+t.test('two operators at once', async t => {
+  const store = own()
+  const [one, two] = await Promise.all([boot(t, store), boot(t, store)])
+  const sets = Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? one : two).maintenance.set(true, { by: `operator ${i}` }))
+  const revisions = (await Promise.all(sets)).map(status => status.revision)
+  const history = await one!.maintenance.history()
+  t.equal(history.length, 50)
+  t.equal(new Set(history.map(entry => entry.by)).size, 50, 'each of them once')
+  t.ok(history.every((entry, i) => i === 0 || entry.revision < history[i - 1]!.revision), 'increasing')
+  t.ok(revisions.every(revision => revision <= history[0]!.revision))
+  await until('both know the last', () => [one, two].every(({ maintenance }) => maintenance.status().revision === history[0]!.revision))
+
+  // the very same change, so that only who was first tells them apart
+  const expectedRevision = history[0]!.revision
+  const results = await Promise.allSettled(Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? one : two).maintenance.set(true, { expectedRevision })))
+  t.equal(results.filter(result => result.status === 'fulfilled').length, 1)
+  t.ok(results.every(result => result.status === 'fulfilled' || result.reason.code === 'FST_ERR_MAINTENANCE_CONFLICT'))
+  t.equal((await two!.maintenance.history()).length, 51)
+})
+
+t.test('history: the last 100, newest first, trimmed, for all servers', async t => {
+  const store = own()
+  const { maintenance } = await boot(t, store)
+  const key = `${store.prefix}{default}:history`
+  for (let i = 0; i < 120; i++) await maintenance.set(i % 2 === 0, { by: `operator ${i}` })
+  const { maintenance: other } = await boot(t, store)
+  const entries = await other.history()
+  t.strictSame(entries.map(entry => entry.by), Array.from({ length: 100 }, (_, i) => `operator ${119 - i}`))
+  t.match(entries[0], { on: false, mode: 'full', message: null, at: /Z$/ })
+  t.equal(await server.client.llen(key), 100)
+  t.strictSame((await other.history({ limit: 3 })).map(entry => entry.by), ['operator 119', 'operator 118', 'operator 117'])
+  await server.client.set(key, 'something else')
+  await t.rejects(other.history(), { code: 'FST_ERR_MAINTENANCE_STORE', message: /WRONGTYPE/ })
+  await maintenance.set(true)
+  t.equal((await other.history()).length, 1, 'a history that is none begins anew')
+})
+
+t.test('history: a repair does not double an entry', async t => {
+  const store = own()
+  const { maintenance } = await boot(t, { ...store, pollInterval: 100 })
+  await maintenance.set(true)
+  await maintenance.set(false)
+  await server.client.del(`${store.prefix}{default}`)
+  await until('repaired', async () => await server.client.exists(`${store.prefix}{default}`) === 1)
+  t.strictSame((await maintenance.history()).map(entry => entry.on), [false, true])
+})
+
+t.test('several sites in one Redis and in one server: a hint costs one read of its site', async t => {
+  const own1 = await startRedis(t)
+  const store = { redis: own1.url }
+  const { app } = await createApp(t, { store: { ...store, pollInterval: 3_600_000 }, site: request => String(request.headers['x-site']), sites: ['shop', 'blog', 'news'] })
+  app.get('/x', async () => 'open')
+  await app.ready()
+  const { maintenance } = app
+  const { maintenance: shop } = await boot(t, { ...store, pollInterval: 3_600_000 }, { site: 'shop' })
+  await until('listens', async () => (await own1.client.pubsub('NUMSUB', 'fastify-maintenance:{shop}:changes') as [string, number])[1] === 2)
+  await maintenance.for('blog').refresh()
+  const before = maintenance.for('blog').status().store.lastReadAt
+  // what is under way since boot is done
+  let calls = -1
+  await until('quiet', async () => calls === (calls = await callsOf(own1.client, 'hmget')))
+  await own1.client.config('RESETSTAT')
+  await shop.set(true)
+  await until('followed', () => maintenance.for('shop').active)
+  const reads = await callsOf(own1.client, 'hmget')
+  // set: one read, one look by the script, and one read of each of the two for the hint
+  t.equal(reads, 4)
+  t.equal(maintenance.for('blog').status().store.lastReadAt, before, 'another site is not read')
+  for (const [site, code] of [['shop', 503], ['blog', 200], ['news', 200]] as const) t.equal((await app.inject({ url: '/x', headers: { 'x-site': site } })).statusCode, code)
+  await own1.client.config('RESETSTAT')
+  for (let i = 0; i < 1000; i++) await app.inject({ url: '/x', headers: { 'x-site': 'shop' } })
+  t.equal(await callsOf(own1.client, 'hmget') + await callsOf(own1.client, 'subscribe'), 0, 'a request costs Redis nothing')
+  t.equal((await own1.client.pubsub('CHANNELS') as string[]).length, 3)
+})
+
+t.test('1,000 sites are polled in a few round trips', async t => {
+  const proxy = await startProxy(t, server.port)
+  const sites = Array.from({ length: 1000 }, (_, i) => `site${i}`)
+  const { prefix } = own()
+  const { followers, stop } = await startFleet({ redis: proxy.url, prefix, sites, pollInterval: 1000 })
+  t.teardown(stop)
+  const reads = () => followers.map(({ health }) => health.lastReadAt).sort()
+  await until('booted', () => reads()[0] !== null)
+  await listening(server.client, `${prefix}{site999}:changes`, 1)
+  // the reads after boot are over when two looks see the same; then the next ones are a poll
+  let chunks = -1
+  await until('quiet', () => new Promise(resolve => setTimeout(() => resolve(chunks === (chunks = proxy.chunks)), 100)))
+  const [last] = reads().reverse()
+  await until('polled', () => String(reads()[0]) > String(last))
+  t.comment(`${proxy.chunks - chunks} pieces for 1,000 reads`)
+  t.ok(proxy.chunks - chunks <= 10)
+  t.equal(proxy.open, 2)
+
+  // a network may merge what was sent in small pieces; here it is counted before it is sent
+  const client = (await createConnector(server.url)).connect() as Redis
+  const store = createRedisStore({ keyPrefix: '', connect: () => client }, { prefix, sites: [] })
+  t.teardown(() => store.close())
+  await store.read('site0')
+  let writes = 0
+  const { write } = client.stream
+  client.stream.write = (...args: unknown[]) => {
+    writes++
+    return Reflect.apply(write, client.stream, args)
+  }
+  await Promise.all(sites.map(site => store.read(site)))
+  t.ok(writes <= 3, `${writes} writes`)
+})
+
+t.test('either connection hints when it comes back: what was published meanwhile is lost', async t => {
+  const own1 = await startRedis(t)
+  const store = createRedisStore(await createConnector(own1.url), { prefix: '', sites: ['x'] })
+  t.teardown(() => store.close())
+  let hints = 0
+  await store.watch(() => { hints++ })
+  await store.read('x')
+  for (const type of ['normal', 'pubsub']) {
+    hints = 0
+    await own1.client.call('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes')
+    await until(`a hint after ${type}`, () => hints > 0)
+  }
+  t.pass('both')
+})
+
+t.test('1,000 sites whose Redis is away wait as one', async t => {
+  const warnings: string[] = []
+  const onWarning = (warning: Error): void => { warnings.push(warning.message) }
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  const mute = await startMute(t)
+  const sites = Array.from({ length: 1000 }, (_, i) => `site${i}`)
+  for (const port of [1, mute.port]) {
+    const { followers, stop } = await startFleet({ redis: `redis://127.0.0.1:${port}`, prefix: own().prefix, sites, pollInterval: 200 })
+    await Promise.all(followers.map(follower => follower.refresh()))
+    t.ok(followers.every(({ health }) => /no connection/.test(health.error ?? '')))
+    await stop()
+  }
+  t.strictSame(warnings, [])
+})
+
+t.test('20,000 hints in a burst: at most 10 reads', async t => {
+  const own1 = await startRedis(t)
+  const { maintenance } = await boot(t, { redis: own1.url, pollInterval: 3_600_000 })
+  const channel = 'fastify-maintenance:{default}:changes'
+  await listening(own1.client, channel, 1)
+  let calls = -1
+  await until('quiet', async () => calls === (calls = await callsOf(own1.client, 'hmget')))
+  await own1.client.config('RESETSTAT')
+  await own1.client.eval(`for i = 1, 20000 do redis.call('PUBLISH', '${channel}', i) end`, 0)
+  await own1.client.hset('fastify-maintenance:{default}', { rev: 5, record: record({ revision: 5, on: true }) })
+  await own1.client.publish(channel, 'last')
+  await until('followed', () => maintenance.active)
+  const reads = await callsOf(own1.client, 'hmget')
+  t.comment(`${reads} reads`)
+  t.ok(reads >= 1 && reads <= 10, `${reads} reads`)
+})
+
+t.test('a mirror: written on change, read at boot while Redis is away, and a repair for an emptied Redis', async t => {
+  const own1 = await startRedis(t)
+  const mirror = join(directory(t), 'mirror.json')
+  const store = { redis: own1.url, mirror, pollInterval: 200 }
+  const running = await boot(t, store)
+  const sharing = await boot(t, store)
+  await listening(own1.client, 'fastify-maintenance:{default}:changes', 2)
+  const { revision } = await running.maintenance.set(true, { message: 'kept' })
+  const kept = () => JSON.parse(JSON.parse(readFileSync(mirror, 'utf8')).sites.default.record)
+  await until('mirrored', () => { try { return kept().revision === revision } catch { return false } })
+  t.match(kept(), { on: true, message: 'kept' })
+  await until('followed', () => sharing.maintenance.active)
+  await Promise.all([running.app.close(), sharing.app.close()])
+  await own1.kill()
+
+  const away = await boot(t, store)
+  t.match(away.maintenance.status(), { active: true, message: 'kept', revision, source: 'mirror', store: { kind: 'redis', connected: false, error: /ECONNREFUSED/ } })
+  t.equal((await away.app.inject('/')).statusCode, 503)
+  await own1.start()
+  await until('put back', async () => JSON.parse(await own1.client.hget('fastify-maintenance:{default}', 'record') ?? '{}').revision === revision, 6000)
+  await until('known from the store', () => away.maintenance.status().source === 'store')
+  t.ok(away.lines.some(line => /repaired the record of site 'default'/.test(line.msg)))
+  t.notOk([...running.lines, ...sharing.lines, ...away.lines].some(line => /mirror/.test(line.msg)), 'no complaint')
+})
+
+t.test('a mirror that cannot be read or written is a warning', async t => {
+  const place = directory(t)
+  const garbled = join(place, 'garbled.json')
+  writeFileSync(garbled, 'garbage')
+  for (const mirror of [place, garbled]) {
+    const { maintenance, lines } = await boot(t, { ...own(), mirror })
+    await maintenance.set(true)
+    t.match(maintenance.status(), { active: true, store: { error: null } })
+    if (mirror === garbled) await until('repaired', () => readFileSync(garbled, 'utf8').includes('sites'))
+    for (const words of mirror === garbled ? ['read'] : ['read', 'written']) await until('told', () => lines.some(line => line.level === 40 && line.msg.includes(`the mirror of site 'default' cannot be ${words}`)))
+  }
+})
+
+t.test('rights: what the least user may, and what is missed without', async t => {
+  const own1 = await startRedis(t)
+  const user = (name: string, ...rights: string[]) => own1.client.call('ACL', 'SETUSER', name, 'reset', 'on', '>secret', ...rights)
+  const redis = (name: string): string => `redis://${name}:secret@127.0.0.1:${own1.port}`
+  const KEYS = '~fastify-maintenance:*'
+  const CHANNELS = '&fastify-maintenance:*'
+  const READER = ['+hmget', '+time', '+lrange', '+subscribe']
+  const WRITER = [...READER, '+eval', '+hset', '+del', '+lindex', '+lpush', '+ltrim', '+publish']
+  await user('reader', KEYS, CHANNELS, ...READER)
+  await user('writer', KEYS, CHANNELS, ...WRITER)
+  const reader = await boot(t, { redis: redis('reader') })
+  const writer = await boot(t, { redis: redis('writer') })
+  await listening(own1.client, 'fastify-maintenance:{default}:changes', 2)
+  await writer.maintenance.set(true)
+  await until('followed', () => reader.maintenance.active)
+  t.equal((await reader.maintenance.history()).length, 1)
+  t.strictSame([...reader.lines, ...writer.lines].filter(line => line.level >= 40).map(line => line.msg).filter(text => /has a problem|NOPERM|watched/.test(text)), [], 'nobody complains')
+  await t.rejects(reader.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /nothing was changed: NOPERM .*eval/, cause: { message: /NOPERM/ } })
+  t.match(reader.maintenance.status(), { active: true })
+
+  await t.test('without PUBLISH, TIME and the history: the state is written all the same, and polled', async t => {
+    await user('quiet', KEYS, CHANNELS, '+hmget', '+subscribe', '+eval', '+hset')
+    const quiet = await boot(t, { redis: redis('quiet') })
+    const polling = await boot(t, { redis: redis('reader'), pollInterval: 100 })
+    await quiet.maintenance.set(false)
+    t.match(quiet.maintenance.status(), { active: false, store: { error: null } })
+    await until('polled', () => !polling.maintenance.active)
+    t.equal((await reader.maintenance.history()).length, 1)
+  })
+
+  await t.test('without SUBSCRIBE: only polled, and told', async t => {
+    await user('deaf', KEYS, '+hmget', '+time')
+    const deaf = await boot(t, { redis: redis('deaf'), pollInterval: 100 })
+    await until('told', () => deaf.lines.some(line => line.level === 40 && /cannot be watched, it is only polled: NOPERM .*subscribe/.test(line.msg)))
+    await writer.maintenance.set(true)
+    await until('polled', () => deaf.maintenance.active)
+    await user('deaf', KEYS, CHANNELS, '+hmget', '+time', '+subscribe')
+    await listening(own1.client, 'fastify-maintenance:{default}:changes', 3)
+    t.pass('once it is allowed, it listens')
+  })
+
+  await t.test('without reading: the fallback, and told', async t => {
+    await user('blind', KEYS, CHANNELS, '+subscribe')
+    const blind = await boot(t, { redis: redis('blind') }, { fallback: true })
+    t.match(blind.maintenance.status(), { active: true, source: 'fallback', store: { connected: false, error: /NOPERM/ } })
+    await t.rejects(blind.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_STORE' })
+  })
+
+  await t.test('a script that may not look writes over nothing', async t => {
+    await user('half', KEYS, CHANNELS, '+eval', '+hset', '+del')
+    const half = new Redis(redis('half'), { enableReadyCheck: false })
+    t.teardown(() => half.disconnect())
+    const held = await own1.client.hgetall('fastify-maintenance:{default}')
+    await t.rejects(half.eval(WRITE, 2, 'fastify-maintenance:{default}', 'fastify-maintenance:{default}:history', 'text', 5, '', 'c', Date.now(), Date.now() + 1000, 'one'), /can't run this command/)
+    t.strictSame(await own1.client.hgetall('fastify-maintenance:{default}'), held)
+  })
+})
+
+t.test('clocks five minutes apart: the clock of Redis counts', async t => {
+  const minutes = 5 * 60_000
+  for (const shift of [-minutes, minutes]) {
+    const store = own()
+    const [right, wrong] = await Promise.all([boot(t, store), startServer(t, { store }, { shift, preload: ['clock-ahead.mjs'] })])
+    await listening(server.client, `${store.prefix}{default}:changes`, 2)
+    const { value } = await wrong!.ask('set', true)
+    t.ok(Math.abs(value.revision - Date.now()) < 5000, `a clock ${shift / 1000} s off`)
+    await until('followed', () => right!.maintenance.active)
+    const { revision } = await right!.maintenance.set(false)
+    await until('followed by the other', async () => (await wrong!.ask('status')).value.revision === revision)
+    // someone who knows nothing, after a loss: the later write wins, whatever its clock says
+    await server.client.del(`${store.prefix}{default}`)
+    t.equal((await wrong!.ask('set', true)).value.active, true)
+    await until('wins', () => right!.maintenance.active)
+  }
+})
+
+t.test('no connection, listener or timer is left over', async t => {
+  const own1 = await startRedis(t)
+  const warnings: string[] = []
+  const onWarning = (warning: Error): void => { warnings.push(warning.message) }
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  const { maintenance, app } = await boot(t, { redis: own1.url })
+  const clients = async () => (await own1.client.client('LIST') as string).trim().split('\n').length
+  await listening(own1.client, 'fastify-maintenance:{default}:changes', 1)
+  const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+  const before = timers()
+  t.equal(await clients(), 3, 'two of its own, one of the test')
+  for (let i = 0; i < 200; i++) await maintenance.set(i % 2 === 0)
+  for (let i = 0; i < 100; i++) {
+    for (const type of ['pubsub', 'normal']) await own1.client.call('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes')
+    // one of the test's own and two of ours, of which one listens
+    await until('back', async () => await clients() === 3 && (await own1.client.pubsub('NUMSUB', 'fastify-maintenance:{default}:changes') as [string, number])[1] === 1)
+  }
+  t.ok(Number(/total_connections_received:(\d+)/.exec(await own1.client.info('stats'))?.[1]) > 200)
+  await listening(own1.client, 'fastify-maintenance:{default}:changes', 1)
+  await until('no more timers', () => timers() <= before + 1)
+  t.match(await maintenance.set(true), { active: true })
+  await app.close()
+  await until('gone', async () => await clients() === 1)
+  t.strictSame(warnings, [])
+})
+
+t.test('after close() the process ends by itself', async t => {
+  const proxy = await startProxy(t, server.port)
+  for (const state of ['well', 'frozen', 'refusing']) {
+    const redis = state === 'refusing' ? 'redis://127.0.0.1:1' : proxy.url
+    const { ask, exited } = await startServer(t, { store: { redis, prefix: own().prefix } })
+    proxy.frozen = state === 'frozen'
+    const begin = Date.now()
+    await ask('close')
+    t.ok(Date.now() - begin < 1000, `${state}: closed after ${Date.now() - begin} ms`)
+    t.strictSame(await exited, [0, null])
+    t.ok(Date.now() - begin < 5000, `${state}: ended after ${Date.now() - begin} ms`)
+  }
+})
+
+t.test('the command line: several sites, prefix, a keyPrefix of an application', async t => {
+  const { redis, prefix } = own()
+  const at = ['--store', redis, '--prefix', prefix]
+  t.match(await run(['status', 'shop', ...at]), { code: 0, out: 'shop: open (never closed so far)\n', err: '' })
+  const { maintenance } = await boot(t, { redis, prefix }, { site: 'shop', sites: ['shop', 'blog'] })
+  await listening(server.client, `${prefix}{blog}:changes`, 1)
+  t.match(await run(['on', 'shop', 'blog', '--by', 'ops', ...at]), { code: 0, out: /^shop: closed .*\nblog: closed .*\n$/ })
+  await until('followed', () => maintenance.active && maintenance.for('blog').active)
+  t.match(await run(['status', 'blog', 'other', ...at]), { code: 4 })
+  t.match(await run(['off', 'shop'], { MAINTENANCE_STORE: redis }), { code: 0 })
+  t.ok(maintenance.active, 'another prefix is another family')
+  t.match(await run(['off', 'shop', ...at]), { code: 0 })
+  await until('followed', () => !maintenance.active)
+
+  const client = new Redis(redis, { keyPrefix: 'app:' })
+  t.teardown(() => client.disconnect())
+  const { maintenance: prefixed } = await boot(t, { redis: client, prefix })
+  await listening(server.client, `app:${prefix}{default}:changes`, 1)
+  t.match(await run(['on', '--store', redis, '--prefix', `app:${prefix}`]), { code: 0 })
+  await until('reached by the whole prefix', () => prefixed.active)
+})
+
+t.test('the command line: all sites are looked at before the first is changed', async t => {
+  const own1 = await startRedis(t)
+  await own1.client.call('ACL', 'SETUSER', 'shop', 'reset', 'on', '>secret', '~*{shop}*', '&*', '+@all')
+  const result = await run(['on', 'shop', 'blog', '--store', `redis://shop:secret@127.0.0.1:${own1.port}`])
+  t.match(result, { code: 1, out: '', err: /^fastify-maintenance: NOPERM .*\n$/ })
+  t.notMatch(result.err, /secret/)
+  t.strictSame(await own1.client.keys('*'), [])
+  await own1.client.call('ACL', 'SETUSER', 'reader', 'reset', 'on', '>secret', '~*', '&*', '+hmget', '+time')
+  t.match(await run(['on', 'shop', 'blog', '--store', `redis://reader:secret@127.0.0.1:${own1.port}`]), { code: 1, err: /^fastify-maintenance: site 'shop': the store failed, nothing was changed: NOPERM/ })
+})
+
+t.test('the command line: Redis unreachable, mute, refusing: exit 1 within 5 s, one line, no password', { timeout: 40_000 }, async t => {
+  const guarded = await startRedis(t, [], { password: 'right' })
+  const stopped = await startRedis(t)
+  stopped.stop()
+  const mute = await startMute(t)
+  const proxy = await startProxy(t, server.port)
+  proxy.frozen = true
+  const cases: Record<string, [url: string, words: RegExp]> = {
+    'nobody listens': ['redis://ops:hunter2@127.0.0.1:1', /ECONNREFUSED/],
+    'no such name': ['redis://ops:hunter2@no-such-host.invalid', /ENOTFOUND|EAI_AGAIN/],
+    'accepts and says nothing': [`redis://ops:hunter2@127.0.0.1:${mute.port}`, /no connection/],
+    'stopped by a signal': [`redis://127.0.0.1:${stopped.port}`, /no connection/],
+    'behind a link that is half open': [proxy.url, /no connection/],
+    'wrong password': [`redis://:hunter2@127.0.0.1:${guarded.port}`, /WRONGPASS/],
+    'wrong user': [`redis://ops:hunter2@127.0.0.1:${guarded.port}`, /WRONGPASS/],
+    'no password': [guarded.url, /NOAUTH/],
+    'TLS where there is none': [`rediss://ops:hunter2@127.0.0.1:${server.port}`, /no connection/],
+    'a password that is no URL encoding': [`redis://:hunter2%zz@127.0.0.1:${server.port}`, /./]
+  }
+  await Promise.all(Object.entries(cases).flatMap(([name, [url, words]]) => ['status', 'on', 'off'].map(async command => {
+    const { code, out, err, took } = await run([command, 'shop', 'blog', '--store', url])
+    t.equal(code, 1, `${command}: ${name}: ${err}`)
+    t.equal(out, '')
+    t.match(err, /^fastify-maintenance: [^\n]+\n$/)
+    t.match(err, words)
+    t.notMatch(err, /hunter2/)
+    t.ok(took < 5000, `after ${took} ms`)
+  })))
+  for (const store of ['redis://ops:hunter2@:x', 'redis://ops:hunter2@127.0.0.1:999999']) {
+    const { code, err } = await run(['status', '--store', store])
+    t.equal(code, 2, store)
+    t.notMatch(err, /hunter2/, store)
+  }
+})
+
+t.test('the script: a write that a cluster client sends once more is done once', async t => {
+  const { prefix } = own()
+  const write = (token: string) => server.client.eval(WRITE, 2, `${prefix}{x}`, `${prefix}{x}:history`, 'text', 5, 0, 'c', Date.now(), Date.now() + 1000, token)
+  t.equal(await write('one'), -1)
+  t.equal(await write('one'), -1, 'the very same write')
+  t.equal(await write('two'), 5, 'another one that expects the same')
+  t.equal(await server.client.llen(`${prefix}{x}:history`), 1)
+})
+
+t.test('a cluster, whose nodes have clocks of their own: a write is late by none of them', async t => {
+  const { redis, prefix } = own()
+  const wrong = new Redis(redis)
+  t.teardown(() => wrong.disconnect())
+  // as told by another node
+  wrong.time = async () => [Math.round(Date.now() / 1000) - 300, 0]
+  const store = createRedisStore({ keyPrefix: '', connect: () => wrong }, { prefix, sites: [] })
+  await store.read('x')
+  t.ok(Number(store.now?.()) < Date.now() - 200_000)
+  await store.write('x', 'text', { revision: 5, expected: 0 })
+  t.equal(await store.read('x'), 'text')
+  t.ok(Math.abs(Number(store.now?.()) - Date.now()) < 2000)
+})
+
+t.test('a database that cannot be selected is no connection: nothing is written to another one', async t => {
+  const own1 = await startRedis(t)
+  await own1.client.call('ACL', 'SETUSER', 'noselect', 'reset', 'on', '>secret', '~*', '&*', '+@all', '-select')
+  for (const [url, words] of [[`${own1.url}/99`, /DB index is out of range/], [`redis://noselect:secret@127.0.0.1:${own1.port}/3`, /NOPERM .*select/]] as const) {
+    t.match(await run(['on', '--store', url]), { code: 1, out: '', err: words })
+    const { maintenance } = await boot(t, { redis: url })
+    t.match(maintenance.status(), { source: 'fallback', store: { connected: false, error: words } })
+    await t.rejects(maintenance.set(true), { code: 'FST_ERR_MAINTENANCE_STORE', message: words })
+  }
+  t.strictSame(await own1.client.keys('*'), [])
+})
+
+t.test('the command ends by itself', async t => {
+  const { redis, prefix } = own()
+  const child = spawn(process.execPath, ['--import', 'tsx', 'lib/cli/bin.ts', 'on', '--store', redis, '--prefix', prefix], { env: { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: 'ignore' })
+  t.teardown(() => child.kill('SIGKILL'))
+  t.strictSame(await once(child, 'exit'), [0, null])
+  t.match(await server.client.hget(`${prefix}{default}`, 'record'), /"on":true/)
+})
