@@ -49,14 +49,14 @@ export function createRedisStore ({ keyPrefix, connect }: Connector, { prefix, s
     return record ?? null
   }
 
-  async function write (site: string, record: string, { revision, expected }: WriteCondition): Promise<void> {
+  async function write (site: string, record: string, { revision, expected, quiet = false }: WriteCondition): Promise<void> {
     const begin = performance.now()
     const token = randomUUID()
 
     function send (): Promise<unknown> {
       const now = clock.now()
       const latest = now + COMMAND_TIMEOUT - Math.round(performance.now() - begin)
-      return commands.eval(WRITE, 2, keyOf(site), historyOf(site), record, revision, expected ?? '', channelOf(site), now, latest, token)
+      return commands.eval(WRITE, 2, keyOf(site), historyOf(site), record, revision, expected ?? '', channelOf(site), now, latest, token, quiet ? 'quiet' : '')
     }
 
     /** In time by our clock, late by that of Redis: the clocks differ, each node of a cluster has its own. */

@@ -5,7 +5,8 @@ const DAY = 86_400_000
  *
  * KEYS: the site's hash (`rev`, `record`, `token`), the site's history.
  * ARGV: record, its revision, the expected revision (or empty: write over anything), channel,
- * the time of the store in ms as the writer sees it, the latest time at which this may still be written, a token of this write.
+ * the time of the store in ms as the writer sees it, the latest time at which this may still be written, a token of this write,
+ * `quiet` where it is no transition, and stays out of the history.
  *
  * A cluster's client sends a write once more when its connection broke: the token tells that it is done.
  * A revision that is none, or lies more than a day ahead, counts as 0, so that nothing locks an operator out;
@@ -31,7 +32,7 @@ if held.err then redis.call('DEL', KEYS[1]) end
 redis.call('HSET', KEYS[1], 'rev', ARGV[2], 'record', ARGV[1], 'token', ARGV[7])
 local last = redis.pcall('LINDEX', KEYS[2], 0)
 if type(last) == 'table' and string.find(last.err, '^WRONGTYPE') then redis.pcall('DEL', KEYS[2]) end
-if last ~= ARGV[1] then
+if last ~= ARGV[1] and ARGV[8] == '' then
   redis.pcall('LPUSH', KEYS[2], ARGV[1])
   redis.pcall('LTRIM', KEYS[2], 0, 99)
 end
