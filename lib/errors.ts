@@ -50,7 +50,7 @@ export function messageOf (error: unknown): string {
   return error instanceof Error ? error.message : show(error)
 }
 
-/** A value as it stands in an error message: one line, not endless, without the password of an address. */
+/** A value as it stands in an error message: one line, not endless, without what may be the password of an address. */
 export function show (value: unknown): string {
-  return inspect(value, { depth: 1, breakLength: Infinity, maxArrayLength: 5, maxStringLength: 100 }).replace(/\/\/[^/@\s]*@/g, '//…@')
+  return inspect(value, { depth: 1, breakLength: Infinity, maxArrayLength: 5, maxStringLength: 100 }).replace(/[^\s'"]*@/g, '…@')
 }

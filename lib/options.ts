@@ -68,7 +68,8 @@ const redisStore: Shape = {
     expected: "a client of ioredis or @fastify/redis, a URL such as 'redis://localhost:6379', or options of ioredis",
     test: value => isObject(value) || (typeof value === 'string' && /^rediss?:\/\//.test(value) && URL.canParse(value))
   },
-  prefix: { expected: 'text without control characters', test: value => typeof value === 'string' && !/[\u0000-\u001f]/.test(value) && value.length <= 200 }, // eslint-disable-line no-control-regex
+  // a cluster keeps a site's keys together by what stands in the first braces
+  prefix: { expected: "text without control characters and without '{}'", test: value => typeof value === 'string' && !/[\u0000-\u001f]|\{\}/.test(value) && value.length <= 200 }, // eslint-disable-line no-control-regex
   mirror: path,
   pollInterval: integer(100, 3_600_000, ' (milliseconds)')
 }

@@ -549,6 +549,15 @@ t.test('the command line: Redis unreachable, mute, refusing: exit 1 within 5 s, 
   }
 })
 
+t.test('the renewals of a lease are no transitions: they stay out of the history', async t => {
+  const { redis, prefix } = own()
+  const { app } = await createApp(t, { store: { redis, prefix } })
+  const ends = new Set<string | null>()
+  app.maintenance.onChange(status => { if (status.active) ends.add(status.endsAt) })
+  await app.maintenance.run(() => until('renewed twice', () => ends.size === 3), { lease: 1000 })
+  t.strictSame((await app.maintenance.history()).map(entry => entry.on), [false, true])
+})
+
 t.test('the script: a write that a cluster client sends once more is done once', async t => {
   const { prefix } = own()
   const write = (token: string) => server.client.eval(WRITE, 2, `${prefix}{x}`, `${prefix}{x}:history`, 'text', 5, 0, 'c', Date.now(), Date.now() + 1000, token)

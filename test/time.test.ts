@@ -9,7 +9,7 @@ import { runInNewContext } from 'node:vm'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import maintenance from '../index.ts'
-import { NEVER_WRITTEN } from '../lib/state/record.ts'
+import { NEVER_WRITTEN, serialiseRecord } from '../lib/state/record.ts'
 import { createSchedule } from '../lib/state/schedule.ts'
 import { recordThatCounts, turnAfter, upcomingOf, watchTurns } from '../lib/state/window.ts'
 import type { ScheduleOptions } from '../types/index.ts'
@@ -257,6 +257,17 @@ t.test('run with a lease: renewed while the work goes on, without a word', async
   end()
   await endless
   t.equal(app.maintenance.active, false)
+})
+
+t.test('run: one that died long ago holds nobody up', async t => {
+  const store = createTestStore()
+  const past = new Date(Date.now() - 60_000).toISOString()
+  store.records.set('default', serialiseRecord({ ...NEVER_WRITTEN, revision: 5, on: true, at: past, runs: [{ id: 'dead', until: past }, { id: 'alive', until: null }] }))
+  const { app } = await createApp(t, { store })
+  await app.maintenance.run(() => {
+    t.strictSame(JSON.parse(store.records.get('default') ?? '').runs.map((run: { id: string }) => run.id === 'dead' ? 'dead' : 'other'), ['other', 'other'])
+  })
+  t.equal(app.maintenance.active, true, 'another one still runs')
 })
 
 t.test('run with a lease: what somebody sets meanwhile is not renewed away', async t => {

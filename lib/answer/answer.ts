@@ -77,13 +77,13 @@ export async function prepareAnswer ({ site, record, response, pages, log, clock
   }
 
   async function makeReady (): Promise<void> {
-    if (pages.custom !== null && askData === null) {
-      custom = await renderCustom(pages.custom, data)
-      made.clear()
-      custom = await compressed(custom)
-    } else {
-      await Promise.all(Array.from(bundled, async ([language, page]) => bundled.set(language, await compressed(page))))
-    }
+    const own = pages.custom !== null && askData === null ? await renderCustom(pages.custom, data) : null
+    custom = own
+    made.clear()
+    // an open site hardly ever answers: a server of a thousand sites does not compress them all at boot
+    if (!record.on) return
+    if (own !== null) custom = await compressed(own)
+    else await Promise.all(Array.from(bundled, async ([language, page]) => bundled.set(language, await compressed(page))))
     made.clear()
   }
 

@@ -68,7 +68,7 @@ export async function createConnector (redis: unknown): Promise<Connector> {
     return { keyPrefix, connect: () => listenForErrors(redis.isCluster ? duplicateCluster(redis as Cluster) : (redis as Redis).duplicate(OPTIONS)) }
   }
   const { Redis } = await import('ioredis').catch(error => {
-    throw new OptionError('store.redis', typeof redis === 'string' ? 'a URL' : 'an object', `to find the package ioredis, which comes with @fastify/redis (${messageOf(error)})`)
+    throw new OptionError('store.redis', 'an address or options', `to find the package ioredis, which comes with @fastify/redis (${messageOf(error)})`)
   })
   if (typeof redis === 'string') return { keyPrefix: '', connect: () => listenForErrors(new Redis(redis, OPTIONS)) }
   const { keyPrefix = '' } = redis as RedisOptions
@@ -85,6 +85,7 @@ function duplicateCluster (cluster: Cluster): Cluster {
 
 /** Why there is no connection, as it was told last. */
 const reasons = new WeakMap<Client, string>()
+const NO_ANSWER = `no answer within ${READY_TIMEOUT} ms`
 /** Where SELECT was refused: ioredis would go on in the database 0. */
 const astray = new WeakSet<Client>()
 
@@ -92,6 +93,7 @@ const isReady = (client: Client): boolean => client.status === 'ready' && !astra
 
 /** Errors reach us where they matter, by the commands that fail; unheard events would be printed. */
 function listenForErrors<T extends Client> (client: T): T {
+  reasons.set(client, NO_ANSWER)
   client.on('error', error => {
     reasons.set(client, messageOf(error))
     if (error.command?.name !== 'select') return
@@ -99,7 +101,7 @@ function listenForErrors<T extends Client> (client: T): T {
     client.disconnect(true)
   })
   client.on('close', () => astray.delete(client))
-  client.on('ready', () => { if (isReady(client)) reasons.delete(client) })
+  client.on('ready', () => { if (isReady(client)) reasons.set(client, NO_ANSWER) })
   return client
 }
 
@@ -113,7 +115,7 @@ export function whenReady (client: Client): Promise<void> {
       clearTimeout(timer)
       client.off('ready', settle).off('close', settle).off('end', settle)
       if (isReady(client)) resolve()
-      else reject(new Error(`no connection: ${reasons.get(client) ?? `no answer within ${READY_TIMEOUT} ms`}`))
+      else reject(new Error(`no connection: ${reasons.get(client)}`))
     }
     client.on('ready', settle).on('close', settle).on('end', settle)
     if (client.status === 'end') settle()

@@ -32,7 +32,7 @@ if held.err then redis.call('DEL', KEYS[1]) end
 redis.call('HSET', KEYS[1], 'rev', ARGV[2], 'record', ARGV[1], 'token', ARGV[7])
 local last = redis.pcall('LINDEX', KEYS[2], 0)
 if type(last) == 'table' and string.find(last.err, '^WRONGTYPE') then redis.pcall('DEL', KEYS[2]) end
-if last ~= ARGV[1] and ARGV[8] == '' then
+if last ~= ARGV[1] and ARGV[8] ~= 'quiet' then
   redis.pcall('LPUSH', KEYS[2], ARGV[1])
   redis.pcall('LTRIM', KEYS[2], 0, 99)
 end
