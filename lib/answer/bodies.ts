@@ -38,7 +38,9 @@ export function makeTexts (variables: TemplateVariables, response: ResponseSetti
   const headers = commonHeaders(variables, response)
   const error = STATUS_CODES[statusCode] ?? 'Maintenance'
   const code = 'FST_ERR_MAINTENANCE'
-  const json = JSON.stringify({ statusCode, code, error, message, retryAfter, endsAt })
+  // who is refused a write learns that reads pass
+  const more = variables.mode === 'read-only' ? { mode: variables.mode } : {}
+  const json = JSON.stringify({ statusCode, code, error, message, retryAfter, endsAt, ...more })
   const body = (type: string, text: string, status = statusCode): Body => {
     const bytes = Buffer.from(text)
     return { statusCode: status, headers: { ...headers, 'content-type': `${type}; charset=utf-8`, 'content-length': String(bytes.length) }, bytes }
@@ -46,7 +48,7 @@ export function makeTexts (variables: TemplateVariables, response: ResponseSetti
   return {
     json: body('application/json', json),
     // RFC 9457: about:blank means that the title is the status phrase
-    problem: body('application/problem+json', JSON.stringify({ type: 'about:blank', title: error, status: statusCode, detail: message, code, retryAfter, endsAt })),
+    problem: body('application/problem+json', JSON.stringify({ type: 'about:blank', title: error, status: statusCode, detail: message, code, retryAfter, endsAt, ...more })),
     text: body('text/plain', `${message}\n${endsAt === null ? '' : `Expected back: ${endsAt}\n`}`),
     // anything but 200 makes an EventSource give up for good (HTML standard, section 9.2.3)
     events: body('text/event-stream', `retry: ${retryAfter === null ? EVENTS_RETRY : retryAfter * 1000}\nevent: maintenance\ndata: ${json}\n\n`, 200)
