@@ -37,6 +37,7 @@ t.test('negotiation: a flood of different headers is answered, and bounded in me
   for (let i = 0; i < 3000; i++) negotiate(`text/html;v=${i}`)
   t.equal(negotiate('text/plain'), 'text')
   t.equal(negotiate('text/html,'.repeat(2000)), 'html', 'a header too long to be remembered')
+  t.equal(negotiate(`${','.repeat(4000)}text/html`), 'json', 'and one too long to be read')
 })
 
 async function refusal (t: Parameters<typeof createApp>[0], options: FastifyMaintenanceOptions, change: MaintenanceChange, accept?: string) {
