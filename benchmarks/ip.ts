@@ -56,8 +56,6 @@ function compare (family: Family, distribution: string, size: number, hit: boole
     'ours, first seen': firstSeen,
     'the same again (A/A)': i => firstSeen(i),
     'ours, seen before': i => again(few[i & 63]),
-    // in every figure
-    'the loop alone': i => nothing(few[i & 63]) ? 1 : 0,
     'net.BlockList': i => list.check(asked[i & DISTINCT - 1] as string, family),
     'ipaddr.js': i => {
       const address = ipaddr.parse(asked[i & DISTINCT - 1] as string)
@@ -71,8 +69,6 @@ function compare (family: Family, distribution: string, size: number, hit: boole
   }
   return measure(candidates)
 }
-
-const nothing = (ip: unknown): boolean => typeof ip !== 'string'
 
 function measureCompiling (): void {
   setFlagsFromString('--expose-gc')

@@ -108,8 +108,6 @@ function listenForErrors<T extends Client> (client: T): T {
 /** Waits for a connection that is being made; one that breaks, or takes too long, is an error. */
 export function whenReady (client: Client): Promise<void> {
   if (isReady(client)) return Promise.resolve()
-  // closed by us: nothing will come any more
-  if (client.status === 'end') return Promise.reject(new Error('the connection is closed'))
   if (client.status === 'wait') client.connect().catch(() => {})
   return new Promise((resolve, reject) => {
     const timer = setTimeout(settle, READY_TIMEOUT)
