@@ -10,7 +10,7 @@ import maintenance from '../index.ts'
 import { main } from '../lib/cli/main.ts'
 import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
 import { storeContract } from '../lib/stores/contract.ts'
-import { createConnector } from '../lib/stores/redis/connect.ts'
+import { createConnector, reconnect, whenReady } from '../lib/stores/redis/connect.ts'
 import { createRedisStore } from '../lib/stores/redis/redis.ts'
 import { WRITE } from '../lib/stores/redis/script.ts'
 import type { FastifyMaintenanceOptions, RedisStoreOptions } from '../types/index.ts'
@@ -547,6 +547,21 @@ t.test('the command line: Redis unreachable, mute, refusing: exit 1 within 5 s, 
     t.equal(code, 2, store)
     t.notMatch(err, /hunter2/, store)
   }
+})
+
+t.test('a connection is cut once, and only where there is one', async t => {
+  const client = (await createConnector(server.url)).connect() as Redis
+  t.teardown(() => client.disconnect())
+  let closed = 0
+  client.on('close', () => { closed++ })
+  reconnect(client)
+  t.equal(client.status, 'wait', 'there was none')
+  await whenReady(client)
+  await whenReady(client)
+  reconnect(client)
+  reconnect(client)
+  await until('made anew', () => closed > 0 && client.status === 'ready')
+  t.equal(closed, 1)
 })
 
 t.test('the renewals of a lease are no transitions: they stay out of the history', async t => {
