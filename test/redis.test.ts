@@ -345,7 +345,7 @@ t.test('a mirror: written on change, read at boot while Redis is away, and a rep
   t.match(away.maintenance.status(), { active: true, message: 'kept', revision, source: 'mirror', store: { kind: 'redis', connected: false, error: /ECONNREFUSED/ } })
   t.equal((await away.app.inject('/')).statusCode, 503)
   await own1.start()
-  await until('put back', async () => JSON.parse(await own1.client.hget('fastify-maintenance:{default}', 'record') ?? '{}').revision === revision, 6000)
+  await until('put back', async () => JSON.parse(await own1.client.hget('fastify-maintenance:{default}', 'record') ?? '{}').revision === revision)
   await until('known from the store', () => away.maintenance.status().source === 'store')
   t.ok(away.lines.some(line => /repaired the record of site 'default'/.test(line.msg)))
   t.notOk([...running.lines, ...sharing.lines, ...away.lines].some(line => /mirror/.test(line.msg)), 'no complaint')
