@@ -4,6 +4,7 @@ import { createPages } from './lib/answer/page.ts'
 import { localPath } from './lib/answer/redirect.ts'
 import { createGuesses } from './lib/bypass/request.ts'
 import { addBypassRoutes } from './lib/bypass/routes.ts'
+import { createDecided } from './lib/decided.ts'
 import { createHook } from './lib/hook.ts'
 import { createMaintenance } from './lib/maintenance.ts'
 import { compileIps } from './lib/match/ip.ts'
@@ -11,9 +12,12 @@ import { compileRoutes } from './lib/match/route.ts'
 import { readOptions, ROBOTS } from './lib/options.ts'
 import { createPlaces } from './lib/places.ts'
 import { routerOptionsOf, watchRoutes } from './lib/routes.ts'
+import { createRunning } from './lib/running.ts'
+import { createServers } from './lib/servers.ts'
 import { createSite, type Site } from './lib/site.ts'
-import { followStore } from './lib/state/follow.ts'
+import { closeStore, followStore } from './lib/state/follow.ts'
 import { openStore } from './lib/stores/index.ts'
+import { closeStreams } from './lib/streams.ts'
 import { warnOfNoLogin } from './lib/ways-in.ts'
 import type { FastifyMaintenance, FastifyMaintenanceOptions } from './types/index.ts'
 
@@ -31,16 +35,21 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
 
   const opened = await openStore(settings.store, settings.sites)
   const pages = await createPages(fastify, response.template)
+  const decided = createDecided()
+  const running = createRunning(request => places.of(request), routes, decided)
   const sites = new Map<string, Site>()
   for (const [index, name] of settings.sites.entries()) {
-    sites.set(name, await createSite({ name, index, settings, common, opened, pages, log, routes, onGate: update }))
+    sites.set(name, await createSite({ name, index, settings, common, opened, pages, log, routes, running }))
   }
 
   const places = createPlaces(sites, settings, common)
-  const hook = createHook(places, routes, settings)
+  const hook = createHook({ places, routes, decided, running, settings })
+  const servers = createServers(opened.store, [...sites.values()], log)
+  for (const site of sites.values()) site.onGate(update)
+  if (settings.closeStreams !== null) closeStreams([...sites.values()], settings.closeStreams, hook.explain)
   const own = siteOf === null ? settings.site : null
 
-  fastify.decorate('maintenance', createMaintenance(sites, own, hook.explain, log))
+  fastify.decorate('maintenance', createMaintenance(sites, own, hook.explain, servers, log))
   fastify.decorateRequest('maintenance', { getter (this: FastifyRequest) { return hook.decisionOf(this) } })
   fastify.addHook('onRequest', hook.onRequest)
   if (bypass !== null) await addBypassRoutes(fastify, bypass.settings, bypass.guesses, places.of)
@@ -48,10 +57,15 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
     hook.update()
     warnOfNoLogin(settings, routes, log)
     await Promise.all([...sites.values()].map(site => site.checkTemplate()))
+    await servers.start()
   })
 
   fastify.addHook('preClose', async () => hook.close())
-  if (settings.enabled === undefined) fastify.addHook('onClose', await followStore(opened, [...sites.values()], log))
+  const stopFollowing = settings.enabled === undefined ? await followStore(opened, [...sites.values()], log) : () => {}
+  fastify.addHook('onClose', async () => {
+    stopFollowing()
+    await closeStore(opened, servers, log)
+  })
   update()
 
   function update (): void {

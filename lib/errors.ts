@@ -28,6 +28,9 @@ export const StoreUnknownError = createError('FST_ERR_MAINTENANCE_STORE_UNKNOWN'
 /** `expectedRevision` no longer holds. */
 export const ConflictError = createError('FST_ERR_MAINTENANCE_CONFLICT', 'maintenance: the stored revision is %s, expected %s', 409)
 
+/** The time of a wait is over, or the site was opened while it was waited for; carries `StillRunning`. */
+export const DrainError = createError('FST_ERR_MAINTENANCE_DRAIN', 'maintenance: %s', 503)
+
 /** Something is stored, but it cannot be understood: `source: 'unreadable'`, not an empty store. */
 export const UnreadableError = createError('FST_ERR_MAINTENANCE_UNREADABLE', '%s', 500)
 

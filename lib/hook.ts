@@ -2,12 +2,14 @@ import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fast
 import type { Decision, Reason } from '../types/index.ts'
 import { keepPrivate } from './answer/private.ts'
 import { BYPASS_HEADER } from './bypass/request.ts'
+import type { Decided } from './decided.ts'
 import { decide } from './decision.ts'
 import type { Gate } from './gate.ts'
 import { createHold } from './hold.ts'
 import type { Settings } from './options.ts'
 import type { Place, Places } from './places.ts'
 import type { Route, Routes } from './routes.ts'
+import type { Running } from './running.ts'
 import { withTimeout } from './timeout.ts'
 
 /** `ignore.request` may take so long, and `onBlocked`, ms; then the request is refused. */
@@ -16,8 +18,11 @@ const CALLBACK_TIMEOUT = 3000
 /** Who sees the inside of a closed site, where others get the 503: nobody may keep that for the public. */
 const PRIVATE: readonly Reason[] = ['ignored-ip', 'bypass', 'ignored-request']
 
+/** Who was let in only because the site, or reading, was open: waited for before it is safe to migrate. */
+const WAITED_FOR: readonly Reason[] = ['inactive', 'read']
+
 export interface Hook {
-  /** The one hook. While everything is open it makes one comparison. */
+  /** The one hook. While everything is open it makes one comparison, and keeps one reference. */
   onRequest (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void
   /** What was decided when the request arrived. */
   decisionOf (request: FastifyRequest): Decision
@@ -47,17 +52,24 @@ async function callOnBlocked (onBlocked: NonNullable<Settings['onBlocked']>, req
   }
 }
 
-type Decided = FastifyRequest & { [decided: symbol]: Decision | undefined }
+export interface HookParts {
+  readonly places: Places
+  readonly routes: Routes
+  readonly decided: Decided
+  readonly running: Running
+  readonly settings: Settings
+}
 
-export function createHook (places: Places, routes: Routes, { ignore, onBlocked, hold: holdOptions }: Settings): Hook {
-  // of this registration: another one, in a child, decides on its own
-  const decided = Symbol('fastify-maintenance.decision')
+export function createHook ({ places, routes, decided, running, settings: { ignore, onBlocked, hold: holdOptions } }: HookParts): Hook {
   const hold = createHold(holdOptions)
   let passesAll = false
   let complained: Gate | undefined
 
   function onRequest (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
-    if (passesAll) return done()
+    if (passesAll) {
+      running.enter(reply)
+      return done()
+    }
     decideOn({ request, reply, done, place: places.of(request), route: routes.of(request) })
   }
 
@@ -74,9 +86,10 @@ export function createHook (places: Places, routes: Routes, { ignore, onBlocked,
   function carryOut (reason: Reason, visit: Visit): void {
     const { request, reply, done, place } = visit
     const decision = place.gate.decisions[reason]
-    ;(request as Decided)[decided] = decision
+    decided.keep(request, decision)
     if (decision.blocked) return wait(reason, visit) ? undefined : refuse(visit)
     if (decision.active && reason !== 'route-off' && reason !== 'read') place.counts.ignored++
+    if (WAITED_FOR.includes(reason)) running.enter(reply)
     if (PRIVATE.includes(reason)) keepPrivate(reply.raw, reason === 'bypass' ? { [BYPASS_HEADER]: 'active' } : {})
     done()
   }
@@ -92,7 +105,7 @@ export function createHook (places: Places, routes: Routes, { ignore, onBlocked,
   function refuse ({ request, reply, place }: Visit): void {
     const { gate, counts } = place
     counts.blocked++
-    request.log.debug({ maintenance: (request as Decided)[decided] }, 'maintenance: request refused')
+    request.log.debug({ maintenance: decided.of(request) }, 'maintenance: request refused')
     if (onBlocked === undefined) return gate.answer.send(request, reply)
     callOnBlocked(onBlocked, request, reply).then(() => gate.answer.send(request, reply))
   }
@@ -116,7 +129,7 @@ export function createHook (places: Places, routes: Routes, { ignore, onBlocked,
   }
 
   function decisionOf (request: FastifyRequest): Decision {
-    return (request as Decided)[decided] ?? whileOpen(request, routes.of(request))
+    return decided.of(request) ?? whileOpen(request, routes.of(request))
   }
 
   function whileOpen (request: FastifyRequest, route: Route): Decision {

@@ -1,16 +1,19 @@
 import type { FastifyRequest } from 'fastify'
-import type { Decision, Log, Maintenance } from '../types/index.ts'
+import type { Decision, Log, Maintenance, MaintenanceChange, MaintenanceStatus, WaitOptions } from '../types/index.ts'
 import { integer } from './check.ts'
+import { checkTimeout, drained } from './drain.ts'
 import { ChangeError, show, SiteError } from './errors.ts'
 import { HISTORY_MAX } from './history.ts'
 import { run } from './run.ts'
+import type { Servers } from './servers.ts'
 import type { Site } from './site.ts'
+import { waitForServers } from './wait.ts'
 
 /**
  * Makes what hangs at `fastify.maintenance`.
  * @param own `null` where a function chooses the site of each request: then there is none of one's own
  */
-export function createMaintenance (sites: ReadonlyMap<string, Site>, own: string | null, explain: (request: FastifyRequest) => Decision, log: Log): Maintenance {
+export function createMaintenance (sites: ReadonlyMap<string, Site>, own: string | null, explain: (request: FastifyRequest) => Decision, servers: Servers, log: Log): Maintenance {
   const names = [...sites.keys()]
   const apis = new Map(names.map(name => [name, createApi(() => sites.get(name) as Site)]))
 
@@ -25,7 +28,7 @@ export function createMaintenance (sites: ReadonlyMap<string, Site>, own: string
       get active () { return siteOf().gate.active },
       get sites () { return [...names] },
       status: () => siteOf().status(),
-      set: async (on, change) => siteOf().set(on, change),
+      set: async (on, change) => set(siteOf(), on, change),
       run: async (work, change) => run(siteOf(), work, change, log),
       for: find,
       async refresh () {
@@ -38,8 +41,17 @@ export function createMaintenance (sites: ReadonlyMap<string, Site>, own: string
         return explain(request)
       },
       onChange: listener => siteOf().onChange(listener),
+      drained: async options => drained(siteOf(), options),
+      servers: async () => servers.list(siteOf().name),
       history: async ({ limit = HISTORY_MAX } = {}) => siteOf().history(checkLimit(limit))
     }
+  }
+
+  async function set (site: Site, on: boolean, { wait, ...change }: MaintenanceChange & WaitOptions = {}): Promise<MaintenanceStatus> {
+    checkTimeout('wait', wait)
+    const status = await site.set(on, change)
+    if (wait !== undefined) await waitForServers({ list: () => servers.list(site.name), on, revision: status.revision, timeout: wait })
+    return status
   }
 
   return own !== null

@@ -1,6 +1,6 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { FastifyRequest } from 'fastify'
-import type { BypassOptions, FastifyMaintenanceOptions, HoldOptions, ResponseOptions, ScheduleOptions } from '../types/index.ts'
+import type { BypassOptions, CloseStreamsOptions, FastifyMaintenanceOptions, HoldOptions, ResponseOptions, ScheduleOptions } from '../types/index.ts'
 import { isRedirect, REDIRECT_EXPECTED } from './answer/redirect.ts'
 import { bool, checkShape, either, func, integer, literal, isObject, seconds, text, type Rule, type Shape } from './check.ts'
 import { messageOf, OptionError, show } from './errors.ts'
@@ -30,6 +30,8 @@ export interface Settings {
   readonly bypass: BypassSettings | null
   readonly schedule: readonly ScheduleEntry[]
   readonly hold: Readonly<Required<HoldOptions>>
+  /** `null`: they stay open. */
+  readonly closeStreams: Readonly<Required<CloseStreamsOptions>> | null
   readonly onBlocked: FastifyMaintenanceOptions['onBlocked']
   readonly onChange: FastifyMaintenanceOptions['onChange']
 }
@@ -104,6 +106,7 @@ const SHAPE: Shape = {
   },
   schedule: anything,
   hold: { max: integer(1, 1_000_000), timeout: integer(1, 600_000, ' (milliseconds)') },
+  closeStreams: { after: integer(0, 3_600_000, ' (milliseconds)'), jitter: integer(0, 3_600_000, ' (milliseconds)') },
   onBlocked: func,
   onChange: func,
   // Fastify's own, which it hands to every plugin
@@ -145,6 +148,7 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
     bypass: options.bypass === undefined ? null : { path: '/maintenance/bypass', key: undefined, ttl: 43_200, cookie: 'maintenance', ...defined(options.bypass) },
     schedule: readSchedule(options.schedule ?? []),
     hold: { max: options.hold?.max ?? 1000, timeout: options.hold?.timeout ?? 10_000 },
+    closeStreams: options.closeStreams === undefined ? null : { after: 5000, jitter: 2000, ...defined(options.closeStreams) },
     onBlocked: options.onBlocked,
     onChange: options.onChange
   })

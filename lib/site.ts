@@ -1,3 +1,4 @@
+import type { FastifyReply } from 'fastify'
 import type { ChangeListener, HistoryEntry, Log, MaintenanceChange, MaintenanceStatus } from '../types/index.ts'
 import { createAnnouncer } from './announce.ts'
 import { prepareAnswer, variablesOf, type Answer } from './answer/answer.ts'
@@ -11,6 +12,8 @@ import { compileRoutes, type RouteMatcher } from './match/route.ts'
 import type { Settings } from './options.ts'
 import type { CommonParts, Place } from './places.ts'
 import type { Routes } from './routes.ts'
+import { byRoute, type Running } from './running.ts'
+import type { SiteBeat } from './servers.ts'
 import { checkChange, makeRecord } from './state/change.ts'
 import { describe, NEVER_WRITTEN, type StateRecord } from './state/record.ts'
 import { createSchedule } from './state/schedule.ts'
@@ -35,6 +38,16 @@ export interface Site extends Place {
   /** @throws FST_ERR_MAINTENANCE_STORE */
   history (limit: number): Promise<HistoryEntry[]>
   onChange (listener: ChangeListener): () => void
+  /** Calls `listener` whenever the gate was replaced, before anybody else is told. */
+  onGate (listener: () => void): void
+  /** The plain requests that were let in, and have not ended. */
+  requests (): FastifyReply[]
+  /** Of these, those that the present state did not let in. */
+  older (): FastifyReply[]
+  /** The upgraded connections and event streams that were let in, and have not ended. */
+  streams (): FastifyReply[]
+  /** What other servers are told. */
+  beat (): SiteBeat
   close (): void
 }
 
@@ -47,11 +60,10 @@ export interface SiteOptions {
   readonly pages: Pages
   readonly log: Log
   readonly routes: Routes
-  /** Called when the gate was replaced, before anybody is told. */
-  readonly onGate: () => void
+  readonly running: Running
 }
 
-export async function createSite ({ name, index, settings, common, opened, pages, log, routes: appRoutes, onGate }: SiteOptions): Promise<Site> {
+export async function createSite ({ name, index, settings, common, opened, pages, log, routes: appRoutes, running }: SiteOptions): Promise<Site> {
   const { enabled, response, ignore } = settings
   const schedule = createSchedule(enabled === undefined ? settings.schedule : [])
   const counts = { blocked: 0, ignored: 0, held: 0 }
@@ -71,6 +83,7 @@ export async function createSite ({ name, index, settings, common, opened, pages
   let gate = makeGate()
   let unwatch = (): void => {}
   let changing = Promise.resolve()
+  const gateListeners = new Set<() => void>()
 
   function prepare (record: StateRecord): Promise<Answer> {
     return prepareAnswer({ site: name, record, response, pages, log, clock })
@@ -110,7 +123,7 @@ export async function createSite ({ name, index, settings, common, opened, pages
     shown = counting
     answer = nextAnswer
     gate = makeGate()
-    onGate()
+    for (const listener of gateListeners) listener()
     // that the store was reached and holds nothing is no change
     if (gate.active !== before.active || next.record.revision !== before.record.revision) {
       announcer.announce(status(), before.status, shown, isRenewal(before.record, next.record))
@@ -150,8 +163,14 @@ export async function createSite ({ name, index, settings, common, opened, pages
       source: known.source,
       store: { kind, connected, lastReadAt, error },
       counts: { blocked: counts.blocked, ignored: counts.ignored, wrongSecrets: common.bypass?.guesses.wrong ?? 0 },
-      held: counts.held
+      held: counts.held,
+      inFlight: running.requests(name).length,
+      streams: running.streams(name).length
     }
+  }
+
+  function beat (): SiteBeat {
+    return { site: name, revision: shown.revision, active: gate.active, pinned: sync === null, inFlight: running.requests(name).length, streams: running.streams(name).length, holding: byRoute(running.older(name)) }
   }
 
   return {
@@ -167,6 +186,11 @@ export async function createSite ({ name, index, settings, common, opened, pages
       return typeof checked.secret === 'string' ? { ...status(), bypass: bypassOf(checked.secret, common.bypass?.settings.path) } : status()
     },
     onChange: announcer.listen,
+    onGate (listener) { gateListeners.add(listener) },
+    requests: () => running.requests(name),
+    older: () => running.older(name),
+    streams: () => running.streams(name),
+    beat,
     async start () {
       await sync?.start()
       await changing

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import t from 'tap'
 import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
-import { followStore } from '../lib/state/follow.ts'
+import { closeStore, followStore } from '../lib/state/follow.ts'
 import { createFileHistory } from '../lib/stores/file-history.ts'
 import { createApp, until } from './fixtures/app.ts'
 import { createTestStore } from './fixtures/store.ts'
@@ -290,10 +290,12 @@ t.test('following a store: polls, and goes on where it cannot be watched or clos
   let refreshed = 0
   let closed = 0
   const site = { name: 'x', start: async () => { refreshed++ }, refresh: async () => { refreshed++ }, close: () => { closed++ } }
-  const stop = await followStore({ kind: 'custom', store, pollInterval: 5 }, [site], log as never)
+  const opened = { kind: 'custom', store, pollInterval: 5 } as const
+  const stop = await followStore(opened, [site], log as never)
   t.equal(refreshed, 1)
   await until('polled', () => refreshed > 4)
-  await stop()
+  stop()
+  await closeStore(opened, { stop: () => Promise.reject(new Error('no good-bye')) }, log as never)
   t.equal(closed, 1)
   t.strictSame(warnings, ['maintenance: the store cannot be watched, it is only polled: EMFILE', 'maintenance: the store did not close: stuck'])
 })

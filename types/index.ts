@@ -65,6 +65,31 @@ export interface MaintenanceChange {
   expectedRevision?: number
 }
 
+export interface WaitOptions {
+  /**
+   * ms, 1 to an hour: settle only when every live server of the site has taken the state over, and, where it closes the
+   * site, when no request from before is still running on any. What is pinned by `enabled` is not waited for. When the time is over it
+   * rejects with `FST_ERR_MAINTENANCE_DRAIN`, and the change stands. Default: do not wait.
+   */
+  wait?: number
+}
+
+export interface DrainOptions {
+  /** ms. Default: none. */
+  timeout?: number
+  signal?: AbortSignal
+}
+
+/** What an error of code `FST_ERR_MAINTENANCE_DRAIN` carries. */
+export interface StillRunning {
+  /** Requests that are still running. */
+  readonly inFlight: number
+  /** The same by method and route, such as `{ 'GET /export': 2 }`. */
+  readonly routes: Readonly<Record<string, number>>
+  /** Where all servers were waited for: those that are not ready. */
+  readonly servers?: readonly ServerStatus[]
+}
+
 export interface RunOptions {
   /**
    * ms, 1000 to a day: the site opens by itself when the process that works is gone for so long. Without it, a
@@ -110,6 +135,10 @@ export interface MaintenanceStatus extends SiteState {
   counts: { blocked: number, ignored: number, wrongSecrets: number }
   /** Requests that wait at this moment (`mode: 'hold'`). */
   held: number
+  /** Requests that were let in as `inactive` or `read` and have not ended, on this server. */
+  inFlight: number
+  /** Of the same kind, but upgraded connections and event streams: they may last for ever, and hold no drain. */
+  streams: number
   /** Only in what `set(true, { bypass: true })` returns, and only once. */
   bypass?: Bypass
 }
@@ -118,6 +147,29 @@ export interface Bypass {
   secret: string
   /** With the secret in its fragment, where no log, proxy or Referer sees it. */
   path: string
+}
+
+/** One server of a site, as it told the store last. */
+export interface ServerStatus {
+  /** Of this start of this process. */
+  id: string
+  host: string
+  pid: number
+  /** Of fastify-maintenance. */
+  version: string
+  site: string
+  /** Of the state that it applies. */
+  revision: number
+  active: boolean
+  /** The option `enabled` decides, whatever the state says. */
+  pinned: boolean
+  inFlight: number
+  streams: number
+  /** Of `inFlight`, by method and route, those that were let in before the state that it applies: `{ 'GET /export': 2 }`. */
+  holding: Record<string, number>
+  startedAt: string
+  /** By the clock of the store, where it has one. */
+  seenAt: string
 }
 
 export type ChangeListener = (status: MaintenanceStatus, previous: MaintenanceStatus) => void
@@ -134,9 +186,9 @@ export interface Maintenance {
   /**
    * Writes the store, then this server. Settles within 2 s; when it rejects, nothing changed here.
    * With `false`, only `by` and `expectedRevision` can be named.
-   * @throws FST_ERR_MAINTENANCE_CHANGE, _PINNED, _CONFLICT, _STORE, _STORE_UNKNOWN
+   * @throws FST_ERR_MAINTENANCE_CHANGE, _PINNED, _CONFLICT, _STORE, _STORE_UNKNOWN; with `wait`, _DRAIN
    */
-  set (on: boolean, change?: MaintenanceChange): Promise<MaintenanceStatus>
+  set (on: boolean, change?: MaintenanceChange & WaitOptions): Promise<MaintenanceStatus>
   /**
    * Closes the site, does the work, opens the site again, also when the work throws.
    * Overlapping runs are counted: the site opens when the last one ends. What someone else
@@ -156,6 +208,14 @@ export interface Maintenance {
    * A listener that throws is logged and harms nobody. Returns the way to remove it.
    */
   onChange (listener: ChangeListener): () => void
+  /**
+   * Resolves when no request that was let in as `inactive` or `read` is still running on this server (streams apart); reads
+   * that a read-only site lets in after the call are not waited for.
+   * @throws FST_ERR_MAINTENANCE_DRAIN when the time is over, or the site was opened meanwhile (see `StillRunning`)
+   */
+  drained (options?: DrainOptions): Promise<void>
+  /** Every live server of the site; one that died is gone after 15 s. @throws FST_ERR_MAINTENANCE_STORE */
+  servers (): Promise<ServerStatus[]>
   /** The last written records, newest first; default limit 100. @throws FST_ERR_MAINTENANCE_STORE */
   history (options?: { limit?: number }): Promise<HistoryEntry[]>
 }
@@ -189,6 +249,10 @@ export interface MaintenanceStore {
   append? (site: string, entry: string): Promise<void>
   /** The last records written, newest first. Optional: without it, `history()` knows this process only. */
   list? (site: string, limit: number): Promise<string[]>
+  /** Keeps what a server tells of itself for `ttl` ms; 0: it leaves. Optional: without it and `beats`, `servers()` knows this process only. */
+  beat? (site: string, id: string, entry: string, ttl: number): Promise<void>
+  /** What servers told, and is not over. Optional. */
+  beats? (site: string): Promise<string[]>
   /** The store's clock as last seen, ms since 1970. Optional: without it, the clock of this process counts. */
   now? (): number
 }
@@ -289,6 +353,13 @@ export interface HoldOptions {
   timeout?: number
 }
 
+export interface CloseStreamsOptions {
+  /** How long after the site has closed, ms. Default 5000. */
+  after?: number
+  /** Spread over so long, so that clients do not all come back at once, ms. Default 2000. */
+  jitter?: number
+}
+
 export interface FastifyMaintenanceOptions {
   /** Pins the mode: it outranks the store, and `set()` and `run()` then reject. */
   enabled?: boolean
@@ -307,6 +378,8 @@ export interface FastifyMaintenanceOptions {
   schedule?: ScheduleOptions | ScheduleOptions[]
   /** What `mode: 'hold'` may keep waiting. */
   hold?: HoldOptions
+  /** Ends WebSockets (1012) and event streams from before the site closed. Default: they stay. */
+  closeStreams?: CloseStreamsOptions
   /**
    * Called before a refusal is sent, and never for who is let through: to log the user out, say.
    * What it throws is logged; it is waited for, at most 3 s.

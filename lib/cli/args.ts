@@ -28,21 +28,33 @@ const ON = {
   'retry-after': { type: 'string' },
   'ignore-route': { type: 'string', multiple: true },
   bypass: { type: 'boolean' },
-  by: { type: 'string' }
+  by: { type: 'string' },
+  wait: { type: 'string' }
 } satisfies Options
+
+const STATUS = { watch: { type: 'boolean' } } satisfies Options
 
 const COMMANDS: { readonly [command in Command['name']]: Options } = {
   on: ON,
-  off: { by: { type: 'string' } },
-  status: {},
-  history: {}
+  off: { by: ON.by, wait: ON.wait },
+  status: STATUS,
+  history: {},
+  servers: {}
 }
 
+/** What `--wait` alone means. */
+const WAIT_DEFAULT = '30s'
+const WAIT_MAX = 86_400_000
+
 export interface Command {
-  readonly name: 'on' | 'off' | 'status' | 'history'
+  readonly name: 'on' | 'off' | 'status' | 'history' | 'servers'
   readonly sites: readonly string[]
   readonly store: NonNullable<FastifyMaintenanceOptions['store']>
   readonly json: boolean
+  /** Of `status`: goes on until it is interrupted. */
+  readonly watch: boolean
+  /** Of `on` and `off`: how long to wait for the servers, ms; `null`: not at all. */
+  readonly wait: number | null
   /** What `on` and `off` write. */
   readonly change: CheckedChange
 }
@@ -58,12 +70,14 @@ export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv, 
   if (!isCommand(name)) throw new UsageError(name === '' ? 'no command' : `unknown command ${show(name)}`)
   const foreign = Object.keys(values).find(option => !Object.hasOwn(EVERYWHERE, option) && !Object.hasOwn(COMMANDS[name], option))
   if (foreign !== undefined) throw new UsageError(`'${name}' has no option --${foreign}`)
-  if (name === 'history' && sites.length > 1) throw new UsageError("'history' takes one site")
+  if ((name === 'history' || name === 'servers') && sites.length > 1) throw new UsageError(`'${name}' takes one site`)
   return {
     name,
     sites: readSites(sites),
     store: readStore(values.store ?? env.MAINTENANCE_STORE, values.prefix),
     json: values.json === true,
+    watch: values.watch === true,
+    wait: readWait(values.wait),
     change: name === 'on' ? readChange(values, now) : check(false, pick({ by: values.by }), now)
   }
 }
@@ -72,10 +86,20 @@ type Values = ReturnType<typeof parse>['values']
 
 function parse (args: readonly string[]) {
   try {
-    return parseArgs({ args: [...args], allowPositionals: true, strict: true, options: { ...EVERYWHERE, ...ON } })
+    return parseArgs({ args: args.map(withWaitDefault), allowPositionals: true, strict: true, options: { ...EVERYWHERE, ...ON, ...STATUS } })
   } catch (error) {
     throw new UsageError(messageOf(error).replaceAll('\n', ' '))
   }
+}
+
+/** Alone, it must not take the site behind it for its value. */
+const withWaitDefault = (arg: string): string => arg === '--wait' ? `--wait=${WAIT_DEFAULT}` : arg
+
+function readWait (duration: string | undefined): number | null {
+  if (duration === undefined) return null
+  const length = parseDuration(duration)
+  if (length === null || length > WAIT_MAX) throw new UsageError(`--wait is ${show(duration)}, expected ${DURATION_EXPECTED}, at most a day`)
+  return length
 }
 
 const isCommand = (name: string): name is Command['name'] => Object.hasOwn(COMMANDS, name)

@@ -1,10 +1,16 @@
 #!/usr/bin/env node
 import { main } from './main.ts'
 
+const interrupted = new AbortController()
 const output = {
+  terminal: process.stdout.isTTY,
+  signal: interrupted.signal,
   out: (text: string) => { process.stdout.write(text) },
   err: (text: string) => { process.stderr.write(text) }
 }
+
+// what is being written is written; a second Ctrl-C ends at once
+if (process.argv.includes('--watch')) process.once('SIGINT', () => interrupted.abort())
 
 main(process.argv.slice(2), process.env, output).then(code => {
   process.exitCode = code

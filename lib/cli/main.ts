@@ -1,107 +1,99 @@
-import type { Bypass, HistoryEntry, MaintenanceStore, SiteState } from '../../types/index.ts'
-import { bypassOf } from '../bypass/request.ts'
-import { makeSecret } from '../bypass/secret.ts'
+import type { HistoryEntry, MaintenanceStore, ServerStatus } from '../../types/index.ts'
 import { messageOf } from '../errors.ts'
 import { createHistory, HISTORY_MAX } from '../history.ts'
-import type { CheckedChange } from '../state/change.ts'
-import { describe, NEVER_WRITTEN, type StateRecord } from '../state/record.ts'
-import { readStored, updateRecord } from '../state/update.ts'
-import { createSchedule } from '../state/schedule.ts'
-import { isActive, upcomingOf } from '../state/window.ts'
+import { readServers } from '../servers.ts'
 import { openStore } from '../stores/index.ts'
 import { withTimeout } from '../timeout.ts'
 import { VERSION } from '../version.ts'
+import type { Progress } from '../wait.ts'
 import { readArguments, UsageError, type Command } from './args.ts'
-import { entryInWords, HELP, inWords } from './print.ts'
+import { changeAll, together, waitForAll, warnUnserved, type Waited } from './change.ts'
+import { createProgress, endInWords, entryInWords, HELP, inWords, serverInWords } from './print.ts'
+import { readStates } from './states.ts'
+import { watchStates } from './watch.ts'
 
-export const EXIT = { done: 0, failed: 1, usage: 2, inMaintenance: 4 } as const
+export const EXIT = { done: 0, failed: 1, usage: 2, late: 3, inMaintenance: 4 } as const
 
 /** Where the command's text goes. */
 export interface Output {
   out (text: string): void
   err (text: string): void
+  /** Can lines be written over? */
+  readonly terminal?: boolean
+  /** Ctrl-C. */
+  readonly signal?: AbortSignal
 }
-
-/** Recurring windows are options of the servers: the store knows none. */
-const NO_SCHEDULE = createSchedule([])
 
 /** A store that does not answer by then has failed, ms. */
 const ANSWER_TIMEOUT = 4000
 
 /** @returns the exit code; never rejects */
-export async function main (args: readonly string[], env: NodeJS.ProcessEnv, { out, err }: Output): Promise<number> {
+export async function main (args: readonly string[], env: NodeJS.ProcessEnv, output: Output): Promise<number> {
   try {
     const command = readArguments(args, env)
     if (command === 'help' || command === 'version') {
-      out(command === 'help' ? HELP : `${VERSION}\n`)
+      output.out(command === 'help' ? HELP : `${VERSION}\n`)
       return EXIT.done
     }
-    if (command.name === 'history') {
-      const entries = await readEntries(command)
-      out(command.json ? toJson(entries) : entries.map(entryInWords).join(''))
-      return EXIT.done
+    const { store } = await openStore(command.store, command.sites)
+    try {
+      return await perform(command, store, output)
+    } finally {
+      await store.close()
     }
-    const states = await perform(command)
-    out(command.json ? toJson(states.length === 1 ? states[0] : states) : states.map(inWords).join(''))
-    return command.name === 'status' && states.some(state => state.active) ? EXIT.inMaintenance : EXIT.done
   } catch (error) {
     const usage = error instanceof UsageError
-    err(`fastify-maintenance: ${messageOf(error).replace(/^maintenance: /, '')}\n${usage ? 'fastify-maintenance --help shows how it is used\n' : ''}`)
+    tell(output, `${messageOf(error)}${usage ? '\nfastify-maintenance --help shows how it is used' : ''}`)
     return usage ? EXIT.usage : EXIT.failed
   }
 }
 
-async function readEntries ({ sites: [site = ''], store: option }: Command): Promise<HistoryEntry[]> {
-  const { store } = await openStore(option, [])
-  try {
-    return await withTimeout(createHistory(store, site).read(HISTORY_MAX), ANSWER_TIMEOUT)
-  } finally {
-    await store.close()
+function perform (command: Command, store: MaintenanceStore, output: Output): Promise<number> {
+  switch (command.name) {
+    case 'history': return list(command, output, createHistory(store, own(command)).read(HISTORY_MAX), entryInWords)
+    case 'servers': return list(command, output, readServers(store, own(command)), server => serverInWords(server, store.now?.() ?? Date.now()))
+    case 'status': return showStatus(command, store, output)
+    default: return change(command, store, output)
   }
 }
 
-async function perform ({ name, sites, store: option, change }: Command): Promise<SiteState[]> {
-  const { store } = await openStore(option, sites)
-  try {
-    // all sites are looked at before the first is changed
-    const found = await withTimeout(Promise.all(sites.map(site => readState(store, site, name === 'status'))), ANSWER_TIMEOUT)
-    if (name === 'status') return found.map((record, i) => toState(sites[i] as string, record))
-    return await changeAll(store, sites, change)
-  } finally {
-    await store.close()
-  }
+const own = ({ sites: [site = ''] }: Command): string => site
+
+async function list<T extends HistoryEntry | ServerStatus> ({ json }: Command, { out }: Output, reading: Promise<T[]>, words: (entry: T) => string): Promise<number> {
+  const entries = await withTimeout(reading, ANSWER_TIMEOUT)
+  out(json ? `${JSON.stringify(entries, null, 2)}\n` : entries.map(words).join(''))
+  return EXIT.done
 }
 
-type Changed = SiteState & { bypass?: Bypass }
-
-/** One after the other: where one fails, the error names those that were changed before it. */
-async function changeAll (store: MaintenanceStore, sites: readonly string[], change: CheckedChange): Promise<Changed[]> {
-  const states: Changed[] = []
-  for (const site of sites) {
-    try {
-      // a secret of its own for each site
-      const own = typeof change.secret === 'string' ? { ...change, secret: makeSecret() } : change
-      const state = toState(site, await updateRecord(store, site, own))
-      states.push(typeof own.secret === 'string' ? { ...state, bypass: bypassOf(own.secret) } : state)
-    } catch (error) {
-      const changed = states.length === 0 ? '' : `; changed before: ${states.map(state => state.site).join(', ')}`
-      throw new Error(`site '${site}': ${messageOf(error).replace(/^maintenance: /, '')}${changed}`)
-    }
-  }
-  return states
+async function showStatus ({ sites, watch, json }: Command, store: MaintenanceStore, output: Output): Promise<number> {
+  const read = () => withTimeout(readStates(store, sites), ANSWER_TIMEOUT)
+  const states = watch ? await watchStates(store, read, json, output) : await read()
+  if (!watch) output.out(json ? toJson(states) : states.map(inWords).join(''))
+  return states.some(state => state.active) ? EXIT.inMaintenance : EXIT.done
 }
 
-/** @param strict what cannot be understood is an error; `on` and `off` repair it */
-async function readState (store: MaintenanceStore, site: string, strict: boolean): Promise<StateRecord> {
-  const stored = await readStored(store, site)
-  if (stored.kind === 'record') return stored.record
-  if (stored.kind === 'unreadable' && strict) throw new Error(`the state of site '${site}' cannot be understood: ${stored.reason}`)
-  return NEVER_WRITTEN
+async function change ({ sites, change, json, wait }: Command, store: MaintenanceStore, output: Output): Promise<number> {
+  // all sites are looked at before the first is changed
+  await withTimeout(readStates(store, sites, false), ANSWER_TIMEOUT)
+  const states = await changeAll(store, sites, change)
+  // people see the secret of a bypass whatever becomes of the wait
+  if (!json) output.out(states.map(inWords).join(''))
+  const waited = wait === null ? [] : await waitForAll(store, states, wait, json ? () => {} : createProgress(change.on, output))
+  const problems = waited.map(({ problem }) => problem).filter(problem => problem !== null)
+  if (json) output.out(toJson(states.map((state, i) => ({ ...state, ...outcome(waited[i]) }))))
+  else if (waited.length > 0 && problems.length === 0) output.out(endInWords(together(waited.map(({ progress }) => progress as Progress)), change.on, output))
+  else if (output.terminal === true && waited.length > 0) output.out('\n')
+  await warnUnserved(store, sites, message => tell(output, message))
+  for (const problem of problems) tell(output, problem)
+  return problems.length > 0 ? EXIT.late : EXIT.done
 }
 
-function toState (site: string, record: StateRecord): SiteState {
-  const now = Date.now()
-  return describe(site, record, isActive(record, now), upcomingOf(record, NO_SCHEDULE, now))
-}
+/** What `--wait` adds to the JSON. */
+const outcome = (waited: Waited | undefined): object => waited === undefined ? {} : { safe: waited.problem === null, servers: waited.progress?.servers ?? [] }
 
-const toJson = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
+/** One document: an object for one site, an array for several. */
+const toJson = (values: readonly unknown[]): string => `${JSON.stringify(values.length === 1 ? values[0] : values, null, 2)}\n`
+
+function tell ({ err }: Output, message: string): void {
+  err(`fastify-maintenance: ${message.replace(/^maintenance: /, '')}\n`)
+}

@@ -1,6 +1,7 @@
 import type { Log } from '../../types/index.ts'
 import { messageOf } from '../errors.ts'
 import type { OpenedStore } from '../stores/index.ts'
+import { withTimeout } from '../timeout.ts'
 
 /** A site as far as its store matters. */
 export interface Follower {
@@ -14,12 +15,14 @@ export interface Follower {
 const JITTER = 0.1
 /** The application does not wait longer for a store to close, ms. */
 const CLOSE_TIMEOUT = 800
+/** Of these, so long for the good-bye, ms. */
+const LEAVE_TIMEOUT = 400
 
 /**
  * Keeps all sites of this server up to date: a read at boot, at every hint, and every `pollInterval`.
  * @returns when the first read is done, or has failed: the way to stop
  */
-export async function followStore ({ store, pollInterval }: OpenedStore, sites: readonly Follower[], log: Log): Promise<() => Promise<void>> {
+export async function followStore ({ store, pollInterval }: OpenedStore, sites: readonly Follower[], log: Log): Promise<() => void> {
   let timer: NodeJS.Timeout | undefined
 
   async function refreshAll (): Promise<void> {
@@ -44,13 +47,16 @@ export async function followStore ({ store, pollInterval }: OpenedStore, sites: 
   await Promise.all(sites.map(site => site.start()))
   if (pollInterval !== null) poll(pollInterval)
 
-  return async function stop () {
+  return function stop () {
     clearTimeout(timer)
     timer = undefined
     for (const site of sites) site.close()
-    await Promise.race([
-      Promise.resolve().then(() => store.close()).catch(error => log.warn({ err: error }, `maintenance: the store did not close: ${messageOf(error)}`)),
-      new Promise(resolve => setTimeout(resolve, CLOSE_TIMEOUT).unref())
-    ])
   }
+}
+
+/** This server says good-bye, and its store is closed; in bounded time. */
+export async function closeStore ({ store }: OpenedStore, servers: { stop (): Promise<void> }, log: Log): Promise<void> {
+  const closing = withTimeout(servers.stop(), LEAVE_TIMEOUT).catch(() => {}).then(() => store.close())
+    .catch(error => log.warn({ err: error }, `maintenance: the store did not close: ${messageOf(error)}`))
+  await Promise.race([closing, new Promise(resolve => setTimeout(resolve, CLOSE_TIMEOUT).unref())])
 }

@@ -1,11 +1,12 @@
 import { constants, watch, type FSWatcher } from 'node:fs'
-import { copyFile, open, type FileHandle } from 'node:fs/promises'
+import { copyFile } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
 import type { MaintenanceStore, WriteCondition } from '../../types/index.ts'
 import { isObject } from '../check.ts'
 import { codeOf, ConflictError, messageOf, show, UnreadableError } from '../errors.ts'
 import { realTarget, replaceFile } from './atomic.ts'
 import { takeLock } from './lock.ts'
+import { readRegular } from './regular.ts'
 import { isRevision } from './revision.ts'
 
 /** Larger files are none of ours: neither read nor replaced. */
@@ -93,21 +94,12 @@ export function createFileStore (file: string): MaintenanceStore {
  */
 async function readBytes (path: string): Promise<Buffer | null> {
   try {
-    // without O_NONBLOCK, opening a FIFO waits for its writer
-    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
-    return await readRegular(file).finally(() => file.close())
+    return await readRegular(path, SIZE_MAX)
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw new UnreadableError(`the state file ${path} cannot be read: ${messageOf(error)}`)
   }
   await realTarget(path)
   return null
-}
-
-async function readRegular (file: FileHandle): Promise<Buffer> {
-  const stats = await file.stat()
-  if (!stats.isFile()) throw new Error('it is no regular file')
-  if (stats.size > SIZE_MAX) throw new Error(`it has ${stats.size} bytes, more than ${SIZE_MAX}`)
-  return file.readFile()
 }
 
 function parse (bytes: Buffer): Document {

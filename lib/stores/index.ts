@@ -1,5 +1,6 @@
 import type { FastifyMaintenanceOptions, MaintenanceStore, StoreStatus } from '../../types/index.ts'
 import { createFileHistory } from './file-history.ts'
+import { createFileServers } from './file-servers.ts'
 import { createFileStore } from './file.ts'
 import { createMemoryStore } from './memory.ts'
 import { createConnector } from './redis/connect.ts'
@@ -33,5 +34,5 @@ export async function openStore (option: NonNullable<FastifyMaintenanceOptions['
 }
 
 function openFile (file: string): MaintenanceStore {
-  return { ...createFileStore(file), ...createFileHistory(createFileStore(`${file}.history`)) }
+  return { ...createFileStore(file), ...createFileHistory(createFileStore(`${file}.history`)), ...createFileServers(`${file}.servers`) }
 }

@@ -1,17 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { constants, statSync } from 'node:fs'
 import { open, readFile, rm } from 'node:fs/promises'
-import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf } from '../errors.ts'
+import { isDead, SPACE } from './process.ts'
 
 /** A lock whose holder lives elsewhere, or hangs, is broken when it was seen unchanged for so long, ms. */
 const STALE_AFTER = 1400
 /** How long to wait for it, ms: longer than a stale one lives, shorter than `set` may take. */
 const WAIT_MAX = 1650
-
-/** Who has the same sees the same process ids: containers may share a host name, but not their processes. */
-const SPACE = `${hostname()}/${statSync('/proc/self/ns/pid', { throwIfNoEntry: false })?.ino}`
 
 export interface Lock {
   /** Throws where someone else has taken the lock for stale and broken it. */
@@ -33,7 +30,7 @@ export async function takeLock (path: string): Promise<Lock> {
     const other = await holder(path)
     // watched rather than asked for its date: the clock of a file server is another one
     if (other !== seen.token) seen = { token: other, since: now }
-    if (isDead(other) || now - seen.since > STALE_AFTER) await breakLock(path, other)
+    if (isHolderDead(other) || now - seen.since > STALE_AFTER) await breakLock(path, other)
     if (now - began > WAIT_MAX) throw new Error(`other writers hold ${path}, now process and host ${other.slice(0, 200)}`)
     await sleep(2 + Math.random() * 10)
   }
@@ -74,15 +71,9 @@ const holder = (path: string): Promise<string> =>
 /** A lock that cannot be removed becomes stale. */
 const remove = (path: string): Promise<void> => rm(path, { force: true }).catch(() => {})
 
-function isDead (token: string): boolean {
-  const [pid, space] = token.split(' ')
-  if (space !== SPACE) return false
-  try {
-    process.kill(Number(pid), 0)
-    return false
-  } catch (error) {
-    return codeOf(error) !== 'EPERM'
-  }
+function isHolderDead (token: string): boolean {
+  const [pid, space = ''] = token.split(' ')
+  return isDead(Number(pid), space)
 }
 
 /** Whoever breaks the lock holds this one. */

@@ -6,7 +6,7 @@ import { createClock } from './clock.ts'
 import { COMMAND_TIMEOUT, reconnect, whenReady, type Client, type Connector } from './connect.ts'
 import { clean, isReply, isTimeout, outcome } from './errors.ts'
 import { listen } from './listen.ts'
-import { WRITE } from './script.ts'
+import { BEAT, BEATS, WRITE } from './script.ts'
 
 export interface RedisStoreOptions {
   /** Before every key and channel. */
@@ -17,7 +17,7 @@ export interface RedisStoreOptions {
 
 /**
  * State in Redis, for all servers that reach it: a hash for each site with the record and its revision, a list
- * with its history, and a channel for hints. One key family shares a hash tag, so that a cluster keeps it together.
+ * with its history, two keys with its servers, and a channel for hints. One key family shares a hash tag, so that a cluster keeps it together.
  */
 export function createRedisStore ({ keyPrefix, connect }: Connector, { prefix, sites }: RedisStoreOptions): MaintenanceStore {
   const commands = connect()
@@ -29,6 +29,7 @@ export function createRedisStore ({ keyPrefix, connect }: Connector, { prefix, s
   const keyOf = (site: string): string => `${keyPrefix}${prefix}{${site}}`
   const historyOf = (site: string): string => `${keyOf(site)}:history`
   const channelOf = (site: string): string => `${keyOf(site)}:changes`
+  const serversOf = (site: string): [string, string] => [`${keyOf(site)}:servers`, `${keyOf(site)}:servers:until`]
 
   /** Sends a command as soon as there is a connection; one that does not answer is made anew. */
   async function ask<T> (command: () => Promise<T>): Promise<T> {
@@ -74,6 +75,15 @@ export function createRedisStore ({ keyPrefix, connect }: Connector, { prefix, s
     return ask(() => commands.lrange(historyOf(site), 0, limit - 1)).catch(error => { throw clean(error) })
   }
 
+  async function beat (site: string, id: string, entry: string, ttl: number): Promise<void> {
+    await ask(() => commands.eval(BEAT, 2, ...serversOf(site), id, entry, ttl)).catch(error => { throw clean(error) })
+  }
+
+  async function beats (site: string): Promise<string[]> {
+    const entries = await ask(() => commands.eval(BEATS, 2, ...serversOf(site))).catch(error => { throw clean(error) }) as (string | null)[]
+    return entries.filter(entry => entry !== null)
+  }
+
   /** Begins with the first connection, however long that takes. */
   function watch (onHint: (site?: string) => void): Promise<void> {
     const client = connect()
@@ -100,5 +110,5 @@ export function createRedisStore ({ keyPrefix, connect }: Connector, { prefix, s
     listener?.disconnect()
   }
 
-  return { read, write, list, watch, close, now: clock.now }
+  return { read, write, list, beat, beats, watch, close, now: clock.now }
 }

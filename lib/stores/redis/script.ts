@@ -39,3 +39,40 @@ end
 redis.pcall('PUBLISH', ARGV[4], ARGV[2])
 return -1
 `
+
+/** By the clock of Redis: those of the servers differ. */
+const NOW = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`
+
+/**
+ * Keeps what a server tells of itself, and forgets those that were not heard of in time.
+ *
+ * KEYS: the entries (a hash by id), the times at which they end (a sorted set of ids).
+ * ARGV: id, entry, for how many ms (0: remove it).
+ */
+export const BEAT = `
+${NOW}
+if ARGV[3] == '0' then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+  redis.call('ZREM', KEYS[2], ARGV[1])
+else
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+  redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+  redis.call('PEXPIRE', KEYS[2], ARGV[3])
+end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 100)) do
+  redis.call('HDEL', KEYS[1], id)
+  redis.call('ZREM', KEYS[2], id)
+end
+`
+
+/** The entries that have not ended. KEYS as above. */
+export const BEATS = `
+${NOW}
+local ids = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', now), '+inf')
+if #ids == 0 then return {} end
+return redis.call('HMGET', KEYS[1], unpack(ids, 1, math.min(#ids, 5000)))
+`

@@ -1,0 +1,109 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Decided } from './decided.ts'
+import type { Place } from './places.ts'
+import type { Routes } from './routes.ts'
+
+/** The requests that were let in, and have not ended. */
+export interface Running {
+  /** Called for every request that is let in as `inactive` or `read`: a push, and now and then a sweep. */
+  enter (reply: FastifyReply): void
+  /** Plain requests of a site. */
+  requests (site: string): FastifyReply[]
+  /** Of these, those that the present state did not let in: they are older. */
+  older (site: string): FastifyReply[]
+  /** Upgraded connections and event streams of a site. */
+  streams (site: string): FastifyReply[]
+}
+
+/** Swept when there are twice as many as the last sweep has left, and so many more. */
+const SLACK = 64
+
+/**
+ * A request whose client has gone counts until its handler answers; one that never does, so long at most, ms. Handlers that work
+ * longer for a client that has gone are not waited for.
+ */
+const ABANDONED_AFTER = 4000
+
+/**
+ * Keeps references and sweeps in batches: that is cheaper than a listener for each request, and right for every way in
+ * which a request can end, where `onResponse` alone misses aborted and hijacked ones.
+ */
+export function createRunning (placeOf: (request: FastifyRequest) => Place, routes: Routes, decided: Decided): Running {
+  const entered: FastifyReply[] = []
+  const abandoned = new WeakMap<FastifyReply, number>()
+  let limit = SLACK
+
+  function enter (reply: FastifyReply): void {
+    entered.push(reply)
+    if (entered.length >= limit) sweep()
+  }
+
+  function sweep (): void {
+    let kept = 0
+    for (const reply of entered) if (!hasEnded(reply)) entered[kept++] = reply
+    entered.length = kept
+    limit = 2 * kept + SLACK
+  }
+
+  function hasEnded (reply: FastifyReply): boolean {
+    const { raw } = reply
+    if (!isClosed(raw)) return false
+    return raw.headersSent || raw.writableEnded || isAbandoned(reply)
+  }
+
+  function isAbandoned (reply: FastifyReply): boolean {
+    const now = performance.now()
+    const since = abandoned.get(reply)
+    if (since === undefined) abandoned.set(reply, now)
+    return since !== undefined && now - since >= ABANDONED_AFTER
+  }
+
+  function of (site: string): FastifyReply[] {
+    sweep()
+    return entered.filter(({ request }) => belongs(request, site) && routes.of(request).declared !== 'off')
+  }
+
+  /** A request for no known site may be one of any. */
+  function belongs (request: FastifyRequest, site: string): boolean {
+    const name = placeOf(request).gate.decisions.inactive.site
+    return name === site || name === null
+  }
+
+  const requests = (site: string): FastifyReply[] => of(site).filter(reply => !isStream(reply))
+
+  return {
+    enter,
+    requests,
+    older: site => requests(site).filter(({ request }) => decided.of(request) !== placeOf(request).gate.decisions.read),
+    streams: site => of(site).filter(isStream)
+  }
+}
+
+/** A response of HTTP/2 does not say so itself, but its stream does. */
+function isClosed (raw: FastifyReply['raw'] & { stream?: { destroyed: boolean } }): boolean {
+  return raw.stream === undefined ? raw.destroyed : raw.stream.destroyed
+}
+
+/** May last for ever: an upgraded connection, or an answer that is an event stream. */
+export function isStream (reply: FastifyReply): boolean {
+  return isUpgraded(reply) || (reply.raw.headersSent && contentTypeOf(reply).startsWith('text/event-stream'))
+}
+
+/** Where a plugin for WebSockets listens, Node marks the request; else the handshake is a plain request. */
+export const isUpgraded = ({ request }: FastifyReply): boolean => (request.raw as { upgrade?: boolean }).upgrade === true
+
+function contentTypeOf (reply: FastifyReply & { raw: { _header?: string } }): string {
+  const known = reply.getHeader('content-type') ?? reply.raw.getHeader('content-type')
+  // what was given to `writeHead` alone stands nowhere else; if Node hides it one day, the stream counts as a request
+  return String(known ?? /^content-type: *(.*)$/im.exec(reply.raw._header ?? '')?.[1])
+}
+
+/** By method and route, for people who look for what holds them up. */
+export function byRoute (replies: readonly FastifyReply[]): Record<string, number> {
+  const routes: Record<string, number> = {}
+  for (const { request } of replies) {
+    const name = `${request.method} ${request.routeOptions.url ?? '(no route)'}`
+    routes[name] = (routes[name] ?? 0) + 1
+  }
+  return routes
+}

@@ -1,0 +1,181 @@
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Log, MaintenanceStore, ServerStatus } from '../types/index.ts'
+import { bool, checkWhole, integer, isObject, text, type Shape } from './check.ts'
+import { messageOf, StoreError } from './errors.ts'
+import { withTimeout } from './timeout.ts'
+import { VERSION } from './version.ts'
+
+/** A server that was not heard of for so long is dead, ms. */
+const TTL = 15_000
+/** How often a server says that it lives, ms: three may get lost. */
+const BEAT_EVERY = 4000
+/** How often it says what still runs, while something does that holds a drain, ms. */
+const PROGRESS_EVERY = 500
+/** How often it looks whether that has ended, ms. */
+const LOOK_EVERY = 20
+/** Booting does not wait longer for it, ms. */
+const PATIENCE = 1000
+
+/** What a site tells of itself; the rest is the process's. */
+export type SiteBeat = Pick<ServerStatus, 'site' | 'revision' | 'active' | 'pinned' | 'inFlight' | 'streams' | 'holding'>
+
+/** A site as far as its servers matter. */
+export interface BeatingSite {
+  readonly name: string
+  beat (): SiteBeat
+  /** Calls `listener` whenever the gate was replaced. */
+  onGate (listener: () => void): void
+}
+
+export interface Servers {
+  /** The first word to the store. */
+  start (): Promise<void>
+  /** @throws FST_ERR_MAINTENANCE_STORE */
+  list (site: string): Promise<ServerStatus[]>
+  /** Takes this server from the list. */
+  stop (): Promise<void>
+}
+
+/** Tells the store every few seconds, and at every change, that this server lives and how far it is. Nothing of it is on the way of a request. */
+export function createServers (store: MaintenanceStore, sites: readonly BeatingSite[], log: Log): Servers {
+  const process = { id: randomUUID(), host: hostname(), pid: globalThis.process.pid, version: VERSION, startedAt: new Date().toISOString() }
+  const beaters = sites.map(site => createBeater(store, site, process.id, () => describe(site), log))
+
+  function describe (site: BeatingSite): ServerStatus {
+    return { ...process, ...site.beat(), seenAt: new Date(store.now?.() ?? Date.now()).toISOString() }
+  }
+
+  return {
+    async start () {
+      await Promise.all(beaters.map(beater => beater.start()))
+    },
+    async list (name) {
+      const others = (await readServers(store, name)).filter(server => server.id !== process.id)
+      const own = sites.filter(site => site.name === name).map(describe)
+      return inOrder([...others, ...own])
+    },
+    async stop () {
+      await Promise.all(beaters.map(beater => beater.stop()))
+    }
+  }
+}
+
+interface Beater {
+  start (): Promise<void>
+  stop (): Promise<void>
+}
+
+function createBeater (store: MaintenanceStore, site: BeatingSite, id: string, describe: () => ServerStatus, log: Log): Beater {
+  const stopping = new AbortController()
+  let beating = Promise.resolve()
+  let waiting = false
+  let watching = false
+  let problem: string | null = null
+  let timer: NodeJS.Timeout | undefined
+
+  /** One after the other, each with what is true when it is sent; what is asked for meanwhile goes out with the next. */
+  function beat (): Promise<void> {
+    if (waiting) return beating
+    waiting = true
+    beating = beating.then(async () => {
+      waiting = false
+      if (!stopping.signal.aborted) await send(JSON.stringify(describe()), TTL)
+    })
+    return beating
+  }
+
+  async function send (entry: string, ttl: number): Promise<void> {
+    try {
+      await store.beat?.(site.name, id, entry, ttl)
+      tell(null)
+    } catch (error) {
+      tell(messageOf(error))
+    }
+  }
+
+  /** Once for each change: a store that is down is told of by whoever reads it. */
+  function tell (error: string | null): void {
+    if (error !== null && problem === null) log.warn({ site: site.name, error }, `maintenance: other servers of site '${site.name}' cannot see this one, and do not wait for it: ${error}`)
+    problem = error
+  }
+
+  /** Whoever waits for this server learns at once when its last older request has ended. */
+  async function watch (): Promise<void> {
+    if (watching) return
+    watching = true
+    let told = performance.now()
+    while (isHeldUp(site) && !stopping.signal.aborted) {
+      await sleep(LOOK_EVERY, undefined, { ref: false })
+      if (isHeldUp(site) && performance.now() - told < PROGRESS_EVERY) continue
+      told = performance.now()
+      await beat()
+    }
+    watching = false
+  }
+
+  function onChange (): void {
+    beat()
+    watch()
+  }
+
+  return {
+    async start () {
+      if (store.beat === undefined) return
+      site.onGate(onChange)
+      timer = setInterval(beat, BEAT_EVERY * (0.9 + 0.2 * Math.random())).unref()
+      await withTimeout(beat(), PATIENCE).catch(() => {})
+    },
+    async stop () {
+      clearInterval(timer)
+      stopping.abort()
+      if (store.beat === undefined) return
+      await beating
+      await send('', 0)
+    }
+  }
+}
+
+function isHeldUp (site: BeatingSite): boolean {
+  const { active, holding } = site.beat()
+  return active && Object.keys(holding).length > 0
+}
+
+const count = integer(0, Number.MAX_SAFE_INTEGER)
+const time = { expected: 'a time', test: (value: unknown) => typeof value === 'string' && !Number.isNaN(Date.parse(value)) }
+
+const SERVER: Shape = {
+  id: text(100),
+  host: text(300),
+  pid: count,
+  version: text(100),
+  site: text(64),
+  revision: count,
+  active: bool,
+  pinned: bool,
+  inFlight: count,
+  streams: count,
+  holding: { expected: 'numbers by route', test: value => isObject(value) && Object.values(value).every(count.test) },
+  startedAt: time,
+  seenAt: time
+}
+
+const inOrder = (servers: ServerStatus[]): ServerStatus[] => servers.sort((a, b) => a.startedAt < b.startedAt ? -1 : 1)
+
+/**
+ * The servers that a store knows, oldest first; what cannot be understood is none.
+ * @throws FST_ERR_MAINTENANCE_STORE
+ */
+export async function readServers (store: MaintenanceStore, site: string): Promise<ServerStatus[]> {
+  const entries = await store.beats?.(site).catch(error => { throw new StoreError(messageOf(error), { cause: error }) })
+  return inOrder((entries ?? []).flatMap(entry => {
+    try {
+      const server = JSON.parse(entry) as ServerStatus
+      checkWhole(SERVER, server, name => new Error(name))
+      return server.site === site ? [server] : []
+    } catch {
+      return []
+    }
+  }))
+}
