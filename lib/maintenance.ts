@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import type { Decision, Log, Maintenance, MaintenanceChange, MaintenanceStatus, WaitOptions } from '../types/index.ts'
-import { integer } from './check.ts'
+import type { Decision, Log, Maintenance, WaitOptions } from '../types/index.ts'
+import { integer, isObject } from './check.ts'
 import { checkTimeout, drained } from './drain.ts'
 import { ChangeError, show, SiteError } from './errors.ts'
 import { HISTORY_MAX } from './history.ts'
@@ -28,8 +28,18 @@ export function createMaintenance (sites: ReadonlyMap<string, Site>, own: string
       get active () { return siteOf().gate.active },
       get sites () { return [...names] },
       status: () => siteOf().status(),
-      set: async (on, change) => set(siteOf(), on, change),
-      run: async (work, change) => run(siteOf(), work, change, log),
+      async set (on, options) {
+        const { wait, change } = takeWait(options)
+        const site = siteOf()
+        const status = await site.set(on, change)
+        await waitForAll(site, on, wait)
+        return status
+      },
+      async run (work, options) {
+        const { wait, change } = takeWait(options)
+        const site = siteOf()
+        return run(site, work, change, log, () => waitForAll(site, true, wait))
+      },
       for: find,
       async refresh () {
         const site = siteOf()
@@ -47,11 +57,9 @@ export function createMaintenance (sites: ReadonlyMap<string, Site>, own: string
     }
   }
 
-  async function set (site: Site, on: boolean, { wait, ...change }: MaintenanceChange & WaitOptions = {}): Promise<MaintenanceStatus> {
-    checkTimeout('wait', wait)
-    const status = await site.set(on, change)
-    if (wait !== undefined) await waitForServers({ list: () => servers.list(site.name), on, revision: status.revision, timeout: wait })
-    return status
+  /** Until every server of the site has the state that this one has now. */
+  async function waitForAll (site: Site, on: boolean, timeout: number | undefined): Promise<void> {
+    if (timeout !== undefined) await waitForServers({ list: () => servers.list(site.name), on, revision: site.status().revision, timeout })
   }
 
   return own !== null
@@ -59,6 +67,14 @@ export function createMaintenance (sites: ReadonlyMap<string, Site>, own: string
     : createApi(() => {
       throw new SiteError('is not named: a function chooses it for each request', `for(site) with one of ${names.join(', ')}`)
     })
+}
+
+/** Of the rest, whatever it is, `checkChange` says what is wrong. */
+function takeWait<T extends object> (options: (T & WaitOptions) | undefined): { wait: number | undefined, change: T | undefined } {
+  if (!isObject(options)) return { wait: undefined, change: options }
+  const { wait, ...change } = options as T & WaitOptions
+  checkTimeout('wait', wait)
+  return { wait, change: change as T }
 }
 
 function checkLimit (limit: number): number {

@@ -20,8 +20,9 @@ const lease = integer(1000, 86_400_000, ' (milliseconds)')
 /**
  * Closes the site, does the work, opens the site again. Every run stands in the record by its id: the last one
  * that ends opens the site, on whichever server, and a record in which it does not stand is somebody else's.
+ * @param ready waited for before the work begins; where it rejects, the work is not begun
  */
-export async function run<T> (site: RunSite, work: () => T | Promise<T>, options: MaintenanceChange & RunOptions = {}, log: Log): Promise<T> {
+export async function run<T> (site: RunSite, work: () => T | Promise<T>, options: MaintenanceChange & RunOptions = {}, log: Log, ready: () => Promise<void>): Promise<T> {
   if (typeof work !== 'function') throw new ChangeError('the work', show(work), 'a function')
   const { lease: length, ...change } = options
   if (length !== undefined && !lease.test(length)) throw new ChangeError('lease', show(length), lease.expected)
@@ -31,6 +32,7 @@ export async function run<T> (site: RunSite, work: () => T | Promise<T>, options
   const stopRenewing = length === undefined ? () => {} : renew(site, id, length, log)
   let result: T
   try {
+    await ready()
     result = await work()
   } catch (error) {
     stopRenewing()

@@ -192,9 +192,10 @@ export interface Maintenance {
   /**
    * Closes the site, does the work, opens the site again, also when the work throws.
    * Overlapping runs are counted: the site opens when the last one ends. What someone else
-   * `set` meanwhile stands.
+   * `set` meanwhile stands. With `wait`, the work begins when all servers are ready; where they are not in time, it is
+   * not begun, and the site opens again.
    */
-  run<T> (work: () => T | Promise<T>, change?: MaintenanceChange & RunOptions): Promise<T>
+  run<T> (work: () => T | Promise<T>, change?: MaintenanceChange & RunOptions & WaitOptions): Promise<T>
   /** The same for another site. @throws FST_ERR_MAINTENANCE_SITE for an unknown name */
   for (site: string): Maintenance
   /** Every site of this server. */
