@@ -6,6 +6,7 @@ import { createPostgresStore, SCHEMA } from '../examples/postgres-store.ts'
 import maintenance from '../index.ts'
 import { storeContract } from '../lib/stores/contract.ts'
 import { bareApp, until } from './fixtures/app.ts'
+import { blocksOf, runPiece } from './fixtures/docs.ts'
 import { noPostgres, startPostgres } from './fixtures/postgres.ts'
 
 // The store of docs/custom-stores.md, on a real PostgreSQL.
@@ -18,6 +19,7 @@ t.test('the page shows the store that is tested, and it is short', async t => {
 
 t.test('the store on PostgreSQL', { skip: noPostgres, timeout: 60_000 }, async t => {
   const server = await startPostgres(t)
+  const usage = blocksOf('docs/custom-stores.md').filter(({ language }) => language === 'ts')[1]?.code ?? ''
 
   function openPool () {
     const pool = new Pool({ connectionString: server.url, max: 5 })
@@ -47,14 +49,11 @@ t.test('the store on PostgreSQL', { skip: noPostgres, timeout: 60_000 }, async t
   await t.test('two servers on @fastify/postgres: the other follows, and both keep what they know while PostgreSQL is gone', async t => {
     await admin.query('TRUNCATE maintenance, maintenance_history')
     const servers = await Promise.all([1, 2].map(async () => {
-      const { app, lines } = bareApp(t)
-      await app.register(fastifyPostgres, { connectionString: server.url, connectionTimeoutMillis: 1500 })
-      // the pool tells what becomes of idle connections; unheard, it would end the process
-      app.pg.pool.on('error', error => app.log.warn(error))
-      await app.register(maintenance, { store: createPostgresStore(app.pg.pool) })
+      const { app } = bareApp(t)
+      await runPiece(usage, { app, fastifyPostgres, maintenance, createPostgresStore, SCHEMA, process: { env: { DATABASE_URL: server.url } } })
       app.get('/', async () => 'open')
       await app.ready()
-      return { app, lines }
+      return app
     }))
     const [one, other] = servers as [typeof servers[0], typeof servers[0]]
     const listening = async () => (await admin.query("SELECT FROM pg_stat_activity WHERE query = 'LISTEN maintenance'")).rowCount === 2
@@ -62,26 +61,26 @@ t.test('the store on PostgreSQL', { skip: noPostgres, timeout: 60_000 }, async t
 
     let heard: () => void = () => {}
     const closed = new Promise<void>(resolve => { heard = resolve })
-    other.app.maintenance.onChange(() => heard())
-    await one.app.maintenance.set(true, { message: 'Moving', by: 'ops' })
+    other.maintenance.onChange(() => heard())
+    await one.maintenance.set(true, { message: 'Moving', by: 'ops' })
     await closed
-    t.equal((await other.app.inject('/')).statusCode, 503)
-    t.match(await other.app.maintenance.history(), [{ on: true, message: 'Moving', by: 'ops' }])
+    t.equal((await other.inject('/')).statusCode, 503)
+    t.match(await other.maintenance.history(), [{ on: true, message: 'Moving', by: 'ops' }])
 
     await server.kill()
-    await other.app.maintenance.refresh()
-    t.match(other.app.maintenance.status(), { active: true, store: { kind: 'custom', connected: false } })
-    t.equal((await other.app.inject('/')).statusCode, 503, 'the last known state stands')
-    await t.rejects(one.app.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_STORE' })
-    t.equal(one.app.maintenance.active, true)
+    await other.maintenance.refresh()
+    t.match(other.maintenance.status(), { active: true, store: { kind: 'custom', connected: false } })
+    t.equal((await other.inject('/')).statusCode, 503, 'the last known state stands')
+    await t.rejects(one.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_STORE' })
+    t.equal(one.maintenance.active, true)
 
     await server.start()
     await until('both listen again', () => listening().catch(() => false))
-    await one.app.maintenance.set(false)
-    await until('the other follows', () => !other.app.maintenance.active, 4000)
-    await t.rejects(one.app.maintenance.set(true, { expectedRevision: 1 }), { code: 'FST_ERR_MAINTENANCE_CONFLICT' })
-    await one.app.maintenance.run(async () => {}, { lease: 1000 })
-    t.equal((await other.app.maintenance.history()).length, 4)
+    await one.maintenance.set(false)
+    await until('the other follows', () => !other.maintenance.active)
+    await t.rejects(one.maintenance.set(true, { expectedRevision: 1 }), { code: 'FST_ERR_MAINTENANCE_CONFLICT' })
+    await one.maintenance.run(async () => {}, { lease: 1000 })
+    t.equal((await other.maintenance.history()).length, 4)
   })
 
   await t.test('a write is told to those who listen, with its site', async t => {
