@@ -256,7 +256,7 @@ t.test('the other pages: every piece of code, and every command', async t => {
 
 t.test('links lead somewhere, anchors too', async t => {
   const anchors = new Map<string, Set<string>>()
-  const prose = (file: string) => readFileSync(file, 'utf8').replace(/^```[^]*?^```$/gm, '')
+  const prose = (file: string) => readFileSync(file, 'utf8').replace(/^```[^]*?^```$|<!--[^]*?-->/gm, '')
 
   function anchorsOf (file: string): Set<string> {
     const seen = anchors.get(file)
@@ -336,6 +336,11 @@ t.test('every public name is in the documentation', async t => {
   // never leaves the plugin: it says of a record that it cannot be understood
   t.strictSame(codes.filter(code => code !== 'FST_ERR_MAINTENANCE_UNREADABLE' && !isNamed(code)), [])
   t.strictSame([...new Set(HELP.match(/--[a-z]+(-[a-z]+)*/g))].filter(option => !isNamed(option)), [])
+})
+
+t.test('the dependencies are those that SECURITY.md names', async t => {
+  const named = [...section(readFileSync('SECURITY.md', 'utf8'), '## Dependencies').split('. ')[0]?.matchAll(/`([^`]+)`/g) ?? []].map(([, name]) => name)
+  t.strictSame(named, Object.keys(JSON.parse(readFileSync('package.json', 'utf8')).dependencies))
 })
 
 /** What the two Django packages have, by their source. */
