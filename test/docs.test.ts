@@ -14,7 +14,7 @@ import type { FastifyMaintenanceOptions } from '../types/index.ts'
 import { blocksIn, blocksOf, command, masked, runPiece } from './fixtures/docs.ts'
 
 // What the pages say is typed as written, and what they promise is looked for. What needs the installed package
-// (the first walk-through of the README, node --test) is in package.test.ts.
+// (the first walk-through of the README, what is typed into a shell, node --test) is in package.test.ts.
 
 interface Test { teardown (work: () => unknown): void }
 
