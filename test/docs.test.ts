@@ -1,40 +1,76 @@
 import view from '@fastify/view'
 import { Eta } from 'eta'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import t from 'tap'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join, normalize } from 'node:path'
+import t, { type Test as TapTest } from 'tap'
 import maintenance from '../index.ts'
-import { main } from '../lib/cli/main.ts'
+import { HELP } from '../lib/cli/print.ts'
+import * as errors from '../lib/errors.ts'
+import { readOptions } from '../lib/options.ts'
+import type { FastifyMaintenanceOptions } from '../types/index.ts'
+import { blocksIn, blocksOf, command, masked, runPiece } from './fixtures/docs.ts'
 
-interface Block { language: string, code: string }
+// What the pages say is typed as written, and what they promise is looked for. What needs the installed package
+// (the first walk-through of the README, what is typed into a shell, node --test) is in package.test.ts.
 
-const blocksOf = (file: string): Block[] =>
-  [...readFileSync(file, 'utf8').matchAll(/^```(\w*)\n([^]*?)^```$/gm)].map(([, language = '', code = '']) => ({ language, code }))
+interface Test { teardown (work: () => unknown): void }
 
-async function command (line: string, env: NodeJS.ProcessEnv) {
-  const args = (line.replace(/^npx fastify-maintenance /, '').replace(/ #.*$/, '').match(/"[^"]*"|\S+/g) ?? []).map(arg => arg.replace(/^"|"$/g, ''))
-  let text = ''
-  const code = await main(args, env, { out: out => { text += out }, err: err => { text += err } })
-  return { code, text }
+const README = readFileSync('README.md', 'utf8')
+const PAGES = ['README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...readdirSync('docs').filter(file => file.endsWith('.md')).map(file => join('docs', file))]
+
+/** The part of a page below a heading, its own parts included. */
+function section (page: string, heading: string): string {
+  const start = page.indexOf(`\n${heading}\n`)
+  if (start < 0) throw new Error(`no heading ${heading}`)
+  const level = heading.split(' ')[0]?.length ?? 0
+  const rest = page.slice(start + heading.length + 2)
+  const end = rest.search(new RegExp(`^#{1,${level}} `, 'm'))
+  return end < 0 ? rest : rest.slice(0, end)
 }
 
-t.test('planning maintenance: every command, as written, and what it prints', async t => {
-  const env = { MAINTENANCE_STORE: `file:${join(t.testdir(), 'state.json')}` }
-  const blocks = blocksOf('docs/planning-maintenance.md')
+/** An application as the pages take it for granted, and a place for its state. */
+async function createWorld (t: Test, piece: string) {
+  const directory = mkdtempSync(join(tmpdir(), 'maintenance-docs-'))
+  const app = Fastify()
+  t.teardown(async () => {
+    await app.close()
+    rmSync(directory, { recursive: true, force: true })
+  })
+  const templates = mkdtempSync(join(directory, 'views-'))
+  await app.register(view, { engine: { eta: new Eta() }, root: templates })
+  if (!piece.includes('app.register(maintenance')) await app.register(maintenance, { bypass: {} })
+  return { app, directory, templates }
+}
+
+/** `// a === b, c === d` in a piece of code is a promise: it is checked. */
+const withPromises = (piece: string): string => piece.replace(/^\/\/ (.* === .*)$/gm, (_line, promises: string) =>
+  promises.split(', ').map(promise => `promise(${promise}, ${JSON.stringify(promise)})`).join('; '))
+
+/** Types the commands of a page, one after the other, and compares what they print where the page shows it. */
+async function typeCommands (t: TapTest, page: string, comparable = masked): Promise<number> {
+  const directory = mkdtempSync(join(tmpdir(), 'maintenance-docs-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const env = { MAINTENANCE_STORE: `file:${join(directory, 'maintenance.json')}` }
   let printed = ''
   let commands = 0
-  for (const { language, code } of blocks) {
-    if (language === '') t.equal(printed, code, 'prints what the page says')
-    if (language !== 'sh') continue
-    for (const line of code.trim().split('\n').filter(line => line.startsWith('npx '))) {
-      const { code, text } = await command(line, env)
-      t.equal(code, 0, `${line}: ${text}`)
+  for (const { language, code, notRun } of blocksIn(page)) {
+    if (language === '' && commands > 0) t.equal(comparable(printed), comparable(code), 'prints what the page says')
+    if (language !== 'sh' || notRun !== undefined) continue
+    for (const line of code.trim().split('\n').filter(line => line.startsWith('npx fastify-maintenance '))) {
+      const { code, text } = await command(line.replace('file:./maintenance.json', env.MAINTENANCE_STORE), env)
+      t.ok(code === 0 || (code === 4 && line.includes('status')), `${line}: ${text}`)
       printed = text
       commands++
     }
   }
-  t.equal(commands, 6)
+  return commands
+}
+
+t.test('planning maintenance: every command, as written, and what it prints', async t => {
+  t.equal(await typeCommands(t, readFileSync('docs/planning-maintenance.md', 'utf8'), text => text), 6)
 })
 
 t.test('planning maintenance: every piece of code runs', async t => {
@@ -48,7 +84,7 @@ t.test('planning maintenance: every piece of code runs', async t => {
       await app.register(maintenance)
     }
     const calls: string[] = []
-    const world = {
+    await runPiece(piece, {
       app,
       maintenance,
       request: { maintenance: { mode: null } },
@@ -56,8 +92,7 @@ t.test('planning maintenance: every piece of code runs', async t => {
       countView: async () => { calls.push('countView') },
       search: async () => 'found',
       un: async () => 'done'
-    }
-    await new (Object.getPrototypeOf(async () => {}).constructor)(...Object.keys(world), piece)(...Object.values(world))
+    })
     await app.ready()
     await check(app, piece, calls)
   }
@@ -80,4 +115,255 @@ t.test('planning maintenance: every piece of code runs', async t => {
       t.match(await app.maintenance.set(true, { mode: 'hold' }), { active: true, held: 0 })
     }
   }
+})
+
+t.test('README: every block of code', async t => {
+  const walked = blocksIn(section(README, '## Install') + section(README, '## The shortest server'))
+  const here = blocksIn(README).slice(walked.length)
+  const pieces = here.filter(({ language, notRun }) => language === 'js' && notRun === undefined).map(({ code }) => code)
+
+  t.test('is run here or by the walk-through, or says why not', async t => {
+    t.strictSame([...new Set(here.map(({ language }) => language))].sort(), ['', 'js', 'sh'])
+    for (const { language, code } of here.filter(({ language, notRun }) => language === 'sh' && notRun === undefined)) {
+      t.match(code, /^(npx fastify-maintenance .*\n)+$/, `${language} that typeCommands types`)
+    }
+    t.equal(pieces.length, 3)
+    t.ok(here.filter(({ notRun }) => notRun !== undefined).length <= 3, 'few are not run')
+  })
+
+  t.test('commands, and what they print', async t => {
+    t.equal(await typeCommands(t, section(README, '### A bypass for testers')), 1)
+  })
+
+  t.test('the options shown are the defaults', async t => {
+    let shown: FastifyMaintenanceOptions = { fallback: true }
+    await runPiece(pieces[0] as string, { app: { register: async (_plugin: unknown, options: FastifyMaintenanceOptions) => { shown = options } }, maintenance })
+    t.strictSame(readOptions(shown), readOptions({}))
+    t.strictSame(Object.keys(shown).sort(), membersOf('FastifyMaintenanceOptions').sort(), 'and all of them')
+  })
+
+  t.test('routes', async t => {
+    const { app } = await createWorld(t, pieces[1] as string)
+    const handler = async () => 'ran'
+    await runPiece(pieces[1] as string, { app, about: handler, legacy: handler, search: handler, un: handler })
+    const ask = async () => Promise.all(([['GET', '/about'], ['GET', '/legacy'], ['POST', '/search'], ['GET', '/unsubscribe']] as const)
+      .map(async ([method, url]) => (await app.inject({ method, url })).statusCode))
+    t.strictSame(await ask(), [200, 503, 200, 200])
+    await app.maintenance.set(true, { mode: 'read-only' })
+    t.strictSame(await ask(), [200, 503, 200, 503])
+    await app.maintenance.set(true)
+    t.strictSame(await ask(), [200, 503, 503, 503])
+  })
+
+  t.test('fastify.maintenance', async t => {
+    const { app } = await createWorld(t, pieces[2] as string)
+    let migrated = false
+    await runPiece(pieces[2] as string, { app, migrate: async () => { migrated = app.maintenance.active } })
+    t.equal(migrated, true)
+    t.equal(app.maintenance.active, false)
+    t.match((await app.maintenance.history()).map(({ on, mode }) => [on, mode]), [[false], [true, 'full'], [false], [true, 'read-only'], [true, 'full']])
+  })
+
+  t.test('the command line: the options shown are those that there are', async t => {
+    const [synopsis] = blocksIn(section(README, '## The command line'))
+    const optionsIn = (text: string) => [...new Set(text.match(/--[a-z]+(-[a-z]+)*/g))].sort()
+    t.strictSame(optionsIn(synopsis?.code ?? ''), optionsIn(HELP))
+  })
+})
+
+/** What checks a piece of code of a page, by a word that stands in it. */
+type Check = (app: FastifyInstance, t: TapTest) => Promise<unknown>
+
+const refused = async (app: FastifyInstance, url: string) => (await app.inject(url)).statusCode === 503
+
+/** The pages whose pieces of code stand for themselves, with what each piece shows. */
+const PIECES: Record<string, Check[]> = {
+  'docs/coming-from-django.md': [
+    async (app, t) => {
+      app.get('/api/x', async () => 'ignored')
+      app.get('/', async () => 'open')
+      await app.maintenance.set(true, { message: 'Moving' })
+      t.equal(await refused(app, '/api/x'), false)
+      t.match(await app.inject({ url: '/', headers: { accept: 'text/html' } }), { statusCode: 503, body: 'Moving, help@example.com', headers: { 'retry-after': '600' } })
+    },
+    async (app, t) => {
+      await app.maintenance.set(true)
+      t.equal(await refused(app, '/partners'), false)
+      await app.maintenance.set(false)
+      t.equal(await refused(app, '/partners/old'), true)
+    }
+  ],
+  'docs/coming-from-laravel.md': [
+    async (app, t) => {
+      await app.maintenance.set(true)
+      await app.maintenance.set(false)
+      t.strictSame((app as unknown as { calls: string[] }).calls, ['pause', 'resume'])
+    }
+  ],
+  'docs/when-something-breaks.md': [
+    async (app, t) => {
+      await app.maintenance.set(true, { by: 'ops' })
+      t.match((await app.inject('/internal/maintenance')).json(), { active: true, source: 'store', by: 'ops', store: { error: null } })
+    },
+    async (app, t) => {
+      t.match(app.maintenance.status(), { active: false, source: 'pinned' })
+    }
+  ],
+  'docs/testing-your-app.md': [
+    async (app, t) => t.equal(app.maintenance.status().source, 'pinned'),
+    async (app, t) => t.equal(app.maintenance.active, true),
+    async (app, t) => {
+      await app.maintenance.set(true)
+      t.match((await app.inject('/why')).json(), { blocked: false, reason: 'route-off', active: true })
+    },
+    async () => {}
+  ],
+  'docs/file-store.md': [async (app, t) => t.equal(app.maintenance.status().store.kind, 'file')],
+  'docs/ignored-routes.md': [
+    async (app, t) => {
+      app.get('/assets/:file', async () => 'ignored')
+      app.get('/admin/x', async () => 'ignored')
+      app.get('/admin', async () => 'refused')
+      app.get('/health', async () => 'ignored')
+      await app.maintenance.set(true)
+      const from = async (url: string, remoteAddress = '192.0.2.1') => (await app.inject({ url, remoteAddress })).statusCode
+      t.strictSame(await Promise.all([from('/assets/x'), from('/admin/x'), from('/admin'), from('/health'), from('/admin', '10.1.2.3')]), [200, 200, 503, 200, 200])
+    }
+  ]
+}
+
+t.test('the other pages: every piece of code, and every command', async t => {
+  for (const [page, checks] of Object.entries(PIECES)) {
+    t.test(page, async t => {
+      // files with a name are run by package.test.ts
+      const pieces = blocksOf(page).filter(({ language, code }) => language === 'js' && !/^\/\/ \S+\.js\n/.test(code)).map(({ code }) => code)
+      t.equal(pieces.length, checks.length, 'one check for each piece')
+      for (const [index, piece] of pieces.entries()) {
+        const { app, directory, templates } = await createWorld(t, piece)
+        const calls: string[] = []
+        writeFileSync(join(templates, '503.eta'), '<%= it.message %>, <%= it.support %>')
+        await runPiece(withPromises(piece.replaceAll('./maintenance.json', join(directory, 'state.json'))), {
+          ...{ app, maintenance, Fastify, mkdtemp, rm, tmpdir, join },
+          queue: { pause: () => calls.push('pause'), resume: () => calls.push('resume') },
+          promise: (kept: boolean, what: string) => t.ok(kept, what)
+        })
+        await checks[index]?.(Object.assign(app, { calls }), t)
+      }
+      await typeCommands(t, readFileSync(page, 'utf8'))
+    })
+  }
+})
+
+t.test('links lead somewhere, anchors too', async t => {
+  const anchors = new Map<string, Set<string>>()
+  const prose = (file: string) => readFileSync(file, 'utf8').replace(/^```[^]*?^```$|<!--[^]*?-->/gm, '')
+
+  function anchorsOf (file: string): Set<string> {
+    const seen = anchors.get(file)
+    if (seen !== undefined) return seen
+    const slugs = [...prose(file).matchAll(/^#{1,6} (.*)$/gm)].map(([, heading = '']) =>
+      heading.replace(/\[(.*?)\]\(.*?\)/g, '$1').toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, '').trim().replace(/\s/g, '-'))
+    anchors.set(file, new Set(slugs))
+    return anchorsOf(file)
+  }
+
+  let links = 0
+  for (const page of PAGES) {
+    for (const [, target = ''] of prose(page).replace(/`[^`\n]*`/g, '').matchAll(/\]\(([^)\s]+)\)/g)) {
+      links++
+      if (/^https:/.test(target)) continue
+      const [path = '', anchor] = target.split('#')
+      const file = path === '' ? page : normalize(join(dirname(page), path))
+      if (!existsSync(file)) t.fail(`${page}: ${target}`)
+      else if (anchor !== undefined && !anchorsOf(file).has(anchor)) t.fail(`${page}: no such anchor: ${target}`)
+    }
+  }
+  t.ok(links > 50, `${links} links`)
+})
+
+t.test('every claim names a test that there is', async t => {
+  const sources = new Map<string, string>()
+  let claims = 0
+  for (const page of ['README.md', 'SECURITY.md', 'docs/custom-stores.md', 'docs/file-store.md', 'docs/ignored-routes.md']) {
+    for (const [, file = '', names = ''] of readFileSync(page, 'utf8').matchAll(/`((?:test|benchmarks)\/[\w./-]+\.ts)`((?:,? ?\*[^*\n]+\*)*)/g)) {
+      if (!existsSync(file)) t.fail(`${page}: ${file}`)
+      else if (!sources.has(file)) sources.set(file, readFileSync(file, 'utf8'))
+      for (const [, name = ''] of names.matchAll(/\*([^*]+)\*/g)) {
+        claims++
+        if (!["'", '"', '`'].some(quote => sources.get(file)?.includes(`t.test(${quote}${name}${quote}`))) t.fail(`${page}: ${file} has no test '${name}'`)
+      }
+    }
+  }
+  t.ok(claims > 60, `${claims} claims`)
+
+  // what is still to come stands in comments
+  const table = README.replace(/<!--[^]*?-->/g, '')
+  const notes = new Map([...table.matchAll(/^\[\^([\w-]+)\]: (.*)$/gm)].map(([, name, text]) => [name, text]))
+  const used = new Set([...table.matchAll(/\[\^([\w-]+)\](?!:)/g)].map(([, name]) => name))
+  t.strictSame([...used].sort(), [...notes.keys()].sort(), 'every footnote is there, and used')
+  const rows = section(table, '## What makes it different').split('\n').filter(line => /^\| [^-]/.test(line)).slice(1)
+  t.ok(rows.length >= 19)
+  for (const row of rows) {
+    const [feature, ours = '', ...theirs] = row.split(/(?<!\\)\|/).slice(1, -1).map(cell => cell.trim())
+    t.match(notes.get(/\[\^([\w-]+)\]$/.exec(ours)?.[1]), /`(test|benchmarks)\//, `${feature}: our claim names its test`)
+    t.strictSame(theirs.filter(cell => !/^$|\[\^[\w-]+\]$/.test(cell)), [], 'and what is said of others its source')
+  }
+})
+
+/** The names of an interface's members, and of the objects that stand in it. */
+function membersOf (name: string): string[] {
+  const types = readFileSync('types/index.ts', 'utf8')
+  const body = new RegExp(`^export interface ${name}\\b.*\\{\\n([^]*?)^\\}$`, 'm').exec(types)?.[1] ?? ''
+  return [...body.matchAll(/^ {2}(?:readonly )?(\w+)\??(?=[:<( ])/gm)].map(([, member = '']) => member)
+}
+
+t.test('every public name is in the documentation', async t => {
+  const pages = PAGES.map(page => readFileSync(page, 'utf8'))
+  const code = pages.flatMap(page => [...page.matchAll(/^```[^]*?^```$|`[^`\n]+`/gm)].map(([text]) => text)).join('\n')
+  const isNamed = (name: string) => new RegExp(`(?<![\\w-])${name}(?![\\w-])`).test(code)
+
+  const interfaces = [...readFileSync('types/index.ts', 'utf8').matchAll(/^export interface (\w+)/gm)].map(([, name = '']) => name)
+  t.ok(interfaces.length > 20)
+  for (const name of interfaces) {
+    const missing = membersOf(name).filter(member => !isNamed(member))
+    t.strictSame(missing, [], `${name}: all members are documented`)
+  }
+  const literals = [...readFileSync('types/index.ts', 'utf8').matchAll(/'([a-z]+(?:-[a-z]+)*)'/g)].map(([, literal = '']) => literal).filter(literal => literal !== 'fastify')
+  t.strictSame(literals.filter(literal => !isNamed(literal)), [], 'all values are documented')
+
+  const codes = Object.values(errors).flatMap(value => typeof value === 'function' && /^FastifyError/.test(value.name) ? [new (value as new (...words: string[]) => { code: string })().code] : [])
+  t.ok(codes.length >= 9, codes.join())
+  // never leaves the plugin: it says of a record that it cannot be understood
+  t.strictSame(codes.filter(code => code !== 'FST_ERR_MAINTENANCE_UNREADABLE' && !isNamed(code)), [])
+  t.strictSame([...new Set(HELP.match(/--[a-z]+(-[a-z]+)*/g))].filter(option => !isNamed(option)), [])
+})
+
+t.test('the dependencies are those that SECURITY.md names', async t => {
+  const named = [...section(readFileSync('SECURITY.md', 'utf8'), '## Dependencies').split('. ')[0]?.matchAll(/`([^`]+)`/g) ?? []].map(([, name]) => name)
+  t.strictSame(named, Object.keys(JSON.parse(readFileSync('package.json', 'utf8')).dependencies))
+})
+
+/** What the two Django packages have, by their source. */
+const DJANGO = `
+MAINTENANCE_MODE _STATE_BACKEND _STATE_FILE_NAME _STATE_FILE_PATH _CACHE_BACKEND _STATE_BACKEND_FALLBACK_VALUE _GET_CLIENT_IP_ADDRESS
+_GET_AUTHENTICATED_USER _GET_CONTEXT _GET_TEMPLATE_CONTEXT _IGNORE_ADMIN_SITE _IGNORE_ANONYMOUS_USER _IGNORE_AUTHENTICATED_USER _IGNORE_STAFF
+_IGNORE_SUPERUSER _IGNORE_IP_ADDRESSES _IGNORE_URLS _IGNORE_TESTS _LOGOUT_AUTHENTICATED_USER _LOGOUT_STAFF_USER _LOGOUT_SUPERUSER
+_REDIRECT_URL _RESPONSE_TYPE _RETRY_AFTER _STATUS_CODE _TEMPLATE
+maintenance_mode.middleware.MaintenanceModeMiddleware need_maintenance_response(request) get_maintenance_mode()
+LocalFileBackend DefaultStorageBackend StaticStorageBackend CacheBackend AbstractStateBackend get_value set_value
+from_state_to_str_value from_str_to_state_value from_bool_to_str_value from_str_to_bool_value
+override_maintenance_mode(value) maintenance_mode_on() maintenance_mode_off() force_maintenance_mode_off force_maintenance_mode_on
+maintenance_mode_on on/ maintenance_mode_off off/ maintenance_mode.context_processors.maintenance_mode maintenance_mode
+RequireNotMaintenanceMode503 503.html --start --end --interactive --verbosity
+SITE_ID INTERNAL_IPS MAINTENANCE_BLOCK_STAFF MAINTENANCE_ADMIN_IGNORED_URLS MAINTENANCE_503_TEMPLATE
+maintenancemode.middleware.MaintenanceModeMiddleware Maintenance site Maintenance.is_being_performed IgnoredURL maintenance
+IgnoredURL.pattern IgnoredURL.description populate() handler503 request_path --ignore-missing -i AppSettings
+`.trim().split(/\s+/)
+
+t.test('coming from Django: everything that the two packages have is there, with its counterpart', async t => {
+  const rows = readFileSync('docs/coming-from-django.md', 'utf8').split('\n').filter(line => line.startsWith('| ') && !line.startsWith('| ---'))
+    .map(line => line.split(/(?<!\\)\|/).slice(1, -1).map(cell => cell.trim()))
+  t.ok(rows.every(cells => cells.length === 2 && cells.every(cell => cell !== '')), 'every row has its counterpart')
+  const there = new Set(rows.flatMap(([name = '']) => [...name.matchAll(/`([^`]+)`/g)].flatMap(([, code = '']) => [code, ...code.split(', ')])))
+  t.strictSame(DJANGO.filter(name => !there.has(name)), [])
 })

@@ -1,24 +1,32 @@
-import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { exec, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { until } from './fixtures/app.ts'
+import { blocksIn, masked } from './fixtures/docs.ts'
+import { freePort } from './fixtures/redis.ts'
 
 const run = promisify(execFile)
 
-t.test('the packed tarball works from an empty project: ESM, CommonJS, TypeScript, and the command', async t => {
-  const dir = mkdtempSync(join(tmpdir(), 'fastify-maintenance-'))
-  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+t.test('the packed tarball works from an empty directory: as the pages say, as ES module and CommonJS, in TypeScript', async t => {
+  const [dir, packs] = ['walk', 'pack'].map(name => mkdtempSync(join(tmpdir(), `fastify-maintenance-${name}-`))) as [string, string]
+  t.teardown(() => [dir, packs].forEach(path => rmSync(path, { recursive: true, force: true })))
   // built by `npm test` before; --ignore-scripts does not build it once more under the feet of other tests
-  const packed = JSON.parse((await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', dir])).stdout)
+  const packed = JSON.parse((await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', packs])).stdout)
   const { filename, unpackedSize, files } = [packed].flat()[0] ?? Object.values(packed)[0]
   t.ok(files.every(({ path }: { path: string }) => /^(dist\/|package\.json$|README\.md$|LICENSE$)/.test(path)), 'nothing but what is built')
   t.comment(`unpacked: ${unpackedSize} bytes`)
 
-  writeFileSync(join(dir, 'package.json'), '{ "private": true }')
-  await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', join(dir, filename)], { cwd: dir })
+  await t.test('the walk-through of the README, typed as written', t => walkThrough(t, dir, join(packs, filename)))
+  await t.test('the commands of the other walk-through, typed into a shell', t => typePage(t, dir, 'docs/coming-from-laravel.md'))
+  await t.test('your own tests, as the page has them', t => runTestingPage(t, dir))
+  await t.test('a store of your own, as the page has it', t => runStorePage(t, dir))
+
   const body = `
     const app = Fastify()
     app.register(maintenance, { ignore: { routes: '/health' } })
@@ -62,7 +70,93 @@ t.test('the packed tarball works from an empty project: ESM, CommonJS, TypeScrip
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
   const { stdout } = await run(process.execPath, [tsc, '-p', dir]).catch(error => error)
   t.equal(stdout, '', 'TypeScript, as ES module and as CommonJS')
-
-  const state = `file:${join(dir, 'state.json')}`
-  t.match((await run('npx', ['fastify-maintenance', 'on', '--store', state], { cwd: dir })).stdout, /^default: closed/)
 })
+
+/** As a user has it: nothing of the test runner, nor of the npm that runs it. */
+const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(NODE_OPTIONS|_?TAP|INIT_CWD|npm_package|npm_lifecycle|npm_config_local_prefix)/.test(name)))
+
+/** Types a line, and gives what it prints. */
+async function type (line: string, dir: string): Promise<string> {
+  const { stdout } = await promisify(exec)(line, { cwd: dir, env })
+  return stdout
+}
+
+/** Files that a page names before it shows them: "As `server.mjs`:". */
+const filesIn = (page: string): [string, string][] =>
+  [...page.matchAll(/\b[Aa]s `([\w.-]+)`:\n\n```js\n([^]*?)^```$/gm)].map(([, name = '', code = '']) => [name, code])
+
+/** From an empty directory, with nothing but Node and npm. */
+async function walkThrough (t: Test, dir: string, tarball: string): Promise<void> {
+  t.strictSame(readdirSync(dir), [])
+  const [page = ''] = /^## Install\n[^]*?(?=^## What makes)/m.exec(readFileSync('README.md', 'utf8')) ?? []
+  const port = await freePort()
+  const [[file = '', server = ''] = []] = filesIn(page)
+  let printed = ''
+  const seen: string[] = []
+  for (const { language, code } of blocksIn(page)) {
+    seen.push(language)
+    if (language === 'js') writeFileSync(join(dir, file), server.replace('3000', String(port)))
+    else if (language === 'http') t.equal(masked(await ask(port)), masked(code.trimEnd()), 'answers what the page says')
+    else if (language === '') t.equal(masked(printed), masked(code), 'prints what the page says')
+    else if (code === `node ${file}\n`) await startServer(t, dir, file, port)
+    // this build stands for the published one
+    else printed = await type(code.replace(/^(npm install .*)fastify-maintenance$/m, `$1--no-audit --no-fund --prefer-offline ${tarball}`), dir)
+  }
+  t.strictSame(seen, ['sh', 'js', 'sh', 'sh', '', 'http', 'sh', ''], 'every block has its turn')
+}
+
+/** All that a page has to be typed, into one shell: what is exported above counts below. */
+async function typePage (t: Test, dir: string, page: string): Promise<void> {
+  const here = join(dir, 'page')
+  mkdirSync(here)
+  const blocks = blocksIn(readFileSync(page, 'utf8')).filter(({ language }) => language === 'sh' || language === '')
+  const line = '-'.repeat(40)
+  const script = blocks.map(({ language, code }) => `${language === 'sh' ? code : ''}echo ${line}\n`).join('')
+  const printed = (await type(`set -e\n${script}`, here)).split(`${line}\n`)
+  t.equal(printed.length, blocks.length + 1, 'all of it was typed')
+  for (const [i, { code }] of blocks.entries()) {
+    if (blocks[i]?.language === '') t.ok(masked(printed[i - 1] ?? '').endsWith(masked(code)), `${printed[i - 1]} ends with ${code}`)
+  }
+  rmSync(here, { recursive: true })
+}
+
+async function startServer (t: Test, dir: string, file: string, port: number): Promise<void> {
+  const server = spawn(process.execPath, [file], { cwd: dir, env, stdio: 'ignore' })
+  t.teardown(async () => {
+    server.kill()
+    await once(server, 'exit')
+  })
+  await until('the server of the README answers', async () => await ask(port).then(answer => answer.includes('200 OK'), () => false))
+}
+
+/** What comes back for `GET /`, byte for byte but for the line ends. */
+async function ask (port: number): Promise<string> {
+  const socket = connect(port, 'localhost')
+  let answer = ''
+  socket.setEncoding('utf8').on('data', text => { answer += text })
+  socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await new Promise((resolve, reject) => {
+    socket.on('error', reject).on('close', resolve).on('data', () => {
+      const [head = '', body = ''] = answer.split('\r\n\r\n')
+      if (body.length === Number(/content-length: (\d+)/.exec(head)?.[1])) socket.destroy()
+    })
+  })
+  return answer.replaceAll('\r\n', '\n')
+}
+
+async function runTestingPage (t: Test, dir: string): Promise<void> {
+  const app = join(dir, 'app')
+  mkdirSync(app)
+  writeFileSync(join(app, 'package.json'), '{ "type": "module" }')
+  const files = blocksIn(readFileSync('docs/testing-your-app.md', 'utf8')).flatMap(({ code }) => [...code.matchAll(/^\/\/ (\S+\.js)\n[^]*/g)])
+  for (const [code, name = ''] of files) writeFileSync(join(app, name), code)
+  t.match(await type('node --test', app), /^# pass 5\n# fail 0$/m)
+  t.strictSame(readdirSync(app).sort(), ['app.js', 'app.test.js', 'package.json'], 'no state is left behind')
+}
+
+async function runStorePage (t: Test, dir: string): Promise<void> {
+  const page = readFileSync('docs/custom-stores.md', 'utf8')
+  for (const [name, code] of filesIn(page)) writeFileSync(join(dir, name), code)
+  const [line] = blocksIn(page).filter(({ language }) => language === 'sh')
+  t.match(await type(line?.code ?? '', dir), /^# pass 13\n# fail 0$/m)
+}
