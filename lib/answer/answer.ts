@@ -117,12 +117,12 @@ export async function prepareAnswer ({ site, record, response, pages, log, clock
   }
 }
 
-function write ({ statusCode, headers, bytes }: Body, request: FastifyRequest, reply: FastifyReply): void {
+function write ({ statusCode, headers, content }: Body, request: FastifyRequest, reply: FastifyReply): void {
   const { raw } = reply
   // a plugin that took the upgrade over may never close the socket, and no HTTP follows on it
   if (isUpgrade(request)) raw.once('finish', () => request.raw.socket.destroySoon())
   raw.writeHead(statusCode, withForeignHeaders(headers, request, reply))
-  raw.end(request.method === 'HEAD' ? undefined : bytes)
+  raw.end(request.method === 'HEAD' ? undefined : content, 'latin1')
 }
 
 /**

@@ -10,13 +10,17 @@ import type { Language } from './texts.ts'
 export interface Body {
   readonly statusCode: number
   readonly headers: OutgoingHttpHeaders
-  readonly bytes: Buffer
+  /** Bytes, or Latin-1 text where that is faster. */
+  readonly content: Buffer | string
 }
 
 export type Html = Partial<Record<Encoding, Buffer>> & { identity: Buffer }
 
 /** Nearly as small as the best one, in a tenth of the time: nine languages are compressed at every change. */
 const BROTLI_QUALITY = 6
+
+/** Node joins text to the headers and writes one piece; up to about this size that costs less than a Buffer beside them. */
+const JOINED_MAX = 4096
 
 /** Where no time is known, an event stream is tried again after so long, ms. */
 const EVENTS_RETRY = 300_000
@@ -43,7 +47,7 @@ export function makeTexts (variables: TemplateVariables, response: ResponseSetti
   const json = JSON.stringify({ statusCode, code, error, message, retryAfter, endsAt, ...more })
   const body = (type: string, text: string, status = statusCode): Body => {
     const bytes = Buffer.from(text)
-    return { statusCode: status, headers: { ...headers, 'content-type': `${type}; charset=utf-8`, 'content-length': String(bytes.length) }, bytes }
+    return { statusCode: status, headers: { ...headers, 'content-type': `${type}; charset=utf-8`, 'content-length': String(bytes.length) }, content: contentOf(bytes) }
   }
   return {
     json: body('application/json', json),
@@ -53,6 +57,10 @@ export function makeTexts (variables: TemplateVariables, response: ResponseSetti
     // anything but 200 makes an EventSource give up for good (HTML standard, section 9.2.3)
     events: body('text/event-stream', `retry: ${retryAfter === null ? EVENTS_RETRY : retryAfter * 1000}\nevent: maintenance\ndata: ${json}\n\n`, 200)
   }
+}
+
+function contentOf (bytes: Buffer): Buffer | string {
+  return bytes.length <= JOINED_MAX ? bytes.toString('latin1') : bytes
 }
 
 /** @param language of the bundled page; a custom one has none that we know */
@@ -69,14 +77,14 @@ export function makeHtml (html: Html, encoding: Encoding, language: Language | n
       'content-type': 'text/html; charset=utf-8',
       'content-length': String(bytes.length)
     },
-    bytes
+    content: contentOf(bytes)
   }
 }
 
 /** 302, or 303 for what is no GET: the form is not posted there (RFC 9110 section 15.4). */
 export function makeRedirect (location: string, method: string, variables: TemplateVariables, response: ResponseSettings): Body {
   const statusCode = method === 'GET' || method === 'HEAD' ? 302 : 303
-  return { statusCode, headers: { ...commonHeaders(variables, response), location, 'content-length': '0' }, bytes: Buffer.alloc(0) }
+  return { statusCode, headers: { ...commonHeaders(variables, response), location, 'content-length': '0' }, content: '' }
 }
 
 /** The same page in fewer bytes; done once for each state, off the main thread. */
