@@ -15,7 +15,10 @@ let answer: RouteHandlerMethod = async () => ({ hello: 'world' })
 /** Our page for a browser, as it is sent. */
 async function refusal () {
   const closed = Fastify()
-  await closed.register(maintenance, { enabled: true })
+  await closed.register(maintenance)
+  await closed.ready()
+  // settles when the page is compressed too
+  await closed.maintenance.set(true)
   const { headers: { date, connection, ...headers }, rawPayload } = await closed.inject({ url: '/', headers: BROWSER })
   return { headers, bytes: rawPayload }
 }
