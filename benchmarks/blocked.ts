@@ -1,25 +1,43 @@
-// What does a refused request cost, beside a plain 200 and beside other ways to refuse?
-import { measure, median, type Candidate } from './lib/http.ts'
+// What does a refused request cost, beside a plain 200 to the same client and beside other ways to refuse?
+import { BROWSER, measure, median, spread, type Candidate } from './lib/http.ts'
 
-const browser = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8', 'accept-language': 'de-DE,de;q=0.9', 'accept-encoding': 'gzip, deflate, br' }
+const PROGRAM = { accept: 'application/json' }
 
-const candidates: Candidate[] = [
-  { server: 'bare', label: 'plain Fastify 200 {"hello":"world"}' },
-  { server: 'bare', label: 'the same again (A/A)' },
-  { server: 'bare', label: 'the same, with the headers of a browser', headers: browser },
-  { server: 'on', label: 'refused, JSON' },
-  { server: 'on', label: 'refused, HTML', headers: browser },
-  { server: 'send', label: 'reply.send of a ready page', headers: browser },
-  { server: 'view', label: 'reply.view for each request', headers: browser },
-  { server: 'throw', label: 'a thrown error' }
+/** The first of each group is what the others are compared with; the second is the same again, and tells the noise. */
+const groups: Candidate[][] = [
+  [
+    { server: 'bare', label: 'plain Fastify 200 {"hello":"world"}, to a browser', headers: BROWSER },
+    { server: 'bare', label: 'the same again (A/A)', headers: BROWSER },
+    { server: 'on', label: 'refused, HTML', headers: BROWSER },
+    { server: 'page', label: 'a Fastify handler that sends the same page and headers', headers: BROWSER },
+    { server: 'send', label: 'reply.send of a ready page', headers: BROWSER },
+    { server: 'view', label: 'reply.view for each request', headers: BROWSER }
+  ],
+  [
+    { server: 'bare', label: 'plain Fastify 200 {"hello":"world"}, to a program', headers: PROGRAM },
+    { server: 'bare', label: 'the same again (A/A)', headers: PROGRAM },
+    { server: 'on', label: 'refused, JSON', headers: PROGRAM },
+    { server: 'throw', label: 'a thrown error', headers: PROGRAM }
+  ],
+  [
+    { server: 'node', label: 'plain node:http 200 {"hello":"world"}, to a browser', headers: BROWSER },
+    { server: 'node', label: 'the same again (A/A)', headers: BROWSER },
+    { server: 'node-page', label: 'node:http with our page and headers', headers: BROWSER }
+  ]
 ]
 
-const figures = await measure(candidates, { rounds: Number(process.env.ROUNDS ?? 7), seconds: Number(process.env.SECONDS ?? 2) })
-const [bare] = figures
-console.table(figures.map(({ label, cpu, perSecond }) => ({
-  candidate: label,
-  'CPU µs/request': median(cpu).toFixed(2),
-  'CPU ratio to plain': (median(cpu) / median(bare?.cpu ?? [])).toFixed(3),
-  'requests/s': Math.round(median(perSecond)),
-  'rate, of plain': (median(perSecond) / median(bare?.perSecond ?? [])).toFixed(3)
-})))
+const figures = await measure(groups.flat(), { rounds: Number(process.env.ROUNDS ?? 9), requests: Number(process.env.REQUESTS ?? 40_000) })
+for (const { length } of groups) {
+  const group = figures.splice(0, length)
+  const plainCpu = median(group[0]?.cpu ?? [])
+  const plainRate = median(group[0]?.perSecond ?? [])
+  console.table(group.map(({ label, cpu, perSecond }) => ({
+    candidate: label,
+    'CPU µs/request': median(cpu).toFixed(2),
+    'CPU, of plain': (median(cpu) / plainCpu).toFixed(3),
+    'middle half': spread(cpu, plainCpu),
+    'requests/s': Math.round(median(perSecond)),
+    'rate, of plain': (median(perSecond) / plainRate).toFixed(3),
+    'middle half ': spread(perSecond, plainRate)
+  })))
+}

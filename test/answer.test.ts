@@ -64,6 +64,22 @@ t.test('JSON, problem, text: the exact bodies', async t => {
   t.equal((await refusal(t, {}, { message: 'x' }, 'text/plain')).body, 'x\n')
 })
 
+t.test('short and long bodies, which are written in different ways, arrive to the byte', async t => {
+  const { app } = await createApp(t)
+  const address = await app.listen({ port: 0, host: '127.0.0.1' })
+  for (const message of ['Größer, 日本', `${'日本 Größer '.repeat(300)}!`]) {
+    await app.maintenance.set(true, { message })
+    for (const encoding of ['identity', 'br', 'gzip']) {
+      const response = await fetch(address, { headers: { accept: 'text/html', 'accept-encoding': encoding } })
+      t.match(await response.text(), `>${message}</p>`, encoding)
+    }
+    const response = await fetch(address)
+    const body = await response.text()
+    t.equal(JSON.parse(body).message, message)
+    t.equal(response.headers.get('content-length'), String(Buffer.byteLength(body)))
+  }
+})
+
 t.test('HTML: one document that loads nothing, with everything escaped', async t => {
   const message = '<script>alert(1)</script> & "quotes"\nsecond line <%= process.version %>'
   const { headers, body } = await refusal(t, {}, { message, endsAt: new Date(Date.now() + 60_000) }, 'text/html')

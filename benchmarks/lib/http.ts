@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import autocannon from 'autocannon'
+import { load } from './load.ts'
 
 export interface Candidate {
   /** A name that `server.ts` knows. */
@@ -18,15 +18,21 @@ export interface Figure {
 
 const CONNECTIONS = 50
 
+/** Until V8 has compiled what is called so often; in requests, since a busy machine makes few of them in a second. */
+const WARM_UP = 20_000
+
+/** What a browser asks a page with. */
+export const BROWSER = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8', 'accept-language': 'de-DE,de;q=0.9', 'accept-encoding': 'gzip, deflate, br' }
+
 /**
  * Each round starts a fresh server process for every candidate, in shuffled order, and loads it from this
  * process. CPU time of the server for each request is what is compared: it is steadier than the clock.
  */
-export async function measure (candidates: readonly Candidate[], { rounds, seconds }: { rounds: number, seconds: number }): Promise<Figure[]> {
+export async function measure (candidates: readonly Candidate[], { rounds, requests }: { rounds: number, requests: number }): Promise<Figure[]> {
   const figures = candidates.map(({ label }) => ({ label, cpu: [] as number[], perSecond: [] as number[] }))
   for (let round = 0; round < rounds; round++) {
     for (const i of shuffled(candidates.length)) {
-      const { cpu, perSecond } = await load(candidates[i] as Candidate, seconds)
+      const { cpu, perSecond } = await measureOne(candidates[i] as Candidate, requests)
       figures[i]?.cpu.push(cpu)
       figures[i]?.perSecond.push(perSecond)
       process.stderr.write('.')
@@ -36,15 +42,15 @@ export async function measure (candidates: readonly Candidate[], { rounds, secon
   return figures
 }
 
-async function load ({ server, headers = {} }: Candidate, seconds: number) {
+async function measureOne ({ server, headers = {} }: Candidate, requests: number) {
   const child = fork(new URL('./server.ts', import.meta.url), [server], { execArgv: ['--import', 'tsx', '--no-memory-reducer'] })
   try {
     const url = await answer(child) as string
-    await autocannon({ url, headers, connections: CONNECTIONS, duration: 1 })
+    await load({ url, headers, connections: CONNECTIONS, requests: WARM_UP })
     await ask(child)
-    const { requests } = await autocannon({ url, headers, connections: CONNECTIONS, duration: seconds })
+    const perSecond = await load({ url, headers, connections: CONNECTIONS, requests })
     const { cpu } = await ask(child) as { cpu: number }
-    return { cpu: cpu / requests.total, perSecond: requests.total / seconds }
+    return { cpu: cpu / requests, perSecond }
   } finally {
     child.kill('SIGKILL')
   }
@@ -66,6 +72,13 @@ export function median (values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1
   return sorted.length % 2 === 1 ? sorted[middle] as number : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
+}
+
+/** The middle half of what was measured, over a figure. */
+export function spread (values: readonly number[], of: number): string {
+  const sorted = [...values].sort((a, b) => a - b)
+  const at = (share: number) => ((sorted[Math.floor(sorted.length * share)] ?? NaN) / of).toFixed(2)
+  return `${at(0.25)}–${at(0.75)}`
 }
 
 function shuffled (length: number): number[] {

@@ -5,7 +5,7 @@ import type { StateRecord } from '../state/record.ts'
 import { withTimeout } from '../timeout.ts'
 import { compressed, makeHtml, makeRedirect, makeTexts, type Body, type Html } from './bodies.ts'
 import { isUpgrade, withForeignHeaders } from './headers.ts'
-import { negotiateEncoding, negotiateFormat, negotiateLanguage, type Format } from './negotiate.ts'
+import { negotiateEncoding, negotiateFormat, negotiateLanguage, type Encoding, type Format } from './negotiate.ts'
 import type { Pages, TemplateVariables } from './page.ts'
 import { leadsAway } from './redirect.ts'
 import { TEXTS, type Language } from './texts.ts'
@@ -42,7 +42,7 @@ export async function prepareAnswer ({ site, record, response, pages, log, clock
   for (const [language, html] of await pages.bundled(variables(), record.message)) bundled.set(language, { identity: Buffer.from(html) })
   let custom: Html | null = null
   let complained = false
-  const made = new Map<string, Body>()
+  const made = new Map<Html, Map<Encoding, Body>>()
   let texts = makeTexts(variables(), response)
   let madeIn = 0
 
@@ -63,12 +63,12 @@ export async function prepareAnswer ({ site, record, response, pages, log, clock
     const { headers } = request.raw
     const language = custom === null ? negotiateLanguage(headers['accept-language']) : null
     const encoding = negotiateEncoding(headers['accept-encoding'])
-    const key = `${language} ${encoding}`
-    const known = made.get(key)
-    if (known !== undefined) return known
     const page = custom ?? bundled.get(language) as Html
+    const bodies = made.get(page) ?? new Map<Encoding, Body>()
+    const known = bodies.get(encoding)
+    if (known !== undefined) return known
     const body = makeHtml(page, encoding, language, variables(), response)
-    made.set(key, body)
+    made.set(page, bodies.set(encoding, body))
     return body
   }
 
@@ -117,12 +117,12 @@ export async function prepareAnswer ({ site, record, response, pages, log, clock
   }
 }
 
-function write ({ statusCode, headers, bytes }: Body, request: FastifyRequest, reply: FastifyReply): void {
+function write ({ statusCode, headers, list, content }: Body, request: FastifyRequest, reply: FastifyReply): void {
   const { raw } = reply
   // a plugin that took the upgrade over may never close the socket, and no HTTP follows on it
   if (isUpgrade(request)) raw.once('finish', () => request.raw.socket.destroySoon())
-  raw.writeHead(statusCode, withForeignHeaders(headers, request, reply))
-  raw.end(request.method === 'HEAD' ? undefined : bytes)
+  raw.writeHead(statusCode, withForeignHeaders(headers, request, reply) ?? list as string[])
+  raw.end(request.method === 'HEAD' ? undefined : content, 'latin1')
 }
 
 /**

@@ -10,11 +10,12 @@ const EXPOSED = 'Retry-After, Maintenance-Mode'
 /**
  * Our headers with those that earlier `onRequest` hooks set (CORS, helmet, a request id), which a refusal
  * would lose otherwise. Ours win; lists are joined.
+ * @returns `null` where ours are all
  */
-export function withForeignHeaders (own: OutgoingHttpHeaders, request: FastifyRequest, reply: FastifyReply): OutgoingHttpHeaders {
+export function withForeignHeaders (own: OutgoingHttpHeaders, request: FastifyRequest, reply: FastifyReply): OutgoingHttpHeaders | null {
   const foreign = reply.getHeaders() as OutgoingHttpHeaders
   const upgrade = isUpgrade(request)
-  if (!upgrade && Object.keys(foreign).length === 0) return own
+  if (!upgrade && Object.keys(foreign).length === 0) return null
   const headers = { ...foreign, ...own }
   for (const name of NOT_OF_THIS_BODY) delete headers[name]
   if (foreign.vary !== undefined) headers.vary = join(own.vary, foreign.vary)
