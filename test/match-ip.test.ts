@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import ipaddr from 'ipaddr.js'
 import t from 'tap'
-import { compile4 } from '../lib/match/blocks.ts'
+import { compile6 } from '../lib/match/blocks.ts'
 import { compileIps, isIpRule, type IpMatcher } from '../lib/match/ip.ts'
 
 const seed = Number(process.env.MAINTENANCE_SEED ?? Date.now() % 2 ** 31)
@@ -185,7 +185,7 @@ t.test('100,000 rules are compiled into less than 3 MB, whatever they look like'
     t.ok(taken > 0.5 && taken < 3, `${name}: ${taken.toFixed(2)} MB`)
     t.strictSame([0, 1, 50_000, 99_999].map(i => kept.at(-1)?.((rules[i] as string).replace(/\/.*/, ''))), [true, true, true, true])
   }
-  t.throws(() => compile4({ width: 1, words: new Uint32Array(), prefixes: new Uint8Array(2 ** 23 + 1) }), RangeError)
+  t.throws(() => compile6({ width: 4, words: new Uint32Array(), prefixes: new Uint8Array(2 ** 23 + 1) }), RangeError)
 })
 
 /** What is in use after everything else was collected: array buffers are freed a turn later. */
