@@ -5,10 +5,9 @@ import ipaddr from 'ipaddr.js'
 import t from 'tap'
 import { compile6 } from '../lib/match/blocks.ts'
 import { compileIps, isIpRule, type IpMatcher } from '../lib/match/ip.ts'
+import { createRandom } from './fixtures/random.ts'
 
-const seed = Number(process.env.MAINTENANCE_SEED ?? Date.now() % 2 ** 31)
-t.comment(`MAINTENANCE_SEED=${seed}`)
-const random = mulberry32(seed)
+const random = createRandom(t)
 
 const EVERYBODY = ['0.0.0.0/1', '128.0.0.0/1', '::/1', '8000::/1']
 
@@ -302,13 +301,4 @@ function randomBits (bits: number): bigint {
   let value = 0n
   for (let i = 0; i < bits; i += 16) value = value << 16n | BigInt(random(65536))
   return value
-}
-
-function mulberry32 (state: number): (below: number) => number {
-  return below => {
-    state = state + 0x6d2b79f5 | 0
-    let mixed = Math.imul(state ^ state >>> 15, 1 | state)
-    mixed = mixed + Math.imul(mixed ^ mixed >>> 7, 61 | mixed) ^ mixed
-    return Math.floor(((mixed ^ mixed >>> 14) >>> 0) / 4294967296 * below)
-  }
 }

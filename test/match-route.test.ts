@@ -5,10 +5,9 @@ import t from 'tap'
 import maintenance from '../index.ts'
 import type { RouterOptions } from '../lib/match/path.ts'
 import { compileRoutes, isPattern } from '../lib/match/route.ts'
+import { createRandom } from './fixtures/random.ts'
 
-const seed = Number(process.env.MAINTENANCE_SEED ?? Date.now() % 2 ** 31)
-t.comment(`MAINTENANCE_SEED=${seed}`)
-const random = generator(seed)
+const random = createRandom(t)
 
 const DEFAULTS: RouterOptions = { ignoreTrailingSlash: false, ignoreDuplicateSlashes: false, caseSensitive: true, useSemicolonDelimiter: false }
 
@@ -338,13 +337,4 @@ function escapeOne (target: string): string {
 
 function pick<T> (list: readonly T[]): T {
   return list[random(list.length)] as T
-}
-
-function generator (state: number): (below: number) => number {
-  return below => {
-    state = state + 0x6d2b79f5 | 0
-    let mixed = Math.imul(state ^ state >>> 15, 1 | state)
-    mixed = mixed + Math.imul(mixed ^ mixed >>> 7, 61 | mixed) ^ mixed
-    return Math.floor(((mixed ^ mixed >>> 14) >>> 0) / 4294967296 * below)
-  }
 }

@@ -11,7 +11,7 @@ const FILLED = 1 / 8
 /** A leaf of IPv6 has room for the number of a block in 23 bits. */
 const BLOCKS_MAX = 2 ** 23
 /** Bits that one node decides at most. */
-const STRIDE_MAX = 17
+const STRIDE_MAX = 16
 
 /** Bits that the first node of IPv4 decides at least: a leaf has room for the other 25. */
 const ROOT4 = 7
