@@ -7,7 +7,7 @@ export interface Blocks {
 }
 
 /** So many slots of a node must be used, or it is made smaller: memory stays in proportion to the blocks. */
-const FILLED = 1 / 8
+const FILLED = 1 / 3
 /** A leaf of IPv6 has room for the number of a block in 23 bits. */
 const BLOCKS_MAX = 2 ** 23
 /** Bits that one node decides at most. */
