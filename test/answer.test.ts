@@ -38,6 +38,8 @@ t.test('negotiation: a flood of different headers is answered, and bounded in me
   t.equal(negotiate('text/plain'), 'text')
   t.equal(negotiate('text/html,'.repeat(2000)), 'html', 'a header too long to be remembered')
   t.equal(negotiate(`${','.repeat(4000)}text/html`), 'json', 'and one too long to be read')
+  t.equal(negotiate(`${'a,'.repeat(499)}text/html`), 'html', 'so many entries are read')
+  t.equal(negotiate(`${'a,'.repeat(500)}text/html`), 'json', 'and no more')
 })
 
 async function refusal (t: Parameters<typeof createApp>[0], options: FastifyMaintenanceOptions, change: MaintenanceChange, accept?: string) {

@@ -1,10 +1,9 @@
 import { setFlagsFromString } from 'node:v8'
 import t from 'tap'
 import { isLinear, weigh } from '../lib/match/regexp.ts'
+import { createRandom } from './fixtures/random.ts'
 
-const seed = Number(process.env.MAINTENANCE_SEED ?? Date.now() % 2 ** 31)
-t.comment(`MAINTENANCE_SEED=${seed}`)
-const random = generator(seed)
+const random = createRandom(t)
 
 /** Makes a RegExp that gives up, matching nothing, after so many steps back: V8's own count, not a clock. */
 setFlagsFromString('--allow-natives-syntax')
@@ -87,13 +86,4 @@ function sequence (depth: number): string {
 function atom (depth: number): string {
   if (depth === 0 || random(3) > 0) return ['a', 'b', '\\/', '[ab]', '[^a]', '.', '\\w', '\\d', '[a-c]', '[^/]', 'x', '\\s'][random(12)] as string
   return `(?:${sequence(depth - 1)}${random(2) === 0 ? `|${sequence(depth - 1)}` : ''})`
-}
-
-function generator (state: number): (below: number) => number {
-  return below => {
-    state = state + 0x6d2b79f5 | 0
-    let mixed = Math.imul(state ^ state >>> 15, 1 | state)
-    mixed = mixed + Math.imul(mixed ^ mixed >>> 7, 61 | mixed) ^ mixed
-    return Math.floor(((mixed ^ mixed >>> 14) >>> 0) / 4294967296 * below)
-  }
 }

@@ -4,26 +4,28 @@ export type Candidate = (i: number) => unknown
 /** Keeps what was computed from being optimised away. */
 export const sink = { count: 0 }
 
-const ROUNDS = 15
-/** A candidate runs so long in each round, ms. */
-const SLICE = 4
+const ROUNDS = 61
+/** A candidate runs so long in each round, ms: shorter than the system lets one process run before the next. */
+const SLICE = 1
+/** An empty loop over the data, measured to be taken off, may take no time that grows. */
+const CALLS_MAX = 2 ** 20
 
 /**
  * Interleaves the candidates in rounds, so that whatever else the machine does falls on all of them alike.
- * @returns the median of each, in ns for one call
+ * @returns the lower quartile of each, in ns for one call: what else runs on the machine can only add
  */
 export function measure (candidates: Readonly<Record<string, Candidate>>): Record<string, number> {
   const all = Object.entries(candidates).map(([name, candidate]) => ({ name, candidate, calls: calibrate(candidate), times: [] as number[] }))
   for (let round = 0; round < ROUNDS; round++) {
     for (const { candidate, calls, times } of round % 2 === 0 ? all : all.toReversed()) times.push(run(candidate, calls, round * calls) / calls)
   }
-  return Object.fromEntries(all.map(({ name, times }) => [name, median(times)]))
+  return Object.fromEntries(all.map(({ name, times }) => [name, quartile(times)]))
 }
 
-/** Also what compiles the candidate. */
+/** Also what compiles the candidate. Two runs, because one may have been interrupted. */
 function calibrate (candidate: Candidate): number {
   let calls = 1
-  while (run(candidate, calls) < SLICE * 1e6) calls *= 2
+  while (calls < CALLS_MAX && Math.min(run(candidate, calls), run(candidate, calls)) < SLICE * 1e6) calls *= 2
   return calls
 }
 
@@ -34,6 +36,10 @@ function run (candidate: Candidate, calls: number, first = 0): number {
   const time = Number(process.hrtime.bigint() - begin)
   sink.count += count
   return time
+}
+
+function quartile (values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 2] as number
 }
 
 export function median (values: readonly number[]): number {

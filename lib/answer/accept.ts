@@ -2,6 +2,7 @@
 const SEEN_MAX = 1000
 const LENGTH_MAX = 1000
 const READ_MAX = 4000
+const ENTRIES_MAX = 500
 
 /** A choice by a request header, made once for each different header seen. */
 export function remembered<T> (choose: (header: string) => T): (header: string | undefined) => T {
@@ -22,12 +23,12 @@ export function remembered<T> (choose: (header: string) => T): (header: string |
 
 /**
  * What an `Accept…` header lists, in lower case, with its weights (RFC 9110 section 12.4.2); a weight
- * that is none counts as 0. What stands behind the first 4,000
- * characters is not read: nobody needs so many.
+ * that is none counts as 0. What stands behind the first 4,000 characters or 500 entries is not read:
+ * nobody needs so many.
  */
 export function parseWeights (header: string): Map<string, number> {
   const weights = new Map<string, number>()
-  for (const part of header.slice(0, READ_MAX).toLowerCase().split(',')) {
+  for (const part of header.slice(0, READ_MAX).toLowerCase().split(',', ENTRIES_MAX)) {
     const [name = '', ...parameters] = part.split(';').map(piece => piece.trim())
     const q = parameters.find(parameter => parameter.startsWith('q='))
     const weight = q === undefined ? 1 : Number(q.slice(2))

@@ -7,31 +7,36 @@ export interface Blocks {
 }
 
 /** So many slots of a node must be used, or it is made smaller: memory stays in proportion to the blocks. */
-const FILLED = 1 / 8
-/** A leaf has room for the number of a block in 23 bits. */
+const FILLED = 1 / 3
+/** A leaf of IPv6 has room for the number of a block in 23 bits. */
 const BLOCKS_MAX = 2 ** 23
 /** Bits that one node decides at most. */
-const STRIDE_MAX = 17
+const STRIDE_MAX = 16
 
-/** Is the IPv4 address in one of the blocks? */
+/** Bits that the first node of IPv4 decides at least: a leaf has room for the other 25. */
+const ROOT4 = 7
+
+/** Is the IPv4 address, as a number of 32 bits with or without sign, in one of the blocks? */
 export function compile4 (all: Blocks): (address: number) => boolean {
-  const { trie, words } = compileBlocks(all)
+  const trie = buildTrie(merge(all), leaf4, ROOT4)
+  const shift = 32 - ((trie[0] as number) >>> 8)
   return function holds4 (address) {
-    let at = 0
-    for (;;) {
-      const node = trie[at] as number
-      // a node of one slot decides by no bits; and a shift by 32 would be none
-      const slot = node < 256 ? 0 : (address << (node & 0xff)) >>> (32 - (node >>> 8))
-      const next = trie[at + 1 + slot] as number
-      if (next > 0) at = next
-      else return next < 0 && (address ^ (words[~next >>> 8] as number)) >>> (32 - (~next & 0xff)) === 0
+    let next = trie[1 + (address >>> shift)] as number
+    while (next > 0) {
+      const node = trie[next] as number
+      next = trie[next + 1 + ((address << (node & 0xff)) >>> (32 - (node >>> 8)))] as number
     }
+    return next < 0 && (address << ROOT4 ^ next << 1) >>> 1 >>> (next & 31) === 0
   }
 }
 
 /** Is the IPv6 address, in four words, in one of the blocks? */
 export function compile6 (all: Blocks): (address: Uint32Array) => boolean {
-  const { trie, words } = compileBlocks(all)
+  if (all.prefixes.length > BLOCKS_MAX) throw new RangeError(`maintenance: more than ${BLOCKS_MAX} IPv6 addresses and blocks`)
+  const blocks = merge(all)
+  const { words } = blocks
+  // none and one need no trie: a node of one slot
+  const trie = blocks.prefixes.length < 2 ? Int32Array.of(0, leaf6(blocks, 0)) : buildTrie(blocks, leaf6)
   return function holds6 (address) {
     let at = 0
     for (;;) {
@@ -41,22 +46,6 @@ export function compile6 (all: Blocks): (address: Uint32Array) => boolean {
       else return next < 0 && isIn(address, 0, words, (~next >>> 8) * 4, ~next & 0xff)
     }
   }
-}
-
-/**
- * Compiles blocks into a trie in one typed array, in which a node skips the bits that all its blocks have in
- * common and then decides as many bits at once as the blocks fill (an LC-trie: Nilsson and Karlsson, 1999).
- * A look-up takes two or three hops for 100,000 blocks, and compares with one block at the end.
- *
- * A node is a head (bits to skip, and from bit 8 on how many it decides) and a slot for each of its values:
- * 0 for no block, a negative leaf for one block, else the place of the next node.
- */
-function compileBlocks (all: Blocks): { trie: Int32Array, words: Uint32Array } {
-  if (all.prefixes.length > BLOCKS_MAX) throw new RangeError(`maintenance: more than ${BLOCKS_MAX} addresses and blocks`)
-  const blocks = merge(all)
-  // none and one need no trie: a node of one slot
-  const trie = blocks.prefixes.length < 2 ? Int32Array.of(0, leaf(blocks, 0)) : buildTrie(blocks)
-  return { trie, words: blocks.words }
 }
 
 /** `count` bits of the address at `base`, from bit `from` on, as a number. */
@@ -79,8 +68,12 @@ function isIn (address: Uint32Array, base: number, block: Uint32Array, at: numbe
   return true
 }
 
-/** A block's number and its length in one negative number, one look into memory less; 0 where there is no such block. */
-const leaf = ({ prefixes }: Blocks, i: number): number => i < prefixes.length ? ~(i << 8 | (prefixes[i] as number)) : 0
+/** A leaf is negative. Of IPv4 it is the block itself, behind the bits of the first node; and how many bits do not count. */
+const leaf4 = ({ words, prefixes }: Blocks, i: number): number =>
+  1 << 31 | (words[i] as number) << ROOT4 >>> 1 | 31 - Math.max((prefixes[i] as number) - ROOT4, 0)
+
+/** Of IPv6, the block's number and its length; 0 where there is no such block. */
+const leaf6 = ({ prefixes }: Blocks, i: number): number => i < prefixes.length ? ~(i << 8 | (prefixes[i] as number)) : 0
 
 /** Sorted by address, without those that lie in another: CIDR blocks nest or are apart. */
 function merge ({ width, words, prefixes }: Blocks): Blocks {
@@ -107,16 +100,26 @@ function merge ({ width, words, prefixes }: Blocks): Blocks {
   return merged
 }
 
-function buildTrie (blocks: Blocks): Int32Array {
+/**
+ * Compiles blocks into a trie in one typed array, in which a node skips the bits that all its blocks have in
+ * common and then decides as many bits at once as the blocks fill (an LC-trie: Nilsson and Karlsson, 1999).
+ * A look-up takes two or three hops for 100,000 blocks, and compares with one block at the end.
+ *
+ * A node is a head (bits to skip, and from bit 8 on how many it decides) and a slot for each of its values:
+ * 0 for no block, a negative leaf for one block, else the place of the next node.
+ *
+ * @param least so many bits the first node decides at least, and skips none; 0: it is as any other
+ */
+function buildTrie (blocks: Blocks, leafOf: (blocks: Blocks, i: number) => number, least = 0): Int32Array {
   const { width, words, prefixes } = blocks
   const trie: number[] = []
-  addNode(0, prefixes.length)
+  addNode(0, prefixes.length, least)
   return Int32Array.from(trie)
 
-  /** Of the blocks from `low` to `high`, at least two of them. */
-  function addNode (low: number, high: number): number {
-    const skip = commonBits(low, high - 1)
-    const bits = strideOf(low, high, skip)
+  /** Of the blocks from `low` to `high`; at least two of them, or a `least`. */
+  function addNode (low: number, high: number, least: number): number {
+    const skip = least > 0 ? 0 : commonBits(low, high - 1)
+    const bits = Math.max(least, strideOf(low, high, skip))
     const node = trie.length
     trie.push(skip | bits << 8)
     for (let slot = 0; slot < 1 << bits; slot++) trie.push(0)
@@ -124,7 +127,7 @@ function buildTrie (blocks: Blocks): Int32Array {
       const first = bitsAt(words, i * width, skip, bits)
       let next = i + 1
       while (next < high && bitsAt(words, next * width, skip, bits) === first) next++
-      const value = next - i === 1 ? leaf(blocks, i) : addNode(i, next)
+      const value = next - i === 1 ? leafOf(blocks, i) : addNode(i, next, 0)
       for (let slot = first; slot < first + span(i, skip + bits); slot++) trie[node + 1 + slot] = value
       i = next
     }

@@ -36,7 +36,7 @@ export function compileIps (rules: readonly string[]): IpMatcher | null {
 
   function look (ip: string): boolean {
     const v4 = parse4(ip, 0, ip.length)
-    if (v4 >= 0) return remember(ip, holds4(v4), v4)
+    if (v4 !== null) return remember(ip, holds4(v4), v4)
     const zone = ip.indexOf('%')
     if (zone !== -1 && !ZONE.test(ip)) return false
     if (!parse6(ip, zone === -1 ? ip.length : zone, words)) return false
@@ -55,7 +55,7 @@ function createSeen () {
   const seen = new Map<string, boolean>()
   let turnedAway = 0
   // of the address that last came to each place
-  const prints = new Uint32Array(SEEN_MAX)
+  const prints = new Int32Array(SEEN_MAX)
 
   function remember (ip: string, ignored: boolean, print: number): boolean {
     const place = Math.imul(print, 0x9e3779b1) >>> 20
@@ -78,7 +78,7 @@ function createSeen () {
 
 /** One word of an IPv6 address; two with the same are remembered a turn too early. */
 function fold (words: Uint32Array): number {
-  return (Math.imul(words[0] as number, 31) ^ Math.imul(words[1] as number, 37) ^ Math.imul(words[2] as number, 41) ^ (words[3] as number)) >>> 0
+  return Math.imul(words[0] as number, 31) ^ Math.imul(words[1] as number, 37) ^ Math.imul(words[2] as number, 41) ^ (words[3] as number)
 }
 
 /** V8 cuts 13 characters and more out of a header as a view that keeps the whole header in memory. */
@@ -90,7 +90,7 @@ function parseRule (rule: string, words = new Uint32Array(4)): { width: 1 | 4, p
   const end = slash === -1 ? rule.length : slash
   const asked = slash === -1 ? 128 : parsePrefix(rule, slash + 1)
   const v4 = parse4(rule, 0, end)
-  if (v4 >= 0) {
+  if (v4 !== null) {
     words[0] = v4
     const prefix = slash === -1 ? 32 : asked
     return prefix >= 1 && prefix <= 32 ? { width: 1, prefix } : null
