@@ -1,17 +1,26 @@
+import { spawn } from 'node:child_process'
 import { createHmac, hkdfSync } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { text } from 'node:stream/consumers'
 import type { FastifyInstance } from 'fastify'
+import type { Redis } from 'ioredis'
 import { chromium } from 'playwright-core'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { createGuesses } from '../lib/bypass/request.ts'
 import { localPath } from '../lib/bypass/routes.ts'
 import { readOptions } from '../lib/options.ts'
 import { openingCommand } from '../lib/ways-in.ts'
 import { createPass, hashSecret, makeSecret } from '../lib/bypass/secret.ts'
 import { main } from '../lib/cli/main.ts'
-import type { Bypass, FastifyMaintenanceOptions } from '../types/index.ts'
-import { counter, createApp, until, type LogLine } from './fixtures/app.ts'
+import { checkChange } from '../lib/state/change.ts'
+import type { StateRecord } from '../lib/state/record.ts'
+import { updateRecord } from '../lib/state/update.ts'
+import { openStore } from '../lib/stores/index.ts'
+import type { Bypass, BypassOptions, FastifyMaintenanceOptions } from '../types/index.ts'
+import { counter, createApp, sendRaw, until } from './fixtures/app.ts'
 import { findProgram } from './fixtures/debian.ts'
+import { startRedis } from './fixtures/redis.ts'
 
 const KEY = 'k'.repeat(32)
 
@@ -101,25 +110,151 @@ t.test('every wrong secret gets the same answer, and never a 500', async t => {
   t.equal((await post(app, { secret }, { 'x-forwarded-for': '10.0.2.1' })).statusCode, 403, 'nothing to enter while the site is open')
 })
 
+/** Writes a window with a secret of one's choice, as nobody can by `set`; gives the record. */
+async function writeWindow (file: string, secret: string): Promise<StateRecord> {
+  const { store } = await openStore({ file }, [])
+  await updateRecord(store, 'default', checkChange(false))
+  const record = await updateRecord(store, 'default', { ...checkChange(true), secret })
+  await store.close()
+  return record
+}
+
+/** The status of the answer to bytes on a socket of their own: some of these no HTTP client would send. */
+async function statusOf (app: FastifyInstance, ...cookies: string[]): Promise<number> {
+  const lines = cookies.map(cookie => `cookie: ${cookie}\r\n`).join('')
+  const answer = await sendRaw(app, Buffer.from(`GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n${lines}\r\n`, 'latin1'))
+  return Number(answer.split(' ')[1])
+}
+
 t.test('cookies: only the valid one of this window passes', async t => {
-  const { app, secret, run } = await closedApp(t)
+  const file = `${t.testdir()}/state.json`
+  const { app, run, secret } = await closedApp(t, { store: { file } })
+  const old = cookieOf(await post(app, { secret }))
+  t.equal(await statusOf(app, old), 200)
+  const { windowId, bypass, revision } = await writeWindow(file, secret)
+  await until('the new window is known', () => app.maintenance.status().revision === revision)
+  t.equal(await statusOf(app, old), 503, 'the previous window, with the same secret')
   const valid = cookieOf(await post(app, { secret }))
+  t.equal(await statusOf(app, valid), 200)
+
+  const pass = createPass({ key: KEY, ttl: 43_200 }, windowId as string, bypass as string)
+  const aged = (seconds: number): string => pass.makeCookie(Date.now() - seconds * 1000)
+  t.equal(await statusOf(app, `maintenance=${aged(43_100)}`), 200, 'almost expired')
+  const expired = aged(43_201)
   const value = valid.slice('maintenance='.length)
   const [, expiry = '', nonce = '', mac = ''] = value.split('.')
-  const forged = (key: string): string => {
-    const signed = `v1.${expiry}.${nonce}`
-    return `${signed}.${createHmac('sha256', Buffer.from(hkdfSync('sha256', key, '', 'fastify-maintenance bypass ', 32))).update(signed).digest('base64url')}`
+  const signed = `v1.${expiry}.${nonce}`
+  const raised = (cookie: string): string => cookie.replace(/\.\d+/, `.${Number(expiry) + 1000}`)
+  const forged = (key: string, hash = '', id = ''): string =>
+    `${signed}.${createHmac('sha256', Buffer.from(hkdfSync('sha256', key, hash, `fastify-maintenance bypass ${id}`, 32))).update(signed).digest('base64url')}`
+  t.equal(forged(KEY, bypass as string, windowId as string), value, 'this is how it is signed; whatever is left out below is what makes it another one')
+  const hex = Buffer.from(mac, 'base64url').toString('hex')
+  const wrong: Record<string, string[]> = {
+    expired: [expired],
+    'a raised expiry': [raised(value), raised(expired), value.replace(expiry, '9'.repeat(12)), value.replace(expiry, '1e99'), value.replace(expiry, `0${expiry}`), value.replace(expiry, 'Infinity')],
+    quoted: [`"${value}"`, `'${value}'`, `"${value}`, `${value}"`],
+    '4 KB': ['x'.repeat(4096), value.padEnd(4096, 'A'), value.padStart(4096, 'A'), `${signed}.${mac.padEnd(4000, 'A')}`, `v1.${expiry.padStart(4000, '0')}.${nonce}.${mac}`],
+    'mac of another type': ['true', 'null', '0', '', '[]', '{}', '[object Object]', `["${mac}"]`, `{"mac":"${mac}"}`, hex, `${mac}=`, Buffer.from(hex, 'hex').toString('base64').replaceAll(/[-_]/g, '+') + '=', 'A'.repeat(43)].map(other => `${signed}.${other}`),
+    malformed: ['', 'v1', '.', '...', value.replace('v1', 'v2'), value.replace('v1', 'V1'), signed, `${signed}.`, `${value}.`, `.${value}`, `${value}${value}`, `${value},${value}`, `j:${JSON.stringify(value)}`, encodeURIComponent(value) + '%', value.replaceAll('.', '%2e')],
+    'signed with another key': [forged(''), forged(KEY), forged('', bypass as string, windowId as string), forged(KEY, '', windowId as string), forged(KEY, bypass as string), forged(secret, bypass as string, windowId as string)]
   }
-  const flip = (at: number) => value.slice(0, at) + String.fromCharCode(value.charCodeAt(at) ^ 1) + value.slice(at + 1)
-  const wrong = [
-    '', 'v1', value.replace('v1', 'v2'), `v1.${Number(expiry) + 1000}.${nonce}.${mac}`, `v1.${expiry}.${nonce}.`, `v1.${expiry}.${nonce}.${'A'.repeat(43)}`, `"${value}"`, encodeURIComponent(value) + '%',
-    'x'.repeat(4096), `v1.${expiry}.${nonce}.true`, `v1.1e99.${nonce}.${mac}`, forged(''), forged(KEY), ...Array.from({ length: value.length }, (_, i) => flip(i))
-  ]
-  for (const cookie of wrong) t.equal((await enter(app, `maintenance=${cookie}`)).statusCode, 503, cookie.slice(0, 60))
-  t.equal(run.runs, 0)
-  t.equal((await enter(app, `${valid.replace('maintenance', 'xmaintenance')}; other=${value}`)).statusCode, 503, 'of another name')
-  t.equal((await enter(app, `a=b; maintenance=x; maintenance=y;maintenance=; maintenance=z; ${valid}`)).statusCode, 200, 'the fifth of five')
-  t.equal((await enter(app, `${'maintenance=x; '.repeat(50)}${valid}`)).statusCode, 503, 'nobody has fifty')
+  for (const [what, values] of Object.entries(wrong)) {
+    for (const cookie of values) t.equal(await statusOf(app, `maintenance=${cookie}`), 503, `${what}: ${cookie.slice(0, 100)}`)
+  }
+
+  const flipped: number[] = []
+  for (let bit = 0; bit < value.length * 8; bit++) {
+    const bytes = Buffer.from(value)
+    bytes[bit >> 3] = bytes[bit >> 3] as number ^ 1 << (bit & 7)
+    flipped.push(await statusOf(app, `maintenance=${bytes.toString('latin1')}`))
+  }
+  t.strictSame([...new Set(flipped)].sort(), [400, 503], 'any bit flipped; 400 where that makes a control character')
+
+  t.equal(await statusOf(app, `x${valid}; other=${value}; maintenance2=${value}; Maintenance=${value}; ${value}`), 503, 'of another name')
+  t.equal(run.runs, 3, 'nobody else was inside')
+  t.equal(await statusOf(app, `a=b; maintenance=x; maintenance=${expired};maintenance=; maintenance="${value}"; ${valid}`), 200, 'the fifth of five')
+  t.equal(await statusOf(app, 'maintenance=x', `maintenance=${expired}`, 'maintenance', old, valid), 200, 'the fifth of five headers')
+  t.equal(await statusOf(app, `maintenance=${'x'.repeat(4096)};${valid} ; a=b`), 200, 'behind one of 4 KB')
+  t.equal(await statusOf(app, `${'maintenance=x; '.repeat(19)}${valid}`), 200, 'the last of twenty')
+  t.equal(await statusOf(app, `${'maintenance=x; '.repeat(20)}${valid}`), 503, 'nobody has more')
+})
+
+const stores: { readonly [kind: string]: (t: Test) => Promise<{ option: NonNullable<FastifyMaintenanceOptions['store']>, address: string }> } = {
+  async file (t) {
+    const file = `${t.testdir()}/state.json`
+    return { option: { file }, address: `file:${file}` }
+  },
+  async redis (t) {
+    const { url } = await startRedis(t)
+    return { option: { redis: url }, address: url }
+  }
+}
+
+async function listen (t: Test, store: NonNullable<FastifyMaintenanceOptions['store']>, bypass: BypassOptions) {
+  const { app } = await createApp(t, { store, bypass })
+  app.get('/', counter())
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  return { app, url, api: app.maintenance }
+}
+
+async function fetchCookie (url: string, secret: string): Promise<string> {
+  const answer = await fetch(`${url}/maintenance/bypass`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ secret }) })
+  await answer.text()
+  return answer.headers.get('set-cookie')?.split(';')[0] ?? `none: ${answer.status}`
+}
+
+async function fetchStatus (url: string, headers: Record<string, string>): Promise<number> {
+  const answer = await fetch(url, { headers })
+  await answer.text()
+  return answer.status
+}
+
+for (const [kind, startStore] of Object.entries(stores)) {
+  for (const [word, bypass] of Object.entries({ with: { key: KEY }, without: {} })) {
+    t.test(`two servers that listen, on one ${kind}, ${word} a key of the fleet`, async t => {
+      const { option, address } = await startStore(t)
+      const [one, two] = [await listen(t, option, bypass), await listen(t, option, bypass)]
+      const known = (revision: number) => until('both know', () => one.api.status().revision === revision && two.api.status().revision === revision)
+      const atBoth = (headers: Record<string, string>) => Promise.all([fetchStatus(one.url, headers), fetchStatus(two.url, headers)])
+      const secretOf = ({ bypass }: { bypass?: Bypass }): string => bypass?.secret as string
+
+      const first = await one.api.set(true, { bypass: true })
+      await known(first.revision)
+      const cookie = await fetchCookie(two.url, secretOf(first))
+      t.strictSame(await atBoth({ cookie }), [200, 200], 'got at the other, good at both')
+      t.strictSame(await atBoth({ 'maintenance-bypass': secretOf(first) }), [200, 200], 'for scripts too')
+      t.strictSame(await atBoth({ cookie: 'maintenance=x', 'maintenance-bypass': 'x' }), [503, 503])
+      await known((await two.api.set(true, { message: 'still' })).revision)
+      t.strictSame(await atBoth({ cookie }), [200, 200], 'a change within the window')
+
+      await two.api.set(false)
+      const second = await two.api.set(true, { bypass: true })
+      await known(second.revision)
+      t.strictSame(await atBoth({ cookie }), [503, 503], 'a new window: void at both as soon as they know of it')
+      t.strictSame(await atBoth({ 'maintenance-bypass': secretOf(first) }), [503, 503])
+      t.match(await fetchCookie(one.url, secretOf(first)), 'none: 403')
+      const next = await fetchCookie(one.url, secretOf(second))
+      t.strictSame(await atBoth({ cookie: next }), [200, 200])
+
+      let printed = ''
+      await main(['on', '--bypass', '--json', '--store', address], {}, { out: text => { printed += text }, err: text => { t.fail(text) } })
+      const made = JSON.parse(printed)
+      await known(made.revision)
+      t.strictSame(await atBoth({ cookie: next }), [503, 503], 'a new secret in the same window')
+      for (const { url } of [one, two]) t.strictSame(await atBoth({ cookie: await fetchCookie(url, secretOf(made)) }), [200, 200], 'made by the command line')
+    })
+  }
+}
+
+t.test('servers with another key: the secret is good at both, a cookie where it was got', async t => {
+  const store = { file: `${t.testdir()}/state.json` }
+  const [one, two] = [await listen(t, store, { key: KEY }), await listen(t, store, {})]
+  const { bypass, revision } = await one.api.set(true, { bypass: true })
+  await until('both know', () => two.api.status().revision === revision)
+  for (const [here, there] of [[one, two], [two, one]] as const) {
+    const cookie = await fetchCookie(here.url, bypass?.secret as string)
+    t.strictSame([await fetchStatus(here.url, { cookie }), await fetchStatus(there.url, { cookie })], [200, 503])
+  }
 })
 
 t.test('cookies expire', async t => {
@@ -185,6 +320,25 @@ t.test('wrong guesses are limited by address, in bounded memory', async t => {
   t.equal(guesses.check({ ip: 'b' } as never, () => true), true)
 })
 
+t.test('a wrong guess counts once, also where the gate is asked again, and is forgotten after a minute', async t => {
+  const { app } = await closedApp(t, { ignore: { request: request => app.maintenance.explain(request).blocked === false } })
+  t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': 'x' } })).statusCode, 503)
+  t.equal(app.maintenance.status().counts.wrongSecrets, 1)
+
+  const guesses = createGuesses()
+  let now = 1_000_000
+  t.intercept(Date, 'now', { value: () => now })
+  const guess = (right: boolean, ip = 'a') => guesses.check({ ip } as never, () => right)
+  for (let i = 0; i < 19; i++) guess(false)
+  t.equal(guess(true), true, 'after 19')
+  now += 59_999
+  t.equal(guess(false), false)
+  t.equal(guess(true), false, 'after 20')
+  t.equal(guess(true, 'b'), true)
+  now++
+  t.equal(guess(true), true, 'a minute after the first')
+})
+
 t.test('next: 25 hostile values all end at the home page', async t => {
   const hostile = ['//evil.example', '///evil.example', '/\\evil.example', '\\\\evil.example', '/\t/evil.example', '/\n/evil.example', '\t//evil.example', ' //evil.example', 'https://evil.example',
     'http:evil.example', 'javascript:alert(1)', 'data:text/html,x', '/.//evil.example', '/..//evil.example', '/a/..//evil.example', 'evil.example', '', '@evil.example', '/\u0000', '/\u2028', '/a b', '/\r\nset-cookie: a=b', '/\u00e9', 'mailto:a@b', '/%\\x']
@@ -194,19 +348,97 @@ t.test('next: 25 hostile values all end at the home page', async t => {
   for (const next of ['/a', '/a/b?c=d&e=%2F#f', '/a//b', '/a:b@c']) t.equal(localPath(next), next)
 })
 
-t.test('the secret stands in no log line, and not in the store', async t => {
-  const file = `${t.testdir()}/state.json`
-  const { app, lines, secret } = await closedApp(t, { store: { file } })
-  await app.inject('/maintenance/bypass')
-  const cookie = cookieOf(await post(app, { secret }))
-  await enter(app, cookie)
-  await app.inject({ url: '/', headers: { 'maintenance-bypass': secret } })
-  await app.maintenance.set(false)
-  const text = JSON.stringify(lines satisfies LogLine[])
-  t.ok(lines.length >= 8)
-  t.notOk(text.includes(secret))
-  t.notOk(text.includes(cookie.split('.').at(-1) as string))
+/** What every process of this machine was started with, and with which environment: what `ps` shows. */
+const processList = (): string[] => readdirSync('/proc').filter(name => /^\d+$/.test(name)).map(pid => {
+  try {
+    return ['cmdline', 'comm', 'environ'].map(file => readFileSync(`/proc/${pid}/${file}`, 'latin1').replaceAll('\0', ' ')).join('\n')
+  } catch {
+    return ''
+  }
 })
+
+/** The command in a process of its own; beside what it printed, what `ps` showed while it ran, and afterwards. */
+async function runCommand (args: string[]): Promise<{ out: string, seen: Set<string> }> {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'lib/cli/bin.ts', ...args], { env: { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const seen = new Set<string>()
+  const look = () => { for (const text of processList()) seen.add(text) }
+  const looking = setInterval(look, 5)
+  const [out] = await Promise.all([text(child.stdout), once(child, 'exit')])
+  clearInterval(looking)
+  look()
+  return { out, seen }
+}
+
+t.test('the secret of a whole session stands in no log, answer, store or process list', { skip: existsSync('/proc/self/cmdline') ? false : 'no /proc' }, async t => {
+  const { url, client } = await startRedis(t)
+  const directory = t.testdir()
+  const commands: string[] = []
+  const monitor = await client.monitor()
+  t.teardown(() => monitor.disconnect())
+  monitor.on('monitor', (_time: string, args: string[]) => { commands.push(args.join(' ')) })
+
+  for (const [store, address] of [[{ file: `${directory}/state.json` }, `file:${directory}/state.json`], [{ redis: url, mirror: `${directory}/mirror.json` }, url]] as const) {
+    const told: unknown[] = []
+    const answers: string[] = []
+    const { app, lines } = await createApp(t, { store, bypass: { key: KEY }, onChange: (...change) => { told.push(change) } }, { trustProxy: '127.0.0.1' })
+    app.get('/', counter())
+    const base = await app.listen({ port: 0, host: '127.0.0.1' })
+    const visit = async (path: string, init: RequestInit = {}) => {
+      const answer = await fetch(base + path, { redirect: 'manual', ...init })
+      answers.push(JSON.stringify([answer.status, [...answer.headers], await answer.text()]))
+      t.match(answer.headers.get('cache-control'), /no-store/, 'nobody keeps it')
+      return answer
+    }
+    const send = (type: string, body: string, path = '/maintenance/bypass') => visit(path, { method: 'POST', headers: { 'content-type': type }, body })
+
+    const command = await runCommand(['on', '--bypass', '--json', '--store', address])
+    const printed = JSON.parse(command.out)
+    await until('the command is known', () => app.maintenance.status().revision === printed.revision)
+    const secrets: string[] = [printed.bypass.secret]
+    for (const made of ['command', 'set']) {
+      if (made === 'set') secrets.push((await app.maintenance.set(true, { bypass: true })).bypass?.secret as string)
+      const secret = secrets.at(-1) as string
+      const json = await send('application/json', JSON.stringify({ secret, next: '/' }))
+      const visits = [
+        visit('/'), visit('/maintenance/bypass'), visit('/maintenance/bypass?next=/', { headers: { 'maintenance-bypass': secret } }), json,
+        send('application/x-www-form-urlencoded', `secret=${secret}`), visit('/', { headers: { 'maintenance-bypass': secret } }), visit('/', { headers: { cookie: cookieOf({ headers: Object.fromEntries(json.headers) }) } }),
+        // what is wrong, but almost right
+        send('application/json', JSON.stringify({ secret: `${secret}x` })), send('application/json', `{"secret":"${secret}`), send('text/plain', secret), send('application/json', JSON.stringify({ secret: secret.repeat(200) })),
+        send('application/x-www-form-urlencoded', `secret=${secret}+`), send('application/x-www-form-urlencoded', `secret=${secret}`, '/'), visit('/', { headers: { 'maintenance-bypass': `${secret}, ${secret}` } })
+      ]
+      t.strictSame((await Promise.all(visits)).map(answer => answer.status), [503, 200, 200, 204, 303, 200, 200, 403, 403, 403, 403, 403, 503, 503])
+    }
+    for (let i = 0; i < 20; i++) await send('application/json', JSON.stringify({ secret: `${secrets[1]}x` }))
+    t.equal((await send('application/json', JSON.stringify({ secret: secrets[1] }))).status, 403, 'the limit')
+    const status = app.maintenance.status()
+    const { revision } = await app.maintenance.set(false)
+    if ('redis' in store) {
+      await until('the monitor has seen all', () => commands.some(command => command.includes(`"revision":${revision}`)))
+      await until('the mirror has it', () => readFileSync(store.mirror, 'utf8').includes(`${revision}`))
+    }
+    await app.close()
+
+    const places: Record<string, [string, RegExp]> = {
+      'the log': [JSON.stringify(lines), /incoming request.*maintenance: request refused/],
+      'what is told to the application': [JSON.stringify([told, status, await app.maintenance.history()]), /"active":true/],
+      'the answers': [answers.join(), /Enter during maintenance.*maintenance=v1\./],
+      'what ps shows': [[...command.seen].join('\n'), /lib\/cli\/bin\.ts on --bypass/],
+      'the files': [readdirSync(directory).map(name => readFileSync(`${directory}/${name}`, 'utf8')).join('\n'), /windowId/],
+      'what Redis was asked': [commands.join('\n'), 'redis' in store ? /windowId/ : /^/],
+      'what Redis keeps': [await dump(client), 'redis' in store ? /windowId/ : /^/]
+    }
+    for (const [place, [text, sample]] of Object.entries(places)) {
+      t.match(text.replaceAll('\n', ' '), sample, `${place}: it was looked at`)
+      for (const secret of secrets) t.equal(text.split(secret).length - 1, 0, `${place}: 0 hits`)
+    }
+  }
+})
+
+async function dump (client: Redis): Promise<string> {
+  const keys = await client.keys('*')
+  const values = await Promise.all(keys.map(async key => await client.type(key) === 'hash' ? client.hgetall(key) : client.lrange(key, 0, -1)))
+  return JSON.stringify([keys, values])
+}
 
 t.test('the command line prints the path once', async t => {
   const file = `${t.testdir()}/state.json`
@@ -272,6 +504,8 @@ t.test('in a real browser, with script and without', { skip: executablePath === 
   t.teardown(() => browser.close())
   const { app, secret, path, lines } = await closedApp(t)
   const address = await app.listen({ port: 0, host: '127.0.0.1' })
+  const heads: string[] = []
+  app.server.on('request', ({ method, url, rawHeaders }) => { heads.push([method, url, ...rawHeaders].join(' ')) })
   const problems: string[] = []
   for (const javaScriptEnabled of [true, false]) {
     const context = await browser.newContext({ javaScriptEnabled })
@@ -297,5 +531,7 @@ t.test('in a real browser, with script and without', { skip: executablePath === 
   await page.getByRole('button').click()
   await page.getByText('{"ran":true}').waitFor()
   t.strictSame(problems, [])
+  t.equal(heads.filter(head => head.startsWith('POST /maintenance/bypass')).length, 4)
+  t.notOk(heads.join('\n').includes(secret), 'no address, no Referer')
   t.notOk(JSON.stringify(lines).includes(secret))
 })
