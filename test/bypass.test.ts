@@ -412,6 +412,7 @@ t.test('the secret of a whole session stands in no log, answer, store or process
     t.equal((await send('application/json', JSON.stringify({ secret: secrets[1] }))).status, 403, 'the limit')
     const status = app.maintenance.status()
     const { revision } = await app.maintenance.set(false)
+    const history = await app.maintenance.history()
     if ('redis' in store) {
       await until('the monitor has seen all', () => commands.some(command => command.includes(`"revision":${revision}`)))
       await until('the mirror has it', () => readFileSync(store.mirror, 'utf8').includes(`${revision}`))
@@ -420,7 +421,7 @@ t.test('the secret of a whole session stands in no log, answer, store or process
 
     const places: Record<string, [string, RegExp]> = {
       'the log': [JSON.stringify(lines), /incoming request.*maintenance: request refused/],
-      'what is told to the application': [JSON.stringify([told, status, await app.maintenance.history()]), /"active":true/],
+      'what is told to the application': [JSON.stringify([told, status, history]), /"active":true/],
       'the answers': [answers.join(), /Enter during maintenance.*maintenance=v1\./],
       'what ps shows': [[...command.seen].join('\n'), /lib\/cli\/bin\.ts on --bypass/],
       'the files': [readdirSync(directory).map(name => readFileSync(`${directory}/${name}`, 'utf8')).join('\n'), /windowId/],
