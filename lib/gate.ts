@@ -31,8 +31,8 @@ export interface GateParts {
   readonly routes: RouteMatcher
   readonly ips: IpMatcher | null
   readonly asksUser: boolean
-  /** The option `bypass`; `null`: there is none. */
-  readonly bypass: { readonly settings: BypassSettings, readonly guesses: Guesses } | null
+  /** The option `bypass`, and its path with the prefix of where the plugin is registered; `null`: there is none. */
+  readonly bypass: { readonly settings: BypassSettings, readonly path: string, readonly guesses: Guesses } | null
   /** The secret of this window; `null`: it has none. */
   readonly pass: Pass | null
   readonly clock: () => number

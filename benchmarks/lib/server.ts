@@ -16,6 +16,14 @@ const servers: { readonly [name: string]: (app: FastifyInstance) => Promise<void
   async on () {
     await app.register(maintenance, { enabled: true })
   },
+  async closed () {
+    await app.register(maintenance)
+    await app.maintenance.set(true)
+  },
+  async bypass () {
+    await app.register(maintenance, { bypass: { key: 'a key of more than 32 characters, of the benchmarks' } })
+    await app.maintenance.set(true, { bypass: true })
+  },
   async send () {
     const page = new Eta().renderString(template, variables)
     app.addHook('onRequest', (_request, reply, _done) => { reply.code(503).type('text/html; charset=utf-8').send(page) })

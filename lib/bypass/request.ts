@@ -51,7 +51,7 @@ export function createGuesses (): Guesses {
   return {
     get wrong () { return wrong },
     check (request, isRight) {
-      const address = String(request.ip)
+      const address = request.ip
       const now = Date.now()
       const known = addresses.get(address)
       const entry = known !== undefined && now - known.since < FORGET_AFTER ? known : { wrong: 0, since: now }
@@ -60,7 +60,7 @@ export function createGuesses (): Guesses {
       counted.add(request)
       entry.wrong++
       wrong++
-      if (addresses.size >= ADDRESSES_MAX) addresses.clear()
+      if (known === undefined && addresses.size >= ADDRESSES_MAX) addresses.clear()
       addresses.set(address, entry)
       return false
     }

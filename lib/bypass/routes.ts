@@ -12,8 +12,8 @@ export async function addBypassRoutes (fastify: FastifyInstance, settings: Bypas
   await fastify.register(async function maintenanceBypass (child) {
     // the application's own parsers may be anything
     child.removeAllContentTypeParsers()
-    child.addContentTypeParser('application/json', { parseAs: 'string', bodyLimit: BODY_LIMIT }, async (_request: FastifyRequest, body: string | Buffer) => parse(() => JSON.parse(String(body))))
-    child.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string', bodyLimit: BODY_LIMIT }, async (_request: FastifyRequest, body: string | Buffer) => Object.fromEntries(new URLSearchParams(String(body))))
+    child.addContentTypeParser('application/json', { parseAs: 'string' }, async (_request: FastifyRequest, body: string | Buffer) => parse(() => JSON.parse(String(body))))
+    child.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, async (_request: FastifyRequest, body: string | Buffer) => Object.fromEntries(new URLSearchParams(String(body))))
     // whatever is wrong, the answer is the same
     child.setErrorHandler((_error, _request, reply) => refuse(reply))
     child.addHook('onSend', async (_request, reply) => {

@@ -32,11 +32,19 @@ export function createPass ({ key = '', ttl }: { key?: string | undefined, ttl: 
 
   /** @returns when it expires, in seconds since 1970; 0 for what is no cookie of this window */
   function expiryOf (value: string): number {
-    const parts = /^(v1\.(\d{1,12})\.[A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})$/.exec(value)
+    const parts = /^(v1\.(\d+)\.[A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})$/.exec(value)
     if (parts === null) return 0
     const [, signed = '', expiry, mac = ''] = parts
     // as text: the last letter of base64 has bits that decoding drops
     return equal(Buffer.from(sign(signed).toString('base64url')), Buffer.from(mac)) ? Number(expiry) : 0
+  }
+
+  function remember (value: string): number {
+    const expiry = expiryOf(value)
+    if (expiry === 0) return 0
+    if (seen.size >= SEEN_MAX) seen.clear()
+    seen.set(value, expiry)
+    return expiry
   }
 
   return {
@@ -45,13 +53,7 @@ export function createPass ({ key = '', ttl }: { key?: string | undefined, ttl: 
       const signed = `v1.${Math.floor(now / 1000) + ttl}.${randomBytes(16).toString('base64url')}`
       return `${signed}.${sign(signed).toString('base64url')}`
     },
-    isCookie (value, now) {
-      const expiry = seen.get(value) ?? expiryOf(value)
-      if (expiry * 1000 <= now) return false
-      if (seen.size >= SEEN_MAX) seen.clear()
-      seen.set(value, expiry)
-      return true
-    }
+    isCookie: (value, now) => (seen.get(value) ?? remember(value)) * 1000 > now
   }
 }
 
