@@ -416,7 +416,7 @@ t.test('next: 25 hostile values all end at the home page', async t => {
     'http:evil.example', 'javascript:alert(1)', 'data:text/html,x', '/.//evil.example', '/..//evil.example', '/a/..//evil.example', 'evil.example', '', '@evil.example', '/\u0000', '/\u2028', '/a b', '/\r\nset-cookie: a=b', '/\u00e9', 'mailto:a@b', '/%\\x']
   t.equal(hostile.length, 25)
   t.strictSame(hostile.filter(next => localPath(next) !== '/'), [])
-  for (const next of [undefined, null, 1, ['/a'], {}]) t.equal(localPath(next), '/')
+  for (const next of [undefined, null, 1, ['/a'], {}, '//', '///', '//:', '/\\']) t.equal(localPath(next), '/')
   for (const next of ['/a', '/a/b?c=d&e=%2F#f', '/a//b', '/a:b@c']) t.equal(localPath(next), next)
 })
 
