@@ -76,7 +76,7 @@ export function compileGate ({ index, site, active, mode, upcoming, routes, ips,
   }
 
   function isBypassed (request: FastifyRequest): boolean {
-    return pass !== null && bypass !== null && hasPass(request, pass, bypass.settings, bypass.guesses, clock())
+    return pass !== null && bypass !== null && hasPass(request, pass, bypass.settings, bypass.guesses, clock)
   }
 
   function reads ({ method }: FastifyRequest, { declared }: Route): boolean {

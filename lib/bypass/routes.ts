@@ -57,7 +57,8 @@ function makeCookie (request: FastifyRequest, value: string, settings: BypassSet
 /** Where to go then: a path of this site, and nothing that a browser takes for another one. */
 export function localPath (next: unknown): string {
   // eslint-disable-next-line no-control-regex -- browsers drop control characters, and then see something else
-  if (typeof next !== 'string' || !/^\/(?![/\\])[^\u0000-\u0020\\\u007f-\uffff]*$/.test(next)) return '/'
-  const { origin, pathname, search, hash } = new URL(next, 'http://local')
-  return origin === 'http://local' && !pathname.startsWith('//') ? `${pathname}${search}${hash}` : '/'
+  if (typeof next !== 'string' || !/^\/(?!\/)[^\u0000-\u0020\\\u007f-\uffff]*$/.test(next)) return '/'
+  const { pathname, search, hash } = new URL(next, 'http://local')
+  // what `/.//` becomes
+  return pathname.startsWith('//') ? '/' : `${pathname}${search}${hash}`
 }
