@@ -29,7 +29,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   // before anything is awaited: routes may be declared meanwhile
   const routes = watchRoutes(fastify)
   const router = routerOptionsOf(fastify)
-  const bypass = settings.bypass === null ? null : { settings: settings.bypass, guesses: createGuesses() }
+  const bypass = settings.bypass === null ? null : { settings: settings.bypass, path: fastify.prefix.replace(/\/$/, '') + settings.bypass.path, guesses: createGuesses() }
   const unrouted = new Set([ROBOTS, localPath(response.redirect)].filter(path => path !== null))
   const common = { routes: compileRoutes([...unrouted, ...ignore.routes], router), ips: compileIps(ignore.ips), asksUser: ignore.request !== undefined, bypass, router, unrouted }
 

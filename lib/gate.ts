@@ -17,6 +17,8 @@ export interface Gate extends Questions<FastifyRequest, Route> {
   readonly decisions: { readonly [reason in Reason]: Decision }
   readonly upcoming: Upcoming | null
   readonly pass: Pass | null
+  /** By which windows and cookies end, ms. */
+  readonly clock: () => number
   /** Those who would be refused wait for a while instead. */
   readonly holds: boolean
 }
@@ -31,8 +33,8 @@ export interface GateParts {
   readonly routes: RouteMatcher
   readonly ips: IpMatcher | null
   readonly asksUser: boolean
-  /** The option `bypass`; `null`: there is none. */
-  readonly bypass: { readonly settings: BypassSettings, readonly guesses: Guesses } | null
+  /** The option `bypass`, and its path with the prefix of where the plugin is registered; `null`: there is none. */
+  readonly bypass: { readonly settings: BypassSettings, readonly path: string, readonly guesses: Guesses } | null
   /** The secret of this window; `null`: it has none. */
   readonly pass: Pass | null
   readonly clock: () => number
@@ -76,12 +78,12 @@ export function compileGate ({ index, site, active, mode, upcoming, routes, ips,
   }
 
   function isBypassed (request: FastifyRequest): boolean {
-    return pass !== null && bypass !== null && hasPass(request, pass, bypass.settings, bypass.guesses, clock())
+    return pass !== null && bypass !== null && hasPass(request, pass, bypass.settings, bypass.guesses, clock)
   }
 
   function reads ({ method }: FastifyRequest, { declared }: Route): boolean {
     return declared === 'read' || (declared !== 'write' && SAFE_METHODS.includes(method))
   }
 
-  return { active, readOnly: mode === 'read-only', holds: mode === 'hold', asksUser, isPreflight, isIgnoredRoute, isIgnoredIp, isBypassed, reads, answer, decisions, upcoming, pass }
+  return { active, readOnly: mode === 'read-only', holds: mode === 'hold', asksUser, isPreflight, isIgnoredRoute, isIgnoredIp, isBypassed, reads, answer, decisions, upcoming, pass, clock }
 }

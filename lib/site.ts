@@ -183,7 +183,7 @@ export async function createSite ({ name, index, settings, common, opened, pages
       const checked = checkChange(on, change, clock())
       if (typeof checked.secret === 'string' && common.bypass === null) throw new ChangeError('bypass', 'true', 'the option bypass, which opens the way in')
       await update(checked)
-      return typeof checked.secret === 'string' ? { ...status(), bypass: bypassOf(checked.secret, common.bypass?.settings.path) } : status()
+      return typeof checked.secret === 'string' ? { ...status(), bypass: bypassOf(checked.secret, common.bypass?.path) } : status()
     },
     onChange: announcer.listen,
     onGate (listener) { gateListeners.add(listener) },

@@ -323,7 +323,7 @@ export interface IgnoreOptions {
 }
 
 export interface BypassOptions {
-  /** Where a secret is turned into a cookie. Default `'/maintenance/bypass'`. */
+  /** Where a secret is turned into a cookie, under the prefix of where the plugin is registered. Default `'/maintenance/bypass'`. */
   path?: string
   /**
    * A secret of the whole fleet, at least 32 characters: with it, nobody can make a cookie who can only read the store.

@@ -47,6 +47,14 @@ const servers: { readonly [name: string]: (app: FastifyInstance) => Promise<void
     const text = bytes.toString('latin1')
     app.server.removeAllListeners('request').on('request', (_request, response) => { response.writeHead(503, headers).end(text, 'latin1') })
   },
+  async closed () {
+    await app.register(maintenance)
+    await app.maintenance.set(true)
+  },
+  async bypass () {
+    await app.register(maintenance, { bypass: { key: 'a key of more than 32 characters, of the benchmarks' } })
+    await app.maintenance.set(true, { bypass: true })
+  },
   async send () {
     const page = new Eta().renderString(template, variables)
     app.addHook('onRequest', (_request, reply, _done) => { reply.code(503).type('text/html; charset=utf-8').send(page) })

@@ -12,8 +12,8 @@ export async function addBypassRoutes (fastify: FastifyInstance, settings: Bypas
   await fastify.register(async function maintenanceBypass (child) {
     // the application's own parsers may be anything
     child.removeAllContentTypeParsers()
-    child.addContentTypeParser('application/json', { parseAs: 'string', bodyLimit: BODY_LIMIT }, async (_request: FastifyRequest, body: string | Buffer) => parse(() => JSON.parse(String(body))))
-    child.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string', bodyLimit: BODY_LIMIT }, async (_request: FastifyRequest, body: string | Buffer) => Object.fromEntries(new URLSearchParams(String(body))))
+    child.addContentTypeParser('application/json', { parseAs: 'string' }, async (_request: FastifyRequest, body: string | Buffer) => parse(() => JSON.parse(String(body))))
+    child.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, async (_request: FastifyRequest, body: string | Buffer) => Object.fromEntries(new URLSearchParams(String(body))))
     // whatever is wrong, the answer is the same
     child.setErrorHandler((_error, _request, reply) => refuse(reply))
     child.addHook('onSend', async (_request, reply) => {
@@ -26,9 +26,9 @@ export async function addBypassRoutes (fastify: FastifyInstance, settings: Bypas
     })
     child.post(settings.path, options, (request, reply) => {
       const body = isObject(request.body) ? request.body : {}
-      const { pass } = placeOf(request).gate
+      const { pass, clock } = placeOf(request).gate
       if (pass === null || !guesses.check(request, () => pass.isSecret(body.secret))) return refuse(reply)
-      reply.header('set-cookie', makeCookie(request, pass.makeCookie(Date.now()), settings))
+      reply.header('set-cookie', makeCookie(request, pass.makeCookie(clock()), settings))
       const location = localPath(body.next ?? (request.query as { next?: unknown }).next)
       reply.header('location', location).code(isJson(request) ? 204 : 303).send()
     })
@@ -57,7 +57,8 @@ function makeCookie (request: FastifyRequest, value: string, settings: BypassSet
 /** Where to go then: a path of this site, and nothing that a browser takes for another one. */
 export function localPath (next: unknown): string {
   // eslint-disable-next-line no-control-regex -- browsers drop control characters, and then see something else
-  if (typeof next !== 'string' || !/^\/(?![/\\])[^\u0000-\u0020\\\u007f-\uffff]*$/.test(next)) return '/'
-  const { origin, pathname, search, hash } = new URL(next, 'http://local')
-  return origin === 'http://local' && !pathname.startsWith('//') ? `${pathname}${search}${hash}` : '/'
+  if (typeof next !== 'string' || !/^\/(?!\/)[^\u0000-\u0020\\\u007f-\uffff]*$/.test(next)) return '/'
+  const { pathname, search, hash } = new URL(next, 'http://local')
+  // what `/.//` becomes
+  return pathname.startsWith('//') ? '/' : `${pathname}${search}${hash}`
 }
