@@ -1,12 +1,28 @@
+import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core'
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import t from 'tap'
+import { publint } from 'publint'
+import t, { type Test } from 'tap'
+import { checkTypes, installInto } from '../.ci/types.js'
 
 const run = promisify(execFile)
+
+/** Bytes. */
+const UNPACKED_MAX = 150_000
+
+/** What `attw` and `publint` say of it. */
+async function lint (t: Test, tarball: string): Promise<void> {
+  const bytes = new Uint8Array(readFileSync(tarball))
+  const types = await checkPackage(createPackageFromTarballData(bytes))
+  t.strictSame(types.types === false ? 'no types' : types.problems, [], 'are the types wrong?')
+  const { messages, pkg } = await publint({ pack: { tarball: bytes.buffer }, strict: true })
+  t.strictSame(messages, [], 'publint')
+  t.notOk(Object.keys(pkg.scripts ?? {}).some(name => /^(pre|post)?install$|^prepare$/.test(name)), 'nothing runs at installation')
+}
 
 t.test('the packed tarball works from an empty project: ESM, CommonJS, TypeScript, and the command', async t => {
   const dir = mkdtempSync(join(tmpdir(), 'fastify-maintenance-'))
@@ -14,11 +30,11 @@ t.test('the packed tarball works from an empty project: ESM, CommonJS, TypeScrip
   // built by `npm test` before; --ignore-scripts does not build it once more under the feet of other tests
   const packed = JSON.parse((await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', dir])).stdout)
   const { filename, unpackedSize, files } = [packed].flat()[0] ?? Object.values(packed)[0]
-  t.ok(files.every(({ path }: { path: string }) => /^(dist\/|package\.json$|README\.md$|LICENSE$)/.test(path)), 'nothing but what is built')
-  t.comment(`unpacked: ${unpackedSize} bytes`)
-
-  writeFileSync(join(dir, 'package.json'), '{ "private": true }')
-  await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', join(dir, filename)], { cwd: dir })
+  const tarball = join(dir, filename)
+  t.ok(files.every(({ path }: { path: string }) => /^(dist\/[\w-]+\.d?\.?cts$|dist\/[\w-]+\.cjs$|package\.json$|README\.md$|LICENSE$)/.test(path)), 'nothing but what is built')
+  t.ok(unpackedSize < UNPACKED_MAX, `unpacked: ${unpackedSize} bytes of ${UNPACKED_MAX}`)
+  await lint(t, tarball)
+  installInto(dir, tarball)
   const body = `
     const app = Fastify()
     app.register(maintenance, { ignore: { routes: '/health' } })
@@ -44,24 +60,7 @@ t.test('the packed tarball works from an empty project: ESM, CommonJS, TypeScrip
     t.equal((await run(process.execPath, [name], { cwd: dir })).stdout, '503 true\n', name)
   }
 
-  const typed = `import Fastify from 'fastify'
-    import maintenance, { fastifyMaintenance, type MaintenanceStatus } from 'fastify-maintenance'
-    const app = Fastify()
-    app.register(maintenance, { store: { file: 'x' } })
-    app.register(fastifyMaintenance)
-    app.get('/', { config: { maintenance: 'off' } }, async request => request.maintenance.reason)
-    export const status: Promise<MaintenanceStatus> = app.maintenance.set(true)
-    // @ts-expect-error the types reach the user
-    app.register(maintenance, { ingore: {} })
-    // @ts-expect-error the types reach the user
-    app.get('/x', { config: { maintenance: 42 } }, async () => '')
-  `
-  for (const name of ['typed.mts', 'typed.cts']) writeFileSync(join(dir, name), typed)
-  const options = { module: 'nodenext', target: 'es2022', strict: true, noEmit: true, skipLibCheck: true, types: ['node'], typeRoots: [join(process.cwd(), 'node_modules/@types')] }
-  writeFileSync(join(dir, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['typed.mts', 'typed.cts'] }))
-  const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
-  const { stdout } = await run(process.execPath, [tsc, '-p', dir]).catch(error => error)
-  t.equal(stdout, '', 'TypeScript, as ES module and as CommonJS')
+  t.equal(checkTypes(dir, createRequire(import.meta.url).resolve('typescript/bin/tsc')), '', 'TypeScript, as ES module, as CommonJS, and for a bundler')
 
   const state = `file:${join(dir, 'state.json')}`
   t.match((await run('npx', ['fastify-maintenance', 'on', '--store', state], { cwd: dir })).stdout, /^default: closed/)
