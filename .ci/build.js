@@ -12,7 +12,8 @@ mkdirSync('dist')
 /** What is published. Those with a `plugin` are that plugin, as is the way of Fastify's; they share one bundle. */
 const ENTRIES = {
   index: { source: 'index.ts', plugin: 'fastifyMaintenance' },
-  'store-contract': { source: 'lib/stores/contract.ts' }
+  'store-contract': { source: 'lib/stores/contract.ts' },
+  nest: { source: 'lib/nest.ts' }
 }
 const OUTPUT = { platform: 'node', format: 'cjs', target: 'node20', charset: 'utf8' }
 const STRICT = "'use strict'"

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { publint } from 'publint'
 import t, { type Test } from 'tap'
-import { checkTypes, installInto } from '../.ci/types.js'
+import { checkTypes, installInto } from './fixtures/types.ts'
 
 const run = promisify(execFile)
 
