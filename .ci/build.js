@@ -57,7 +57,10 @@ async function bundle (name, contents) {
 /** The declarations of a module, with its comments; what is public of other modules stands in index.d.cts. */
 function declarations (source) {
   const { outputText } = ts.transpileDeclaration(readFileSync(source, 'utf8'), { fileName: source })
-  return outputText.replaceAll(/^(?: {4})+/gm, indent => ' '.repeat(indent.length / 2)).replaceAll(/'[./]*types\/index\.ts'/g, "'./index.cjs'")
+  const text = outputText.replaceAll(/^(?: {4})+/gm, indent => ' '.repeat(indent.length / 2)).replaceAll(/'[./]*types\/index\.ts'/g, "'./index.cjs'")
+  const [, inside] = /from '(\..*\.ts)'/.exec(text) ?? []
+  if (inside !== undefined) throw new Error(`${source} is public, and takes types from ${inside}: they belong into types/index.ts`)
+  return text
 }
 
 /** As `module.exports` is the plugin itself, so is `export =`; types, and the plugin by its names, hang at it. */

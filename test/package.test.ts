@@ -47,7 +47,8 @@ t.test('the packed tarball works from an empty project: ESM, CommonJS, TypeScrip
     'esm.mjs': `import Fastify from 'fastify'
       import maintenance, { fastifyMaintenance } from 'fastify-maintenance'
       import { storeContract } from 'fastify-maintenance/store-contract'
-      const same = maintenance === fastifyMaintenance && typeof storeContract === 'function'
+      import { createRequire } from 'node:module'
+      const same = maintenance === fastifyMaintenance && maintenance === createRequire(import.meta.url)('fastify-maintenance') && typeof storeContract === 'function'
       ${body}`,
     'cjs.cjs': `const Fastify = require('fastify')
       const maintenance = require('fastify-maintenance')
@@ -60,7 +61,10 @@ t.test('the packed tarball works from an empty project: ESM, CommonJS, TypeScrip
     t.equal((await run(process.execPath, [name], { cwd: dir })).stdout, '503 true\n', name)
   }
 
-  t.equal(checkTypes(dir, createRequire(import.meta.url).resolve('typescript/bin/tsc')), '', 'TypeScript, as ES module, as CommonJS, and for a bundler')
+  const wrong = "require('fastify')().register(require('fastify-maintenance'), { nope: 1 }).ready(error => console.log(error.stack))"
+  t.match((await run(process.execPath, ['-e', wrong], { cwd: dir })).stdout, /option 'nope'[^]* at checkShape [^]* at readOptions /, 'a stack trace has the names of the sources')
+
+  t.equal(checkTypes(dir, createRequire(import.meta.url).resolve('typescript/bin/tsc'), true), '', 'TypeScript, as ES module and as CommonJS')
 
   const state = `file:${join(dir, 'state.json')}`
   t.match((await run('npx', ['fastify-maintenance', 'on', '--store', state], { cwd: dir })).stdout, /^default: closed/)
