@@ -140,7 +140,7 @@ t.test('help and version', async t => {
 t.test('the command itself, against a server that runs', async t => {
   const file = join(t.testdir(), 'state.json')
   const { app } = await createApp(t, { store: { file } })
-  const command = (...args: string[]) => promisify(execFile)(process.execPath, ['dist/lib/cli/bin.js', ...args], { env: { ...process.env, MAINTENANCE_STORE: `file:${file}` } })
+  const command = (...args: string[]) => promisify(execFile)(process.execPath, ['dist/cli.cjs', ...args], { env: { ...process.env, MAINTENANCE_STORE: `file:${file}` } })
   t.match((await command('on')).stdout, /^default: closed \(full\)/)
   await until('the server is closed', () => app.maintenance.active, 1500)
   await t.rejects(command('status'), { code: 4 })

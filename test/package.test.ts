@@ -1,3 +1,4 @@
+import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core'
 import { exec, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -6,12 +7,27 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { publint } from 'publint'
 import t, { type Test } from 'tap'
 import { until } from './fixtures/app.ts'
 import { blocksIn, masked } from './fixtures/docs.ts'
 import { freePort } from './fixtures/redis.ts'
+import { checkTypes, installInto } from './fixtures/types.ts'
 
 const run = promisify(execFile)
+
+/** Bytes. */
+const UNPACKED_MAX = 150_000
+
+/** What `attw` and `publint` say of it. */
+async function lint (t: Test, tarball: string): Promise<void> {
+  const bytes = new Uint8Array(readFileSync(tarball))
+  const types = await checkPackage(createPackageFromTarballData(bytes))
+  t.strictSame(types.types === false ? 'no types' : types.problems, [], 'are the types wrong?')
+  const { messages, pkg } = await publint({ pack: { tarball: bytes.buffer }, strict: true })
+  t.strictSame(messages, [], 'publint')
+  t.notOk(Object.keys(pkg.scripts ?? {}).some(name => /^(pre|post)?install$|^prepare$/.test(name)), 'nothing runs at installation')
+}
 
 t.test('the packed tarball works from an empty directory: as the pages say, as ES module and CommonJS, in TypeScript', async t => {
   const [dir, packs] = ['walk', 'pack'].map(name => mkdtempSync(join(tmpdir(), `fastify-maintenance-${name}-`))) as [string, string]
@@ -19,10 +35,12 @@ t.test('the packed tarball works from an empty directory: as the pages say, as E
   // built by `npm test` before; --ignore-scripts does not build it once more under the feet of other tests
   const packed = JSON.parse((await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', packs])).stdout)
   const { filename, unpackedSize, files } = [packed].flat()[0] ?? Object.values(packed)[0]
-  t.ok(files.every(({ path }: { path: string }) => /^(dist\/|package\.json$|README\.md$|LICENSE$)/.test(path)), 'nothing but what is built')
-  t.comment(`unpacked: ${unpackedSize} bytes`)
+  const tarball = join(packs, filename)
+  t.ok(files.every(({ path }: { path: string }) => /^(dist\/[\w-]+\.d?\.?cts$|dist\/[\w-]+\.cjs$|package\.json$|README\.md$|LICENSE$)/.test(path)), 'nothing but what is built')
+  t.ok(unpackedSize < UNPACKED_MAX, `unpacked: ${unpackedSize} bytes of ${UNPACKED_MAX}`)
+  await lint(t, tarball)
 
-  await t.test('the walk-through of the README, typed as written', t => walkThrough(t, dir, join(packs, filename)))
+  await t.test('the walk-through of the README, typed as written', t => walkThrough(t, dir, tarball))
   await t.test('the commands of the other walk-through, typed into a shell', t => typePage(t, dir, 'docs/coming-from-laravel.md'))
   await t.test('your own tests, as the page has them', t => runTestingPage(t, dir))
   await t.test('a store of your own, as the page has it', t => runStorePage(t, dir))
@@ -39,7 +57,8 @@ t.test('the packed tarball works from an empty directory: as the pages say, as E
     'esm.mjs': `import Fastify from 'fastify'
       import maintenance, { fastifyMaintenance } from 'fastify-maintenance'
       import { storeContract } from 'fastify-maintenance/store-contract'
-      const same = maintenance === fastifyMaintenance && typeof storeContract === 'function'
+      import { createRequire } from 'node:module'
+      const same = maintenance === fastifyMaintenance && maintenance === createRequire(import.meta.url)('fastify-maintenance') && typeof storeContract === 'function'
       ${body}`,
     'cjs.cjs': `const Fastify = require('fastify')
       const maintenance = require('fastify-maintenance')
@@ -52,24 +71,10 @@ t.test('the packed tarball works from an empty directory: as the pages say, as E
     t.equal((await run(process.execPath, [name], { cwd: dir })).stdout, '503 true\n', name)
   }
 
-  const typed = `import Fastify from 'fastify'
-    import maintenance, { fastifyMaintenance, type MaintenanceStatus } from 'fastify-maintenance'
-    const app = Fastify()
-    app.register(maintenance, { store: { file: 'x' } })
-    app.register(fastifyMaintenance)
-    app.get('/', { config: { maintenance: 'off' } }, async request => request.maintenance.reason)
-    export const status: Promise<MaintenanceStatus> = app.maintenance.set(true)
-    // @ts-expect-error the types reach the user
-    app.register(maintenance, { ingore: {} })
-    // @ts-expect-error the types reach the user
-    app.get('/x', { config: { maintenance: 42 } }, async () => '')
-  `
-  for (const name of ['typed.mts', 'typed.cts']) writeFileSync(join(dir, name), typed)
-  const options = { module: 'nodenext', target: 'es2022', strict: true, noEmit: true, skipLibCheck: true, types: ['node'], typeRoots: [join(process.cwd(), 'node_modules/@types')] }
-  writeFileSync(join(dir, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['typed.mts', 'typed.cts'] }))
-  const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
-  const { stdout } = await run(process.execPath, [tsc, '-p', dir]).catch(error => error)
-  t.equal(stdout, '', 'TypeScript, as ES module and as CommonJS')
+  const wrong = "require('fastify')().register(require('fastify-maintenance'), { nope: 1 }).ready(error => console.log(error.stack))"
+  t.match((await run(process.execPath, ['-e', wrong], { cwd: dir })).stdout, /option 'nope'[^]* at checkShape [^]* at readOptions /, 'a stack trace has the names of the sources')
+
+  t.equal(checkTypes(dir, createRequire(import.meta.url).resolve('typescript/bin/tsc'), true), '', 'TypeScript, as ES module and as CommonJS')
 })
 
 /** As a user has it: nothing of the test runner, nor of the npm that runs it. */

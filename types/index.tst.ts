@@ -1,6 +1,9 @@
 import Fastify, { type FastifyInstance, type FastifyRequest, type RouteShorthandOptions } from 'fastify'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { expect, test } from 'tstyche'
+import Type from 'typebox'
 import maintenance, { fastifyMaintenance } from '../index.ts'
+import { MaintenanceOff, MaintenanceOn } from '../lib/nest.ts'
 import type { Decision, FastifyMaintenance, FastifyMaintenanceOptions, Maintenance, MaintenanceStatus, MaintenanceStore } from './index.ts'
 
 declare const app: FastifyInstance
@@ -42,4 +45,19 @@ test('requests and routes', () => {
   })
   expect<RouteShorthandOptions>().type.toBeAssignableFrom({ config: { maintenance: 'read' as const } })
   expect<RouteShorthandOptions>().type.not.toBeAssignableFrom({ config: { maintenance: 'no' as const } })
+})
+
+test('type providers', () => {
+  const typed = Fastify().withTypeProvider<TypeBoxTypeProvider>()
+  expect(typed.register).type.toBeCallableWith(maintenance, { ignore: { routes: '/x' } })
+  expect(typed.maintenance).type.toBe<Maintenance>()
+  typed.post('/', { schema: { body: Type.Object({ limit: Type.Integer() }) }, config: { maintenance: 'read' } }, async request => {
+    expect(request.body).type.toBe<{ limit: number }>()
+    expect(request.maintenance).type.toBe<Decision>()
+  })
+})
+
+test('the decorators of NestJS', () => {
+  expect(MaintenanceOff()).type.toBeAssignableTo<MethodDecorator>()
+  expect(MaintenanceOn()).type.toBeAssignableTo<ClassDecorator>()
 })

@@ -1,0 +1,3 @@
+export default async function health (fastify) {
+  fastify.get('/', { config: { maintenance: 'off' } }, async () => ({ closed: fastify.maintenance.active }))
+}

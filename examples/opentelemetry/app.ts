@@ -1,0 +1,38 @@
+// Spans of refused requests are marked; whoever does not want to pay for them leaves them out.
+import { FastifyOtelInstrumentation } from '@fastify/otel'
+import { BasicTracerProvider, type ReadableSpan, type SpanProcessor } from '@opentelemetry/sdk-trace-base'
+import Fastify, { type FastifyRequest } from 'fastify'
+import maintenance from 'fastify-maintenance'
+
+/** For the option `onBlocked`. */
+function markSpan (request: FastifyRequest): void {
+  const { reason, site, mode } = request.maintenance
+  request.opentelemetry().span?.setAttributes({
+    'maintenance.refused': true, 'maintenance.reason': reason, 'maintenance.site': site ?? '', 'maintenance.mode': mode ?? ''
+  })
+}
+
+/** Hands on to `next` all spans but those of refused requests. */
+export function withoutRefused (next: SpanProcessor): SpanProcessor {
+  return {
+    onStart: (span, context) => next.onStart(span, context),
+    onEnd (span: ReadableSpan) {
+      if (span.attributes['maintenance.refused'] !== true) next.onEnd(span)
+    },
+    forceFlush: () => next.forceFlush(),
+    shutdown: () => next.shutdown()
+  }
+}
+
+export async function createApp (processor: SpanProcessor) {
+  // hooks have no spans of their own: the hook of maintenance would have one for every request, refused or not
+  const otel = new FastifyOtelInstrumentation({ instrumentHooks: false })
+  otel.setTracerProvider(new BasicTracerProvider({ spanProcessors: [processor] }))
+
+  const app = Fastify()
+  await app.register(otel.plugin()) // before maintenance, so that refused requests have a span
+  await app.register(maintenance, { onBlocked: markSpan })
+  app.get('/', async () => 'open')
+  app.get('/about', { config: { maintenance: 'off' } }, async () => 'always open')
+  return app
+}
