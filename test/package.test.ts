@@ -12,7 +12,7 @@ import t, { type Test } from 'tap'
 import { until } from './fixtures/app.ts'
 import { blocksIn, masked } from './fixtures/docs.ts'
 import { freePort } from './fixtures/redis.ts'
-import { checkTypes, installInto } from './fixtures/types.ts'
+import { checkTypes } from './fixtures/types.ts'
 
 const run = promisify(execFile)
 
