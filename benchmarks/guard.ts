@@ -7,12 +7,11 @@
  * Without valgrind, ratios of CPU time stand in, with a bound above their noise.
  */
 import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
-import { findProgram } from '../test/fixtures/debian.ts'
+import { count, DIST, findValgrind, IN_PROCESS } from './lib/count.ts'
 import { median } from './lib/measure.ts'
 
 /** What a request costs, by the name of the scenario; in `empty hook`'s instructions (or time). */
@@ -20,15 +19,10 @@ type Ratios = Record<string, number>
 interface Stored { readonly node: string, readonly fastify: string, readonly emptyHook: number, readonly ratios: Ratios }
 
 const FILE = new URL('guard.json', import.meta.url)
-const DIST = new URL('../dist/', import.meta.url).pathname
-const SUBJECT = new URL('lib/in-process.js', import.meta.url).pathname
 /** Guarded, in the order in which one application goes through them. */
 const SCENARIOS = ['off', 'ignored route', 'ignored address', 'bypass cookie', 'refused JSON', 'refused HTML']
 const EMPTY = 'empty hook'
 const TOLERANCE = 0.03
-
-const COUNTED = 3000
-const FLAGS = ['--single-threaded', '--predictable', '--hash-seed=1', '--random-seed=1', '--predictable-gc-schedule', '--min-semi-space-size=64', '--max-semi-space-size=64']
 
 /** Of CPU time: a single pair is off by up to a tenth, their median by a third of that. */
 const TIMED = 200_000
@@ -37,7 +31,7 @@ const TIMED_TOLERANCE = 0.25
 
 const { values: args } = parseArgs({ options: { update: { type: 'boolean' }, 'self-test': { type: 'boolean' }, json: { type: 'boolean' } } })
 const run = promisify(execFile)
-const valgrind = process.env.GUARD_WITHOUT_VALGRIND === undefined ? findProgram(['valgrind'], ['valgrind']) : null
+const valgrind = process.env.GUARD_WITHOUT_VALGRIND === undefined ? findValgrind() : null
 const fastify = (createRequire(import.meta.url)('fastify/package.json') as { version: string }).version
 const major = process.versions.node.split('.')[0] as string
 const stored = JSON.parse(readFileSync(FILE, 'utf8')) as Record<string, Stored>
@@ -107,46 +101,15 @@ function slowed (folder: string, code: string): string {
 /** In two processes at once: counting takes a core. */
 async function measure (dist: string, names: string[]): Promise<{ emptyHook: number, ratios: Ratios }> {
   if (valgrind === null) return measureTimes(dist, names)
-  const [empty, counts] = await Promise.all([emptyCounts(), count(dist, names)])
+  const [empty, counts] = await Promise.all([emptyCounts(), count(IN_PROCESS, dist, names)])
   const emptyHook = empty[EMPTY] as number
   return { emptyHook, ratios: Object.fromEntries(names.map(name => [name, (counts[name] as number) / emptyHook])) }
 }
 
 let counted: Promise<Record<string, number>> | undefined
 function emptyCounts (): Promise<Record<string, number>> {
-  counted ??= count(DIST, [EMPTY])
+  counted ??= count(IN_PROCESS, DIST, [EMPTY])
   return counted
-}
-
-/** Instructions for one request of each scenario. */
-async function count (dist: string, names: string[]): Promise<Record<string, number>> {
-  const folder = mkdtempSync(join(tmpdir(), 'guard-'))
-  try {
-    await run(valgrind as string, [
-      '-q', '--tool=callgrind', '--smc-check=all-non-file', '--dump-before=uv_loadavg', `--callgrind-out-file=${join(folder, 'counts')}`,
-      process.execPath, ...FLAGS, SUBJECT, `${dist}index.js`, String(COUNTED), ...names
-    ], { env: { PATH: process.env.PATH } })
-    return readCounts(folder, names)
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
-}
-
-/** A file for each mark: what lies between two of them is a sample, or what happened between samples, by turns. */
-function readCounts (folder: string, names: string[]): Record<string, number> {
-  const totals = readdirSync(folder)
-    .sort((a, b) => numberOf(a) - numberOf(b))
-    .map(file => Number(/^totals: (\d+)/m.exec(readFileSync(join(folder, file), 'utf8'))?.[1]))
-  const samples = totals.filter((_total, i) => i % 2 === 1)
-  const each = samples.length / names.length
-  if (!Number.isInteger(each) || each === 0) throw new Error(`callgrind wrote ${totals.length} counts, which does not fit ${names.length} scenarios`)
-  // a collection of garbage, or a function compiled anew, falls into one sample and not into the others
-  return Object.fromEntries(names.map((name, i) => [name, Math.min(...samples.slice(i * each, (i + 1) * each)) / COUNTED]))
-}
-
-/** `counts.12`; the last one has no number. */
-function numberOf (file: string): number {
-  return Number(file.split('.')[1] ?? Infinity)
 }
 
 async function measureTimes (dist: string, names: string[]): Promise<{ emptyHook: number, ratios: Ratios }> {
@@ -162,7 +125,7 @@ async function measureTimes (dist: string, names: string[]): Promise<{ emptyHook
 }
 
 async function time (dist: string, names: string[]): Promise<Record<string, number>> {
-  const { stdout } = await run(process.execPath, [SUBJECT, `${dist}index.js`, String(TIMED), ...names], { env: { PATH: process.env.PATH, WARM_UP: String(TIMED) } })
+  const { stdout } = await run(process.execPath, [IN_PROCESS, `${dist}index.js`, String(TIMED), ...names], { env: { PATH: process.env.PATH, WARM_UP: String(TIMED) } })
   const samples = JSON.parse(stdout) as Record<string, { ns: number }[]>
   return Object.fromEntries(Object.entries(samples).map(([name, figures]) => [name, Math.min(...figures.map(({ ns }) => ns))]))
 }

@@ -1,12 +1,18 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import autocannon from 'autocannon'
+import { startNginx } from './nginx.ts'
+import { spread, type Row } from './table.ts'
 
 export interface Candidate {
   /** A name that `server.ts` knows. */
   readonly server: string
   readonly label: string
   readonly headers?: Record<string, string>
+  /** What it must answer, each time; 200 where nothing is said. */
+  readonly statusCode?: number
+  /** For the server's process. */
+  readonly env?: NodeJS.ProcessEnv
 }
 
 export interface Figure {
@@ -36,22 +42,40 @@ export async function measure (candidates: readonly Candidate[], { rounds, secon
   return figures
 }
 
-async function load ({ server, headers = {} }: Candidate, seconds: number) {
-  const child = fork(new URL('./server.ts', import.meta.url), [server], { execArgv: ['--import', 'tsx', '--no-memory-reducer'] })
+/** A server that runs on its own. */
+export interface Running {
+  readonly url: string
+  /** The CPU time that it has used since it was asked last, µs. */
+  cpu (): Promise<number>
+  stop (): void
+}
+
+async function load ({ label, server, headers = {}, statusCode = 200, env = {} }: Candidate, seconds: number) {
+  const { url, cpu, stop } = server === 'nginx' ? await startNginx() : await startServer(server, env)
   try {
-    const url = await answer(child) as string
     await autocannon({ url, headers, connections: CONNECTIONS, duration: 1 })
-    await ask(child)
-    const { requests } = await autocannon({ url, headers, connections: CONNECTIONS, duration: seconds })
-    const { cpu } = await ask(child) as { cpu: number }
-    return { cpu: cpu / requests.total, perSecond: requests.total / seconds }
+    await cpu()
+    const { requests, errors, statusCodeStats = {} } = await autocannon({ url, headers, connections: CONNECTIONS, duration: seconds })
+    const used = await cpu()
+    if (errors > 0 || Object.keys(statusCodeStats).join() !== String(statusCode)) throw new Error(`${label}: not ${statusCode} but ${JSON.stringify(statusCodeStats)}, ${errors} errors`)
+    return { cpu: used / requests.total, perSecond: requests.total / seconds }
   } finally {
-    child.kill('SIGKILL')
+    stop()
+  }
+}
+
+async function startServer (name: string, env: NodeJS.ProcessEnv): Promise<Running> {
+  const child = fork(new URL('./server.ts', import.meta.url), [name], { execArgv: ['--import', 'tsx', '--no-memory-reducer'], env: { ...process.env, ...env } })
+  return {
+    url: await answer(child) as string,
+    cpu: async () => (await ask(child) as { cpu: number }).cpu,
+    stop: () => child.kill('SIGKILL')
   }
 }
 
 async function answer (child: ChildProcess): Promise<unknown> {
-  const [message] = await once(child, 'message')
+  const ended = once(child, 'exit').then(([code]) => { throw new Error(`the server ended with ${code}`) })
+  const [message] = await Promise.race([once(child, 'message'), ended])
   return message
 }
 
@@ -75,4 +99,16 @@ function shuffled (length: number): number[] {
     ;[order[i], order[j]] = [order[j] as number, order[i] as number]
   }
   return order
+}
+
+/** For a table: the medians, and their ratio to those of the first candidate, with the spread of the rounds. */
+export function compare (figures: readonly Figure[]): Row[] {
+  const [base] = figures
+  return figures.map(({ label, cpu, perSecond }) => ({
+    '': label,
+    'CPU µs/request': median(cpu).toFixed(1),
+    'CPU ratio': (median(cpu) / median(base?.cpu ?? [])).toFixed(3),
+    spread: spread(cpu.map((value, round) => value / (base?.cpu[round] ?? NaN))),
+    'requests/s': Math.round(median(perSecond)).toLocaleString('en')
+  }))
 }

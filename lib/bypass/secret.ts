@@ -43,6 +43,11 @@ export function createPass ({ key = '', ttl }: { key?: string | undefined, ttl: 
     return equal(Buffer.from(sign(signed).toString('base64url')), Buffer.from(mac)) ? Number(expiry) : 0
   }
 
+  function remember (value: string, expiry: number): void {
+    if (seen.size >= SEEN_MAX) seen.clear()
+    seen.set(value, expiry)
+  }
+
   return {
     isSecret: secret => typeof secret === 'string' && secret.length <= SECRET_MAX && equal(Buffer.from(hashSecret(windowId, secret), 'base64url'), stored),
     makeCookie (now) {
@@ -51,10 +56,10 @@ export function createPass ({ key = '', ttl }: { key?: string | undefined, ttl: 
     },
     isCookie (value, now) {
       if (value.length > COOKIE_MAX) return false
-      const expiry = seen.get(value) ?? expiryOf(value)
+      const known = seen.get(value)
+      const expiry = known ?? expiryOf(value)
       if (expiry * 1000 <= now) return false
-      if (seen.size >= SEEN_MAX) seen.clear()
-      seen.set(value, expiry)
+      if (known === undefined) remember(value, expiry)
       return true
     }
   }
