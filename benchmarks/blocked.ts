@@ -1,6 +1,6 @@
 // What does a refused request cost, beside a plain 200 and beside other ways to refuse? Run with `npx tsx benchmarks/blocked.ts`.
 import { count, DIST, findValgrind, WHOLE } from './lib/count.ts'
-import { compare, measure, type Candidate } from './lib/http.ts'
+import { measure, printCompared, type Candidate } from './lib/http.ts'
 import { findNginx } from './lib/nginx.ts'
 import { printTable } from './lib/table.ts'
 
@@ -23,7 +23,7 @@ if (findNginx() === null) console.log('nginx cannot be had here: left out\n')
 else candidates.push({ server: 'nginx', label: 'nginx, `return 503`', headers: browser, ...refused })
 
 const figures = await measure(candidates, { rounds: Number(process.env.ROUNDS ?? 7), seconds: Number(process.env.SECONDS ?? 2) })
-printTable('A refused request, over sockets', compare(figures))
+printCompared('A refused request, over sockets', figures)
 
 if (findValgrind() === null) console.log('valgrind cannot be had here: instructions are not counted\n')
 else await countWhole()
@@ -31,8 +31,8 @@ else await countWhole()
 /** Steadier than any clock: what Node and Fastify do for a whole request, system calls left out. */
 async function countWhole (): Promise<void> {
   const counts: Record<string, number> = {}
-  for (const name of ['bare', 'bare, a browser', 'off', 'refused JSON', 'refused HTML']) Object.assign(counts, await count(WHOLE, DIST, [name]))
-  const like = (name: string): string => name === 'refused HTML' ? 'bare, a browser' : 'bare'
+  for (const names of [['bare', 'bare, a browser'], ['off', 'refused JSON', 'refused HTML']]) Object.assign(counts, await count(WHOLE, DIST, names))
+  const like = (name: string): string => ['bare, a browser', 'refused HTML'].includes(name) ? 'bare, a browser' : 'bare'
   printTable('Whole requests, instructions', Object.entries(counts).map(([name, instructions]) => ({
     '': name,
     'instructions/request': Math.round(instructions).toLocaleString('en'),

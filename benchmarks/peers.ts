@@ -3,8 +3,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { startRedis } from '../test/fixtures/redis.ts'
-import { compare, measure, type Candidate } from './lib/http.ts'
-import { printTable } from './lib/table.ts'
+import { measure, printCompared, type Candidate } from './lib/http.ts'
 
 const deps = join(process.env.BENCH_DEPS ?? '/tmp/bench-deps', 'node_modules')
 const endings: (() => unknown)[] = []
@@ -35,7 +34,7 @@ if (existsSync(join(deps, 'maintenance')) && existsSync(join(deps, 'express'))) 
 }
 
 const figures = await measure(candidates, { rounds: Number(process.env.ROUNDS ?? 7), seconds: Number(process.env.SECONDS ?? 2) })
-printTable('Instead of this plugin, over sockets', compare(figures))
+printCompared('Instead of this plugin, over sockets', figures)
 for (const end of endings.reverse()) await end()
 
 // of another language and another server: not in the same table, and not by the same command

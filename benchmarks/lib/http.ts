@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import autocannon from 'autocannon'
 import { startNginx } from './nginx.ts'
-import { spread, type Row } from './table.ts'
+import { printTable, spread } from './table.ts'
 
 export interface Candidate {
   /** A name that `server.ts` knows. */
@@ -101,14 +101,22 @@ function shuffled (length: number): number[] {
   return order
 }
 
-/** For a table: the medians, and their ratio to those of the first candidate, with the spread of the rounds. */
-export function compare (figures: readonly Figure[]): Row[] {
+/** An A/A pair farther apart than this voids its run. */
+const BAND = 0.05
+/** What readme.ts looks for. */
+const VOID = 'void'
+
+/** The medians, and their ratio to those of the first candidate, with the spread of the rounds. */
+export function printCompared (title: string, figures: readonly Figure[]): void {
   const [base] = figures
-  return figures.map(({ label, cpu, perSecond }) => ({
+  const ratioOf = (cpu: readonly number[]): number => median(cpu) / median(base?.cpu ?? [])
+  printTable(title, figures.map(({ label, cpu, perSecond }) => ({
     '': label,
     'CPU µs/request': median(cpu).toFixed(1),
-    'CPU ratio': (median(cpu) / median(base?.cpu ?? [])).toFixed(3),
+    'CPU ratio': ratioOf(cpu).toFixed(3),
     spread: spread(cpu.map((value, round) => value / (base?.cpu[round] ?? NaN))),
     'requests/s': Math.round(median(perSecond)).toLocaleString('en')
-  }))
+  })))
+  const again = ratioOf(figures.find(({ label }) => label.endsWith('(A/A)'))?.cpu ?? [])
+  if (!(Math.abs(again - 1) <= BAND)) console.log(`**${VOID}**: the same twice is ${again.toFixed(3)} apart; the machine was busy, and these times say nothing.\n`)
 }
