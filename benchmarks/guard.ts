@@ -16,6 +16,7 @@ import { median } from './lib/measure.ts'
 
 /** What a request costs, by the name of the scenario; in `empty hook`'s instructions (or time). */
 type Ratios = Record<string, number>
+interface Measured { readonly emptyHook: number, readonly ratios: Ratios }
 interface Stored { readonly node: string, readonly fastify: string, readonly emptyHook: number, readonly ratios: Ratios }
 
 const FILE = new URL('guard.json', import.meta.url)
@@ -23,6 +24,7 @@ const FILE = new URL('guard.json', import.meta.url)
 const SCENARIOS = ['off', 'ignored route', 'ignored address', 'bypass cookie', 'refused JSON', 'refused HTML']
 const EMPTY = 'empty hook'
 const TOLERANCE = 0.03
+const REPEATS = 2
 
 /** Of CPU time: a single pair is off by up to a tenth, their median by a third of that. */
 const TIMED = 200_000
@@ -38,12 +40,13 @@ const stored = JSON.parse(readFileSync(FILE, 'utf8')) as Record<string, Stored>
 
 if (valgrind === null) console.log('bench:guard: valgrind cannot be had here, so instructions are not counted; ratios of CPU time are compared instead')
 async function guard (): Promise<void> {
-  const [{ emptyHook, ratios }, slow] = await Promise.all([measure(DIST, SCENARIOS), args['self-test'] === true ? selfTest() : []])
+  const [first, slow] = await Promise.all([measure(DIST, SCENARIOS), args['self-test'] === true ? selfTest() : []])
   const expected = stored[major] ?? Object.values(stored)[0]
   if (expected === undefined) throw new Error('benchmarks/guard.json is empty: npm run bench:guard -- --update')
   if (expected.node !== process.version || expected.fastify !== fastify) {
     console.log(`this is Node ${process.version} with Fastify ${fastify}, the figures are of ${expected.node} with ${expected.fastify}: ratios to the empty hook are compared all the same`)
   }
+  const { emptyHook, ratios } = await repeat(first, expected.ratios)
   const tooDear = compare(ratios, expected.ratios)
   print(ratios, expected.ratios, emptyHook)
   if (tooDear.length > 0) {
@@ -56,6 +59,20 @@ async function guard (): Promise<void> {
     console.log(`self-test: ${name} more in the hook, and 'off' costs ${percent(off / (ratios.off as number))}: ${caught ? 'caught' : 'NOT CAUGHT'}`)
     if (!caught) process.exitCode = 1
   }
+}
+
+/**
+ * V8 now and then compiles the same code another way, which has been seen to cost 6 %: what is dear once and not again is no slowdown,
+ * and a slowdown stays. So whatever is too dear is counted again, and the least counts.
+ */
+async function repeat (first: Measured, expected: Ratios): Promise<Measured> {
+  let { ratios } = first
+  for (let i = 0; i < REPEATS && compare(ratios, expected).length > 0; i++) {
+    console.log(`too dear: ${compare(ratios, expected).join(', ')}; counted once more`)
+    const again = await measure(DIST, SCENARIOS)
+    ratios = Object.fromEntries(SCENARIOS.map(name => [name, Math.min(ratios[name] as number, again.ratios[name] as number)]))
+  }
+  return { ...first, ratios }
 }
 
 async function update (): Promise<void> {
@@ -99,7 +116,7 @@ function slowed (folder: string, code: string): string {
 }
 
 /** In two processes at once: counting takes a core. */
-async function measure (dist: string, names: string[]): Promise<{ emptyHook: number, ratios: Ratios }> {
+async function measure (dist: string, names: string[]): Promise<Measured> {
   if (valgrind === null) return measureTimes(dist, names)
   const [empty, counts] = await Promise.all([emptyCounts(), count(IN_PROCESS, dist, names)])
   const emptyHook = empty[EMPTY] as number
@@ -112,7 +129,7 @@ function emptyCounts (): Promise<Record<string, number>> {
   return counted
 }
 
-async function measureTimes (dist: string, names: string[]): Promise<{ emptyHook: number, ratios: Ratios }> {
+async function measureTimes (dist: string, names: string[]): Promise<Measured> {
   const empty: number[] = []
   const ratios = names.map(() => [] as number[])
   for (let i = 0; i < PAIRS; i++) {

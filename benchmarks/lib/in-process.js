@@ -11,7 +11,7 @@ import { createApp, enter } from './scenarios.js'
 const [plugin, perSample, ...names] = process.argv.slice(2)
 const REQUESTS = Number(perSample)
 const SAMPLES = Number(process.env.SAMPLES ?? 3)
-const WARM_UP = Number(process.env.WARM_UP ?? 10_000)
+const WARM_UP = Number(process.env.WARM_UP ?? 20_000)
 
 /** As much of a response as is asked of it, so that little is measured but what is ours; whoever listens is told. */
 class Response {
