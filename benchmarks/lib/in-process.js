@@ -78,13 +78,13 @@ async function measure (name) {
   const samples = []
   for (let i = 0; i < SAMPLES; i++) {
     answered[statusCode] = 0
-    loadavg()
     const heap = process.memoryUsage().heapUsed
     const begin = process.cpuUsage()
+    loadavg()
     run(asked, REQUESTS)
+    loadavg()
     const { user, system } = process.cpuUsage(begin)
     const bytes = process.memoryUsage().heapUsed - heap
-    loadavg()
     samples.push({ ns: (user + system) * 1000 / REQUESTS, bytes: bytes / REQUESTS })
     if (answered[statusCode] !== REQUESTS) throw new Error(`${name}: ${answered[statusCode]} of ${REQUESTS} answered ${statusCode}`)
   }

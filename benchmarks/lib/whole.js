@@ -8,8 +8,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { createApp, enter } from './scenarios.js'
 
 const [plugin, perSample, ...names] = process.argv.slice(2)
-const SAMPLES = 3
-const WARM_UP = 3000
+const SAMPLES = Number(process.env.SAMPLES ?? 3)
+const WARM_UP = Number(process.env.WARM_UP ?? 3000)
 
 let written = ''
 let answers = 0
