@@ -1,43 +1,41 @@
-// What does a refused request cost, beside a plain 200 to the same client and beside other ways to refuse?
-import { BROWSER, measure, median, spread, type Candidate } from './lib/http.ts'
+// What does a refused request cost, beside a plain 200 and beside other ways to refuse? Run with `npx tsx benchmarks/blocked.ts`.
+import { count, DIST, findValgrind, WHOLE } from './lib/count.ts'
+import { measure, printCompared, type Candidate } from './lib/http.ts'
+import { findNginx } from './lib/nginx.ts'
+import { printTable } from './lib/table.ts'
 
-const PROGRAM = { accept: 'application/json' }
+const browser = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8', 'accept-language': 'de-DE,de;q=0.9', 'accept-encoding': 'gzip, deflate, br' }
+const refused = { statusCode: 503 }
 
-/** The first of each group is what the others are compared with; the second is the same again, and tells the noise. */
-const groups: Candidate[][] = [
-  [
-    { server: 'bare', label: 'plain Fastify 200 {"hello":"world"}, to a browser', headers: BROWSER },
-    { server: 'bare', label: 'the same again (A/A)', headers: BROWSER },
-    { server: 'on', label: 'refused, HTML', headers: BROWSER },
-    { server: 'page', label: 'a Fastify handler that sends the same page and headers', headers: BROWSER },
-    { server: 'send', label: 'reply.send of a ready page', headers: BROWSER },
-    { server: 'view', label: 'reply.view for each request', headers: BROWSER }
-  ],
-  [
-    { server: 'bare', label: 'plain Fastify 200 {"hello":"world"}, to a program', headers: PROGRAM },
-    { server: 'bare', label: 'the same again (A/A)', headers: PROGRAM },
-    { server: 'on', label: 'refused, JSON', headers: PROGRAM },
-    { server: 'throw', label: 'a thrown error', headers: PROGRAM }
-  ],
-  [
-    { server: 'node', label: 'plain node:http 200 {"hello":"world"}, to a browser', headers: BROWSER },
-    { server: 'node', label: 'the same again (A/A)', headers: BROWSER },
-    { server: 'node-page', label: 'node:http with our page and headers', headers: BROWSER }
-  ]
+const candidates: Candidate[] = [
+  { server: 'bare', label: 'plain Fastify 200 {"hello":"world"}' },
+  { server: 'bare', label: 'the same again (A/A)' },
+  { server: 'bare', label: 'the same, with the headers of a browser', headers: browser },
+  { server: 'on', label: 'refused, JSON', ...refused },
+  { server: 'on', label: 'refused, HTML', headers: browser, ...refused },
+  { server: 'send', label: 'reply.send of a ready page', headers: browser, ...refused },
+  { server: 'view', label: 'reply.view for each request', headers: browser, ...refused },
+  { server: 'throw', label: 'a thrown error', ...refused },
+  { server: 'express-on', label: 'Express 5, a middleware by hand', headers: browser, ...refused },
+  { server: 'node', label: 'node:http alone, a ready page', headers: browser, ...refused }
 ]
+if (findNginx() === null) console.log('nginx cannot be had here: left out\n')
+else candidates.push({ server: 'nginx', label: 'nginx, `return 503`', headers: browser, ...refused })
 
-const figures = await measure(groups.flat(), { rounds: Number(process.env.ROUNDS ?? 9), requests: Number(process.env.REQUESTS ?? 40_000) })
-for (const { length } of groups) {
-  const group = figures.splice(0, length)
-  const plainCpu = median(group[0]?.cpu ?? [])
-  const plainRate = median(group[0]?.perSecond ?? [])
-  console.table(group.map(({ label, cpu, perSecond }) => ({
-    candidate: label,
-    'CPU µs/request': median(cpu).toFixed(2),
-    'CPU, of plain': (median(cpu) / plainCpu).toFixed(3),
-    'middle half': spread(cpu, plainCpu),
-    'requests/s': Math.round(median(perSecond)),
-    'rate, of plain': (median(perSecond) / plainRate).toFixed(3),
-    'middle half ': spread(perSecond, plainRate)
+const figures = await measure(candidates, { rounds: Number(process.env.ROUNDS ?? 7), seconds: Number(process.env.SECONDS ?? 2) })
+printCompared('A refused request, over sockets', figures)
+
+if (findValgrind() === null) console.log('valgrind cannot be had here: instructions are not counted\n')
+else await countWhole()
+
+/** Steadier than any clock: what Node and Fastify do for a whole request, system calls left out. */
+async function countWhole (): Promise<void> {
+  const counts: Record<string, number> = {}
+  for (const names of [['bare', 'bare, a browser'], ['off', 'refused JSON', 'refused HTML']]) Object.assign(counts, await count(WHOLE, DIST, names))
+  const like = (name: string): string => ['bare, a browser', 'refused HTML'].includes(name) ? 'bare, a browser' : 'bare'
+  printTable('Whole requests, instructions', Object.entries(counts).map(([name, instructions]) => ({
+    '': name,
+    'instructions/request': Math.round(instructions).toLocaleString('en'),
+    'ratio to a plain 200 with the same headers': (instructions / (counts[like(name)] as number)).toFixed(4)
   })))
 }

@@ -1,9 +1,96 @@
-// What does the hook cost while the site is open? Beside an empty hook, in one run, in turn.
+/**
+ * What does the plugin cost a request that it lets through? Run with `npm run build && npx tsx benchmarks/hook.ts`.
+ * Beside an empty hook and no hook at all, in one run, in turn. ROUNDS and SECONDS make it longer.
+ */
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import Fastify, { type FastifyReply, type FastifyRequest, type HookHandlerDoneFunction } from 'fastify'
 import maintenance from 'fastify-maintenance'
-import { median } from './lib/http.ts'
+import { count, DIST, findValgrind, IN_PROCESS } from './lib/count.ts'
+import { measure, median, printCompared } from './lib/http.ts'
+import { printTable, spread } from './lib/table.ts'
 
 type Hook = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void
+
+const run = promisify(execFile)
+const ROUNDS = Number(process.env.ROUNDS ?? 9)
+const valgrind = findValgrind() !== null
+if (!valgrind) console.log('valgrind cannot be had here: instructions are not counted\n')
+
+/** Counted in one process each, as the guard does: an application that is open, and then closed. */
+const COUNTED = [
+  ['bare'], ['empty hook'],
+  ['off', 'ignored route', 'ignored address', 'refused JSON', 'refused HTML'],
+  ['off, many', 'ignored route, many', 'ignored address, many', 'refused JSON, many'],
+  ['off, a cookie', 'bypass cookie']
+]
+
+await throughTheRouter()
+await theHookAlone()
+await memory()
+printCompared('An open site, over sockets', await measure([
+  { server: 'bare', label: 'no plugin' },
+  { server: 'bare', label: 'no plugin again (A/A)' },
+  { server: 'empty', label: 'an empty hook' },
+  { server: 'off', label: 'off' }
+], { rounds: ROUNDS, seconds: Number(process.env.SECONDS ?? 2) }))
+
+/** Each scenario in processes of its own, so that what V8 has learnt of one does not tell on the next. */
+async function throughTheRouter (): Promise<void> {
+  /** Each beside what it is compared with. */
+  const candidates: [name: string, base: string][] = [
+    ['bare', 'empty hook'], ['empty hook', 'empty hook'], ['empty hook', 'empty hook'], ['off', 'empty hook'], ['off, many', 'off'], ['off, pinned', 'off'], ['off, several sites', 'off'],
+    ['ignored route', 'off'], ['ignored route, many', 'ignored route'], ['ignored address', 'off'], ['ignored address, many', 'ignored address'],
+    ['off, a cookie', 'off'], ['bypass cookie', 'off, a cookie'],
+    ['refused JSON', 'bare'], ['refused JSON, many', 'refused JSON'], ['refused JSON, pinned', 'refused JSON'], ['refused JSON, several sites', 'refused JSON'], ['refused HTML', 'bare']
+  ]
+  const times = candidates.map(() => [] as number[])
+  for (let round = 0; round < ROUNDS; round++) {
+    const order = candidates.map((_candidate, i) => i)
+    for (const i of round % 2 === 0 ? order : order.toReversed()) times[i]?.push(await timeOf(candidates[i]?.[0] as string))
+    process.stderr.write('.')
+  }
+  process.stderr.write('\n')
+  const counts: Record<string, number> = {}
+  for (const names of valgrind ? COUNTED : []) Object.assign(counts, await count(IN_PROCESS, DIST, names))
+  const timeOfName = (name: string): number => median(times[candidates.findIndex(candidate => candidate[0] === name)] ?? [])
+  printTable('Through the router and the hooks, in process', candidates.map(([name, base], i) => ({
+    '': candidates.findIndex(candidate => candidate[0] === name) < i ? `${name} again (A/A)` : name,
+    ns: median(times[i] ?? []).toFixed(0),
+    spread: spread(times[i] ?? [], 0),
+    over: base,
+    'ns more': (median(times[i] ?? []) - timeOfName(base)).toFixed(0),
+    ...(valgrind ? { instructions: counts[name]?.toFixed(0) ?? '', 'instructions more': more(counts[name], counts[base]) } : {})
+  })))
+}
+
+function more (count = NaN, base = NaN): string {
+  return Number.isNaN(count - base) ? '' : (count - base).toFixed(0)
+}
+
+async function timeOf (name: string): Promise<number> {
+  const { stdout } = await run(process.execPath, ['--min-semi-space-size=64', '--max-semi-space-size=64', IN_PROCESS, `${DIST}index.js`, '100000', name], { env: { ...process.env, WARM_UP: '200000' } })
+  return median((JSON.parse(stdout) as Record<string, { ns: number }[]>)[name]?.map(({ ns }) => ns) ?? [])
+}
+
+/** The function alone, called again and again: the request and its reply are nothing here. */
+async function theHookAlone (): Promise<void> {
+  const candidates: [string, Hook][] = [['empty hook', empty], ['empty hook again (A/A)', emptyToo], ['off', await hookOf()]]
+  const loops = candidates.map(([name, hook]) => ({ name, run: loopFor(name, hook), figures: [] as number[] }))
+  for (let round = 0; round < 4 * ROUNDS; round++) {
+    for (const { run, figures } of round % 2 === 0 ? loops : loops.toReversed()) figures.push(run())
+  }
+  const bytes = candidates.map(([, hook]) => bytesPerCall(hook))
+  const base = median(loops[0]?.figures ?? [])
+  printTable('The hook alone', loops.map(({ name, figures }, i) => ({
+    '': name,
+    'ns/call': median(figures).toFixed(2),
+    spread: spread(figures),
+    'over the empty hook': (median(figures) - base).toFixed(2),
+    'heap bytes/call': bytes[i]?.toFixed(2) ?? ''
+  })))
+  if (passed === undefined) throw new Error('no hook let anything through')
+}
 
 /** The hook as the plugin adds it. */
 async function hookOf (): Promise<Hook> {
@@ -19,9 +106,6 @@ async function hookOf (): Promise<Hook> {
   return found as Hook
 }
 
-const CALLS = 5_000_000
-const ROUNDS = 41
-
 function empty (_request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
   done()
 }
@@ -29,9 +113,6 @@ function empty (_request: FastifyRequest, _reply: FastifyReply, done: HookHandle
 function emptyToo (_request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
   done()
 }
-
-let passed = 0
-const done = () => { passed++ }
 
 /** A loop of its own for each hook, so that each is as well optimised as if it were alone. */
 function loopFor (name: string, hook: Hook): () => number {
@@ -43,30 +124,31 @@ function loopFor (name: string, hook: Hook): () => number {
     for (let i = 0; i < calls; i++) hook(request, reply, done)
     const { user, system } = process.cpuUsage(begin)
     return (user + system) * 1000 / calls`)
-  return () => loop(hook, {}, {}, done, CALLS) as number
+  return () => loop(hook, {}, replyThatEnded(), countPass, 5_000_000) as number
 }
 
-const candidates: [string, Hook][] = [['empty hook', empty], ['empty hook (A/A)', emptyToo], ['the plugin, off', await hookOf()]]
-const loops = candidates.map(([name, hook]) => ({ name, run: loopFor(name, hook), figures: [] as number[] }))
-for (let round = 0; round < ROUNDS; round++) {
-  for (const { run, figures } of round % 2 === 0 ? loops : loops.toReversed()) figures.push(run())
+/** One that nobody has to wait for. */
+function replyThatEnded (): FastifyReply {
+  return { raw: { destroyed: true, headersSent: true, writableEnded: true } } as FastifyReply
 }
-const bytes = candidates.map(([, hook]) => bytesPerCall(hook))
 
 /** Heap that a call leaves behind; calls that leave nothing still show the counter's own few bytes over a million. */
 function bytesPerCall (hook: Hook): number {
   const count = 1_000_000
+  const request = {} as FastifyRequest
+  const reply = replyThatEnded()
   const begin = process.memoryUsage().heapUsed
-  for (let i = 0; i < count; i++) hook({} as never, {} as never, done)
+  for (let i = 0; i < count; i++) hook(request, reply, countPass)
   return Math.max(0, process.memoryUsage().heapUsed - begin) / count
 }
 
-const base = median(loops[0]?.figures ?? [])
-console.table(loops.map(({ name, figures }, i) => ({
-  hook: name,
-  'ns/call (median)': median(figures).toFixed(2),
-  'over the empty hook': (median(figures) - base).toFixed(2),
-  least: Math.min(...figures).toFixed(2),
-  'heap bytes/call': bytes[i]?.toFixed(2)
-})))
-if (passed === 0) throw new Error('no hook let anything through')
+let passed: number | undefined
+function countPass (): void {
+  passed = (passed ?? 0) + 1
+}
+
+async function memory (): Promise<void> {
+  const { stdout } = await run(process.execPath, ['--expose-gc', new URL('lib/memory.js', import.meta.url).pathname, `${DIST}index.js`])
+  const { bytes } = JSON.parse(stdout) as { bytes: number }
+  printTable('Memory', [{ '': '10,000 patterns and 100,000 addresses', MB: (bytes / 1e6).toFixed(1) }])
+}

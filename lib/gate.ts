@@ -55,7 +55,7 @@ export function compileGate ({ index, site, active, mode, upcoming, routes, ips,
     [reason, Object.freeze({ blocked: isBlocking(reason), reason, site, active, mode: active ? mode : null, upcoming })]
   )) as Gate['decisions']
 
-  function isPreflight ({ headers }: FastifyRequest, route: Route): boolean {
+  function isPreflight ({ raw: { headers } }: FastifyRequest, route: Route): boolean {
     return route.optionsOnly && headers.origin !== undefined && headers['access-control-request-method'] !== undefined
   }
 

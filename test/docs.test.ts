@@ -1,6 +1,7 @@
 import view from '@fastify/view'
 import { Eta } from 'eta'
 import Fastify, { type FastifyInstance } from 'fastify'
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -374,4 +375,29 @@ t.test('coming from Django: everything that the two packages have is there, with
   t.ok(rows.every(cells => cells.length === 2 && cells.every(cell => cell !== '')), 'every row has its counterpart')
   const there = new Set(rows.flatMap(([name = '']) => [...name.matchAll(/`([^`]+)`/g)].flatMap(([, code = '']) => [code, ...code.split(', ')])))
   t.strictSame(DJANGO.filter(name => !there.has(name)), [])
+})
+
+t.test("the README's figures are taken from the results by a script, which says what is missing or no longer the same", async t => {
+  const row = '| off | 1.5 | 0.00 |\n| on | 2.5 | 0.00 |\n'
+  const dir = t.testdir({
+    'README.md': '# Title\n\n<!-- benchmarks -->\n<!-- /benchmarks -->\n\nMore.\n',
+    'none.md': '# Title\n',
+    'results.md': `- date: today\n\n### The hook alone\n\n|  | over the empty hook | heap bytes/call |\n| --- | ---: | ---: |\n${row}`,
+    'figures.json': JSON.stringify([['open', 'The hook alone', 'off', 'over the empty hook', ' ns']]),
+    'others.json': JSON.stringify([['open', 'The hook alone', 'off', 'no such column', ' ns']])
+  })
+  const run = (readme: string, ...more: string[]) => {
+    const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'benchmarks/readme.ts', '--readme', join(dir, readme), '--results', join(dir, 'results.md'), ...more], { encoding: 'utf8', env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' } })
+    return { status, stderr }
+  }
+  const figures = ['--figures', join(dir, 'figures.json')]
+
+  t.match(run('none.md', ...figures), { status: 1, stderr: /none\.md needs the lines <!-- benchmarks --> and <!-- \/benchmarks -->/ })
+  t.match(run('README.md', '--figures', join(dir, 'others.json')), { status: 1, stderr: /no table 'The hook alone' with a row 'off' and a column 'no such column'/ })
+  t.match(run('README.md', '--check', ...figures), { status: 1, stderr: /are not those of/ })
+  t.equal(run('README.md', ...figures).status, 0)
+  t.match(readFileSync(join(dir, 'README.md'), 'utf8'), /^# Title\n\n<!-- benchmarks -->\n\n\| \| \|\n.*\n\| open \| 1\.5 ns \|\n[^]*date: today[^]*<!-- \/benchmarks -->\n\nMore\.\n$/)
+  t.equal(run('README.md', '--check', ...figures).status, 0)
+  writeFileSync(join(dir, 'results.md'), readFileSync(join(dir, 'results.md'), 'utf8').replace('1.5', '9.5'))
+  t.match(run('README.md', '--check', ...figures), { status: 1, stderr: /are not those of/ })
 })

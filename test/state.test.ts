@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs'
 import t from 'tap'
+import { checkChange } from '../lib/state/change.ts'
 import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
+import { createSynchroniser } from '../lib/state/sync.ts'
 import { closeStore, followStore } from '../lib/state/follow.ts'
 import { createFileHistory } from '../lib/stores/file-history.ts'
 import { createApp, until } from './fixtures/app.ts'
@@ -245,6 +247,29 @@ t.test('history: newest first, at most 100; of this process where the store keep
   t.match(history[0], { by: 'n102', on: true, mode: 'full', message: null, startsAt: null, endsAt: null, revision: app.maintenance.status().revision })
   t.strictSame((await app.maintenance.history({ limit: 2 })).map(entry => entry.by), ['n102', 'n101'])
   for (const limit of [0, 101, 1.5, '5' as unknown as number]) await t.rejects(app.maintenance.history({ limit }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /limit is .* expected an integer from 1 to 100/ })
+})
+
+t.test('a mirror that two states reach at once keeps the newer one', async t => {
+  const [store, mirror] = [createTestStore(), createTestStore()]
+  const log = { info () {}, warn: () => t.fail('nothing to tell'), error () {} }
+  const sync = createSynchroniser({ store, mirror, site: 'default', fallback: false, log: log as never, adopt: async () => {} })
+  await sync.start()
+  const write = mirror.write.bind(mirror)
+  let attempts = 0
+  let written = () => {}
+  const first = new Promise<void>(resolve => { written = resolve })
+  mirror.write = async (...record) => {
+    const attempt = ++attempts
+    // the second one has looked before the first one writes, and writes behind it
+    if (attempt === 1) await until('both have looked', () => attempts === 2)
+    if (attempt === 2) await first
+    await write(...record).finally(written)
+  }
+  await sync.set(checkChange(true, {}))
+  await sync.set(checkChange(false, {}))
+  await until('the newer one', () => (mirror.records.get('default') ?? '').includes(`"revision":${sync.known.record.revision}`))
+  t.equal(attempts, 3, 'the one that was overtaken has tried again')
+  t.match(JSON.parse(mirror.records.get('default') ?? ''), { on: false })
 })
 
 t.test('history: beside a state file, for all who share it, also when they write together', async t => {

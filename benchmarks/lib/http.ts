@@ -1,12 +1,18 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { load } from './load.ts'
+import autocannon from 'autocannon'
+import { startNginx } from './nginx.ts'
+import { printTable, spread } from './table.ts'
 
 export interface Candidate {
   /** A name that `server.ts` knows. */
   readonly server: string
   readonly label: string
   readonly headers?: Record<string, string>
+  /** What it must answer, each time; 200 where nothing is said. */
+  readonly statusCode?: number
+  /** For the server's process. */
+  readonly env?: NodeJS.ProcessEnv
 }
 
 export interface Figure {
@@ -18,21 +24,15 @@ export interface Figure {
 
 const CONNECTIONS = 50
 
-/** Until V8 has compiled what is called so often; in requests, since a busy machine makes few of them in a second. */
-const WARM_UP = 20_000
-
-/** What a browser asks a page with. */
-export const BROWSER = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8', 'accept-language': 'de-DE,de;q=0.9', 'accept-encoding': 'gzip, deflate, br' }
-
 /**
  * Each round starts a fresh server process for every candidate, in shuffled order, and loads it from this
  * process. CPU time of the server for each request is what is compared: it is steadier than the clock.
  */
-export async function measure (candidates: readonly Candidate[], { rounds, requests }: { rounds: number, requests: number }): Promise<Figure[]> {
+export async function measure (candidates: readonly Candidate[], { rounds, seconds }: { rounds: number, seconds: number }): Promise<Figure[]> {
   const figures = candidates.map(({ label }) => ({ label, cpu: [] as number[], perSecond: [] as number[] }))
   for (let round = 0; round < rounds; round++) {
     for (const i of shuffled(candidates.length)) {
-      const { cpu, perSecond } = await measureOne(candidates[i] as Candidate, requests)
+      const { cpu, perSecond } = await load(candidates[i] as Candidate, seconds)
       figures[i]?.cpu.push(cpu)
       figures[i]?.perSecond.push(perSecond)
       process.stderr.write('.')
@@ -42,22 +42,40 @@ export async function measure (candidates: readonly Candidate[], { rounds, reque
   return figures
 }
 
-async function measureOne ({ server, headers = {} }: Candidate, requests: number) {
-  const child = fork(new URL('./server.ts', import.meta.url), [server], { execArgv: ['--import', 'tsx', '--no-memory-reducer'] })
+/** A server that runs on its own. */
+export interface Running {
+  readonly url: string
+  /** The CPU time that it has used since it was asked last, µs. */
+  cpu (): Promise<number>
+  stop (): void
+}
+
+async function load ({ label, server, headers = {}, statusCode = 200, env = {} }: Candidate, seconds: number) {
+  const { url, cpu, stop } = server === 'nginx' ? await startNginx() : await startServer(server, env)
   try {
-    const url = await answer(child) as string
-    await load({ url, headers, connections: CONNECTIONS, requests: WARM_UP })
-    await ask(child)
-    const perSecond = await load({ url, headers, connections: CONNECTIONS, requests })
-    const { cpu } = await ask(child) as { cpu: number }
-    return { cpu: cpu / requests, perSecond }
+    await autocannon({ url, headers, connections: CONNECTIONS, duration: 1 })
+    await cpu()
+    const { requests, errors, statusCodeStats = {} } = await autocannon({ url, headers, connections: CONNECTIONS, duration: seconds })
+    const used = await cpu()
+    if (errors > 0 || Object.keys(statusCodeStats).join() !== String(statusCode)) throw new Error(`${label}: not ${statusCode} but ${JSON.stringify(statusCodeStats)}, ${errors} errors`)
+    return { cpu: used / requests.total, perSecond: requests.total / seconds }
   } finally {
-    child.kill('SIGKILL')
+    stop()
+  }
+}
+
+async function startServer (name: string, env: NodeJS.ProcessEnv): Promise<Running> {
+  const child = fork(new URL('./server.ts', import.meta.url), [name], { execArgv: ['--import', 'tsx', '--no-memory-reducer'], env: { ...process.env, ...env } })
+  return {
+    url: await answer(child) as string,
+    cpu: async () => (await ask(child) as { cpu: number }).cpu,
+    stop: () => child.kill('SIGKILL')
   }
 }
 
 async function answer (child: ChildProcess): Promise<unknown> {
-  const [message] = await once(child, 'message')
+  const ended = once(child, 'exit').then(([code]) => { throw new Error(`the server ended with ${code}`) })
+  const [message] = await Promise.race([once(child, 'message'), ended])
   return message
 }
 
@@ -74,13 +92,6 @@ export function median (values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle] as number : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
 }
 
-/** The middle half of what was measured, over a figure. */
-export function spread (values: readonly number[], of: number): string {
-  const sorted = [...values].sort((a, b) => a - b)
-  const at = (share: number) => ((sorted[Math.floor(sorted.length * share)] ?? NaN) / of).toFixed(2)
-  return `${at(0.25)}–${at(0.75)}`
-}
-
 function shuffled (length: number): number[] {
   const order = Array.from({ length }, (_, i) => i)
   for (let i = length - 1; i > 0; i--) {
@@ -88,4 +99,24 @@ function shuffled (length: number): number[] {
     ;[order[i], order[j]] = [order[j] as number, order[i] as number]
   }
   return order
+}
+
+/** An A/A pair farther apart than this voids its run. */
+const BAND = 0.05
+/** What readme.ts looks for. */
+const VOID = 'void'
+
+/** The medians, and their ratio to those of the first candidate, with the spread of the rounds. */
+export function printCompared (title: string, figures: readonly Figure[]): void {
+  const [base] = figures
+  const ratioOf = (cpu: readonly number[]): number => median(cpu) / median(base?.cpu ?? [])
+  printTable(title, figures.map(({ label, cpu, perSecond }) => ({
+    '': label,
+    'CPU µs/request': median(cpu).toFixed(1),
+    'CPU ratio': ratioOf(cpu).toFixed(3),
+    spread: spread(cpu.map((value, round) => value / (base?.cpu[round] ?? NaN))),
+    'requests/s': Math.round(median(perSecond)).toLocaleString('en')
+  })))
+  const again = ratioOf(figures.find(({ label }) => label.endsWith('(A/A)'))?.cpu ?? [])
+  if (!(Math.abs(again - 1) <= BAND)) console.log(`**${VOID}**: the same twice is ${again.toFixed(3)} apart; the machine was busy, and these times say nothing.\n`)
 }

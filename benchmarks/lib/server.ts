@@ -1,27 +1,19 @@
 // The servers that are compared; started by http.ts with a name, it answers with its address.
-import Fastify, { type FastifyInstance, type RouteHandlerMethod } from 'fastify'
+import { once } from 'node:events'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import { createRequire } from 'node:module'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import Fastify, { type FastifyInstance } from 'fastify'
+import underPressure from '@fastify/under-pressure'
 import view from '@fastify/view'
 import { Eta } from 'eta'
+import { Redis } from 'ioredis'
 import maintenance from 'fastify-maintenance'
-import { BROWSER } from './http.ts'
 
 const app = Fastify()
 const template = '<!doctype html><title>Down</title><h1>Down for maintenance</h1><p><%= it.message %></p>'
 const variables = { message: 'Back soon' }
-
-/** What a handler answers where nothing refuses. */
-let answer: RouteHandlerMethod = async () => ({ hello: 'world' })
-
-/** Our page for a browser, as it is sent. */
-async function refusal () {
-  const closed = Fastify()
-  await closed.register(maintenance)
-  await closed.ready()
-  // settles when the page is compressed too
-  await closed.maintenance.set(true)
-  const { headers: { date, connection, ...headers }, rawPayload } = await closed.inject({ url: '/', headers: BROWSER })
-  return { headers, bytes: rawPayload }
-}
 
 const servers: { readonly [name: string]: (app: FastifyInstance) => Promise<void> } = {
   async bare () {},
@@ -30,30 +22,6 @@ const servers: { readonly [name: string]: (app: FastifyInstance) => Promise<void
   },
   async on () {
     await app.register(maintenance, { enabled: true })
-  },
-  // our page, from a handler
-  async page () {
-    const { headers, bytes } = await refusal()
-    answer = async (_request, reply) => reply.code(503).headers(headers).send(bytes)
-  },
-  // without Fastify: what Node itself takes for a small answer, and for our page
-  async node () {
-    const bytes = JSON.stringify({ hello: 'world' })
-    const headers = { 'content-type': 'application/json; charset=utf-8', 'content-length': String(bytes.length) }
-    app.server.removeAllListeners('request').on('request', (_request, response) => { response.writeHead(200, headers).end(bytes) })
-  },
-  async 'node-page' () {
-    const { headers, bytes } = await refusal()
-    const text = bytes.toString('latin1')
-    app.server.removeAllListeners('request').on('request', (_request, response) => { response.writeHead(503, headers).end(text, 'latin1') })
-  },
-  async closed () {
-    await app.register(maintenance)
-    await app.maintenance.set(true)
-  },
-  async bypass () {
-    await app.register(maintenance, { bypass: { key: 'a key of more than 32 characters, of the benchmarks' } })
-    await app.maintenance.set(true, { bypass: true })
   },
   async send () {
     const page = new Eta().renderString(template, variables)
@@ -67,14 +35,91 @@ const servers: { readonly [name: string]: (app: FastifyInstance) => Promise<void
   },
   async throw () {
     app.addHook('onRequest', (_request, _reply, done) => { done(Object.assign(new Error('maintenance'), { statusCode: 503 })) })
+  },
+  async empty () {
+    app.addHook('onRequest', (_request, _reply, done) => { done() })
+  },
+  async 'under-pressure' () {
+    await app.register(underPressure, { healthCheck: async () => true, healthCheckInterval: 1000 })
+  },
+  async 'under-pressure-on' () {
+    await app.register(underPressure, { healthCheck: async () => false, healthCheckInterval: 1000 })
+  },
+  async 'ask-redis' () {
+    const redis = new Redis(process.env.REDIS_URL as string)
+    app.addHook('onRequest', async (_request, reply) => {
+      if (await redis.get(process.env.REDIS_KEY as string) === null) return
+      reply.code(503).header('retry-after', '300').send({ statusCode: 503, message: 'Back soon' })
+      return reply
+    })
   }
 }
 
-const prepare = servers[process.argv[2] ?? '']
-if (prepare === undefined) throw new Error(`no server ${process.argv[2]}`)
-await prepare(app)
-app.get('/', answer)
-const address = await app.listen({ port: 0, host: '127.0.0.1' })
+/** Those that are not Fastify; each tells where it listens. */
+const others: { readonly [name: string]: () => Promise<string> } = {
+  async node () {
+    const body = Buffer.from(new Eta().renderString(template, variables))
+    const headers = { 'content-type': 'text/html; charset=utf-8', 'content-length': body.length, 'cache-control': 'no-store', 'retry-after': '300' }
+    return listen(createServer((_request, response) => { response.writeHead(503, headers).end(body) }))
+  },
+  async express () {
+    return listen(createServer(express5(false)))
+  },
+  async 'express-on' () {
+    return listen(createServer(express5(true)))
+  },
+  // 0.0.2, the newest, patches `app.routes`, which Express has no longer since version 4
+  async 'express-3' () {
+    return listen(createServer(express3(false)))
+  },
+  async 'express-3-on' () {
+    return listen(createServer(express3(true)))
+  }
+}
+
+/** As much of it as is used here; its types are a package of their own. */
+interface ExpressResponse {
+  status (code: number): this
+  set (name: string, value: string): this
+  send (body: string): void
+  json (body: object): void
+}
+
+/** As it stands in a hundred answers on the web. */
+function express5 (on: boolean): RequestListener {
+  const application = createRequire(import.meta.url)('express')()
+  const page = new Eta().renderString(template, variables)
+  application.use((_request: unknown, response: ExpressResponse, next: () => void) => {
+    if (!on) return next()
+    response.status(503).set('Retry-After', '300').send(page)
+  })
+  application.get('/', (_request: unknown, response: ExpressResponse) => { response.json({ hello: 'world' }) })
+  return application
+}
+
+function express3 (on: boolean): RequestListener {
+  const load = createRequire(join(process.env.BENCH_DEPS ?? '/tmp/bench-deps', 'package.json'))
+  const application = load('express')()
+  application.get('/', (_request: unknown, response: ExpressResponse) => { response.json({ hello: 'world' }) })
+  load('maintenance')(application, { current: on, api: '/', message: 'Back soon' })
+  return application
+}
+
+async function listen (server: Server): Promise<string> {
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+async function listenFastify (name: string): Promise<string> {
+  const prepare = servers[name]
+  if (prepare === undefined) throw new Error(`no server ${name}`)
+  await prepare(app)
+  app.get('/', async () => ({ hello: 'world' }))
+  return app.listen({ port: 0, host: '127.0.0.1' })
+}
+
+const name = process.argv[2] ?? ''
+const address = await (others[name]?.() ?? listenFastify(name))
 
 let before = process.cpuUsage()
 process.on('message', () => {

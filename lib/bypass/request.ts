@@ -21,17 +21,35 @@ export function hasPass (request: FastifyRequest, pass: Pass, settings: BypassSe
   // read here, for @fastify/cookie may come later; the look for the name costs less than taking the header apart
   const { cookie } = headers
   if (cookie === undefined || !cookie.includes(settings.cookie)) return false
-  return valuesOf(cookie, cookieName(settings, request)).some(value => pass.isCookie(value, clock()))
+  return someValue(cookie, `${cookieName(settings, request)}=`, value => pass.isCookie(value, clock()))
 }
 
 /**
- * All values of a name: an older cookie of another path may stand before the right one. The name needs no escape. Only
- * what bears it is taken out: 16 KB of semicolons cost as little as any other header.
+ * Is a value behind this name good? An older cookie of another path may stand before the right one. Takes no more out of
+ * the header than that: a tester's every request comes here, and 16 KB of semicolons cost as little as any other header.
+ * @param name with its '='
  */
-function valuesOf (header: string, name: string): string[] {
-  const pairs = header.matchAll(new RegExp(`(?:^|;)\\s*${name}=([^;]*)`, 'g'))
-  return Array.from(pairs, ([, value = '']) => value.trimEnd()).slice(0, COOKIES_MAX)
+function someValue (header: string, name: string, isGood: (value: string) => boolean): boolean {
+  let found = 0
+  for (let at = header.indexOf(name); at !== -1 && found < COOKIES_MAX; at = header.indexOf(name, at + 1)) {
+    if (!isBegin(header, at)) continue
+    found++
+    const end = header.indexOf(';', at)
+    if (isGood(header.slice(at + name.length, end === -1 ? header.length : end).trimEnd())) return true
+  }
+  return false
 }
+
+/** Does a cookie begin here: behind nothing but blanks and the one before? */
+function isBegin (header: string, at: number): boolean {
+  let before = at - 1
+  while (isBlank(header.charCodeAt(before))) before--
+  return before === -1 || header.charCodeAt(before) === SEMICOLON
+}
+
+const SEMICOLON = 59
+/** A space or a tab. */
+const isBlank = (code: number): boolean => code === 32 || code === 9
 
 /** Wrong secrets, by address. */
 export interface Guesses {

@@ -39,12 +39,9 @@ export function createPass ({ key = '', ttl }: { key?: string | undefined, ttl: 
     return equal(Buffer.from(sign(signed).toString('base64url')), Buffer.from(mac)) ? Number(expiry) : 0
   }
 
-  function remember (value: string): number {
-    const expiry = expiryOf(value)
-    if (expiry === 0) return 0
+  function remember (value: string, expiry: number): void {
     if (seen.size >= SEEN_MAX) seen.clear()
     seen.set(value, expiry)
-    return expiry
   }
 
   return {
@@ -53,7 +50,13 @@ export function createPass ({ key = '', ttl }: { key?: string | undefined, ttl: 
       const signed = `v1.${Math.floor(now / 1000) + ttl}.${randomBytes(16).toString('base64url')}`
       return `${signed}.${sign(signed).toString('base64url')}`
     },
-    isCookie: (value, now) => (seen.get(value) ?? remember(value)) * 1000 > now
+    isCookie (value, now) {
+      const known = seen.get(value)
+      const expiry = known ?? expiryOf(value)
+      if (expiry * 1000 <= now) return false
+      if (known === undefined) remember(value, expiry)
+      return true
+    }
   }
 }
 

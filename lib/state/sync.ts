@@ -142,7 +142,9 @@ export function createSynchroniser ({ store, mirror, site, fallback, log, adopt 
       if (expected >= record.revision) return
       await mirror.write(site, serialiseRecord(record), { revision: record.revision, ...(stored.kind === 'unreadable' ? {} : { expected }) })
     } catch (error) {
-      if (!isConflict(error)) log.warn({ site, err: error }, `maintenance: the mirror of site '${site}' cannot be written: ${messageOf(error)}`)
+      // somebody else was faster, or we ourselves with the state before: whoever is newer stays
+      if (isConflict(error)) return keepInMirror(record)
+      log.warn({ site, err: error }, `maintenance: the mirror of site '${site}' cannot be written: ${messageOf(error)}`)
     }
   }
 

@@ -1,0 +1,56 @@
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { findProgram } from '../../test/fixtures/debian.ts'
+
+export const IN_PROCESS = new URL('in-process.js', import.meta.url).pathname
+export const WHOLE = new URL('whole.js', import.meta.url).pathname
+export const DIST = new URL('../../dist/', import.meta.url).pathname
+
+/** Everything on one thread, nothing by chance; and no collection of garbage within a sample. */
+const FLAGS = ['--single-threaded', '--predictable', '--hash-seed=1', '--random-seed=1', '--predictable-gc-schedule', '--min-semi-space-size=64', '--max-semi-space-size=64']
+/** Short samples, and the least of them: some 500,000 instructions of V8's own fall into one of several, and not into the next. */
+const REQUESTS = { [IN_PROCESS]: 1000, [WHOLE]: 300 }
+const SAMPLES = '12'
+const WARM_UP = { [IN_PROCESS]: '15000', [WHOLE]: '3000' }
+
+/** `null` where it cannot be had. */
+export const findValgrind = (): string | null => findProgram(['valgrind'], ['valgrind'])
+
+/**
+ * Instructions for one request, by the name of the scenario: the same at any load, where times are not.
+ * @param subject `IN_PROCESS` or `WHOLE`
+ * @param dist the folder of the plugin that was built
+ * @param names of scenarios that share their options: one application goes through them
+ */
+export async function count (subject: string, dist: string, names: readonly string[]): Promise<Record<string, number>> {
+  const folder = mkdtempSync(join(tmpdir(), 'count-'))
+  const requests = REQUESTS[subject] as number
+  try {
+    await promisify(execFile)(findValgrind() as string, [
+      '-q', '--tool=callgrind', '--smc-check=all-non-file', '--dump-before=uv_loadavg', `--callgrind-out-file=${join(folder, 'counts')}`,
+      process.execPath, ...FLAGS, subject, `${dist}index.js`, String(requests), ...names
+    ], { env: { PATH: process.env.PATH, SAMPLES, WARM_UP: WARM_UP[subject] } })
+    return readCounts(folder, names, requests)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+/** A file for each mark: what lies between two of them is a sample, or what happened between samples, by turns. */
+function readCounts (folder: string, names: readonly string[], requests: number): Record<string, number> {
+  const totals = readdirSync(folder)
+    .sort((a, b) => numberOf(a) - numberOf(b))
+    .map(file => Number(/^totals: (\d+)/m.exec(readFileSync(join(folder, file), 'utf8'))?.[1]))
+  const samples = totals.filter((_total, i) => i % 2 === 1)
+  const each = samples.length / names.length
+  if (!Number.isInteger(each) || each === 0) throw new Error(`callgrind wrote ${totals.length} counts, which does not fit ${names.length} scenarios`)
+  return Object.fromEntries(names.map((name, i) => [name, Math.min(...samples.slice(i * each, (i + 1) * each)) / requests]))
+}
+
+/** `counts.12`; the last one has no number. */
+function numberOf (file: string): number {
+  return Number(file.split('.')[1] ?? Infinity)
+}

@@ -1,0 +1,48 @@
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { until } from '../../test/fixtures/app.ts'
+import { findProgram } from '../../test/fixtures/debian.ts'
+import { freePort } from '../../test/fixtures/redis.ts'
+import type { Running } from './http.ts'
+
+/** `null` where it cannot be had. */
+export const findNginx = (): string | null => findProgram(['nginx'], ['nginx-light'])
+
+/** The kernel counts in 1/100 s (`USER_HZ`, the same on all of Linux). */
+const TICK = 10_000
+
+/** A single process that answers everything with 503 and a line. */
+export async function startNginx (): Promise<Running> {
+  const folder = mkdtempSync(join(tmpdir(), 'bench-nginx-'))
+  const port = await freePort()
+  const config = join(folder, 'nginx.conf')
+  writeFileSync(config, `
+    daemon off; master_process off; pid ${folder}/pid; error_log /dev/null crit;
+    events { worker_connections 1024; }
+    http {
+      access_log off; keepalive_requests 100000000; default_type application/json;
+      client_body_temp_path ${folder}/a; proxy_temp_path ${folder}/b; fastcgi_temp_path ${folder}/c; uwsgi_temp_path ${folder}/d; scgi_temp_path ${folder}/e;
+      server { listen 127.0.0.1:${port}; location / { add_header Cache-Control no-store always; return 503 '{"statusCode":503,"message":"Back soon"}'; } }
+    }`)
+  const child = spawn(findNginx() as string, ['-c', config, '-e', '/dev/null'], { stdio: 'ignore' })
+  const url = `http://127.0.0.1:${port}`
+  await until('nginx answers', () => fetch(url).then(() => true, () => false))
+  let before = 0
+  return {
+    url,
+    async cpu () {
+      // behind the name, which may hold blanks: the 12th and 13th fields are user and system time (proc(5))
+      const fields = readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+      const now = (Number(fields[11]) + Number(fields[12])) * TICK
+      const used = now - before
+      before = now
+      return used
+    },
+    stop () {
+      child.kill('SIGKILL')
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }
+}
