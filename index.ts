@@ -7,7 +7,6 @@ import { addBypassRoutes } from './lib/bypass/routes.ts'
 import { createDecided } from './lib/decided.ts'
 import { createHook } from './lib/hook.ts'
 import { createMaintenance } from './lib/maintenance.ts'
-import { compileIps } from './lib/match/ip.ts'
 import { compileRoutes } from './lib/match/route.ts'
 import { readOptions, ROBOTS } from './lib/options.ts'
 import { createPlaces } from './lib/places.ts'
@@ -31,7 +30,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   const router = routerOptionsOf(fastify)
   const bypass = settings.bypass === null ? null : { settings: settings.bypass, path: fastify.prefix.replace(/\/$/, '') + settings.bypass.path, guesses: createGuesses() }
   const unrouted = new Set([ROBOTS, localPath(response.redirect)].filter(path => path !== null))
-  const common = { routes: compileRoutes([...unrouted, ...ignore.routes], router), ips: compileIps(ignore.ips), asksUser: ignore.request !== undefined, bypass, router, unrouted }
+  const common = { routes: compileRoutes([...unrouted, ...ignore.routes], router), ips: ignore.ips, asksUser: ignore.request !== undefined, bypass, router, unrouted }
 
   const opened = await openStore(settings.store, settings.sites)
   const pages = await createPages(fastify, response.template)

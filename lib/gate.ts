@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Decision, Mode, Reason, Upcoming } from '../types/index.ts'
 import type { Answer } from './answer/answer.ts'
-import { hasPass, type Guesses } from './bypass/request.ts'
+import { BYPASS_HEADER, hasPass, type Guesses } from './bypass/request.ts'
 import type { Pass } from './bypass/secret.ts'
 import { isBlocking, type Questions } from './decision.ts'
 import type { IpMatcher } from './match/ip.ts'
@@ -14,13 +14,27 @@ import type { Route } from './routes.ts'
 export interface Gate extends Questions<FastifyRequest, Route> {
   readonly answer: Answer
   /** Made beforehand: a request allocates none. */
-  readonly decisions: { readonly [reason in Reason]: Decision }
+  readonly outcomes: { readonly [reason in Reason]: Outcome }
   readonly upcoming: Upcoming | null
   readonly pass: Pass | null
   /** By which windows and cookies end, ms. */
   readonly clock: () => number
   /** Those who would be refused wait for a while instead. */
   readonly holds: boolean
+}
+
+/** A decision, and what follows from it. */
+export interface Outcome {
+  readonly decision: Decision
+  /** Let through although the site is closed. */
+  readonly counted: boolean
+  /** Let in only because the site, or reading, was open: waited for before it is safe to migrate. */
+  readonly waitedFor: boolean
+  /**
+   * Sees the inside of a closed site, where others get the 503: nobody may keep that for the public. More headers of such an
+   * answer; `null`: it is for everybody.
+   */
+  readonly seen: Readonly<Record<string, string>> | null
 }
 
 export interface GateParts {
@@ -48,12 +62,22 @@ const REASONS: readonly Reason[] = [
   'route-off', 'route-on', 'inactive', 'preflight', 'ignored-route', 'ignored-ip', 'bypass', 'ignored-request', 'read', 'active'
 ]
 
+const SEEN: { readonly [reason in Reason]?: Readonly<Record<string, string>> } = {
+  'ignored-ip': {},
+  // a tester should know that the public sees something else
+  bypass: { [BYPASS_HEADER]: 'active' },
+  'ignored-request': {}
+}
+
 const SAFE_METHODS = ['GET', 'HEAD', 'OPTIONS']
 
 export function compileGate ({ index, site, active, mode, upcoming, routes, ips, asksUser, bypass, pass, clock, router, unrouted, answer }: GateParts): Gate {
-  const decisions = Object.fromEntries(REASONS.map(reason =>
-    [reason, Object.freeze({ blocked: isBlocking(reason), reason, site, active, mode: active ? mode : null, upcoming })]
-  )) as Gate['decisions']
+  const outcomes = Object.fromEntries(REASONS.map(reason => [reason, {
+    decision: Object.freeze({ blocked: isBlocking(reason), reason, site, active, mode: active ? mode : null, upcoming }),
+    counted: active && !isBlocking(reason) && reason !== 'route-off' && reason !== 'read',
+    waitedFor: reason === 'inactive' || reason === 'read',
+    seen: SEEN[reason] ?? null
+  }])) as Gate['outcomes']
 
   function isPreflight ({ raw: { headers } }: FastifyRequest, route: Route): boolean {
     return route.optionsOnly && headers.origin !== undefined && headers['access-control-request-method'] !== undefined
@@ -85,5 +109,5 @@ export function compileGate ({ index, site, active, mode, upcoming, routes, ips,
     return declared === 'read' || (declared !== 'write' && SAFE_METHODS.includes(method))
   }
 
-  return { active, readOnly: mode === 'read-only', holds: mode === 'hold', asksUser, isPreflight, isIgnoredRoute, isIgnoredIp, isBypassed, reads, answer, decisions, upcoming, pass, clock }
+  return { active, readOnly: mode === 'read-only', holds: mode === 'hold', asksUser, isPreflight, isIgnoredRoute, isIgnoredIp, isBypassed, reads, answer, outcomes, upcoming, pass, clock }
 }

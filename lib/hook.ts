@@ -1,7 +1,6 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import type { Decision, Reason } from '../types/index.ts'
 import { keepPrivate } from './answer/private.ts'
-import { BYPASS_HEADER } from './bypass/request.ts'
 import type { Decided } from './decided.ts'
 import { decide } from './decision.ts'
 import type { Gate } from './gate.ts'
@@ -15,12 +14,6 @@ import { withTimeout } from './timeout.ts'
 /** `ignore.request` may take so long, and `onBlocked`, ms; then the request is refused. */
 const CALLBACK_TIMEOUT = 3000
 
-/** Who sees the inside of a closed site, where others get the 503: nobody may keep that for the public. */
-const PRIVATE: readonly Reason[] = ['ignored-ip', 'bypass', 'ignored-request']
-
-/** Who was let in only because the site, or reading, was open: waited for before it is safe to migrate. */
-const WAITED_FOR: readonly Reason[] = ['inactive', 'read']
-
 export interface Hook {
   /** The one hook. While everything is open it makes one comparison, and keeps one reference. */
   onRequest (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void
@@ -32,15 +25,6 @@ export interface Hook {
   update (): void
   /** Nobody is held any longer. */
   close (): void
-}
-
-/** A request on its way through the gate. */
-interface Visit {
-  readonly request: FastifyRequest
-  readonly reply: FastifyReply
-  readonly done: HookHandlerDoneFunction
-  readonly place: Place
-  readonly route: Route
 }
 
 /** Whatever it does, the refusal is sent. */
@@ -70,39 +54,36 @@ export function createHook ({ places, routes, decided, running, settings: { igno
       running.enter(reply)
       return done()
     }
-    decideOn({ request, reply, done, place: places.of(request), route: routes.of(request) })
+    decideOn(request, reply, done, places.of(request), routes.of(request))
   }
 
-  function decideOn (visit: Visit): void {
-    const { request, place, route } = visit
+  function decideOn (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, place: Place, route: Route): void {
     const reason = decide(place.gate, request, route)
-    if (reason !== null) return carryOut(reason, visit)
+    if (reason !== null) return carryOut(reason, request, reply, done, place, route)
     askUser(request, place).then(says => {
       // asked again of the gate that stands now: the site may have opened meanwhile
-      carryOut(decide(place.gate, request, route, says) as Reason, visit)
+      carryOut(decide(place.gate, request, route, says) as Reason, request, reply, done, place, route)
     })
   }
 
-  function carryOut (reason: Reason, visit: Visit): void {
-    const { request, reply, done, place } = visit
-    const decision = place.gate.decisions[reason]
+  function carryOut (reason: Reason, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, place: Place, route: Route): void {
+    const { decision, counted, waitedFor, seen } = place.gate.outcomes[reason]
     decided.keep(request, decision)
-    if (decision.blocked) return wait(reason, visit) ? undefined : refuse(visit)
-    if (decision.active && reason !== 'route-off' && reason !== 'read') place.counts.ignored++
-    if (WAITED_FOR.includes(reason)) running.enter(reply)
-    if (PRIVATE.includes(reason)) keepPrivate(reply.raw, reason === 'bypass' ? { [BYPASS_HEADER]: 'active' } : {})
+    if (decision.blocked) return holdOrRefuse(reason, request, reply, done, place, route)
+    if (counted) place.counts.ignored++
+    if (waitedFor) running.enter(reply)
+    if (seen !== null) keepPrivate(reply.raw, seen)
     done()
   }
 
-  /** @returns false where it is not held */
-  function wait (reason: Reason, visit: Visit): boolean {
-    const { reply, place } = visit
+  function holdOrRefuse (reason: Reason, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, place: Place, route: Route): void {
     const held = () => place.gate.active && place.gate.holds
-    return reason === 'active' && held() &&
-      hold.add(reply, place.counts, held, () => decideOn(visit), () => refuse(visit))
+    const isHeld = reason === 'active' && held() &&
+      hold.add(reply, place.counts, held, () => decideOn(request, reply, done, place, route), () => refuse(request, reply, place))
+    if (!isHeld) refuse(request, reply, place)
   }
 
-  function refuse ({ request, reply, place }: Visit): void {
+  function refuse (request: FastifyRequest, reply: FastifyReply, place: Place): void {
     const { gate, counts } = place
     counts.blocked++
     request.log.debug({ maintenance: decided.of(request) }, 'maintenance: request refused')
@@ -125,7 +106,7 @@ export function createHook ({ places, routes, decided, running, settings: { igno
 
   function explain (request: FastifyRequest): Decision {
     const { gate } = places.of(request)
-    return gate.decisions[decide(gate, request, routes.of(request), false) as Reason]
+    return gate.outcomes[decide(gate, request, routes.of(request), false) as Reason].decision
   }
 
   function decisionOf (request: FastifyRequest): Decision {
@@ -134,7 +115,7 @@ export function createHook ({ places, routes, decided, running, settings: { igno
 
   function whileOpen (request: FastifyRequest, route: Route): Decision {
     const { gate } = places.of(request)
-    const { site, upcoming } = gate.decisions.inactive
+    const { site, upcoming } = gate.outcomes.inactive.decision
     return Object.freeze({ blocked: false, reason: route.declared === 'off' ? 'route-off' : 'inactive', site, active: false, mode: null, upcoming })
   }
 

@@ -4,7 +4,7 @@ import type { BypassOptions, CloseStreamsOptions, FastifyMaintenanceOptions, Hol
 import { isRedirect, REDIRECT_EXPECTED } from './answer/redirect.ts'
 import { bool, checkShape, either, func, integer, literal, isObject, seconds, text, type Rule, type Shape } from './check.ts'
 import { messageOf, OptionError, show } from './errors.ts'
-import { IP_RULE_EXPECTED, isIpRule } from './match/ip.ts'
+import { compileIps, IP_RULE_EXPECTED, isIpRule, type IpMatcher } from './match/ip.ts'
 import { EXPRESSION_EXPECTED, isLinear } from './match/regexp.ts'
 import { isPattern, PATTERN_EXPECTED } from './match/route.ts'
 import { MESSAGE_MAX, mode } from './state/record.ts'
@@ -22,7 +22,9 @@ export interface Settings {
   readonly fallback: boolean
   readonly ignore: {
     readonly routes: readonly (string | RegExp)[]
-    readonly ips: readonly string[]
+    /** Compiled: 100,000 rules as text would be the most that the plugin keeps. `null`: there are none. */
+    readonly ips: IpMatcher | null
+    readonly ipRules: number
     readonly request: ((request: FastifyRequest) => boolean | Promise<boolean>) | undefined
   }
   readonly response: ResponseSettings
@@ -123,6 +125,7 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
   checkShape(SHAPE, options, fail)
   if (isObject(options.store) && 'redis' in options.store) checkShape(redisStore, options.store, fail, 'store')
   const { site = 'default', ignore = {}, response = {} } = options
+  const ips = readList('ignore.ips', ignore.ips ?? [], { expected: IP_RULE_EXPECTED, test: isIpRule })
   return Object.freeze({
     enabled: options.enabled,
     site: typeof site === 'function' ? '' : site,
@@ -132,7 +135,8 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
     fallback: options.fallback ?? false,
     ignore: {
       routes: readList('ignore.routes', ignore.routes ?? [], routeRule),
-      ips: readList('ignore.ips', ignore.ips ?? [], { expected: IP_RULE_EXPECTED, test: isIpRule }),
+      ips: compileIps(ips),
+      ipRules: ips.length,
       request: ignore.request
     },
     response: {

@@ -65,7 +65,7 @@ export function createRunning (placeOf: (request: FastifyRequest) => Place, rout
 
   /** A request for no known site may be one of any. */
   function belongs (request: FastifyRequest, site: string): boolean {
-    const name = placeOf(request).gate.decisions.inactive.site
+    const name = placeOf(request).gate.outcomes.inactive.decision.site
     return name === site || name === null
   }
 
@@ -74,7 +74,7 @@ export function createRunning (placeOf: (request: FastifyRequest) => Place, rout
   return {
     enter,
     requests,
-    older: site => requests(site).filter(({ request }) => decided.of(request) !== placeOf(request).gate.decisions.read),
+    older: site => requests(site).filter(({ request }) => decided.of(request) !== placeOf(request).gate.outcomes.read.decision),
     streams: site => of(site).filter(isStream)
   }
 }

@@ -8,7 +8,7 @@ export function waysIn ({ ignore }: Settings, routes: Routes, { ignoreRoutes, by
   const ways: [number, string][] = [
     [ignore.routes.length + ignoreRoutes.length, 'ignored routes'],
     [routes.off, "routes declared 'off'"],
-    [ignore.ips.length, 'ignored addresses'],
+    [ignore.ipRules, 'ignored addresses'],
     [bypass === null ? 0 : 1, 'bypass'],
     [ignore.request === undefined ? 0 : 1, 'users by ignore.request']
   ]

@@ -15,7 +15,7 @@ t.test('options: defaults', async t => {
     sites: ['default'],
     store: 'memory',
     fallback: false,
-    ignore: { routes: [], ips: [], request: undefined },
+    ignore: { routes: [], ips: null, ipRules: 0, request: undefined },
     response: { statusCode: 503, retryAfter: 300, type: 'auto', headers: {} }
   })
   t.ok(Object.isFrozen(readOptions({})))
@@ -24,7 +24,7 @@ t.test('options: defaults', async t => {
 t.test('options: a lone string where a list belongs is a list of one', async t => {
   const { ignore, sites } = readOptions({ ignore: { routes: '/health', ips: '10.0.0.1' }, site: () => 'shop', sites: 'shop' })
   t.strictSame(ignore.routes, ['/health'])
-  t.strictSame(ignore.ips, ['10.0.0.1'])
+  t.strictSame([ignore.ips?.('10.0.0.1'), ignore.ips?.('1'), ignore.ipRules], [true, false, 1])
   t.strictSame(sites, ['shop'])
   const expression = /^\/x$/
   t.equal(readOptions({ ignore: { routes: expression } }).ignore.routes[0], expression)
