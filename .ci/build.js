@@ -11,7 +11,7 @@ rmSync('dist', { recursive: true, force: true })
 compile()
 compile('--module', 'commonjs', '--moduleResolution', 'bundler', '--verbatimModuleSyntax', 'false', '--outDir', 'dist/cjs')
 writeFileSync('dist/cjs/package.json', '{"type":"commonjs"}\n')
-appendFileSync('dist/cjs/index.js', '\nmodule.exports = Object.assign(exports.default, exports)\n')
+for (const plugin of ['dist/cjs/index.js', 'dist/cjs/lib/admin/index.js']) appendFileSync(plugin, '\nmodule.exports = Object.assign(exports.default, exports)\n')
 
 const { bin } = JSON.parse(readFileSync('package.json', 'utf8'))
 for (const file of Object.values(bin)) chmodSync(file, 0o755)

@@ -10,7 +10,7 @@ export const BYPASS_HEADER = 'maintenance-bypass'
 const COOKIES_MAX = 20
 
 /** The browser takes a `__Host-` cookie over https only, for this host only, and lets no other host set it (RFC 6265bis section 4.1.3.2). */
-export const cookieName = ({ cookie }: BypassSettings, request: FastifyRequest): string =>
+export const cookieName = ({ cookie }: Pick<BypassSettings, 'cookie'>, request: FastifyRequest): string =>
   request.protocol === 'https' ? `__Host-${cookie}` : cookie
 
 /** Does the request show that it may pass? Whatever is malformed shows nothing. */
@@ -23,7 +23,7 @@ export function hasPass (request: FastifyRequest, pass: Pass, settings: BypassSe
 }
 
 /** All values of a name: an older cookie of another path may stand before the right one. */
-function valuesOf (header: string, name: string): string[] {
+export function valuesOf (header: string, name: string): string[] {
   return header.split(';')
     .map(pair => pair.trim())
     .filter(pair => pair.startsWith(`${name}=`))
