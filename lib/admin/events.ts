@@ -10,29 +10,32 @@ export interface Events {
   close (): void
 }
 
-/** A comment so often keeps proxies from ending what is silent, ms. */
-const HEARTBEAT = 15_000
-/** Then the browser comes again, and is asked again who it is, ms. */
-const LIFETIME = 10 * 60_000
+const LIMITS = {
+  /** A comment so often keeps proxies from ending what is silent, ms. */
+  heartbeat: 15_000,
+  /** Then the browser comes again, and is asked again who it is, ms. */
+  lifetime: 10 * 60_000,
+  streams: 100,
+  /** Who reads so little of it is cut off, bytes. */
+  backlog: 1024 * 1024
+}
+
 /** The browser tries again after so long, ms. */
 const RETRY = 1000
-const STREAMS_MAX = 100
-/** Who reads so little of it is cut off, bytes. */
-const BACKLOG_MAX = 1024 * 1024
 
 export const stateOf = (maintenance: Maintenance) => ({ sites: maintenance.sites.map(site => maintenance.for(site).status()) })
 
 /** Server-Sent Events (HTML standard, section 9.2). */
-export function createEvents (maintenance: Maintenance): Events {
+export function createEvents (maintenance: Maintenance, limits = LIMITS): Events {
   const streams = new Set<FastifyReply['raw']>()
   const unlisten = maintenance.sites.map(site => maintenance.for(site).onChange(() => write(stateEvent())))
-  const heartbeat = setInterval(() => write(': \n\n'), HEARTBEAT).unref()
+  const heartbeat = setInterval(() => write(': \n\n'), limits.heartbeat).unref()
 
   const stateEvent = (): string => `event: state\ndata: ${JSON.stringify(stateOf(maintenance))}\n\n`
 
   function write (text: string): void {
     for (const raw of streams) {
-      if (raw.writableLength > BACKLOG_MAX) raw.destroy()
+      if (raw.writableLength > limits.backlog) raw.destroy()
       else raw.write(text)
     }
   }
@@ -45,8 +48,8 @@ export function createEvents (maintenance: Maintenance): Events {
   return {
     open (request, reply) {
       // an EventSource gives up for good then; the page asks again
-      if (streams.size >= STREAMS_MAX) {
-        reply.code(503).header('retry-after', '10').send({ statusCode: 503, error: 'Service Unavailable', message: `${STREAMS_MAX} streams are open already` })
+      if (streams.size >= limits.streams) {
+        reply.code(503).header('retry-after', '10').send({ statusCode: 503, error: 'Service Unavailable', message: `${limits.streams} streams are open already` })
         return
       }
       reply.hijack()
@@ -57,7 +60,7 @@ export function createEvents (maintenance: Maintenance): Events {
         return
       }
       raw.on('error', () => {})
-      const timer = setTimeout(() => end(raw), LIFETIME).unref()
+      const timer = setTimeout(() => end(raw), limits.lifetime).unref()
       raw.once('close', () => {
         clearTimeout(timer)
         streams.delete(raw)

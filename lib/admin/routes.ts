@@ -68,15 +68,18 @@ export function addRoutes (fastify: FastifyInstance, { guard, page, events }: Ad
     const { statusCode = 500, code, field } = error
     const wrong = code === 'FST_ERR_MAINTENANCE_CHANGE' ? [...wrongFields(input), field ?? ''] : []
     const site = input.site ?? (maintenance.sites.length === 1 ? maintenance.sites[0] : undefined)
-    return { status: statusCode, text: messageOf(error), kind: kindOf(error), site, wrong, typed: typedIn(form) }
+    return { status: statusCode, text: messageOf(error), kind: kindOf(error, wrong), site, wrong, typed: typedIn(form) }
   }
 }
 
-function kindOf (error: FastifyError): Failure['kind'] {
+function kindOf (error: FastifyError, wrong: readonly string[]): Failure['kind'] {
   if (isConflict(error)) return 'conflict'
   if (error.code === 'FST_ERR_MAINTENANCE_FORBIDDEN') return 'formExpired'
-  return error.code === 'FST_ERR_MAINTENANCE_CHANGE' ? 'wrongFields' : 'other'
+  return wrong.some(isShown) ? 'wrongFields' : 'other'
 }
+
+/** Does the form have a place beside which the error stands? */
+const isShown = (field: string): boolean => /^(message|mode|startsAt|endsAt|retryAfter|bypass|ignoreRoutes\[\d+\])$/.test(field)
 
 const isOurs = (error: unknown): error is FastifyError => String(codeOf(error)).startsWith('FST_ERR_MAINTENANCE_')
 

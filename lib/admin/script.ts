@@ -141,7 +141,7 @@ export const SCRIPT: string = `
     live.dataset.now = state
     live.hidden = false
     live.className = state
-    live.textContent = live.dataset[state]
+    live.textContent = live.dataset[state] + (state === 'live' ? ' · ' + zone : '')
   }
 
   function listen () {

@@ -8,7 +8,8 @@ body{margin:0;background:var(--ground);color:var(--ink);font:1rem/1.5 system-ui,
 body>header,main{max-width:62rem;margin:0 auto;padding:0 1.25rem}
 body>header{display:flex;align-items:center;gap:1rem;padding-top:1.5rem}
 h1{font-size:1.375rem;margin:0;flex:1}
-h2{font-size:1.25rem;margin:0;overflow-wrap:anywhere}
+h2{font-size:1.625rem;line-height:1.25;margin:0 0 .25rem;overflow-wrap:anywhere}
+h2:focus,.box:focus{outline:0}
 h3{font-size:.9375rem;margin:0 0 .5rem}
 p{margin:0}
 a{color:var(--accent)}
@@ -28,8 +29,8 @@ nav a{display:inline-block;padding:.375rem .75rem;border:1px solid var(--line);b
 .is-closed{--tone:var(--closed);--toned:var(--closedbg)}
 .is-read-only,.is-hold{--tone:var(--part);--toned:var(--partbg)}
 .is-announced{--tone:var(--soon);--toned:var(--soonbg)}
-.look{color:var(--tone);font-weight:700;font-size:1.125rem}
-.name{color:var(--soft);font-size:1rem;font-weight:600}
+.look{color:var(--tone);font-weight:700}
+.name{display:block;color:var(--soft);font-size:1rem;font-weight:600}
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.125rem .875rem;margin:.625rem 0 0;font-size:.9375rem}
 dd{margin:0;overflow-wrap:anywhere;white-space:pre-line}
 .note{margin-top:.75rem;font-size:.9375rem;font-weight:600}
@@ -42,7 +43,7 @@ button[disabled]{opacity:.6;cursor:progress}
 .box{margin:1.25rem 1.25rem 0;padding:1rem;border:1px solid var(--tone);border-inline-start-width:.375rem;border-radius:.375rem;background:var(--toned)}
 .box b{display:block;color:var(--tone)}
 .link{display:flex;flex-wrap:wrap;gap:.5rem;margin-top:.5rem}
-.link input{flex:1 1 16rem;font-family:ui-monospace,monospace}
+.link input:read-only{flex:1 1 16rem;margin:0;font-family:ui-monospace,monospace}
 details{padding:0 1.25rem}
 summary{padding:1rem 0;font-weight:600;cursor:pointer}
 form.edit{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(18rem,100%),1fr));gap:1.25rem 1.5rem;padding-bottom:1.25rem}
@@ -50,15 +51,16 @@ form.edit{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(18rem,10
 fieldset{border:0;margin:0;padding:0;min-width:0}
 label,legend{font-weight:600;padding:0}
 .field>*{display:block}
+.hint,.error{margin-top:.25rem}
 input:not([type=radio]),textarea,select{font:inherit;width:100%;min-width:0;min-height:2.75rem;padding:.5rem .625rem;margin-top:.25rem;border:1px solid var(--field);border-radius:.375rem;background:var(--sheet);color:inherit}
 textarea{min-height:5rem;resize:vertical}
 ::placeholder{color:var(--soft);opacity:1}
 [aria-invalid=true]{border:2px solid var(--closed)!important}
 .error{color:var(--closed);font-weight:600}
 .picks{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(15rem,100%),1fr));gap:.5rem;margin-top:.25rem}
-.pick{display:flex;gap:.625rem;padding:.625rem .75rem;border:1px solid var(--line);border-radius:.375rem;cursor:pointer}
+.pick{display:flex;align-items:flex-start;gap:.625rem;padding:.625rem .75rem;border:1px solid var(--line);border-radius:.375rem;cursor:pointer}
 .pick:has(:checked){border-color:var(--accent);box-shadow:inset 0 0 0 1px var(--accent)}
-.pick input{margin:.3rem 0 0;accent-color:var(--accent)}
+.pick input{flex:none;margin:.3rem 0 0;accent-color:var(--accent)}
 .pick small{display:block;font-weight:400}
 .rows{list-style:none;margin:.5rem 0;padding:0;display:grid;gap:.5rem}
 .rows li{display:flex;flex-wrap:wrap;gap:0 .5rem;align-items:center}
@@ -71,6 +73,6 @@ aside ul{list-style:none;margin:0;padding:0;display:grid;gap:.625rem}
 aside li{overflow-wrap:anywhere}
 aside li b.ok{color:var(--open)}
 aside li b.late{color:var(--part)}
-@media (max-width:30rem){body>header,main{padding-inline:.75rem}.head form,.head button,.send button{width:100%}}
+@media (max-width:30rem){dl{display:block}dd{margin-bottom:.375rem}body>header,main{padding-inline:.75rem}.head form,.head button,.send button{width:100%}}
 @media (forced-colors:active){#live::before,.look::before{background:CanvasText}}
 `

@@ -25,7 +25,7 @@ const STATE = `<dl>
 
 const HEAD = `<div class="head is-<%= look %>" id="head-<%= n %>" data-part>
 <div>
-<h2 tabindex="-1" id="name-<%= n %>"><span class="name"><%= site.name %></span> <br><span class="look"><%= t[look] %></span></h2>
+<h2 tabindex="-1" id="name-<%= n %>"><span class="name"><%= site.name %></span> <span class="look"><%= t[look] %></span></h2>
 <p><%= t[look + 'Hint'] %></p>
 ${STATE}
 <% if (site.warning) { %><p class="note"><%= t[site.warning] %><% if (status.store.error) { %> <span class="soft"><%= status.store.error %></span><% } %></p>
@@ -42,8 +42,7 @@ const ONCE = `<div id="once-<%= n %>" data-part="once">
 <% if (failure) { %><div class="box is-closed" role="alert" tabindex="-1"><b><%= failure.kind === 'conflict' ? t.conflict : t.problem %></b>
 <% if (failure.kind === 'conflict') { %><p><%= t.conflictHint %></p><p><strong><%= t[look] %></strong></p>
 ${STATE}
-<% } else if (failure.kind === 'other') { %><p><%= failure.text %></p>
-<% } else { %><p><%= t[failure.kind] %></p><% if (failure.text) { %><p class="soft"><%= failure.text %></p><% } %>
+<% } else { %><p><%= failure.kind === 'other' ? failure.text : t[failure.kind] %></p>
 <% } %></div>
 <% } if (site.link) { %><div class="box is-open" role="status" tabindex="-1"><b><%= t.bypassMade %></b>
 <div class="link"><input readonly aria-label="<%= t.bypass %>" value="<%= site.link %>"> <button type="button" class="copy" hidden data-done="<%= t.copied %>"><%= t.copy %></button></div></div>
@@ -103,7 +102,7 @@ const ASIDE = `<aside id="aside-<%= n %>" data-part aria-labelledby="name-<%= n 
 <section><h3><%= t.history %></h3>
 <% if (site.history === null || site.history.length === 0) { %><p class="soft"><%= site.history === null ? t.unknown : t.noHistory %></p>
 <% } else { %><ul>
-<% for (const entry of site.history) { %><li>${time('entry.at')} <b><%= entry.on ? t[entry.mode === 'full' ? 'closed' : entry.mode] : t.opened %></b><% if (entry.by) { %> · <%= entry.by %><% } if (entry.message) { %><br><span class="soft"><%= entry.message.slice(0, 120) %></span><% } if (entry.startsAt || entry.endsAt) { %><br><span class="soft"><% if (entry.startsAt) { %>${time('entry.startsAt')}<% } %> – <% if (entry.endsAt) { %>${time('entry.endsAt')}<% } %></span><% } %></li>
+<% for (const entry of site.history) { %><li>${time('entry.at')} <b><%= entry.on ? t[entry.mode === 'full' ? 'closed' : entry.mode] : t.opened %></b><% if (entry.by) { %> · <%= entry.by %><% } if (entry.message) { %><br><span class="soft"><%= entry.message.slice(0, 120) %></span><% } if (entry.startsAt || entry.endsAt) { %><br><span class="soft"><% if (entry.startsAt) { %><%= t.from %> ${time('entry.startsAt')} <% } if (entry.endsAt) { %><%= t.until %> ${time('entry.endsAt')}<% } %></span><% } %></li>
 <% } %></ul><% } %></section>
 </aside>`
 
