@@ -40,6 +40,7 @@ export function readJson (body: unknown): Input {
 
 /** Text becomes what JSON would have: an empty field is unset, a time without a zone is in UTC, as the form says. */
 const READERS: { readonly [name: string]: (value: string) => unknown } = {
+  message: readText,
   startsAt: readTime,
   endsAt: readTime,
   retryAfter: readNumber,
@@ -57,7 +58,7 @@ export function readForm (form: URLSearchParams): Input {
     site: form.get('site') || undefined,
     on: readBoolean(form.get('on') ?? undefined),
     change: {
-      ...Object.fromEntries(texts.map(([name, value]) => [name, Object.hasOwn(READERS, name) ? READERS[name]?.(value.trim()) : value])),
+      ...Object.fromEntries(texts.map(([name, value]) => [name, Object.hasOwn(READERS, name) ? READERS[name]?.(value) : value])),
       ...(routes.length === 0 ? {} : { ignoreRoutes: routes })
     }
   }
@@ -71,7 +72,13 @@ function routesOf (form: URLSearchParams): { pattern: string, description: strin
     .filter(({ pattern, description }) => pattern !== '' || description !== '')
 }
 
-function readTime (value: string): string {
+/** Browsers send line breaks as CR LF. */
+function readText (value: string): string {
+  return value.replaceAll('\r\n', '\n')
+}
+
+function readTime (text: string): string {
+  const value = text.trim()
   return /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?$/.test(value) ? `${value}Z` : value
 }
 
@@ -81,7 +88,7 @@ export function shownTime (time: string | null): string {
 }
 
 function readNumber (value: string): unknown {
-  return /^\d{1,16}$/.test(value) ? Number(value) : value
+  return /^\s*\d{1,16}\s*$/.test(value) ? Number(value) : value
 }
 
 function readBoolean (value: string | undefined): unknown {
@@ -92,8 +99,7 @@ function readBoolean (value: string | undefined): unknown {
 export function typedIn (form: URLSearchParams): Fields {
   const get = (name: string): string => form.get(name) ?? ''
   const time = (name: string): string => shownTime(toTime(readTime(get(name)))) || get(name)
-  // browsers send line breaks as CR LF
-  return { message: get('message').replaceAll('\r\n', '\n'), mode: get('mode'), startsAt: time('startsAt'), endsAt: time('endsAt'), retryAfter: get('retryAfter'), bypass: get('bypass'), routes: routesOf(form) }
+  return { message: readText(get('message')), mode: get('mode'), startsAt: time('startsAt'), endsAt: time('endsAt'), retryAfter: get('retryAfter'), bypass: get('bypass'), routes: routesOf(form) }
 }
 
 /** The fields that are wrong, all of them: `set` tells the first one. */
@@ -103,10 +109,10 @@ export function wrongFields ({ on, change }: Input): string[] {
     ...Object.entries(rest).map(([name, value]): [string, object] => [name, { [name]: value }]),
     ...(ignoreRoutes as unknown[]).map((route, i): [string, object] => [`ignoreRoutes[${i}]`, { ignoreRoutes: [route] }])
   ]
-  return parts.filter(([, part]) => isWrong(on, part)).map(([name]) => name)
+  return parts.filter(([, part]) => isWrong(on !== false, part)).map(([name]) => name)
 }
 
-function isWrong (on: unknown, part: object): boolean {
+function isWrong (on: boolean, part: object): boolean {
   try {
     checkChange(on, part, 0)
     return false
@@ -115,13 +121,17 @@ function isWrong (on: unknown, part: object): boolean {
   }
 }
 
+/** The site that is meant: where there is but one, it need not be named. What is no name is found unknown later. */
+export function siteOf ({ sites }: Maintenance, { site }: Pick<Input, 'site'>): string {
+  return (site ?? (sites.length === 1 ? sites[0] : undefined)) as string
+}
+
 /**
  * @param by outranks what the change says
  * @throws FST_ERR_MAINTENANCE_SITE, and whatever `set` throws
  */
-export async function carryOut (maintenance: Maintenance, { site, on, change }: Input, by: string | undefined): Promise<MaintenanceStatus> {
-  const only = maintenance.sites.length === 1 ? maintenance.sites[0] : undefined
-  const target = maintenance.for((site ?? only) as string)
+export async function carryOut (maintenance: Maintenance, { on, change, ...input }: Input, by: string | undefined): Promise<MaintenanceStatus> {
+  const target = maintenance.for(siteOf(maintenance, input))
   // `set` knows one name more (`wait`), and the store's clock
   checkChange(on, change, 0)
   return target.set(on as boolean, { ...change as MaintenanceChange, ...(by === undefined ? {} : { by }) })

@@ -30,5 +30,5 @@ export function readAdminOptions (options: FastifyMaintenanceAdminOptions): Admi
 }
 
 function fail (name: string, value: unknown, expected: string): Error {
-  return new OptionError(name || 'options', show(value), expected)
+  return new OptionError(name, show(value), expected)
 }

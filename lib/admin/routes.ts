@@ -5,7 +5,7 @@ import { codeOf, ForbiddenError, isConflict, messageOf } from '../errors.ts'
 import { localPath } from '../bypass/routes.ts'
 import { stateOf, type Events } from './events.ts'
 import { hasToken, type Guard } from './guard.ts'
-import { carryOut, parseJson, readForm, readJson, typedIn, wrongFields, type Input } from './input.ts'
+import { carryOut, parseJson, readForm, readJson, siteOf, typedIn, wrongFields, type Input } from './input.ts'
 import { HEADERS } from './headers.ts'
 import type { AdminPage } from './page.ts'
 import type { Failure } from './view.ts'
@@ -53,7 +53,7 @@ export function addRoutes (fastify: FastifyInstance, { guard, page, events }: Ad
     } catch (error) {
       if (!isOurs(error)) throw error
       // what the other one did
-      if (isConflict(error)) await maintenance.for(input.site as string).refresh()
+      if (isConflict(error)) await maintenance.for(siteOf(maintenance, input)).refresh()
       return page.send(request, reply, failureOf(error, input, form))
     }
   })
@@ -65,10 +65,9 @@ export function addRoutes (fastify: FastifyInstance, { guard, page, events }: Ad
   }
 
   function failureOf (error: FastifyError & { field?: string }, input: Input, form: URLSearchParams): Failure {
-    const { statusCode = 500, code, field } = error
-    const wrong = code === 'FST_ERR_MAINTENANCE_CHANGE' ? [...wrongFields(input), field ?? ''] : []
-    const site = input.site ?? (maintenance.sites.length === 1 ? maintenance.sites[0] : undefined)
-    return { status: statusCode, text: messageOf(error), kind: kindOf(error, wrong), site, wrong, typed: typedIn(form) }
+    // the first one that `set` found may be wrong only beside another one
+    const wrong = error.code === 'FST_ERR_MAINTENANCE_CHANGE' ? [...wrongFields(input), String(error.field)] : []
+    return { status: error.statusCode as number, text: messageOf(error), kind: kindOf(error, wrong), site: siteOf(maintenance, input), wrong, typed: typedIn(form) }
   }
 }
 
@@ -87,7 +86,8 @@ const isOurs = (error: unknown): error is FastifyError => String(codeOf(error)).
 function refuse (error: FastifyError & { field?: string }, _request: FastifyRequest, reply: FastifyReply): void {
   const { code, message, field } = error
   if (!isOurs(error) && !String(code).startsWith('FST_ERR_CTP_')) throw error
-  const statusCode = error.statusCode ?? 500
+  // all of them have one
+  const statusCode = error.statusCode as number
   reply.code(statusCode).headers(HEADERS).type('application/json; charset=utf-8')
     .send(JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message, field }))
 }

@@ -69,8 +69,10 @@ function lookOf ({ active, on, mode, startsAt }: MaintenanceStatus): Look {
   return on && startsAt !== null && Date.parse(startsAt) > Date.now() ? 'announced' : 'open'
 }
 
+const SOURCES_TO_TELL: readonly string[] = ['unreadable', 'mirror', 'fallback']
+
 function warningOf ({ source, store: { error } }: MaintenanceStatus): SiteView['warning'] {
-  if (source === 'unreadable' || source === 'mirror' || source === 'fallback') return source
+  if (SOURCES_TO_TELL.includes(source)) return source as SiteView['warning']
   return error === null ? null : 'storeProblem'
 }
 
