@@ -1,3 +1,7 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { connect, type AddressInfo } from 'node:net'
 import cookie from '@fastify/cookie'
 import view from '@fastify/view'
@@ -32,8 +36,19 @@ const stateOf = async (app: FastifyInstance): Promise<MaintenanceStatus> => (awa
 
 const PROTECTED = { 'cache-control': 'no-store', 'content-security-policy': /frame-ancestors 'none'/, 'x-frame-options': 'DENY', 'referrer-policy': 'same-origin' }
 
-t.test('registration: what is wrong is told', async t => {
+t.test('the package: as ES module and as CommonJS', async t => {
   t.equal(maintenanceAdmin, fastifyMaintenanceAdmin)
+  const imported = await import('fastify-maintenance/admin')
+  const required = createRequire(import.meta.url)('fastify-maintenance/admin')
+  for (const plugin of [imported.default, imported.fastifyMaintenanceAdmin, required, required.default, required.fastifyMaintenanceAdmin]) {
+    const { app } = await createApp(t)
+    await app.register(plugin, { authorize () {} })
+    t.equal((await app.inject('/state')).statusCode, 200)
+  }
+  t.strictSame(required.adminTexts, adminTexts)
+})
+
+t.test('registration: what is wrong is told', async t => {
   const wrong: [object, RegExp][] = [
     [{}, /option 'authorize' is undefined, expected a function \(request, reply\) that throws or replies to refuse/],
     [{ authorize: true }, /option 'authorize' is true, expected a function/],
@@ -145,6 +160,7 @@ t.test('a form: the same names, empty means unset; 303 on success only', async t
     ['ignoreRoutes', '/a'], ['ignoreRoutesDescription', 'for a'], ['ignoreRoutes', ''], ['ignoreRoutesDescription', ''], ['ignoreRoutes', ' /b/* ']])
   t.match(done, { statusCode: 303, headers: { ...PROTECTED, location: '/maintenance/' } })
   t.match(await stateOf(app), { active: true, message: 'Hi\nyou', mode: 'full', endsAt: '2999-01-01T00:00:00.000Z', retryAfter: 60, by: 'ops', ignoreRoutes: [{ pattern: '/a', description: 'for a' }, { pattern: '/b/*', description: null }] })
+  t.match((await app.inject('/maintenance/')).body, /value="2999-01-01T00:00"[^]*name="retryAfter"[^>]* value="60"[^]*value="\/a"[^]*value="for a"/, 'the form shows it')
   t.match(await postForm(app, { on: 'false' }), { statusCode: 303 })
   t.equal((await stateOf(app)).active, false)
 
@@ -452,4 +468,61 @@ t.test('events: a heartbeat, a lifetime, a bound, and nobody who does not read',
   const slow = await listen(t, app)
   await app.maintenance.set(true)
   await until('it is cut off', () => slow.ended)
+})
+
+/** The example of `npm start`; it loads what was built. */
+function startExample (t: Test, env: NodeJS.ProcessEnv) {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'examples/site/server.ts'], { env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0', PORT: '0', STATE_FILE: `${t.testdir()}/state.json`, ...env } })
+  t.teardown(() => child.kill())
+  const example = { child, text: '', address: () => /admin page: +(http:.*)\/maintenance\//.exec(example.text)?.[1] }
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', chunk => { example.text += chunk })
+  return example
+}
+
+t.test('the example: behind a sign-in, and not with the default password but on localhost', async t => {
+  const outside = startExample(t, { HOST: '0.0.0.0' })
+  const example = startExample(t, {})
+  const [code] = await once(outside.child, 'exit')
+  t.not(code, 0)
+  t.match(outside.text, /No start on 0\.0\.0\.0 with the default password/)
+  await until('it listens', () => example.address() !== undefined, 30_000)
+  const ask = (path: string, init: RequestInit = {}) => fetch(`${example.address()}${path}`, { redirect: 'manual', ...init })
+  const signIn = (password: string) => ask('/sign-in', { method: 'POST', body: new URLSearchParams({ password }) })
+  const json = { 'content-type': 'application/json' }
+  const close = { method: 'POST', headers: json, body: '{"on":true}' }
+  t.equal((await ask('/maintenance/', { headers: { accept: 'text/html' } })).headers.get('location'), '/sign-in')
+  t.equal((await ask('/maintenance/state', close)).status, 401)
+  t.equal((await signIn('wrong')).status, 401)
+  const signedIn = await signIn('maintenance')
+  t.match(signedIn, { status: 303 })
+  const cookie = signedIn.headers.getSetCookie().join('; ')
+  t.equal((await ask('/maintenance/state', { ...close, headers: { ...json, cookie } })).status, 200)
+  t.equal((await ask('/')).status, 503)
+  t.equal((await ask('/sign-in')).status, 200, 'the way in stays open')
+  t.equal((await ask('/maintenance/bypass')).status, 200)
+  t.match(await (await ask('/maintenance/', { headers: { cookie } })).text(), /Closed[^]*admin/)
+  t.equal((await ask('/sign-out', { method: 'POST', headers: { cookie } })).status, 303)
+  t.equal((await ask('/maintenance/state', { headers: { cookie } })).status, 401)
+})
+
+t.test('docs/admin-page.md: every request, and the answer word for word', async t => {
+  const app = await adminApp(t, { store: { file: `${t.testdir()}/state.json` }, bypass: {} }, { authorize: () => 'ada' })
+  const blocks = [...readFileSync('docs/admin-page.md', 'utf8').matchAll(/^```http\n([^]*?)\n```$/gm)].map(([, text]) => text as string)
+  t.equal(blocks.length, 10)
+  // what is another one each time
+  const still = (text: string) => text.replace(/"\d{4}-[\d:.T-]+Z"/g, '"TIME"').replace(/"revision":[1-9]\d*/g, '"revision":N').replace(/(?<=#|"secret":")[\w-]{32}/g, 'SECRET')
+  for (let i = 0; i < blocks.length; i += 2) {
+    const parse = (block: string) => {
+      const [head = '', payload = ''] = block.split('\n\n')
+      const [first = '', ...headers] = head.split('\n')
+      return { first, headers: Object.fromEntries(headers.map(line => line.split(': ') as [string, string])), payload }
+    }
+    const { first, headers, payload } = parse(blocks[i] as string)
+    const [method, url] = first.split(' ')
+    const answer = await app.inject({ method: method as 'POST', url: url as string, headers, payload })
+    const expected = parse(blocks[i + 1] as string)
+    t.equal(`HTTP/1.1 ${answer.statusCode} ${answer.statusMessage}`, expected.first, first)
+    t.match(answer.headers, expected.headers)
+    t.equal(still(answer.body), still(expected.payload))
+  }
 })
