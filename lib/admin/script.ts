@@ -37,13 +37,15 @@ export const SCRIPT: string = `
     return day + 'T' + pad(time.getHours()) + ':' + pad(time.getMinutes()) + (time.getSeconds() ? ':' + pad(time.getSeconds()) : '')
   }
 
-  /** @param all also what is typed into, and what is shown once */
-  function show (html, all) {
+  /** @param site whose form was sent: all of it is new, what was typed and what is shown once too */
+  function show (html, site) {
     const fresh = new DOMParser().parseFromString(html, 'text/html')
     for (const part of parts(fresh)) {
       const old = document.getElementById(part.id)
-      if (!old || source.get(part.id) === part.outerHTML || (!all && part.dataset.part === 'once')) continue
-      if (!all && 'dirty' in old.dataset) {
+      if (!old) continue
+      const sent = site?.contains(old)
+      if (!sent && (source.get(part.id) === part.outerHTML || part.dataset.part === 'once')) continue
+      if (!sent && 'dirty' in old.dataset) {
         old.parentElement.querySelector('.stale').hidden = false
         continue
       }
@@ -74,6 +76,13 @@ export const SCRIPT: string = `
   document.addEventListener('input', event => {
     const edit = event.target.closest('details')
     if (edit) edit.dataset.dirty = ''
+  })
+
+  // a key that is hit by mistake closes no site
+  document.addEventListener('keydown', event => {
+    if (event.key !== 'Enter' || !event.target.matches('.edit input')) return
+    event.preventDefault()
+    if (event.target.closest('.rows')) event.target.closest('fieldset').querySelector('.add').click()
   })
 
   document.addEventListener('click', async event => {
@@ -118,17 +127,15 @@ export const SCRIPT: string = `
     }
     sending++
     button.disabled = true
+    site.querySelector('.failed').hidden = true
     try {
       const answer = await fetch(form.action, { method: 'POST', body: data })
       const type = answer.headers.get('content-type') || ''
       if (!type.startsWith('text/html') || !(await answer.clone().text()).includes('data-base')) throw new Error(answer.status)
-      for (const part of parts(site)) delete part.dataset.dirty
-      show(await answer.text(), true)
+      show(await answer.text(), site)
       ;(site.querySelector('.box:not([hidden])') || site.querySelector('h2')).focus()
     } catch {
-      const box = site.querySelector('.stale')
-      box.textContent = main.dataset.failed
-      box.hidden = false
+      site.querySelector('.failed').hidden = false
     }
     button.disabled = false
     sending--
@@ -144,19 +151,23 @@ export const SCRIPT: string = `
     live.textContent = live.dataset[state] + (state === 'live' ? ' · ' + zone : '')
   }
 
+  let events
+  let again
+  /** Not in a hidden tab: browsers allow six connections to a host. */
   function listen () {
-    const events = new EventSource(new URL('events', base))
+    clearTimeout(again)
+    events?.close()
+    if (document.hidden) return
+    events = new EventSource(new URL('events', base))
     events.onopen = () => tell('live')
     events.addEventListener('state', refreshSoon)
     events.onerror = () => {
       tell('lost')
-      if (events.readyState !== EventSource.CLOSED) return
-      events.close()
-      setTimeout(listen, 3000)
+      if (events.readyState === EventSource.CLOSED) again = setTimeout(listen, 3000)
     }
   }
   listen()
-  document.addEventListener('visibilitychange', refreshSoon)
+  document.addEventListener('visibilitychange', listen)
   setInterval(refreshSoon, 4000)
 })()
 `

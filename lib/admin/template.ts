@@ -46,7 +46,7 @@ ${STATE}
 <% } %></div>
 <% } if (site.link) { %><div class="box is-open" role="status" tabindex="-1"><b><%= t.bypassMade %></b>
 <div class="link"><input readonly aria-label="<%= t.bypass %>" value="<%= site.link %>"> <button type="button" class="copy" hidden data-done="<%= t.copied %>"><%= t.copy %></button></div></div>
-<% } %><p class="box is-announced stale" role="status" hidden><%= t.stale %></p>
+<% } %><p class="box is-announced stale" role="status" hidden><%= t.stale %></p><p class="box is-closed failed" role="alert" hidden><%= t.failed %></p>
 </div>`
 
 const ROW = `<li><input name="ignoreRoutes" aria-label="<%= t.path %> <%= i + 1 %>" placeholder="/health" value="<%= row.pattern %>"<% if (wrong('ignoreRoutes[' + i + ']')) { %> aria-invalid="true" aria-describedby="row-<%= n %>-<%= i %>"<% } %>>
@@ -117,7 +117,7 @@ export const TEMPLATE: string = `<% const t = it.texts %><!doctype html>
 </head>
 <body>
 <header><h1><%= t.title %></h1><p id="live" role="status" hidden data-live="<%= t.live %>" data-lost="<%= t.lost %>"></p></header>
-<main data-base="<%= it.base %>" data-failed="<%= t.failed %>">
+<main data-base="<%= it.base %>">
 <noscript><p class="soft"><%= t.noScript %></p></noscript>
 <% if (it.problem) { %><div class="box is-closed" role="alert"><b><%= t.problem %></b><p><%= it.problem %></p></div>
 <% } if (it.sites.length > 1) { %><nav id="overview" data-part aria-label="<%= t.sites %>"><ul>
