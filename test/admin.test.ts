@@ -194,6 +194,17 @@ t.test('a conflict: what the other did, and what was typed', async t => {
   t.equal(app.maintenance.status().message, 'mine')
 })
 
+t.test('a conflict with what another server did, of which this one has not heard', async t => {
+  let stored: string | null = null
+  const store = (): MaintenanceStore => ({ read: async () => stored, write: async (_site, text) => { stored = text }, watch () {}, close () {} })
+  const [one, two] = [await adminApp(t, { store: store() }), await adminApp(t, { store: store() })]
+  await two.maintenance.set(true, { message: 'theirs', by: 'eve' })
+  t.equal(one.maintenance.active, false)
+  const answer = await postForm(one, { on: 'true', message: 'mine', expectedRevision: '0' })
+  t.match(answer, { statusCode: 409, body: /Somebody else was faster[^]*eve[^]*theirs/ })
+  t.match(answer.body, `name="expectedRevision" value="${two.maintenance.status().revision}"`)
+})
+
 t.test('pinned, announced, a store that fails or cannot be understood', async t => {
   const pinned = await adminApp(t, { enabled: true })
   t.match(await postJson(pinned, { on: false }), { statusCode: 409, body: /FST_ERR_MAINTENANCE_PINNED/ })

@@ -130,7 +130,7 @@ ${ONCE}
 <% } %>${ASIDE}
 </section>
 <% } %></main>
-<script>${SCRIPT}</script>
+<script type="module">${SCRIPT}</script>
 </body>
 </html>
 `
