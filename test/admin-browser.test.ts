@@ -53,7 +53,9 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
       await page.locator('#edit-0 .send button').click()
       await page.getByRole('alert').waitFor()
       t.ok(await page.evaluate("document.activeElement.getAttribute('role') === 'alert'"), 'whoever uses a screen reader hears of it')
+      await page.waitForResponse(answer => answer.url() === url && answer.request().method() === 'GET')
       await check('with errors')
+      t.notOk(await page.locator('#once-0 .stale').isVisible(), 'nobody else has changed anything')
       t.strictSame(problems, [], name)
     }
   })

@@ -45,7 +45,8 @@ function show (html, site) {
     const sent = site?.contains(old)
     if (!sent && (source.get(part.id) === part.outerHTML || part.dataset.part === 'once')) continue
     if (!sent && 'dirty' in old.dataset) {
-      old.parentElement.querySelector('.stale').hidden = false
+      const revision = form => form.querySelector('[name=expectedRevision]').value
+      if (revision(part) !== revision(old)) old.parentElement.querySelector('.stale').hidden = false
       continue
     }
     const focused = old.contains(document.activeElement) && document.activeElement.id
