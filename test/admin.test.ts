@@ -384,10 +384,12 @@ t.test('words: English, German, others; and they can be replaced', async t => {
   const app = await adminApp(t)
   for (const [header, language] of [['de-AT,en;q=0.5', 'de'], ['fr, de;q=0.1', 'de'], ['fr', 'en'], ['en;q=0,de;q=0', 'en'], ['*', 'en'], [undefined, 'en']] as const) {
     const answer = await app.inject({ url: '/maintenance/', headers: header === undefined ? {} : { 'accept-language': header } })
-    t.match(answer, { headers: { 'content-language': language }, body: `<html lang="${language}">` }, String(header))
+    t.match(answer, { headers: { 'content-language': language }, body: `<html lang="${language}" dir="ltr">` }, String(header))
   }
   const own = await adminApp(t, {}, { texts: { 'pt-BR': { ...adminTexts.en, title: 'Manutenção <&>' } } })
   t.match((await own.inject({ url: '/maintenance/', headers: { 'accept-language': 'pt-BR' } })).body, '<h1>Manutenção &lt;&amp;&gt;</h1>')
+  const rtl = await adminApp(t, {}, { texts: { ar: adminTexts.en } })
+  t.match((await rtl.inject('/maintenance/')).body, '<html lang="ar" dir="rtl">')
   t.strictSame(Object.keys(adminTexts.de).sort(), Object.keys(adminTexts.en).sort())
 })
 

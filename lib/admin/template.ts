@@ -108,7 +108,7 @@ const ASIDE = `<aside id="aside-<%= n %>" data-part aria-labelledby="name-<%= n 
 
 /** The page, in Eta: what the script replaces while it is open are whole parts of it, so that nothing is made in the browser. */
 export const TEMPLATE: string = `<% const t = it.texts %><!doctype html>
-<html lang="<%= it.language %>">
+<html lang="<%= it.language %>" dir="<%= /^(ar|fa|he|ur)\\b/.test(it.language) ? 'rtl' : 'ltr' %>">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
