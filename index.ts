@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import { createPages } from './lib/answer/page.ts'
 import { localPath } from './lib/answer/redirect.ts'
 import { createGuesses } from './lib/bypass/request.ts'
-import { addBypassRoutes } from './lib/bypass/routes.ts'
+import { addBypassRoutes, BYPASS_PATH } from './lib/bypass/routes.ts'
 import { createDecided } from './lib/decided.ts'
 import { createHook } from './lib/hook.ts'
 import { createMaintenance } from './lib/maintenance.ts'
@@ -49,6 +49,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   const own = siteOf === null ? settings.site : null
 
   fastify.decorate('maintenance', createMaintenance(sites, own, hook.explain, servers, log))
+  fastify.decorate(BYPASS_PATH, settings.bypass?.path ?? null)
   fastify.decorateRequest('maintenance', { getter (this: FastifyRequest) { return hook.decisionOf(this) } })
   fastify.addHook('onRequest', hook.onRequest)
   if (bypass !== null) await addBypassRoutes(fastify, bypass.settings, bypass.guesses, places.of)

@@ -12,6 +12,7 @@ mkdirSync('dist')
 /** What is published. Those with a `plugin` are that plugin, as is the way of Fastify's; they share one bundle. */
 const ENTRIES = {
   index: { source: 'index.ts', plugin: 'fastifyMaintenance' },
+  admin: { source: 'lib/admin/index.ts', plugin: 'fastifyMaintenanceAdmin', more: ['adminTexts'] },
   'store-contract': { source: 'lib/stores/contract.ts' },
   nest: { source: 'lib/nest.ts' }
 }
@@ -20,14 +21,14 @@ const STRICT = "'use strict'"
 
 const plugins = Object.entries(ENTRIES).filter(([, { plugin }]) => plugin !== undefined)
 const shared = [
-  ...plugins.map(([, { source, plugin }]) => `export { ${plugin} } from './${source}'`),
+  ...plugins.map(([, { source, plugin, more = [] }]) => `export { ${[plugin, ...more].join()} } from './${source}'`),
   "export { main } from './lib/cli/main.ts'"
 ]
 
 await bundle('shared', shared.join('\n'))
-for (const [name, { source, plugin }] of Object.entries(ENTRIES)) {
+for (const [name, { source, plugin, more = [] }] of Object.entries(ENTRIES)) {
   if (plugin === undefined) await bundle(name, `export * from './${source}'`)
-  else write(`${name}.cjs`, `${STRICT}\nconst { ${plugin} } = require('./shared.cjs')\nmodule.exports = ${plugin}\nmodule.exports.default = ${plugin}\nmodule.exports.${plugin} = ${plugin}\n`)
+  else write(`${name}.cjs`, [STRICT, `const { ${[plugin, ...more].join(', ')} } = require('./shared.cjs')`, `module.exports = ${plugin}`, `module.exports.default = ${plugin}`, ...[plugin, ...more].map(member => `module.exports.${member} = ${member}`), ''].join('\n'))
   write(`${name}.d.cts`, plugin === undefined ? declarations(source) : pluginDeclarations(source, plugin))
 }
 const bin = readFileSync('lib/cli/bin.ts', 'utf8').replace("'./main.ts'", "'./shared.cjs'")

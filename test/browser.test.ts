@@ -1,23 +1,11 @@
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import type { FastifyInstance } from 'fastify'
-import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
+import type { BrowserContextOptions, Page } from 'playwright-core'
 import t from 'tap'
 import { createApp, until } from './fixtures/app.ts'
-import { findProgram } from './fixtures/debian.ts'
+import { launch, noBrowser, open, screenshots, violations } from './fixtures/browser.ts'
 
-const executablePath = findProgram(['chromium', 'chromium-browser', 'google-chrome'], ['chromium', 'fonts-noto-core', 'fonts-noto-cjk'])
-const skip = executablePath === null ? 'chromium is missing: install it to see the page tested in a real browser' : false
-// SCREENSHOTS=folder keeps a picture of each look at the page
-const screenshots = process.env.SCREENSHOTS
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-
-t.test('the page in a real browser', { skip }, async t => {
-  const browser = await chromium.launch({
-    executablePath: executablePath as string,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
-  })
-  t.teardown(() => browser.close())
+t.test('the page in a real browser', { skip: noBrowser }, async t => {
+  const browser = await launch(t)
 
   t.test('light, dark, phone, right to left: legible, and nothing refused by its policy', async t => {
     const { app } = await createApp(t)
@@ -114,28 +102,9 @@ t.test('the page in a real browser', { skip }, async t => {
   })
 })
 
-/** A page, and what the browser complains of: errors, and what the policy refused. That the answers are 503 is no complaint. */
-async function open (t: { teardown (work: () => unknown): void }, browser: Browser, options: BrowserContextOptions = {}): Promise<{ page: Page, problems: string[] }> {
-  const context = await browser.newContext({ locale: 'en-US', ...options })
-  t.teardown(() => context.close())
-  const page = await context.newPage()
-  const problems: string[] = []
-  page.on('console', message => {
-    if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) problems.push(message.text())
-  })
-  page.on('pageerror', error => { problems.push(error.message) })
-  return { page, problems }
-}
-
 /** Time in the page is ours: it asks within 40 s, and the server sees it. */
 async function asksAgain (page: Page, app: FastifyInstance): Promise<void> {
   const { blocked } = app.maintenance.status().counts
   await page.clock.fastForward(41_000)
   await until('the page asks', () => app.maintenance.status().counts.blocked > blocked)
-}
-
-async function violations (page: Page): Promise<string[]> {
-  await page.evaluate(axe)
-  const { violations } = await page.evaluate('axe.run()') as { violations: { id: string, help: string }[] }
-  return violations.map(({ id, help }) => `${id}: ${help}`)
 }

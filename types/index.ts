@@ -389,8 +389,43 @@ export interface FastifyMaintenanceOptions {
   onChange?: ChangeListener
 }
 
+/** `fastify.register(maintenanceAdmin, options)` */
+export type FastifyMaintenanceAdmin = FastifyPluginAsync<FastifyMaintenanceAdminOptions>
+
 /** `fastify.register(maintenance, options)` */
 export type FastifyMaintenance = FastifyPluginAsync<FastifyMaintenanceOptions>
+
+/** The words of the admin page in one language; `adminTexts` has them in English and German. */
+export interface AdminTexts extends Readonly<Record<AdminText, string>> {}
+
+export type AdminText =
+  | 'title' | 'live' | 'lost' | 'noScript' | 'sites'
+  | 'open' | 'closed' | 'read-only' | 'hold' | 'announced'
+  | 'openHint' | 'closedHint' | 'read-onlyHint' | 'holdHint' | 'announcedHint'
+  | 'since' | 'by' | 'from' | 'until' | 'noEnd'
+  | 'openSite' | 'closeSite' | 'save' | 'cancel' | 'closeHead' | 'changeHead'
+  | 'message' | 'messageHint' | 'mode' | 'fullMode' | 'fullModeHint' | 'read-onlyMode' | 'read-onlyModeHint' | 'holdMode' | 'holdModeHint'
+  | 'startsAt' | 'startsAtHint' | 'endsAt' | 'endsAtHint' | 'retryAfter' | 'retryAfterHint'
+  | 'ignoreRoutes' | 'ignoreRoutesHint' | 'path' | 'description' | 'add' | 'remove'
+  | 'bypass' | 'bypassHint' | 'bypassNone' | 'bypassKeep' | 'bypassMake' | 'bypassEnd' | 'bypassMade' | 'copy' | 'copied'
+  | 'upcoming' | 'noUpcoming' | 'servers' | 'upToDate' | 'behind' | 'pinned' | 'running' | 'streams' | 'revision'
+  | 'history' | 'noHistory' | 'opened' | 'unknown'
+  | 'pinnedHint' | 'storeProblem' | 'unreadable' | 'mirror' | 'fallback'
+  | 'problem' | 'wrongFields' | 'conflict' | 'conflictHint' | 'stale' | 'failed' | 'formExpired'
+  | 'wrongMessage' | 'wrongTime' | 'wrongRetryAfter' | 'wrongRoute' | 'wrongOther'
+
+/** `fastify.register(maintenanceAdmin, options)` */
+export interface FastifyMaintenanceAdminOptions {
+  /** Fastify's: where the page is, such as `'/maintenance'`. */
+  prefix?: string
+  /**
+   * Asked for every request to the page and its addresses. It refuses by throwing or by replying, with a status and a body of its own
+   * (`false` and `null` are refused with 403); a string that it gives is who makes a change (`by`).
+   */
+  authorize: (request: FastifyRequest, reply: FastifyReply) => string | void | FastifyReply | Promise<string | void | FastifyReply>
+  /** The words by language, such as `{ ...adminTexts, fr }`; the first is for whoever wants another one. Default: English and German. */
+  texts?: Readonly<Record<string, AdminTexts>>
+}
 
 /** The part of Fastify's logger that the plugin writes to. */
 export type Log = Pick<FastifyBaseLogger, 'info' | 'warn' | 'error'>

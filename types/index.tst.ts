@@ -1,10 +1,11 @@
-import Fastify, { type FastifyInstance, type FastifyRequest, type RouteShorthandOptions } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type RouteShorthandOptions } from 'fastify'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { expect, test } from 'tstyche'
 import Type from 'typebox'
 import maintenance, { fastifyMaintenance } from '../index.ts'
+import maintenanceAdmin, { adminTexts } from '../lib/admin/index.ts'
 import { MaintenanceOff, MaintenanceOn } from '../lib/nest.ts'
-import type { Decision, FastifyMaintenance, FastifyMaintenanceOptions, Maintenance, MaintenanceStatus, MaintenanceStore } from './index.ts'
+import type { AdminTexts, Decision, FastifyMaintenance, FastifyMaintenanceAdminOptions, FastifyMaintenanceOptions, Maintenance, MaintenanceStatus, MaintenanceStore } from './index.ts'
 
 declare const app: FastifyInstance
 declare const store: MaintenanceStore
@@ -60,4 +61,15 @@ test('type providers', () => {
 test('the decorators of NestJS', () => {
   expect(MaintenanceOff()).type.toBeAssignableTo<MethodDecorator>()
   expect(MaintenanceOn()).type.toBeAssignableTo<ClassDecorator>()
+})
+
+test('the admin page', () => {
+  expect(app.register).type.toBeCallableWith(maintenanceAdmin, { prefix: '/maintenance', authorize: async () => 'ada' })
+  expect(app.register).type.not.toBeCallableWith(maintenanceAdmin, { prefix: '/maintenance' })
+  expect<FastifyMaintenanceAdminOptions['authorize']>().type.toBeAssignableFrom(() => {})
+  expect<FastifyMaintenanceAdminOptions['authorize']>().type.toBeAssignableFrom(async (_request: FastifyRequest, reply: FastifyReply) => reply.code(401).send())
+  // a no that would let in
+  expect<FastifyMaintenanceAdminOptions['authorize']>().type.not.toBeAssignableFrom(async () => false)
+  expect(adminTexts.de).type.toBe<AdminTexts>()
+  expect<FastifyMaintenanceAdminOptions>().type.not.toBeAssignableFrom({ authorize () {}, texts: { fr: { title: 'Entretien' } } })
 })

@@ -73,7 +73,8 @@ export async function createPages (fastify: FastifyInstance, template: string | 
   }
 }
 
-async function renderInChild (fastify: FastifyInstance, options: Parameters<typeof view>[1]): Promise<Render> {
+/** Renders by a `@fastify/view` of its own, which nobody else sees. */
+export async function renderInChild (fastify: FastifyInstance, options: Parameters<typeof view>[1]): Promise<Render> {
   let render: Render | undefined
   await fastify.register(async function maintenancePages (child) {
     await child.register(view, { ...options, production: true })

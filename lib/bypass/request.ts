@@ -10,7 +10,7 @@ export const BYPASS_HEADER = 'maintenance-bypass'
 const COOKIES_MAX = 20
 
 /** The browser takes a `__Host-` cookie over https only, for this host only, and lets no other host set it (RFC 6265bis section 4.1.3.2). */
-export const cookieName = ({ cookie }: BypassSettings, request: FastifyRequest): string =>
+export const cookieName = ({ cookie }: Pick<BypassSettings, 'cookie'>, request: FastifyRequest): string =>
   request.protocol === 'https' ? `__Host-${cookie}` : cookie
 
 /** Does the request show that it may pass? Whatever is malformed shows nothing. Who has no cookie does not pay for a look at the clock. */
@@ -21,23 +21,24 @@ export function hasPass (request: FastifyRequest, pass: Pass, settings: BypassSe
   // read here, for @fastify/cookie may come later; the look for the name costs less than taking the header apart
   const { cookie } = headers
   if (cookie === undefined || !cookie.includes(settings.cookie)) return false
-  return someValue(cookie, `${cookieName(settings, request)}=`, value => pass.isCookie(value, clock()))
+  return findCookie(cookie, cookieName(settings, request), value => pass.isCookie(value, clock())) !== null
 }
 
 /**
- * Is a value behind this name good? An older cookie of another path may stand before the right one. Takes no more out of
- * the header than that: a tester's every request comes here, and 16 KB of semicolons cost as little as any other header.
- * @param name with its '='
+ * The first value of this name that is good: an older cookie of another path may stand before the right one. Takes no more
+ * out of the header than that: a tester's every request comes here, and 16 KB of semicolons cost as little as any other header.
  */
-function someValue (header: string, name: string, isGood: (value: string) => boolean): boolean {
+export function findCookie (header: string, cookie: string, isGood: (value: string) => boolean): string | null {
+  const name = `${cookie}=`
   let found = 0
   for (let at = header.indexOf(name); at !== -1 && found < COOKIES_MAX; at = header.indexOf(name, at + 1)) {
     if (!isBegin(header, at)) continue
     found++
     const end = header.indexOf(';', at)
-    if (isGood(header.slice(at + name.length, end === -1 ? header.length : end).trimEnd())) return true
+    const value = header.slice(at + name.length, end === -1 ? header.length : end).trimEnd()
+    if (isGood(value)) return value
   }
-  return false
+  return null
 }
 
 /** Does a cookie begin here: behind nothing but blanks and the one before? */

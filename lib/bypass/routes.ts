@@ -5,6 +5,9 @@ import type { Place } from '../places.ts'
 import { BYPASS_PAGE, BYPASS_POLICY } from './page.ts'
 import { cookieName, type Guesses } from './request.ts'
 
+/** Under which the instance carries the path of the page, or `null`: the admin page links to it. */
+export const BYPASS_PATH = Symbol.for('fastify-maintenance.bypass-path')
+
 const BODY_LIMIT = 4096
 
 /** The page where a secret is turned into a cookie. It is never behind the gate, and never kept. */

@@ -46,8 +46,9 @@ export function checkChange (on: unknown, change: unknown = {}, now = Date.now()
   return checked
 }
 
-function fail (name: string, value: unknown, expected: string): Error {
-  return new ChangeError(name, show(value), expected)
+/** The error carries the name of the field, for forms. */
+function fail (field: string, value: unknown, expected: string): Error {
+  return Object.assign(new ChangeError(field, show(value), expected), { field })
 }
 
 function checkRoute (route: unknown, i: number): IgnoredRoute {

@@ -1,0 +1,541 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { connect, type AddressInfo } from 'node:net'
+import cookie from '@fastify/cookie'
+import view from '@fastify/view'
+import { Eta } from 'eta'
+import type { FastifyInstance, FastifyServerOptions, InjectOptions } from 'fastify'
+import t, { type Test } from 'tap'
+import maintenance from '../index.ts'
+import { createEvents } from '../lib/admin/events.ts'
+import maintenanceAdmin, { adminTexts, fastifyMaintenanceAdmin, type FastifyMaintenanceAdminOptions } from '../lib/admin/index.ts'
+import { main } from '../lib/cli/main.ts'
+import type { FastifyMaintenanceOptions, MaintenanceStatus, MaintenanceStore } from '../types/index.ts'
+import { bareApp, createApp, until } from './fixtures/app.ts'
+
+const FORM = 'application/x-www-form-urlencoded'
+const KEY = 'k'.repeat(32)
+
+async function adminApp (t: Test, options: FastifyMaintenanceOptions = {}, admin: Partial<FastifyMaintenanceAdminOptions> = {}, server: FastifyServerOptions = {}): Promise<FastifyInstance> {
+  const { app } = await createApp(t, { bypass: { key: KEY }, ...options }, server)
+  await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize: async () => 'ops', ...admin })
+  app.get('/', async () => 'open')
+  await app.ready()
+  return app
+}
+
+const postJson = (app: FastifyInstance, payload: unknown, headers: Record<string, string> = {}) =>
+  app.inject({ method: 'POST', url: '/maintenance/state', headers: { 'content-type': 'application/json', ...headers }, payload: JSON.stringify(payload) })
+
+const postForm = (app: FastifyInstance, payload: Record<string, string> | [string, string][], headers: Record<string, string> = {}) =>
+  app.inject({ method: 'POST', url: '/maintenance/state', headers: { 'content-type': FORM, ...headers }, payload: new URLSearchParams(payload).toString() })
+
+const stateOf = async (app: FastifyInstance): Promise<MaintenanceStatus> => (await app.inject('/maintenance/state')).json().sites[0]
+
+const PROTECTED = { 'cache-control': 'no-store', 'content-security-policy': /frame-ancestors 'none'/, 'x-frame-options': 'DENY', 'referrer-policy': 'same-origin' }
+
+t.test('the package: as ES module and as CommonJS', async t => {
+  t.equal(maintenanceAdmin, fastifyMaintenanceAdmin)
+  const imported = await import('fastify-maintenance/admin')
+  const required = createRequire(import.meta.url)('fastify-maintenance/admin')
+  for (const plugin of [imported.default, imported.fastifyMaintenanceAdmin, required, required.default, required.fastifyMaintenanceAdmin]) {
+    const { app } = await createApp(t)
+    await app.register(plugin, { authorize () {} })
+    t.equal((await app.inject('/state')).statusCode, 200)
+  }
+  t.strictSame(required.adminTexts, adminTexts)
+})
+
+t.test('registration: what is wrong is told', async t => {
+  const wrong: [object, RegExp][] = [
+    [{}, /option 'authorize' is undefined, expected a function \(request, reply\) that throws or replies to refuse/],
+    [{ authorize: true }, /option 'authorize' is true, expected a function/],
+    [{ authorize () {}, autorize: 1 }, /option 'autorize' is 1, expected no such name/],
+    [{ authorize () {}, texts: {} }, /option 'texts' is {}/],
+    [{ authorize () {}, texts: [] }, /option 'texts' is \[\]/],
+    [{ authorize () {}, texts: { 'e n': adminTexts.en } }, /option 'texts' is 'e n', expected a language/],
+    [{ authorize () {}, texts: { fr: { ...adminTexts.en, title: undefined } } }, /option 'texts.fr.title' is undefined/],
+    [{ authorize () {}, texts: { fr: { ...adminTexts.en, titel: 'x' } } }, /option 'texts.fr.titel' is 'x'/]
+  ]
+  for (const [options, message] of wrong) {
+    const { app } = await createApp(t)
+    await t.rejects(async () => { await app.register(maintenanceAdmin, options as FastifyMaintenanceAdminOptions) }, { code: 'FST_ERR_MAINTENANCE_OPTION', message })
+  }
+  const { app: without } = bareApp(t)
+  await t.rejects(async () => { await without.register(maintenanceAdmin, { authorize () {} }) }, { message: /'fastify-maintenance' of plugin 'fastify-maintenance-admin' is not registered/ })
+})
+
+t.test('the four addresses: their headers, while open and closed; GET and HEAD change nothing', async t => {
+  const app = await adminApp(t)
+  for (const on of [false, true]) {
+    if (on) await app.maintenance.set(true, { message: '<b>"Back" & soon</b>\n\nBye' })
+    for (const url of ['/maintenance', '/maintenance/', '/maintenance/state', '/maintenance/state?site=default&on=false', '/maintenance/events']) {
+      for (const method of ['GET', 'HEAD'] as const) {
+        if (url.endsWith('events') && method === 'GET') continue
+        const { revision } = app.maintenance.status()
+        const answer = await app.inject({ url, method })
+        t.match(answer, { statusCode: 200, headers: PROTECTED }, `${method} ${url}`)
+        t.equal(app.maintenance.status().revision, revision)
+      }
+    }
+    t.equal((await app.inject('/')).statusCode, on ? 503 : 200)
+  }
+  const page = await app.inject('/maintenance/')
+  t.match(page.headers, { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': /^default-src 'none'; style-src 'sha256-[^']+'; script-src 'sha256-[^']+'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'$/ })
+  t.match(page.body, '&lt;b&gt;&quot;Back&quot; &amp; soon&lt;/b&gt;')
+  t.notMatch(page.body, /(src|href)="?(https?:)?\/\//, 'it loads nothing')
+  t.notMatch(page.body, / on\w+="/, 'no script in attributes')
+  t.match(page.body, /action="\.\/state"/)
+  t.match((await app.inject('/maintenance')).body, /action="\.\/maintenance\/state"/, 'relative, for proxies that take a prefix away')
+  t.strictSame((await app.inject('/maintenance/state')).json(), { sites: [app.maintenance.status()] })
+  t.match(await app.inject('/maintenance/bypass'), { statusCode: 200, body: /Enter during maintenance/ }, 'the bypass page beside it')
+  t.match(await app.inject({ method: 'DELETE', url: '/maintenance/state' }), { statusCode: 503 })
+})
+
+t.test('JSON: the answers, word for word', async t => {
+  const app = await adminApp(t)
+  const on = await postJson(app, { site: 'default', on: true, message: 'Moving', mode: 'read-only', endsAt: '2999-01-01T01:00+01:00', retryAfter: 60, ignoreRoutes: ['/a', { pattern: '/b/*', description: 'b' }], bypass: true, by: 'somebody', expectedRevision: 0 })
+  t.match(on, { statusCode: 200, headers: PROTECTED })
+  const { bypass, ...status } = on.json()
+  t.match(bypass, { secret: /^[\w-]{32}$/, path: /^\/maintenance\/bypass#/ })
+  t.strictSame(status, JSON.parse(JSON.stringify(app.maintenance.status())))
+  t.match(status, { active: true, message: 'Moving', mode: 'read-only', endsAt: '2999-01-01T00:00:00.000Z', retryAfter: 60, ignoreRoutes: [{ pattern: '/a', description: null }, { pattern: '/b/*', description: 'b' }], by: 'ops' })
+  t.notOk('bypass' in await stateOf(app))
+  t.match(await postJson(app, { on: false }), { statusCode: 200 }, 'one site need not be named')
+  t.equal(app.maintenance.active, false)
+
+  const { revision } = app.maintenance.status()
+  const wrong: [unknown, number, string, RegExp, string?][] = [
+    [null, 400, '_CHANGE', /the body is null, expected an object/],
+    [[true], 400, '_CHANGE', /the body is \[ true \]/],
+    [{}, 400, '_CHANGE', /on is undefined, expected true or false/, 'on'],
+    [{ on: 'true' }, 400, '_CHANGE', /on is 'true'/, 'on'],
+    [{ on: true, messsage: 'x' }, 400, '_CHANGE', /messsage is 'x', expected no such name/, 'messsage'],
+    [{ on: true, wait: 5 }, 400, '_CHANGE', /wait is 5/, 'wait'],
+    [{ on: false, message: 'x' }, 400, '_CHANGE', /message is 'x'/, 'message'],
+    [{ on: true, endsAt: '2020-01-01T00:00:00Z' }, 400, '_CHANGE', /endsAt .* a time in the future/, 'endsAt'],
+    [{ on: true, endsAt: '2999-01-01T00:00:00' }, 400, '_CHANGE', /with a zone/, 'endsAt'],
+    [{ on: true, ignoreRoutes: [{ pattern: 'x' }] }, 400, '_CHANGE', /ignoreRoutes\[0\].pattern/, 'ignoreRoutes[0].pattern'],
+    [{ on: true, token: 'x' }, 400, '_CHANGE', /token/, 'token'],
+    [{ on: true, expectedRevision: 1 }, 409, '_CONFLICT', new RegExp(`the stored revision is ${revision}, expected 1`)],
+    [{ on: true, site: 'shop' }, 404, '_SITE', /site 'shop' is unknown, expected one of default/],
+    [{ on: true, site: { toString: 1 } }, 404, '_SITE', /is unknown/]
+  ]
+  for (const [body, statusCode, code, message, field] of wrong) {
+    const answer = await postJson(app, body)
+    t.match(answer, { statusCode, headers: PROTECTED }, JSON.stringify(body))
+    t.match(answer.json(), { statusCode, code: `FST_ERR_MAINTENANCE${code}`, error: /\w/, message })
+    t.equal(answer.json().field, field)
+  }
+  t.equal(app.maintenance.status().revision, revision, 'nothing was changed')
+  t.equal(({} as { on?: boolean }).on, undefined)
+  const raw = (payload: string, type: string, method: InjectOptions['method'] = 'POST') => app.inject({ method: method as 'POST', url: '/maintenance/state', headers: { 'content-type': type }, payload })
+  t.match(await raw('{"on":true', 'application/json'), { statusCode: 400, body: /"code":"FST_ERR_MAINTENANCE_CHANGE".*the body is '{\\"on\\":true', expected JSON/ })
+  t.match(await raw('{"__proto__":{"on":true},"on":true}', 'application/json'), { statusCode: 400, body: /__proto__/ })
+  for (const type of ['text/plain', 'text/plain; application/json', 'application/merge-patch+json', 'multipart/form-data; boundary=x', 'image/png']) {
+    t.match(await raw('{"on":true}', type), { statusCode: 415, headers: PROTECTED, body: /FST_ERR_CTP_INVALID_MEDIA_TYPE/ }, type)
+  }
+  t.match(await raw(JSON.stringify({ on: true, message: 'x'.repeat(70_000) }), 'application/json'), { statusCode: 413, headers: PROTECTED })
+  t.match(await app.inject({ method: 'POST', url: '/maintenance/state' }), { statusCode: 400, body: /the body is undefined/ })
+  t.equal(app.maintenance.status().revision, revision)
+})
+
+t.test('several sites: named, or 404', async t => {
+  const app = await adminApp(t, { site: request => String(request.headers['x-site']), sites: ['shop', 'blog'] })
+  t.match(await postJson(app, { on: true }), { statusCode: 404, body: /undefined is unknown, expected one of shop, blog/ })
+  t.match(await postForm(app, { on: 'true' }), { statusCode: 404, body: /undefined is unknown/ })
+  t.match(await postForm(app, { on: 'true', site: 'nope' }), { statusCode: 404, body: /role="alert"[^]*nope/ })
+  t.match(await postForm(app, { on: 'true', site: 'blog', bypass: 'true' }), { statusCode: 303 })
+  const { sites } = (await app.inject('/maintenance/state')).json()
+  t.strictSame(sites.map(({ site, active }: MaintenanceStatus) => [site, active]), [['shop', false], ['blog', true]])
+  t.match((await app.inject('/maintenance/')).body, /<nav id="overview"[^]*#site-0[^]*#site-1/)
+  t.match((await app.inject('/maintenance/')).body, /Close this site[^]*Change the maintenance/)
+})
+
+t.test('a form: the same names, empty means unset; 303 on success only', async t => {
+  const app = await adminApp(t)
+  const done = await postForm(app, [['site', ''], ['on', 'true'], ['message', 'Hi\r\nyou'], ['mode', ''], ['startsAt', ''], ['endsAt', '2999-01-01T00:00'], ['retryAfter', '60'], ['bypass', ''], ['by', ''], ['expectedRevision', '0'],
+    ['ignoreRoutes', '/a'], ['ignoreRoutesDescription', 'for a'], ['ignoreRoutes', ''], ['ignoreRoutesDescription', ''], ['ignoreRoutes', ' /b/* ']])
+  t.match(done, { statusCode: 303, headers: { ...PROTECTED, location: '/maintenance/' } })
+  t.match(await stateOf(app), { active: true, message: 'Hi\nyou', mode: 'full', endsAt: '2999-01-01T00:00:00.000Z', retryAfter: 60, by: 'ops', ignoreRoutes: [{ pattern: '/a', description: 'for a' }, { pattern: '/b/*', description: null }] })
+  t.match((await app.inject('/maintenance/')).body, /value="2999-01-01T00:00"[^]*name="retryAfter"[^>]* value="60"[^]*value="\/a"[^]*value="for a"/, 'the form shows it')
+  t.match(await postForm(app, { on: 'false' }), { statusCode: 303 })
+  t.equal((await stateOf(app)).active, false)
+
+  const { revision } = await stateOf(app)
+  const wrong = await postForm(app, [['on', 'true'], ['message', ' typed <b> '], ['mode', 'half'], ['startsAt', '2999-01-01T00:00:00.000Z'], ['endsAt', 'tomorrow'], ['retryAfter', 'soon'], ['bypass', 'yes'],
+    ['ignoreRoutes', '/ok'], ['ignoreRoutesDescription', 'fine'], ['ignoreRoutes', 'wrong'], ['ignoreRoutesDescription', 'kept']])
+  t.match(wrong, { statusCode: 400, headers: { ...PROTECTED, 'content-type': /html/ } })
+  for (const kept of ['\n typed &lt;b&gt; </textarea>', 'value="2999-01-01T00:00"', 'value="tomorrow"', 'value="soon"', 'value="/ok"', 'value="fine"', 'value="wrong"', 'value="kept"']) t.match(wrong.body, kept, `${kept} is kept`)
+  t.equal(wrong.body.match(/aria-invalid="true"/g)?.length, 4, 'each wrong field is marked, the others are not')
+  t.equal(wrong.body.match(/<p class="error"/g)?.length, 5)
+  for (const id of ['mode-e-0', 'endsAt-e-0', 'retryAfter-e-0', 'bypass-e-0', 'row-0-1']) t.match(wrong.body, `id="${id}"`)
+  const ends = await postForm(app, { on: 'true', startsAt: '2999-01-02T00:00', endsAt: '2999-01-01T00:00', token: '' })
+  t.match(ends, { statusCode: 400, body: /id="endsAt-e-0"/ })
+  t.notMatch(ends.body, /id="startsAt-e-0"/)
+  t.match(await postForm(app, { on: 'maybe' }), { statusCode: 400, body: /on is &#39;maybe&#39;, expected true or false/ }, 'what has no field is told above')
+  t.match(await postForm(app, { message: 'x' }), { statusCode: 400, body: /on is undefined/ })
+  t.match(await postForm(app, { on: 'true', wait: '5' }), { statusCode: 400, body: /wait is/ })
+  t.match(await postForm(app, { on: 'false', message: 'x' }), { statusCode: 400, body: /message/ }, 'as in JSON')
+  t.match(await postForm(app, { on: 'true', ignoreRoutesDescription: 'x', ignoreRoutes: '' }), { statusCode: 400, body: /row-0-0/ }, 'a description without a path')
+  t.equal((await stateOf(app)).revision, revision)
+})
+
+t.test('a conflict: what the other did, and what was typed', async t => {
+  const app = await adminApp(t)
+  const { revision } = await app.maintenance.set(true, { message: 'theirs', by: 'eve', mode: 'hold', endsAt: '2999-01-01T00:00:30Z', ignoreRoutes: ['/theirs', { pattern: '/x', description: 'y' }] })
+  const answer = await postForm(app, { on: 'true', message: 'mine', expectedRevision: '0', retryAfter: '5' })
+  t.match(answer, { statusCode: 409, body: /Somebody else was faster[^]*On hold[^]*eve[^]*2999-01-01 00:00 UTC[^]*theirs[^]*\/theirs\n\/x \(y\)[^]*\nmine<\/textarea>/ })
+  t.match(answer.body, `name="expectedRevision" value="${revision}"`, 'who sends it again knows')
+  t.equal(app.maintenance.status().message, 'theirs')
+  t.match(await postForm(app, { on: 'true', message: 'mine', expectedRevision: String(revision) }), { statusCode: 303 })
+  t.equal(app.maintenance.status().message, 'mine')
+})
+
+t.test('a conflict with what another server did, of which this one has not heard', async t => {
+  let stored: string | null = null
+  const store = (): MaintenanceStore => ({ read: async () => stored, write: async (_site, text) => { stored = text }, watch () {}, close () {} })
+  const [one, two] = [await adminApp(t, { store: store() }), await adminApp(t, { store: store() })]
+  await two.maintenance.set(true, { message: 'theirs', by: 'eve' })
+  t.equal(one.maintenance.active, false)
+  const answer = await postForm(one, { on: 'true', message: 'mine', expectedRevision: '0' })
+  t.match(answer, { statusCode: 409, body: /Somebody else was faster[^]*eve[^]*theirs/ })
+  t.match(answer.body, `name="expectedRevision" value="${two.maintenance.status().revision}"`)
+})
+
+t.test('pinned, announced, a store that fails or cannot be understood', async t => {
+  const pinned = await adminApp(t, { enabled: true })
+  t.match(await postJson(pinned, { on: false }), { statusCode: 409, body: /FST_ERR_MAINTENANCE_PINNED/ })
+  t.match(await postForm(pinned, { on: 'false' }), { statusCode: 409, body: /the option &#39;enabled&#39; is true/ })
+  const shown = (await pinned.inject('/maintenance/')).body
+  t.match(shown, /cannot be changed here/)
+  t.notMatch(shown, /<form/)
+
+  const announced = await adminApp(t, { schedule: { cron: '0 1 1 1 *', duration: '1h', message: 'Every year' } })
+  t.match((await announced.inject('/maintenance/')).body, /Every year/)
+  await announced.maintenance.set(true, { startsAt: '2998-01-01T00:00:00Z', endsAt: '2999-01-01T00:00:00Z' })
+  t.match((await announced.inject('/maintenance/')).body, /Open, closing announced[^]*Cancel the announced window[^]*value="2998-01-01T00:00"/)
+
+  const record = { stored: null as string | null, fails: false }
+  const answer = async <T>(value: T): Promise<T> => {
+    if (record.fails) throw new Error('no <b>disk</b>')
+    return value
+  }
+  const store: MaintenanceStore = {
+    read: async () => answer(record.stored), write: async (_site, text) => { record.stored = await answer(text) }, watch () {}, close () {}, list: async () => answer([]), beat: async () => {}, beats: async () => answer([])
+  }
+  const app = await adminApp(t, { store })
+  record.fails = true
+  t.match(await postJson(app, { on: true }), { statusCode: 503, body: /FST_ERR_MAINTENANCE_STORE".*no <b>disk/ })
+  t.match(await postForm(app, { on: 'true', message: 'typed' }), { statusCode: 503, body: /nothing was changed: no &lt;b&gt;disk[^]*typed<\/textarea>/ })
+  await app.maintenance.refresh()
+  const down = (await app.inject('/maintenance/')).body
+  t.match(down, /The store has a problem[^]*no &lt;b&gt;disk/)
+  t.equal(down.match(/The store did not answer/g)?.length, 2, 'neither servers nor history')
+
+  const broken = await createApp(t, { store: { ...store, read: async () => 'garbage', write: async (_site, text) => { store.read = async () => text } } })
+  await broken.app.register(maintenanceAdmin, { prefix: '/maintenance', authorize () {} })
+  t.match((await broken.app.inject('/maintenance/')).body, /cannot be understood[^]*name="expectedRevision" value=""/)
+  const fallback = await createApp(t, { store: { ...store, read: async () => { throw new Error('down') } } })
+  await fallback.app.register(maintenanceAdmin, { prefix: '/maintenance', authorize () {} })
+  t.match((await fallback.app.inject('/maintenance/')).body, /a guess of the server’s options/)
+  t.notMatch((await fallback.app.inject('/maintenance/')).body, /name="bypass"/, 'only where the option is there')
+
+  const bug = await adminApp(t)
+  bug.maintenance.for('default').set = async () => { throw new Error('a bug') }
+  t.match(await postForm(bug, { on: 'true' }), { statusCode: 500, body: /a bug/ }, 'goes to the error handler of the application')
+})
+
+t.test('authorize: throws or replies, with a status and a body of its own', async t => {
+  const refusals: [string, FastifyMaintenanceAdminOptions['authorize'], number, RegExp][] = [
+    ['throws', () => { throw Object.assign(new Error('sign in'), { statusCode: 401 }) }, 401, /sign in/],
+    ['rejects', async () => { throw Object.assign(new Error('not you'), { statusCode: 403, code: 'MINE' }) }, 403, /"code":"MINE"/],
+    ['replies', (_request, reply) => { reply.code(401).header('www-authenticate', 'Basic').send('who?') }, 401, /^who\?$/],
+    ['replies, async', async (_request, reply) => { reply.code(403).send({ mine: true }) }, 403, /^{"mine":true}$/],
+    ['returns the reply', async (_request, reply) => reply.code(418).send('tea'), 418, /tea/],
+    ['redirects', async (_request, reply) => { reply.redirect('/login') }, 302, /^$/],
+    ['is not there', async (_request, reply) => { reply.callNotFound() }, 404, /Route .* not found/],
+    ['writes itself', async (_request, reply) => { reply.hijack(); reply.raw.writeHead(401).end('raw') }, 401, /^raw$/],
+    ['forgets to send', async (_request, reply) => { reply.code(401) }, 403, /FORBIDDEN/],
+    ['false', (() => false) as never, 403, /FST_ERR_MAINTENANCE_FORBIDDEN/],
+    ['null', (async () => null) as never, 403, /authorize refused the request/]
+  ]
+  for (const [name, authorize, statusCode, body] of refusals) {
+    const { app } = await createApp(t)
+    // an answer that takes its time: `reply.sent` says no until it is over
+    app.addHook('onSend', async () => { await new Promise(resolve => setTimeout(resolve, 2)) })
+    await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize })
+    await app.ready()
+    const requests: InjectOptions[] = [
+      { url: '/maintenance/' }, { url: '/maintenance/state' }, { url: '/maintenance/events' },
+      { method: 'POST', url: '/maintenance/state', headers: { 'content-type': 'application/json' }, payload: '{"on":true}' },
+      { method: 'POST', url: '/maintenance/state', headers: { 'content-type': FORM }, payload: 'on=true' },
+      { method: 'POST', url: '/maintenance/state', headers: { 'content-type': 'text/plain' }, payload: 'on=true' }
+    ]
+    for (const request of requests) {
+      const answer = await app.inject(request)
+      t.match(answer, { statusCode, body }, `${name}: ${request.method ?? 'GET'} ${request.url}`)
+      if (name !== 'writes itself') t.match(answer.headers, PROTECTED)
+    }
+    t.match(app.maintenance.status(), { active: false, revision: 0 }, `${name}: nothing was changed`)
+  }
+  const { app } = await createApp(t)
+  app.setErrorHandler((_error, _request, reply) => { reply.code(499).send('the application’s') })
+  await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize () { throw new Error('secret') } })
+  t.match(await app.inject('/maintenance/'), { statusCode: 499, body: 'the application’s' })
+})
+
+t.test('who it was', async t => {
+  for (const [says, by] of [['  ada ', 'ada'], ['', 'the body'], [undefined, 'the body'], [42, 'the body'], ['x'.repeat(300), 'x'.repeat(200)]]) {
+    const app = await adminApp(t, {}, { authorize: () => says as string })
+    t.equal((await postJson(app, { on: true, by: 'the body' })).json().by, by)
+  }
+})
+
+t.test('a change comes from the page itself: everything else is refused, and changes nothing', async t => {
+  const app = await adminApp(t, {}, {}, { trustProxy: '127.0.0.1' })
+  const refused: Record<string, string>[] = [
+    { 'sec-fetch-site': 'cross-site' },
+    { 'sec-fetch-site': 'same-site', origin: 'http://evil.localhost:80' },
+    { 'sec-fetch-site': 'none' },
+    { 'sec-fetch-site': '' },
+    { origin: 'null' },
+    { origin: 'https://evil.test' },
+    { origin: 'http://sub.localhost:80' },
+    { origin: 'http://localhost:8080' },
+    { origin: 'http://localhost.evil.test' },
+    { origin: 'ftp://localhost' },
+    { origin: '' },
+    { origin: 'http://localhost', host: 'a b' },
+    { 'sec-fetch-site': 'same-origin', origin: 'https://evil.test' },
+    { 'sec-fetch-site': 'cross-site', origin: 'http://localhost' },
+    { origin: 'https://localhost', 'x-forwarded-host': 'admin.example' }
+  ]
+  for (const headers of refused) {
+    for (const answer of [await postForm(app, { on: 'true' }, headers), await postJson(app, { on: true }, headers)]) {
+      t.match(answer, { statusCode: 403, headers: PROTECTED, body: /FST_ERR_MAINTENANCE_FORBIDDEN/ }, JSON.stringify(headers))
+    }
+  }
+  t.match(await app.inject({ method: 'POST', url: '/maintenance/state', headers: { 'content-type': 'text/plain', origin: 'https://evil.test' }, payload: '{"on":true}' }), { statusCode: 403 })
+  t.match(app.maintenance.status(), { active: false, revision: 0 })
+
+  const taken: Record<string, string>[] = [
+    {},
+    { 'sec-fetch-site': 'same-origin' },
+    { origin: 'http://localhost:80' },
+    { origin: 'https://localhost', host: 'localhost:443' },
+    { origin: 'https://admin.example', 'x-forwarded-host': 'admin.example', 'x-forwarded-proto': 'https' },
+    { origin: 'https://LOCALHOST', host: 'localhost' }
+  ]
+  for (const headers of taken) {
+    t.match(await postForm(app, { on: 'true' }, headers), { statusCode: 303 }, JSON.stringify(headers))
+    t.match(await postJson(app, { on: false }, headers), { statusCode: 200 })
+  }
+})
+
+t.test('the token of the form', async t => {
+  const app = await adminApp(t, {}, {}, { trustProxy: '127.0.0.1' })
+  const other = await adminApp(t, {}, {}, { trustProxy: '127.0.0.1' })
+  const page = await app.inject('/maintenance/')
+  const [, token = ''] = /name="token" value="([\w-]{32})"/.exec(page.body) ?? []
+  t.equal(page.headers['set-cookie'], `maintenance-form=${token}; Path=/; HttpOnly; SameSite=Strict`)
+  const cookie = `a=b; maintenance-form=${token}`
+  const again = await app.inject({ url: '/maintenance/', headers: { cookie } })
+  t.match(again.body, `name="token" value="${token}"`, 'two tabs have the same')
+  t.equal(again.headers['set-cookie'], undefined)
+  for (const server of [app, other]) t.match(await postForm(server, { on: 'true', token }, { cookie }), { statusCode: 303 }, 'on every server')
+
+  const { revision } = app.maintenance.status()
+  const same = { 'sec-fetch-site': 'same-origin' }
+  for (const [fields, headers] of [[{}, { cookie }], [{ token: 'wrong' }, { cookie }], [{}, { cookie, ...same }], [{}, { cookie: 'session=x' }], [{ token }, { cookie: 'maintenance-form=<script>' }]] as [Record<string, string>, Record<string, string>][]) {
+    t.match(await postForm(app, { on: 'false', ...fields }, headers), { statusCode: 403, headers: PROTECTED, body: /The form had expired/ }, JSON.stringify([fields, headers]))
+  }
+  t.equal(app.maintenance.status().revision, revision)
+  t.match(await postForm(app, { on: 'true' }, { cookie: 'session=x', ...same }), { statusCode: 303 }, 'the browser says that it is the same origin')
+  t.match(await postJson(app, { on: true }, { cookie }), { statusCode: 200 }, 'no form can send JSON')
+
+  const https = { 'x-forwarded-proto': 'https' }
+  const secure = await app.inject({ url: '/maintenance/', headers: { ...https, cookie } })
+  t.match(secure.headers['set-cookie'], /^__Host-maintenance-form=[\w-]{32}; Path=\/; HttpOnly; SameSite=Strict; Secure$/, 'no other host can set it')
+})
+
+t.test('the bypass link: shown once, on whatever server the browser comes back to', async t => {
+  const app = await adminApp(t)
+  const answer = await postForm(app, { on: 'true', bypass: 'true' })
+  const [cookie = ''] = String(answer.headers['set-cookie']).split(';')
+  t.match(answer, { statusCode: 303, headers: { 'set-cookie': /^maintenance-link=[\w-]{32}\.default; Path=\/; Max-Age=60; HttpOnly; SameSite=Strict$/ } })
+  const other = await adminApp(t)
+  const page = await other.inject({ url: '/maintenance/', headers: { cookie } })
+  const [, secret = ''] = /value="http:\/\/localhost(?::80)?\/maintenance\/bypass#([\w-]{32})"/.exec(page.body) ?? []
+  t.match(cookie, secret)
+  t.match([page.headers['set-cookie']].flat(), [/^maintenance-link=; Path=\/; Max-Age=0/])
+  t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': secret } })).statusCode, 200)
+  t.notMatch((await app.inject('/maintenance/')).body, secret)
+  for (const value of ['x', `${secret}.unknown`, `${secret}.a"b`, secret]) {
+    t.notMatch((await app.inject({ url: '/maintenance/', headers: { cookie: `maintenance-link=${value}` } })).body, /is not shown again/, value)
+  }
+  t.match(await postForm(app, { on: 'true', bypass: 'false' }), { statusCode: 303, headers: { 'set-cookie': undefined } })
+  t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': secret } })).statusCode, 503)
+})
+
+t.test('words: English, German, others; and they can be replaced', async t => {
+  const app = await adminApp(t)
+  for (const [header, language] of [['de-AT,en;q=0.5', 'de'], ['fr, de;q=0.1', 'de'], ['fr', 'en'], ['en;q=0,de;q=0', 'en'], ['*', 'en'], [undefined, 'en']] as const) {
+    const answer = await app.inject({ url: '/maintenance/', headers: header === undefined ? {} : { 'accept-language': header } })
+    t.match(answer, { headers: { 'content-language': language }, body: `<html lang="${language}" dir="ltr">` }, String(header))
+  }
+  const own = await adminApp(t, {}, { texts: { 'pt-BR': { ...adminTexts.en, title: 'Manutenção <&>' } } })
+  t.match((await own.inject({ url: '/maintenance/', headers: { 'accept-language': 'pt-BR' } })).body, '<h1>Manutenção &lt;&amp;&gt;</h1>')
+  const rtl = await adminApp(t, {}, { texts: { ar: adminTexts.en } })
+  t.match((await rtl.inject('/maintenance/')).body, '<html lang="ar" dir="rtl">')
+  t.strictSame(Object.keys(adminTexts.de).sort(), Object.keys(adminTexts.en).sort())
+})
+
+t.test('beside an application of its own: its view, its parsers, its hooks, its prefix', async t => {
+  const { app } = bareApp(t, { rewriteUrl: request => String(request.url).replace(/^\/behind/, '') })
+  await app.register(cookie)
+  await app.register(view, { engine: { eta: new Eta() }, templates: t.testdir({ 'home.eta': 'home' }) })
+  await app.register(maintenance, { bypass: {} })
+  app.addContentTypeParser(FORM, { parseAs: 'string' }, (_request, _body, done) => done(null, 'the application’s own'))
+  // such as @fastify/helmet sets
+  app.addHook('onRequest', async (_request, reply) => { reply.headers({ 'content-security-policy': "default-src 'self'; frame-ancestors 'self'", 'referrer-policy': 'no-referrer', 'x-frame-options': 'SAMEORIGIN' }) })
+  const routes: { url: string, schema?: object | undefined }[] = []
+  app.addHook('onRoute', ({ url, schema }) => { routes.push({ url, schema }) })
+  await app.register(maintenanceAdmin, { prefix: '/deep/:team/admin', authorize () {} })
+  app.post('/own', async request => request.body)
+  app.get('/home', async (_request, reply) => reply.view('home'))
+  t.ok(routes.filter(({ url }) => url.startsWith('/deep')).every(({ schema }) => (schema as { hide?: boolean }).hide === true), '@fastify/swagger sees nothing of it')
+  t.equal((await app.inject({ method: 'POST', url: '/own', headers: { 'content-type': FORM }, payload: 'a=b' })).body, 'the application’s own')
+  t.equal((await app.inject('/home')).body, 'home')
+  for (const url of ['/deep/a/admin', '/deep/a/admin/', '/deep/a/admin/state']) t.match(await app.inject(url), { statusCode: 200, headers: PROTECTED }, url)
+  const headers = { 'content-type': FORM }
+  t.equal((await app.inject({ method: 'POST', url: '/behind/deep/a/admin/state', headers, payload: 'on=true' })).headers.location, '/behind/deep/a/admin/')
+  t.match(await app.inject({ method: 'POST', url: '/deep/a/admin/state', headers, payload: 'on=true&retryAfter=x' }), { statusCode: 400, body: /action="\.\/state"/ })
+  t.match(await app.inject('/home'), { statusCode: 503 })
+})
+
+/** The events of a stream, as they come. */
+async function listen (t: Test, app: FastifyInstance) {
+  if (!app.server.listening) await app.listen({ port: 0, host: '127.0.0.1' })
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  const stream = { text: '', ended: false, socket, states: () => [...stream.text.matchAll(/^event: state\ndata: (.*)\n\n/gm)].map(([, json]) => JSON.parse(json as string).sites as MaintenanceStatus[]) }
+  socket.on('data', chunk => { stream.text += chunk })
+  socket.on('close', () => { stream.ended = true })
+  // HTTP/1.0: the answer comes without chunk sizes between
+  socket.write('GET /maintenance/events HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n')
+  await until('the state comes', () => stream.text.includes('\n\n'))
+  return stream
+}
+
+t.test('events: the state at once, then each change, from the command line too; they end with the app', async t => {
+  const file = `${t.testdir()}/state.json`
+  const app = await adminApp(t, { store: { file }, sites: ['default', 'blog'] }, {}, { forceCloseConnections: false })
+  const stream = await listen(t, app)
+  t.match(stream.text, /^HTTP\/1.1 200[^]*content-type: text\/event-stream[^]*\r\n\r\nretry: \d+\nevent: state\ndata: {"sites":\[{"site":"default"/i)
+  for (const [name, value] of Object.entries(PROTECTED)) t.match(stream.text.toLowerCase(), typeof value === 'string' ? `${name}: ${value.toLowerCase()}` : value, name)
+  await until('the first state', () => stream.states().length === 1)
+
+  const io = { out () {}, err () {} }
+  const started = performance.now()
+  t.equal(await main(['on', 'blog', '--store', `file:${file}`, '--message', 'from the\ncommand line'], {}, io), 0)
+  await until('the change is there', () => stream.states().length > 1)
+  t.comment(`a change of the command line came after ${Math.round(performance.now() - started)} ms`)
+  t.match(stream.states()[1], [{ site: 'default', active: false }, { site: 'blog', active: true, message: 'from the\ncommand line' }])
+
+  await app.maintenance.set(true, { startsAt: new Date(Date.now() + 300), endsAt: new Date(Date.now() + 600) })
+  await until('the window began and ended', () => stream.states().length === 5)
+  t.strictSame(stream.states().map(([site]) => site?.active), [false, false, false, true, false], 'one event for each')
+  t.equal(app.maintenance.status().inFlight, 0, 'nobody waits for these streams')
+
+  const second = await listen(t, app)
+  second.socket.destroy()
+  const closing = app.close()
+  await until('the stream ends', () => stream.ended)
+  await closing
+})
+
+t.test('events: a heartbeat, a lifetime, a bound, and nobody who does not read', async t => {
+  const { app } = await createApp(t)
+  const limits = { heartbeat: 20, lifetime: 60_000, streams: 1, backlog: 1024 * 1024 }
+  const quick = createEvents(app.maintenance, limits)
+  const short = createEvents(app.maintenance, { ...limits, heartbeat: 1000, lifetime: 50 })
+  const full = createEvents(app.maintenance, { ...limits, backlog: -1 })
+  t.teardown(() => [quick, short, full].forEach(events => events.close()))
+  let events = quick
+  app.get('/maintenance/events', (request, reply) => events.open(request, reply))
+  const stream = await listen(t, app)
+  await until('a heartbeat', () => stream.text.includes('\n\n: \n\n'))
+  t.match(await app.inject('/maintenance/events'), { statusCode: 503, headers: { 'retry-after': '10' }, body: /1 streams are open already/ })
+  stream.socket.destroy()
+  await until('its place is free', async () => {
+    const answer = await app.inject({ url: '/maintenance/events', method: 'HEAD' })
+    return answer.statusCode === 200
+  })
+  events = short
+  const ended = await listen(t, app)
+  await until('its time is over', () => ended.ended)
+  events = full
+  const slow = await listen(t, app)
+  await app.maintenance.set(true)
+  await until('it is cut off', () => slow.ended)
+})
+
+/** The example of `npm start`; it loads what was built. */
+function startExample (t: Test, env: NodeJS.ProcessEnv) {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'examples/site/server.ts'], { env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0', PORT: '0', STATE_FILE: `${t.testdir()}/state.json`, ...env } })
+  t.teardown(() => child.kill())
+  const example = { child, text: '', address: () => /admin page: +(http:.*)\/maintenance\//.exec(example.text)?.[1] }
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', chunk => { example.text += chunk })
+  return example
+}
+
+t.test('the example: behind a sign-in, and not with the default password but on localhost', async t => {
+  const outside = startExample(t, { HOST: '0.0.0.0' })
+  const example = startExample(t, {})
+  const [code] = await once(outside.child, 'exit')
+  t.not(code, 0)
+  t.match(outside.text, /No start on 0\.0\.0\.0 with the default password/)
+  await until('it listens', () => example.address() !== undefined, 30_000)
+  const ask = (path: string, init: RequestInit = {}) => fetch(`${example.address()}${path}`, { redirect: 'manual', ...init })
+  const signIn = (password: string) => ask('/sign-in', { method: 'POST', body: new URLSearchParams({ password }) })
+  const json = { 'content-type': 'application/json' }
+  const close = { method: 'POST', headers: json, body: '{"on":true}' }
+  t.equal((await ask('/maintenance/', { headers: { accept: 'text/html' } })).headers.get('location'), '/sign-in')
+  t.equal((await ask('/maintenance/state', close)).status, 401)
+  t.equal((await signIn('wrong')).status, 401)
+  const signedIn = await signIn('maintenance')
+  t.match(signedIn, { status: 303 })
+  const cookie = signedIn.headers.getSetCookie().join('; ')
+  t.equal((await ask('/maintenance/state', { ...close, headers: { ...json, cookie } })).status, 200)
+  t.equal((await ask('/')).status, 503)
+  t.equal((await ask('/sign-in')).status, 200, 'the way in stays open')
+  t.equal((await ask('/maintenance/bypass')).status, 200)
+  t.match(await (await ask('/maintenance/', { headers: { cookie } })).text(), /Closed[^]*admin/)
+  t.equal((await ask('/sign-out', { method: 'POST', headers: { cookie } })).status, 303)
+  t.equal((await ask('/maintenance/state', { headers: { cookie } })).status, 401)
+})
+
+t.test('docs/admin-page.md: every request, and the answer word for word', async t => {
+  const app = await adminApp(t, { store: { file: `${t.testdir()}/state.json` }, bypass: {} }, { authorize: () => 'ada' })
+  const blocks = [...readFileSync('docs/admin-page.md', 'utf8').matchAll(/^```http\n([^]*?)\n```$/gm)].map(([, text]) => text as string)
+  t.equal(blocks.length, 10)
+  // what is another one each time
+  const still = (text: string) => text.replace(/"\d{4}-[\d:.T-]+Z"/g, '"TIME"').replace(/"revision":[1-9]\d*/g, '"revision":N').replace(/(?<=#|"secret":")[\w-]{32}/g, 'SECRET')
+  for (let i = 0; i < blocks.length; i += 2) {
+    const parse = (block: string) => {
+      const [head = '', payload = ''] = block.split('\n\n')
+      const [first = '', ...headers] = head.split('\n')
+      return { first, headers: Object.fromEntries(headers.map(line => line.split(': ') as [string, string])), payload }
+    }
+    const { first, headers, payload } = parse(blocks[i] as string)
+    const [method, url] = first.split(' ')
+    const answer = await app.inject({ method: method as 'POST', url: url as string, headers, payload })
+    const expected = parse(blocks[i + 1] as string)
+    t.equal(`HTTP/1.1 ${answer.statusCode} ${answer.statusMessage}`, expected.first, first)
+    t.match(answer.headers, expected.headers)
+    t.equal(still(answer.body), still(expected.payload))
+  }
+})
