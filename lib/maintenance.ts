@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Decision, Log, Maintenance, MaintenanceChange, MaintenanceStatus, WaitOptions } from '../types/index.ts'
-import { integer } from './check.ts'
+import { integer, isObject } from './check.ts'
 import { checkTimeout, drained } from './drain.ts'
 import { ChangeError, show, SiteError } from './errors.ts'
 import { HISTORY_MAX } from './history.ts'
@@ -47,11 +47,16 @@ export function createMaintenance (sites: ReadonlyMap<string, Site>, own: string
     }
   }
 
-  async function set (site: Site, on: boolean, { wait, ...change }: MaintenanceChange & WaitOptions = {}): Promise<MaintenanceStatus> {
+  async function set (site: Site, on: boolean, change: MaintenanceChange & WaitOptions = {}): Promise<MaintenanceStatus> {
+    // refused there, with the words for it
+    if (!isObject(change)) return site.set(on, change)
+    const { wait, ...rest }: MaintenanceChange & WaitOptions = change
     checkTimeout('wait', wait)
-    const status = await site.set(on, change)
-    if (wait !== undefined) await waitForServers({ list: () => servers.list(site.name), on, revision: status.revision, timeout: wait })
-    return status
+    const status = await site.set(on, rest)
+    if (wait === undefined) return status
+    await waitForServers({ list: () => servers.list(site.name), on, revision: status.revision, timeout: wait })
+    // with the secret of a bypass, which is shown once
+    return { ...status, ...site.status() }
   }
 
   return own !== null

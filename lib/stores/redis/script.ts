@@ -73,6 +73,10 @@ end
 export const BEATS = `
 ${NOW}
 local ids = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', now), '+inf')
-if #ids == 0 then return {} end
-return redis.call('HMGET', KEYS[1], unpack(ids, 1, math.min(#ids, 5000)))
+local entries = {}
+-- more do not fit on the stack of Lua
+for i = 1, #ids, 5000 do
+  for _, entry in ipairs(redis.call('HMGET', KEYS[1], unpack(ids, i, math.min(i + 4999, #ids)))) do entries[#entries + 1] = entry end
+end
+return entries
 `
