@@ -48,7 +48,7 @@ export function createRunning (placeOf: (request: FastifyRequest) => Place, rout
   function hasEnded (reply: FastifyReply): boolean {
     const { raw } = reply
     if (!isClosed(raw)) return false
-    return raw.headersSent || raw.writableEnded || isAbandoned(reply)
+    return raw.headersSent || raw.writableEnded || isUpgraded(reply) || isAbandoned(reply)
   }
 
   function isAbandoned (reply: FastifyReply): boolean {
