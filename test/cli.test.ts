@@ -180,6 +180,8 @@ t.test('--wait: several sites as one, what is pinned, who is gone, and nobody at
   t.match(on, { code: 0, err: '' })
   t.match(on.out, new RegExp(`\\n2 of 2 servers closed, 0 requests running: safe to proceed\\n {2}${SERVER} is pinned open by its option 'enabled', and was not waited for\\n$`))
   t.match(JSON.parse((await run(['off', 'shop', 'blog', '--wait', '--json'], env)).out), [{ site: 'shop', safe: true }, { site: 'blog', safe: true }])
+  await (await createApp(t, { store: { file }, site: 'news', enabled: true })).app.ready()
+  t.match(await run(['off', 'news', '--wait'], env), { code: 0, out: /\n0 of 0 servers open\n {2}.* is pinned closed by its option 'enabled', and was not waited for\n$/ })
   t.match(await run(['on', 'shopp', '--wait'], env), { code: 0, out: /\n0 of 0 servers closed/, err: "fastify-maintenance: no live server serves site 'shopp'\n" })
   t.match(await run(['on', 'shopp', 'shop'], env), { code: 0, err: "fastify-maintenance: no live server serves site 'shopp'\n" })
 })

@@ -80,6 +80,8 @@ interface Way {
   readonly during: { inFlight: number, streams: number }
   /** The client has gone by then, and it is still counted; then this ends it. */
   readonly then?: (world: World) => unknown
+  /** Nothing tells its end. */
+  readonly abandoned?: boolean
 }
 
 const handler = ({ entered, answer }: Omit<World, 'port'>, body: unknown = 'done') => async (_request: FastifyRequest, reply: FastifyReply) => {
@@ -171,7 +173,7 @@ const WAYS: Record<string, Way> = {
     during: REQUEST,
     then: answerLate
   },
-  'aborted, and never answered': { routes: (app, { entered }) => app.get('/', (_request, reply) => { entered.resolve(reply.raw) }), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST, then: () => {} },
+  'aborted, and never answered': { routes: (app, { entered }) => app.get('/', (_request, reply) => { entered.resolve(reply.raw) }), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST, then: () => {}, abandoned: true },
   'aborted before its body came': {
     routes: (app, world) => {
       app.addHook('onRequest', (_request, reply, done) => { world.entered.resolve(reply.raw); done() })
@@ -257,7 +259,9 @@ const WAYS: Record<string, Way> = {
   },
   'HTTP/2, answered': { server: { http2: true }, routes: slow, begin: async world => { await withHttp2(world, {}); return answerIt(world) }, during: REQUEST },
   'HTTP/2, an event stream, reset': { server: { http2: true }, routes: streaming('text/event-stream', 'send'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: STREAM },
-  'HTTP/2, reset, the handler answers later': { server: { http2: true }, routes: slow, begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: REQUEST, then: answerLate },
+  'HTTP/2, an event stream by writeHead()': { server: { http2: true }, routes: streaming('text/event-stream', 'writeHead'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: STREAM },
+  'HTTP/2, hijacked, without a type': { server: { http2: true }, routes: streaming(null, 'writeHead'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: REQUEST },
+  'HTTP/2, reset, the handler answers later': { server: { http2: true }, routes: slow, begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: REQUEST, then: answerLate, abandoned: true },
   'HTTP/2, the session is cut in the middle of a download': { server: { http2: true }, routes: streaming('text/csv', 'send'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.session?.destroy() }, during: REQUEST },
   connectionTimeout: { server: { connectionTimeout: 300 }, routes: slow, begin: ({ port }) => { get(port); return () => {} }, during: REQUEST, then: answerLate },
   requestTimeout: {
@@ -298,10 +302,11 @@ t.test('counted while it runs, and no longer, for every way in which a request c
     await end()
     if (way.then !== undefined) {
       await until('the connection is closed', () => ('stream' in response ? response.stream as Socket : response).destroyed)
-      t.strictSame(counted(), way.during, 'its handler still works')
+      for (const look of ['one', 'another']) t.strictSame(counted(), way.during, `its handler still works, ${look} look`)
       await way.then(world)
     }
-    await until('no longer counted', () => JSON.stringify(counted()) === JSON.stringify(NOTHING))
+    // what is taken for abandoned would be counted for 4 s
+    await until('no longer counted', () => JSON.stringify(counted()) === JSON.stringify(NOTHING), way.abandoned === true ? 15_000 : 3500)
     await app.maintenance.drained({ timeout: 5000 })
   })))
 })
@@ -432,6 +437,15 @@ t.test('drained(): time, signal, wrong arguments', { buffered: true }, async t =
   ] as [never, RegExp][]) await t.rejects(app.maintenance.drained(options), { code: 'FST_ERR_MAINTENANCE_CHANGE', message })
   releaseAll()
   await app.maintenance.drained({ timeout: 3_600_000 })
+
+  const other = bareApp(t).app
+  await other.register(maintenance)
+  const answer = step()
+  other.setNotFoundHandler(async () => answer.promise)
+  other.inject('/nowhere').catch(() => {})
+  await until('it runs', () => other.maintenance.status().inFlight === 1)
+  t.match(await other.maintenance.drained({ timeout: 1 }).catch(error => error), { code: DRAIN, routes: { 'GET (no route)': 1 } })
+  answer.resolve()
 })
 
 t.test('drained(): the site is opened meanwhile', { buffered: true }, async t => {
@@ -812,6 +826,32 @@ t.test('servers(): a word that hangs harms neither boot nor close, is told, and 
   const closing = performance.now()
   await app.close()
   t.ok(performance.now() - closing < 1500, 'closed within a second, on a busy machine')
+})
+
+t.test('servers(): what changes while a word is on its way goes out as one', { buffered: true }, async t => {
+  const store = beatingStore()
+  const revisions: number[] = []
+  const go = step()
+  const { app } = await createApp(t, { store: { ...store, beat: async (_site, _id, entry) => { revisions.push(JSON.parse(entry || '{}').revision); await go.promise } } })
+  await app.ready()
+  for (let i = 0; i < 10; i++) await app.maintenance.set(i % 2 === 0)
+  go.resolve()
+  await until('told', () => revisions.at(-1) === app.maintenance.status().revision)
+  t.ok(revisions.length < 6, `${revisions.length} words of 10 changes`)
+})
+
+t.test('servers(): after its good-bye a server says nothing more', { buffered: true }, async t => {
+  const store = beatingStore()
+  const words: number[] = []
+  const go = step()
+  const { app } = await createApp(t, { store: { ...store, beat: async (_site, _id, _entry, ttl) => { words.push(ttl); await go.promise } } })
+  // booting does not wait for the first word; what follows waits behind it
+  await app.ready()
+  for (const on of [true, false]) await app.maintenance.set(on)
+  await app.close()
+  go.resolve()
+  await until('good-bye', () => words.length === 2)
+  t.strictSame(words, [15_000, 0])
 })
 
 t.test('servers(): one that boots while the site is closed sees it, or is seen', { buffered: true }, async t => {

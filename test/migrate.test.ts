@@ -204,7 +204,9 @@ t.test('on a file: a server that was killed holds nobody up, and its entry goes;
   t.equal(existsSync(join(servers, 'default@far.json')), false, 'what has expired goes')
   symlinkSync('default@loop.json', join(servers, 'default@loop.json'))
   t.match(await command('servers', ...args), { code: 1, out: '', err: /ELOOP/ })
-  t.match(await command('on', '--wait=1s', ...args), { code: 3, err: /the list of servers could not be read/ })
+  const unknown = await command('on', '--wait=1s', '--json', ...args)
+  t.match(unknown, { code: 3, err: /the list of servers could not be read/ })
+  t.match(JSON.parse(unknown.out), { active: true, safe: false, servers: [] })
 })
 
 t.test('on a file: who boots sweeps the dead away, and says good-bye; the directory is as open as the one around it', { buffered: true }, async t => {
@@ -228,4 +230,5 @@ t.test('on a file: who boots sweeps the dead away, and says good-bye; the direct
   writeFileSync(join(dirname(file), 'taken.json.servers'), '')
   await t.rejects(createFileServers(join(dirname(file), 'taken.json')).beat('a', 'b', 'entry', 1000), { code: 'ENOTDIR' })
   await t.rejects(createFileServers(join(dirname(file), 'taken.json')).beats('a'), { code: 'ENOTDIR' })
+  await t.rejects(createFileServers(join(dirname(file), 'x'.repeat(250))).beat('a', 'b', 'entry', 1000), { code: 'ENAMETOOLONG' }, 'no room for .servers in the name')
 })
