@@ -190,8 +190,10 @@ t.test('on a file: a server that was killed holds nobody up, and its entry goes;
   await eventually('it works', () => existsSync(join(directory, 'default.log')))
   const waiting = command('on', '--wait=60s', ...args)
   await eventually('it tells what it runs', async () => /1 × POST/.test((await command('servers', ...args)).out))
+  const expires = Math.min(...entries().map(name => JSON.parse(readFileSync(join(`${file}.servers`, name), 'utf8')).until))
   victim.kill()
   const { code, out } = await waiting
+  t.ok(Date.now() < expires, 'it has not expired, it is known to be dead')
   t.match({ code, out }, { code: 0, out: /1 of 1 server closed, 0 requests running: safe to proceed\n {2}\S+ \(process \d+\) was last seen/ })
   t.equal(entries().length, 1)
 
