@@ -96,7 +96,7 @@ export function isStream (reply: FastifyReply): boolean {
 export const isUpgraded = ({ request, sent }: FastifyReply): boolean => (request.raw as { upgrade?: boolean }).upgrade === true && sent
 
 function contentTypeOf (reply: FastifyReply & { raw: { _header?: string } }): string {
-  const known = reply.getHeader('content-type') ?? reply.raw.getHeader('content-type')
+  const known = reply.getHeader('content-type')
   // what was given to `writeHead` alone stands nowhere else; if Node hides it one day, the stream counts as a request
   return String(known ?? /^content-type: *(.*)$/im.exec(reply.raw._header ?? '')?.[1])
 }

@@ -157,6 +157,7 @@ t.test('--wait: when every server has followed and nothing runs: safe to proceed
 
   const late = await run(['on', '--wait=1s'], env)
   t.match(late, { code: 3, out: /^default: closed \(full\) since \S+\n(1 of 1 server closed, 1 request running\n|0 of 1 server closed, 1 request running\n)+$/ })
+  t.equal(new Set(late.out.split('\n')).size, late.out.split('\n').length, 'no line twice')
   t.match(late.err, new RegExp(`^fastify-maintenance: site 'default': not ready after 1000 ms, but the change stands: ${SERVER} runs 1 × POST /order, last seen at \\S+Z\\n$`))
   const json = await run(['on', '--wait=1s', '--json'], env)
   t.equal(json.code, 3)
