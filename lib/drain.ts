@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyReply } from 'fastify'
 import type { DrainOptions, StillRunning } from '../types/index.ts'
-import { integer } from './check.ts'
+import { checkShape, integer, type Shape } from './check.ts'
 import { ChangeError, DrainError, show } from './errors.ts'
 import { byRoute } from './running.ts'
 
@@ -9,6 +9,11 @@ import { byRoute } from './running.ts'
 const LOOK_EVERY = 20
 
 const milliseconds = integer(1, 3_600_000, ' (milliseconds)')
+
+const OPTIONS: Shape = {
+  timeout: milliseconds,
+  signal: { expected: 'an AbortSignal', test: value => value instanceof AbortSignal }
+}
 
 /** @throws FST_ERR_MAINTENANCE_CHANGE */
 export function checkTimeout (name: string, value: unknown): void {
@@ -31,8 +36,9 @@ export function stillRunning (message: string, details: StillRunning): Error {
  * Waits until no request runs that was let in before. Reads that a read-only site lets in meanwhile do not hold it.
  * @throws FST_ERR_MAINTENANCE_DRAIN when the time is over, or the site was opened meanwhile; the signal's reason
  */
-export async function drained (site: DrainSite, { timeout, signal }: DrainOptions = {}): Promise<void> {
-  checkTimeout('timeout', timeout)
+export async function drained (site: DrainSite, options: DrainOptions = {}): Promise<void> {
+  checkShape(OPTIONS, options, (name, value, expected) => new ChangeError(name || 'the options', show(value), expected))
+  const { timeout, signal } = options
   const begin = performance.now()
   const known = new Set(site.requests())
   let closed = site.gate.active

@@ -48,7 +48,7 @@ export function createRunning (placeOf: (request: FastifyRequest) => Place, rout
   function hasEnded (reply: FastifyReply): boolean {
     const { raw } = reply
     if (!isClosed(raw)) return false
-    return raw.headersSent || raw.writableEnded || isAbandoned(reply)
+    return raw.headersSent || raw.writableEnded || isUpgraded(reply) || isAbandoned(reply)
   }
 
   function isAbandoned (reply: FastifyReply): boolean {
@@ -89,11 +89,14 @@ export function isStream (reply: FastifyReply): boolean {
   return isUpgraded(reply) || (reply.raw.headersSent && contentTypeOf(reply).startsWith('text/event-stream'))
 }
 
-/** Where a plugin for WebSockets listens, Node marks the request; else the handshake is a plain request. */
-export const isUpgraded = ({ request }: FastifyReply): boolean => (request.raw as { upgrade?: boolean }).upgrade === true
+/**
+ * Where a plugin for WebSockets listens, Node marks every request that asks for an upgrade, also one that a plain handler
+ * answers (Java's HttpClient asks for h2c each time): it is upgraded when the response was taken from Fastify.
+ */
+export const isUpgraded = ({ request, sent }: FastifyReply): boolean => (request.raw as { upgrade?: boolean }).upgrade === true && sent
 
 function contentTypeOf (reply: FastifyReply & { raw: { _header?: string } }): string {
-  const known = reply.getHeader('content-type') ?? reply.raw.getHeader('content-type')
+  const known = reply.getHeader('content-type')
   // what was given to `writeHead` alone stands nowhere else; if Node hides it one day, the stream counts as a request
   return String(known ?? /^content-type: *(.*)$/im.exec(reply.raw._header ?? '')?.[1])
 }

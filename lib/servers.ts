@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log, MaintenanceStore, ServerStatus } from '../types/index.ts'
-import { bool, checkWhole, integer, isObject, text, type Shape } from './check.ts'
+import { bool, integer, isObject, isWhole, text, type Shape } from './check.ts'
 import { messageOf, StoreError } from './errors.ts'
 import { withTimeout } from './timeout.ts'
 import { VERSION } from './version.ts'
@@ -15,8 +15,10 @@ const BEAT_EVERY = 4000
 const PROGRESS_EVERY = 500
 /** How often it looks whether that has ended, ms. */
 const LOOK_EVERY = 20
-/** Booting does not wait longer for it, ms. */
+/** Booting does not wait longer for the first word, ms. */
 const PATIENCE = 1000
+/** A word that is not taken by then is told as a problem, and the next one is tried, ms. */
+const BEAT_TIMEOUT = 3000
 
 /** What a site tells of itself; the rest is the process's. */
 export type SiteBeat = Pick<ServerStatus, 'site' | 'revision' | 'active' | 'pinned' | 'inFlight' | 'streams' | 'holding'>
@@ -24,7 +26,12 @@ export type SiteBeat = Pick<ServerStatus, 'site' | 'revision' | 'active' | 'pinn
 /** A site as far as its servers matter. */
 export interface BeatingSite {
   readonly name: string
+  readonly gate: { readonly active: boolean }
   beat (): SiteBeat
+  /** The requests that the present state did not let in. */
+  older (): readonly unknown[]
+  /** Reads the store now. */
+  refresh (): Promise<void>
   /** Calls `listener` whenever the gate was replaced. */
   onGate (listener: () => void): void
 }
@@ -88,7 +95,7 @@ function createBeater (store: MaintenanceStore, site: BeatingSite, id: string, d
 
   async function send (entry: string, ttl: number): Promise<void> {
     try {
-      await store.beat?.(site.name, id, entry, ttl)
+      await withTimeout(Promise.resolve(store.beat?.(site.name, id, entry, ttl)), BEAT_TIMEOUT)
       tell(null)
     } catch (error) {
       tell(messageOf(error))
@@ -125,7 +132,8 @@ function createBeater (store: MaintenanceStore, site: BeatingSite, id: string, d
       if (store.beat === undefined) return
       site.onGate(onChange)
       timer = setInterval(beat, BEAT_EVERY * (0.9 + 0.2 * Math.random())).unref()
-      await withTimeout(beat(), PATIENCE).catch(() => {})
+      // whoever changes the state, and then looks who is there, finds this server; or this server finds the change
+      await withTimeout(beat().then(() => site.refresh()), PATIENCE).catch(() => {})
     },
     async stop () {
       clearInterval(timer)
@@ -137,10 +145,7 @@ function createBeater (store: MaintenanceStore, site: BeatingSite, id: string, d
   }
 }
 
-function isHeldUp (site: BeatingSite): boolean {
-  const { active, holding } = site.beat()
-  return active && Object.keys(holding).length > 0
-}
+const isHeldUp = (site: BeatingSite): boolean => site.gate.active && site.older().length > 0
 
 const count = integer(0, Number.MAX_SAFE_INTEGER)
 const time = { expected: 'a time', test: (value: unknown) => typeof value === 'string' && !Number.isNaN(Date.parse(value)) }
@@ -169,13 +174,16 @@ const inOrder = (servers: ServerStatus[]): ServerStatus[] => servers.sort((a, b)
  */
 export async function readServers (store: MaintenanceStore, site: string): Promise<ServerStatus[]> {
   const entries = await store.beats?.(site).catch(error => { throw new StoreError(messageOf(error), { cause: error }) })
-  return inOrder((entries ?? []).flatMap(entry => {
-    try {
-      const server = JSON.parse(entry) as ServerStatus
-      checkWhole(SERVER, server, name => new Error(name))
-      return server.site === site ? [server] : []
-    } catch {
-      return []
-    }
-  }))
+  return inOrder((entries ?? []).map(parseServer).filter(server => server !== null && server.site === site) as ServerStatus[])
+}
+
+/** What a later version says on top of it is left out: its servers must be seen, too. */
+function parseServer (entry: string): ServerStatus | null {
+  try {
+    const told = JSON.parse(entry)
+    const server = Object.fromEntries(Object.keys(SERVER).map(name => [name, told[name]]))
+    return isWhole(SERVER, server) ? server as unknown as ServerStatus : null
+  } catch {
+    return null
+  }
 }

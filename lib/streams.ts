@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { CloseStreamsOptions, Decision } from '../types/index.ts'
 import { isUpgraded } from './running.ts'
@@ -9,7 +10,7 @@ export interface StreamingSite {
   onGate (listener: () => void): void
 }
 
-/** A WebSocket client has so long to say good-bye, ms. */
+/** A client has so long to take the end, and to say good-bye, ms. */
 const GOODBYE = 2000
 /** RFC 6455 section 5.5.1: a close frame with the code 1012, Service Restart; clients come back later. */
 const CLOSE_FRAME = Buffer.from([0x88, 0x02, 0x03, 0xf4])
@@ -43,13 +44,18 @@ function end (stream: FastifyReply): void {
   const { raw } = stream
   // the application may go on writing until it hears of the end: that harms nobody
   raw.on('error', () => {})
-  raw.end(() => raw.destroy())
+  raw.end()
+  destroyLater(raw)
+}
+
+function destroyLater (connection: EventEmitter & { destroy (): unknown }): void {
+  const timer = setTimeout(() => connection.destroy(), GOODBYE).unref()
+  connection.once('close', () => clearTimeout(timer))
 }
 
 /** Whatever library serves it, what it writes are whole frames, so that one more may stand between them. */
 function endUpgraded ({ request: { raw: { headers, socket } } }: FastifyReply): void {
   if (headers.upgrade?.toLowerCase() !== 'websocket') return socket.destroySoon()
   socket.write(CLOSE_FRAME)
-  const timer = setTimeout(() => socket.destroy(), GOODBYE).unref()
-  socket.once('close', () => clearTimeout(timer))
+  destroyLater(socket)
 }

@@ -1,17 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ServerStatus } from '../types/index.ts'
 import { inWords, stillRunning } from './drain.ts'
+import { withTimeout } from './timeout.ts'
 
 /** How often the servers are asked how far they are, ms. */
 const LOOK_EVERY = 100
 /** What is true must stay true for so long: a server that the store had forgotten tells of itself when it sees the change, ms. */
 const SETTLED_AFTER = 300
+/** A list that takes longer counts as not read, ms. */
+const LIST_TIMEOUT = 3000
 
 /** How far the servers of a site are. */
 export interface Progress {
   /** All live ones, but those that are pinned. */
   readonly servers: readonly ServerStatus[]
-  /** Those that have not taken the state over, or still run what is older. */
+  /** How many of them have taken the state over. */
+  readonly followed: number
+  /** Those that have not, or still run what is older. */
   readonly unready: readonly ServerStatus[]
   /** Requests from before that still run, on all of them. */
   readonly inFlight: number
@@ -42,12 +47,12 @@ export async function waitForServers ({ list, on, revision, timeout, onProgress 
   const seen = new Map<string, ServerStatus>()
   let readySince: number | null = null
   for (;;) {
-    const progress = await list().then(servers => measure(servers, seen, on, revision), () => null)
+    const progress = await withTimeout(list(), LIST_TIMEOUT).then(servers => measure(servers, seen, on, revision), () => null)
     if (progress !== null) onProgress?.(progress)
     const now = performance.now()
     readySince = progress?.unready.length === 0 ? readySince ?? now : null
     if (progress !== null && readySince !== null && now - readySince >= SETTLED_AFTER) return progress
-    if (now - begin >= timeout) throw late(progress, on, timeout)
+    if (readySince === null && now - begin >= timeout) throw late(progress, on, timeout)
     await sleep(LOOK_EVERY)
   }
 }
@@ -57,16 +62,15 @@ function measure (all: readonly ServerStatus[], seen: Map<string, ServerStatus>,
   const servers = all.filter(server => !server.pinned)
   return {
     servers,
-    unready: servers.filter(server => !isReady(server, on, revision)),
+    followed: servers.filter(server => hasFollowed(server, on, revision)).length,
+    unready: servers.filter(server => !hasFollowed(server, on, revision) || (on && running(server) > 0)),
     inFlight: servers.reduce((sum, server) => sum + running(server), 0),
     pinned: all.filter(server => server.pinned && server.active !== on),
     gone: [...seen.values()].filter(server => !all.some(({ id }) => id === server.id))
   }
 }
 
-function isReady (server: ServerStatus, on: boolean, revision: number): boolean {
-  return server.revision >= revision && (!on || (server.active && running(server) === 0))
-}
+const hasFollowed = (server: ServerStatus, on: boolean, revision: number): boolean => server.revision >= revision && (!on || server.active)
 
 const running = ({ holding }: ServerStatus): number => Object.values(holding).reduce((sum, count) => sum + count, 0)
 

@@ -1,10 +1,13 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { main } from '../lib/cli/main.ts'
+import { createFileServers } from '../lib/stores/file-servers.ts'
 import { VERSION } from '../lib/version.ts'
 import { createApp, until } from './fixtures/app.ts'
 
@@ -26,7 +29,7 @@ t.test('on, status, off: what is printed, and the exit codes', async t => {
   const json = JSON.parse((await run(['status', ...store, '--json'])).out)
   t.match(json, { site: 'default', on: true, active: true, mode: 'read-only', message: 'Back soon', retryAfter: 60, by: 'ops', startsAt: null, ignoreRoutes: [{ pattern: '/a', description: null }, { pattern: '/b/*' }] })
   t.ok(Math.abs(Date.parse(json.endsAt) - Date.now() - 5_400_000) < 10_000)
-  t.match(await run(['off', ...store, '--by', 'ops']), { code: 0, out: /^default: open since \S+Z, by ops\n$/, err: '' })
+  t.match(await run(['off', ...store, '--by', 'ops']), { code: 0, out: /^default: open since \S+Z, by ops\n$/, err: "fastify-maintenance: no live server serves site 'default'\n" })
   t.match(await run(['status', ...store, '--json']), { code: 0, out: /"active": false/ })
 })
 
@@ -135,6 +138,185 @@ t.test('help and version', async t => {
   t.match(await run(['--help']), { code: 0, out: /fastify-maintenance on \[site…\]/, err: '' })
   t.match(await run(['on', '--help']), { code: 0, out: /Exit codes/ })
   t.match(await run(['--version']), { code: 0, out: `${VERSION}\n` })
+})
+
+/* eslint-disable no-control-regex -- what a terminal is sent */
+
+/** How a server names itself in what is printed. */
+const SERVER = `\\S+ \\(process ${process.pid}\\)`
+
+t.test('--wait: when every server has followed and nothing runs: safe to proceed', async t => {
+  const file = join(t.testdir(), 'state.json')
+  const env = { MAINTENANCE_STORE: `file:${file}` }
+  const { app } = await createApp(t, { store: { file } })
+  let answer = () => {}
+  app.post('/order', () => new Promise<void>(resolve => { answer = resolve }))
+  await app.ready()
+  app.inject({ method: 'POST', url: '/order' }).catch(() => {})
+  await until('it runs', () => app.maintenance.status().inFlight === 1)
+
+  const late = await run(['on', '--wait=1s'], env)
+  t.match(late, { code: 3, out: /^default: closed \(full\) since \S+\n(1 of 1 server closed, 1 request running\n|0 of 1 server closed, 1 request running\n)+$/ })
+  t.equal(new Set(late.out.split('\n')).size, late.out.split('\n').length, 'no line twice')
+  t.match(late.err, new RegExp(`^fastify-maintenance: site 'default': not ready after 1000 ms, but the change stands: ${SERVER} runs 1 × POST /order, last seen at \\S+Z\\n$`))
+  const json = await run(['on', '--wait=1s', '--json'], env)
+  t.equal(json.code, 3)
+  t.match(JSON.parse(json.out), { site: 'default', active: true, safe: false, servers: [{ pid: process.pid, inFlight: 1, holding: { 'POST /order': 1 } }] })
+
+  const waiting = run(['on', '--wait'], env)
+  await until('the change is there', async () => /"revision"/.test((await run(['status', '--json'], env)).out))
+  answer()
+  t.match(await waiting, { code: 0, out: /\n1 of 1 server closed, 0 requests running: safe to proceed\n$/, err: '' })
+  t.match(JSON.parse((await run(['on', '--wait', '--json'], env)).out), { safe: true, servers: [{ active: true, inFlight: 0 }] })
+  t.match(await run(['off', '--wait'], env), { code: 0, out: /\n1 of 1 server open\n$/, err: '' })
+  t.notOk('safe' in JSON.parse((await run(['off', '--json'], env)).out))
+})
+
+t.test('--wait: several sites as one, what is pinned, who is gone, and nobody at all', async t => {
+  const file = join(t.testdir(), 'state.json')
+  const env = { MAINTENANCE_STORE: `file:${file}` }
+  await (await createApp(t, { store: { file }, site: 'shop', sites: ['shop', 'blog'] })).app.ready()
+  await (await createApp(t, { store: { file }, site: 'blog', enabled: false })).app.ready()
+  const on = await run(['on', 'shop', 'blog', '--wait'], env)
+  t.match(on, { code: 0, err: '' })
+  t.match(on.out, new RegExp(`\\n2 of 2 servers closed, 0 requests running: safe to proceed\\n {2}${SERVER} is pinned open by its option 'enabled', and was not waited for\\n$`))
+  t.match(JSON.parse((await run(['off', 'shop', 'blog', '--wait', '--json'], env)).out), [{ site: 'shop', safe: true }, { site: 'blog', safe: true }])
+  await (await createApp(t, { store: { file }, site: 'news', enabled: true })).app.ready()
+  t.match(await run(['off', 'news', '--wait'], env), { code: 0, out: /\n0 of 0 servers open\n {2}.* is pinned closed by its option 'enabled', and was not waited for\n$/ })
+  t.match(await run(['on', 'news', '--wait'], env), { code: 0, out: /\n0 of 0 servers closed, 0 requests running: safe to proceed\n$/ }, 'as it should be')
+  t.match(await run(['on', 'shopp', '--wait'], env), { code: 0, out: /\n0 of 0 servers closed/, err: "fastify-maintenance: no live server serves site 'shopp'\n" })
+  t.match(await run(['on', 'shopp', 'shop'], env), { code: 0, err: "fastify-maintenance: no live server serves site 'shopp'\n" })
+})
+
+t.test('--wait: a bar on a terminal', async t => {
+  const file = join(t.testdir(), 'state.json')
+  const { app } = await createApp(t, { store: { file } })
+  let answer = () => {}
+  app.get('/slow', () => new Promise<void>(resolve => { answer = resolve }))
+  await app.ready()
+  const onTerminal = async (...args: string[]) => {
+    let out = ''
+    let err = ''
+    const code = await main([...args, '--store', `file:${file}`], {}, { out: text => { out += text }, err: text => { err += text }, terminal: true })
+    return { code, out: out.slice(out.indexOf('\n') + 1), err }
+  }
+  app.inject('/slow').catch(() => {})
+  await until('it runs', () => app.maintenance.status().inFlight === 1)
+  const late = await onTerminal('on', '--wait=1s')
+  t.match(late, { code: 3, err: /not ready/ })
+  t.match(late.out, /^(\r\u001b\[K\[\.{20}\] [01] of 1 server closed, 1 request running)+\n$/, 'the error begins on a line of its own')
+  answer()
+  const on = await onTerminal('on', '--wait')
+  t.match(on, { code: 0, err: '' })
+  t.match(on.out, /\r\u001b\[K1 of 1 server closed, 0 requests running: safe to proceed\n$/)
+})
+
+t.test('--wait: wrong use', async t => {
+  const file = join(t.testdir(), 'state.json')
+  for (const [args, message] of [
+    [['on', '--wait=soon'], /--wait is 'soon', expected a duration such as/],
+    [['on', '--wait='], /--wait is ''/],
+    [['on', '--wait=25h'], /--wait is '25h', expected .*, at most a day/],
+    [['on', '--wait', '60s'], /--wait takes its time with '=': --wait=60s/],
+    [['on', '--wait', '30'], /--wait=30/],
+    [['status', '--wait'], /'status' has no option --wait/],
+    [['on', '--watch'], /'on' has no option --watch/],
+    [['servers', 'a', 'b'], /'servers' takes one site/]
+  ] as [string[], RegExp][]) {
+    t.match(await run(args, { MAINTENANCE_STORE: `file:${file}` }), { code: 2, out: '', err: message }, args.join(' '))
+  }
+  t.notOk(existsSync(file))
+  t.match(await run(['on', '30s', '--wait', 'shop'], { MAINTENANCE_STORE: `file:${file}` }), { code: 0, out: /^30s: closed.*\nshop: closed/ }, 'a site may be called like a time')
+})
+
+t.test('servers: who is there, and what still runs', async t => {
+  const file = join(t.testdir(), 'state.json')
+  const env = { MAINTENANCE_STORE: `file:${file}` }
+  t.strictSame(await run(['servers'], env), { code: 0, out: '', err: '' })
+  const { app } = await createApp(t, { store: { file } })
+  const answers: (() => void)[] = []
+  app.get('/slow', () => new Promise<void>(resolve => { answers.push(resolve) }))
+  await app.ready()
+  t.match((await run(['servers'], env)).out, new RegExp(`^${SERVER}: open, revision 0, 0 requests and 0 streams running, seen \\d s ago\\n$`))
+  app.inject('/slow').catch(() => {})
+  await until('it runs', () => answers.length === 1)
+  await app.maintenance.set(true, { mode: 'read-only' })
+  await until('told', async () => /\(from before: 1 × GET \/slow\)/.test((await run(['servers'], env)).out))
+  answers[0]?.()
+  app.inject('/slow').catch(() => {})
+  await until('another runs', () => answers.length === 2)
+  await until('told', async () => /: closed, revision \d+, 1 request and 0 streams running \(from before: none\), seen/.test((await run(['servers'], env)).out))
+  answers[1]?.()
+  const [server] = JSON.parse((await run(['servers', '--json'], env)).out)
+  t.match(server, { site: 'default', pid: process.pid, active: true, pinned: false })
+
+  // somebody else, who was not heard of for a while, with a name that would steer the terminal
+  const other = { ...server, id: 'other', host: 'a\u001bb', pid: 7, pinned: true, seenAt: new Date(Date.now() - 9000).toISOString() }
+  await createFileServers(file).beat('default', 'other', JSON.stringify(other), 60_000)
+  t.match((await run(['servers', 'default'], env)).out, /a\\u001bb \(process 7\): closed \(pinned\), revision \d+, .* running.*, silent for (9|1\d) s: it died, or cannot reach the store\n/)
+  t.match(await run(['servers', '--store', 'redis://127.0.0.1:1']), { code: 1, out: '', err: /ECONNREFUSED/ })
+})
+
+t.test('status --watch: every change, until it is interrupted', async t => {
+  const file = join(t.testdir(), 'state.json')
+  const env = { MAINTENANCE_STORE: `file:${file}` }
+  const watch = (args: string[], terminal = false) => {
+    const abort = new AbortController()
+    const seen = { out: '', err: '', abort: () => abort.abort() }
+    const code = main(['status', '--watch', ...args], env, { out: text => { seen.out += text }, err: text => { seen.err += text }, terminal, signal: abort.signal })
+    return Object.assign(seen, { code })
+  }
+  const views = [watch([]), watch([], true), watch(['--json', 'default', 'blog']), watch(['--json'], true)] as const
+  const [lines, terminal, documents, single] = views
+  await until('all begin', () => views.every(({ out }) => out.includes('\n')))
+  t.equal(lines.out, 'default: open (never closed so far)\n')
+  await run(['on', '--message', 'Moving'], env)
+  await until('all have seen it', () => views.every(({ out }) => out.includes('Moving')))
+  t.match(lines.out, /^default: open \(never closed so far\)\ndefault: closed \(full\) since \S+\n {2}message: Moving\n$/)
+  t.match(terminal.out, /^default: open \(never closed so far\)\n\u001b\[1A\u001b\[Jdefault: closed \(full\) since \S+\n {2}message: Moving\n$/)
+  t.strictSame(documents.out.trim().split('\n').map(line => JSON.parse(line)).map(({ site, active }) => [site, active]), [['default', false], ['blog', false], ['default', true], ['blog', false]])
+  t.equal(single.out.trim().split('\n').length, 2)
+  t.notOk(single.out.includes('\u001b'))
+
+  const whole = readFileSync(file)
+  writeFileSync(file, 'garbage')
+  await until('told', () => views.every(({ err }) => err !== ''))
+  const told = lines.err
+  t.match(told, /^fastify-maintenance: the state of site 'default' cannot be understood: .*\n$/)
+  const shown = lines.out
+  await sleep(1200)
+  t.strictSame([lines.out, lines.err], [shown, told], 'once')
+  writeFileSync(file, whole)
+  await run(['off'], env)
+  await until('it goes on', () => views.every(({ out }) => /open since|"active":false[^]*"active":true[^]*"active":false/.test(out)))
+  t.match(terminal.out, /\u001b\[2A\u001b\[Jdefault: open since \S+\n$/)
+  await run(['on'], env)
+  await until('closed', () => lines.out.endsWith('closed (full) since ' + (/closed \(full\) since (\S+)\n$/.exec(lines.out)?.[1] ?? '?') + '\n'))
+  for (const view of views) view.abort()
+  t.equal(await lines.code, 4)
+  await Promise.all(views.map(({ code }) => code))
+
+  writeFileSync(file, 'garbage')
+  t.match(await watch([]).code, 1, 'a store that fails at once')
+})
+
+t.test('status --watch: Ctrl-C, and a reader who has gone', async t => {
+  const file = join(t.testdir(), 'state.json')
+  await run(['on'], { MAINTENANCE_STORE: `file:${file}` })
+  const start = () => spawn(process.execPath, ['dist/lib/cli/bin.js', 'status', '--watch', '--store', `file:${file}`], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const watching = start()
+  t.match(String((await once(watching.stdout, 'data'))[0]), /^default: closed/)
+  watching.kill('SIGINT')
+  t.strictSame(await once(watching, 'exit'), [4, null])
+  const piped = start()
+  const exited = once(piped, 'exit')
+  let err = ''
+  piped.stderr.on('data', chunk => { err += chunk })
+  await once(piped.stdout, 'data')
+  piped.stdout.destroy()
+  await run(['off'], { MAINTENANCE_STORE: `file:${file}` })
+  await exited
+  t.equal(err, '')
 })
 
 t.test('the command itself, against a server that runs', async t => {

@@ -60,7 +60,7 @@ async function typeCommands (t: TapTest, page: string, comparable = masked): Pro
   for (const { language, code, notRun } of blocksIn(page)) {
     if (language === '' && commands > 0) t.equal(comparable(printed), comparable(code), 'prints what the page says')
     if (language !== 'sh' || notRun !== undefined) continue
-    for (const line of code.trim().split('\n').filter(line => line.startsWith('npx fastify-maintenance '))) {
+    for (const line of code.trim().split(/\n| && /).filter(line => line.startsWith('npx fastify-maintenance '))) {
       const { code, text } = await command(line.replace('file:./maintenance.json', env.MAINTENANCE_STORE), env)
       t.ok(code === 0 || (code === 4 && line.includes('status')), `${line}: ${text}`)
       // on the pages, a server is running
@@ -72,12 +72,12 @@ async function typeCommands (t: TapTest, page: string, comparable = masked): Pro
 }
 
 t.test('planning maintenance: every command, as written, and what it prints', async t => {
-  t.equal(await typeCommands(t, readFileSync('docs/planning-maintenance.md', 'utf8'), text => text), 6)
+  t.equal(await typeCommands(t, readFileSync('docs/planning-maintenance.md', 'utf8'), text => text), 8)
 })
 
 t.test('planning maintenance: every piece of code runs', async t => {
   const pieces = blocksOf('docs/planning-maintenance.md').filter(({ language }) => language === 'js').map(({ code }) => code)
-  t.equal(pieces.length, 6)
+  t.equal(pieces.length, 10)
   for (const piece of pieces) {
     const app = Fastify()
     t.teardown(() => app.close())
@@ -99,6 +99,19 @@ t.test('planning maintenance: every piece of code runs', async t => {
     await check(app, piece, calls)
   }
 
+  /** Green as long as visitors are to see the page; red where somebody else is to take over. */
+  async function checkProbes (app: FastifyInstance, piece: string) {
+    const status = async (url: string) => (await app.inject(url)).statusCode
+    const urls = [...piece.matchAll(/'(\/\w+z)'/g)].map(([, url = '']) => url)
+    for (const url of urls) t.equal(await status(url), 200)
+    await app.maintenance.set(true)
+    t.equal(await status('/'), 503)
+    for (const url of urls) t.equal(await status(url), url === '/drainz' ? 503 : 200, url)
+    if (urls.includes('/readyz')) t.strictSame((await app.inject('/readyz')).json(), { ok: true, maintenance: true })
+    await app.maintenance.drained()
+    t.equal(app.maintenance.status().inFlight, 0, 'probes hold nothing up')
+  }
+
   async function check (app: FastifyInstance, piece: string, calls: string[]) {
     if (piece.includes('upcoming')) {
       await app.maintenance.set(true, { startsAt: '2099-12-01T02:00:00+01:00', message: 'Moving' })
@@ -110,6 +123,13 @@ t.test('planning maintenance: every piece of code runs', async t => {
       t.strictSame([(await app.inject({ method: 'POST', url: '/search' })).statusCode, (await app.inject('/unsubscribe')).statusCode], [200, 503])
     } else if (piece.includes('countView')) {
       t.strictSame(calls, ['countView'])
+    } else if (piece.includes('wait: 60_000')) {
+      t.strictSame(calls, ['migrate true'])
+      t.equal(app.maintenance.active, false)
+    } else if (piece.includes('closeStreams')) {
+      t.equal(app.maintenance.status().streams, 0)
+    } else if (piece.includes('z\'')) {
+      await checkProbes(app, piece)
     } else if (piece.includes('run(')) {
       t.strictSame(calls, ['migrate true'])
       t.equal(app.maintenance.active, false)

@@ -126,7 +126,7 @@ async function message<T> (child: ChildProcess): Promise<T> {
 }
 
 /** Everything beside the file itself. */
-const beside = (file: string): string[] => readdirSync(join(file, '..')).filter(name => name !== 'state.json' && name !== 'state.json.history')
+const beside = (file: string): string[] => readdirSync(join(file, '..')).filter(name => !['state.json', 'state.json.history', 'state.json.servers'].includes(name))
 
 const stored = (file: string): StateRecord => parseRecord(JSON.parse(readFileSync(file, 'utf8')).sites.default.record)
 

@@ -371,8 +371,9 @@ t.test('rights: what the least user may, and what is missed without', async t =>
   const KEYS = '~fastify-maintenance:*'
   const CHANNELS = '&fastify-maintenance:*'
   const READER = ['+hmget', '+time', '+lrange', '+subscribe']
-  const WRITER = [...READER, '+eval', '+hset', '+del', '+lindex', '+lpush', '+ltrim', '+publish']
-  await user('reader', KEYS, CHANNELS, ...READER)
+  const SERVER = ['+eval', '+time', '+hset', '+hdel', '+hmget', '+zadd', '+zrem', '+zrange', '+zrangebyscore', '+pexpireat']
+  const WRITER = [...READER, ...SERVER, '+del', '+lindex', '+lpush', '+ltrim', '+publish']
+  await user('reader', KEYS, CHANNELS, ...READER, `(~fastify-maintenance:*:servers* ${SERVER.join(' ')})`)
   await user('writer', KEYS, CHANNELS, ...WRITER)
   const reader = await boot(t, { redis: redis('reader') })
   const writer = await boot(t, { redis: redis('writer') })
@@ -380,8 +381,9 @@ t.test('rights: what the least user may, and what is missed without', async t =>
   await writer.maintenance.set(true)
   await until('followed', () => reader.maintenance.active)
   t.equal((await reader.maintenance.history()).length, 1)
-  t.strictSame([...reader.lines, ...writer.lines].filter(line => line.level >= 40).map(line => line.msg).filter(text => /has a problem|NOPERM|watched/.test(text)), [], 'nobody complains')
-  await t.rejects(reader.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /nothing was changed: NOPERM .*eval/, cause: { message: /NOPERM/ } })
+  await until('they see each other', async () => (await Promise.all([reader, writer].map(({ maintenance }) => maintenance.servers()))).every(servers => servers.length === 2 && servers.every(server => server.active)))
+  t.strictSame([...reader.lines, ...writer.lines].filter(line => line.level >= 40).map(line => line.msg).filter(text => /has a problem|NOPERM|watched|cannot see/.test(text)), [], 'nobody complains')
+  await t.rejects(reader.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /nothing was changed: NOPERM/, cause: { message: /NOPERM/ } })
   t.match(reader.maintenance.status(), { active: true })
 
   await t.test('without PUBLISH, TIME and the history: the state is written all the same, and polled', async t => {
@@ -403,6 +405,21 @@ t.test('rights: what the least user may, and what is missed without', async t =>
     await user('deaf', KEYS, CHANNELS, '+hmget', '+time', '+subscribe')
     await listening(own1.client, 'fastify-maintenance:{default}:changes', 3)
     t.pass('once it is allowed, it listens')
+  })
+
+  await t.test('without the rights of a server: nobody sees it, nobody waits for it, and that is told', async t => {
+    await user('hidden', KEYS, CHANNELS, ...READER)
+    const hidden = await boot(t, { redis: redis('hidden') })
+    t.ok(hidden.lines.some(line => line.level === 40 && /other servers of site 'default' cannot see this one, and do not wait for it: NOPERM .*eval/.test(line.msg)))
+    await t.rejects(hidden.maintenance.servers(), { code: 'FST_ERR_MAINTENANCE_STORE', message: /NOPERM/ })
+    t.equal((await reader.maintenance.servers()).length, 2)
+    const store = createRedisStore(await createConnector(redis('hidden')), { prefix: 'fastify-maintenance:', sites: [] })
+    t.teardown(() => store.close())
+    // these two are for who leaves
+    for (const missing of SERVER.filter(right => right !== '+hdel' && right !== '+zrem')) {
+      await user('hidden', KEYS, CHANNELS, ...READER, ...SERVER, missing.replace('+', '-'))
+      await t.rejects(Promise.all([store.beat?.('x', 'y', 'z', 60_000), store.beats?.('x')]), { message: /NOPERM|permissions|can't run this command/ }, missing)
+    }
   })
 
   await t.test('without reading: the fallback, and told', async t => {

@@ -6,6 +6,7 @@ import t from 'tap'
 import { ConflictError } from '../lib/errors.ts'
 import { storeContract, type StoreUnderTest } from '../lib/stores/contract.ts'
 import { createFileStore } from '../lib/stores/file.ts'
+import { openStore } from '../lib/stores/index.ts'
 import { createMemoryStore } from '../lib/stores/memory.ts'
 import type { MaintenanceStore, WriteCondition } from '../types/index.ts'
 
@@ -17,7 +18,7 @@ function memory (): StoreUnderTest {
 async function file (): Promise<StoreUnderTest> {
   const directory = await mkdtemp(join(tmpdir(), 'maintenance-contract-'))
   return {
-    connect: () => createFileStore(join(directory, 'state.json')),
+    connect: async () => (await openStore({ file: join(directory, 'state.json') }, [])).store,
     remove: () => rm(directory, { recursive: true })
   }
 }
@@ -30,17 +31,27 @@ for (const [kind, create] of Object.entries({ memory, file })) {
 
 type Records = Map<string, { record: string, revision: number }>
 type Parts = (sites: Records) => Partial<MaintenanceStore>
+interface Beat { site: string, id: string, entry: string, until: number }
 
-const honest = (sites: Records): MaintenanceStore => ({
+/** The servers of a storage. */
+const servers = new WeakMap<Records, Beat[]>()
+const beatsOf = (sites: Records): Beat[] => servers.get(sites) ?? []
+
+const honest = (sites: Records) => ({
   read: async site => sites.get(site)?.record ?? null,
   async write (site, record, { revision, expected }) {
     const stored = sites.get(site)?.revision ?? 0
     if (expected !== undefined && expected !== stored) throw new ConflictError(stored, expected)
     sites.set(site, { record, revision })
   },
+  async beat (site, id, entry, ttl) {
+    const others = beatsOf(sites).filter(other => other.site !== site || other.id !== id)
+    servers.set(sites, ttl === 0 ? others : [...others, { site, id, entry, until: Date.now() + ttl }])
+  },
+  beats: async site => beatsOf(sites).filter(beat => beat.site === site && beat.until > Date.now()).map(({ entry }) => entry),
   watch () {},
   close () {}
-})
+}) satisfies MaintenanceStore
 
 /** A store that is right but for what `parts` replace. */
 function storeOf (parts: Parts): () => StoreUnderTest {
@@ -62,6 +73,10 @@ const changed = (change: (record: string) => string): Parts => sites => ({
 const conditioned = (change: (condition: WriteCondition) => WriteCondition): Parts => sites => ({
   write: (site, record, condition) => honest(sites).write(site, record, change(condition))
 })
+
+const BEATS = 'gives back what a server told last, as it was written'
+const LEAVING = 'shows one handle the servers of another, and forgets the one that leaves'
+const EXPIRY = 'forgets a server that is not heard of in time, and no other'
 
 const withoutExpected = ({ revision }: WriteCondition): WriteCondition => ({ revision })
 
@@ -160,6 +175,43 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
       }
     }
   }, 'shows what is written also while other reads are under way'],
+  ['takes what servers tell, and gives none back', () => ({ beats: undefined } as never), 'can be told of servers and asked for them, or neither'],
+  ['gives servers that nobody could tell of', () => ({ beat: undefined } as never), 'can be told of servers and asked for them, or neither'],
+  ['cuts what a server tells', sites => ({ beat: (site, id, entry, ttl) => honest(sites).beat(site, id, entry.slice(0, 8192), ttl) }), BEATS],
+  ['keeps one server', sites => ({ beat: (site, _id, entry, ttl) => honest(sites).beat(site, '', entry, ttl) }), BEATS],
+  ['keeps everything that a server ever told', sites => ({ beat: (site, _id, entry, ttl) => honest(sites).beat(site, entry, entry, ttl) }), BEATS],
+  ['invents a server', sites => ({ beats: async site => [...await honest(sites).beats(site), 'one more'] }), BEATS],
+  ['keeps the servers of all sites together', sites => ({ beat: (_site, ...rest) => honest(sites).beat('', ...rest), beats: () => honest(sites).beats('') }), 'keeps the servers of sites apart'],
+  ['forgets a server on all sites', sites => ({
+    async beat (site, id, entry, ttl) {
+      if (ttl === 0) servers.set(sites, beatsOf(sites).filter(beat => beat.id !== id))
+      else await honest(sites).beat(site, id, entry, ttl)
+    }
+  }), 'keeps the servers of sites apart'],
+  ['keeps servers to itself', () => {
+    const mine: Records = new Map()
+    return { beat: honest(mine).beat, beats: honest(mine).beats }
+  }, LEAVING],
+  ['forgets all when one leaves', sites => ({
+    async beat (site, id, entry, ttl) {
+      if (ttl === 0) servers.set(sites, [])
+      else await honest(sites).beat(site, id, entry, ttl)
+    }
+  }), LEAVING],
+  ['keeps who leaves', sites => ({
+    async beat (site, id, entry, ttl) { if (ttl > 0) await honest(sites).beat(site, id, entry, ttl) }
+  }), LEAVING],
+  ['never forgets a server', sites => ({ beat: (site, id, entry, ttl) => honest(sites).beat(site, id, entry, ttl * 1e6) }), EXPIRY],
+  ['counts from the first word', sites => ({
+    async beat (site, id, entry, ttl) {
+      const known = beatsOf(sites).find(beat => beat.site === site && beat.id === id)
+      await honest(sites).beat(site, id, entry, ttl)
+      if (known !== undefined) Object.assign(beatsOf(sites).find(beat => beat.site === site && beat.id === id) ?? {}, { until: known.until })
+    }
+  }), EXPIRY],
+  ['forgets all servers with the first', sites => ({
+    beats: async site => beatsOf(sites).some(beat => beat.until < Date.now()) ? [] : await honest(sites).beats(site)
+  }), EXPIRY],
   ['cannot be watched', () => ({ watch: () => { throw new Error('not here') } }), 'can be watched, and closed twice'],
   ['closes for all', sites => ({ close: () => sites.clear() }), 'can be watched, and closed twice'],
   ['closes once', () => {

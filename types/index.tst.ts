@@ -5,7 +5,7 @@ import Type from 'typebox'
 import maintenance, { fastifyMaintenance } from '../index.ts'
 import maintenanceAdmin, { adminTexts } from '../lib/admin/index.ts'
 import { MaintenanceOff, MaintenanceOn } from '../lib/nest.ts'
-import type { AdminTexts, Decision, FastifyMaintenance, FastifyMaintenanceAdminOptions, FastifyMaintenanceOptions, Maintenance, MaintenanceStatus, MaintenanceStore } from './index.ts'
+import type { AdminTexts, Decision, FastifyMaintenance, FastifyMaintenanceAdminOptions, FastifyMaintenanceOptions, Maintenance, MaintenanceStatus, MaintenanceStore, ServerStatus, StillRunning } from './index.ts'
 
 declare const app: FastifyInstance
 declare const store: MaintenanceStore
@@ -38,6 +38,25 @@ test('what hangs at the instance', () => {
   expect(app.maintenance.run(async () => 3)).type.toBe<Promise<number>>()
   expect(app.maintenance.for('shop')).type.toBe<Maintenance>()
   expect(app.maintenance.onChange(() => {})).type.toBe<() => void>()
+})
+
+test('safe to migrate', () => {
+  expect(app.maintenance.drained()).type.toBe<Promise<void>>()
+  expect(app.maintenance.drained).type.toBeCallableWith({ timeout: 1000, signal: new AbortController().signal })
+  expect(app.maintenance.drained).type.not.toBeCallableWith({ timeout: '1s' })
+  expect(app.maintenance.drained).type.not.toBeCallableWith({ wait: 1000 })
+  expect(app.maintenance.servers()).type.toBe<Promise<ServerStatus[]>>()
+  expect<ServerStatus['holding']>().type.toBe<Record<string, number>>()
+  expect(app.maintenance.set).type.toBeCallableWith(true, { wait: 30_000, message: 'x' })
+  expect(app.maintenance.set).type.toBeCallableWith(false, { wait: 30_000 })
+  expect(app.maintenance.set).type.not.toBeCallableWith(true, { wait: '30s' })
+  expect(app.maintenance.status().inFlight).type.toBe<number>()
+  expect(app.maintenance.status().streams).type.toBe<number>()
+  expect<StillRunning['servers']>().type.toBe<readonly ServerStatus[] | undefined>()
+  expect<FastifyMaintenanceOptions>().type.toBeAssignableFrom({ closeStreams: {} })
+  expect<FastifyMaintenanceOptions>().type.toBeAssignableFrom({ closeStreams: { after: 5000, jitter: 2000 } })
+  expect<FastifyMaintenanceOptions>().type.not.toBeAssignableFrom({ closeStreams: true })
+  expect<MaintenanceStore>().type.toBeAssignableFrom({ ...store, beat: async (site: string, id: string, entry: string, ttl: number) => { console.log(site, id, entry, ttl) }, beats: async (site: string) => [site] })
 })
 
 test('requests and routes', () => {

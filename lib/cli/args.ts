@@ -92,8 +92,13 @@ function parse (args: readonly string[]) {
   }
 }
 
-/** Alone, it must not take the site behind it for its value. */
-const withWaitDefault = (arg: string): string => arg === '--wait' ? `--wait=${WAIT_DEFAULT}` : arg
+/** Alone, it must not take the site behind it for its value; a time that stands there was meant as one, not as a site. */
+function withWaitDefault (arg: string, i: number, args: readonly string[]): string {
+  if (arg !== '--wait') return arg
+  const next = args[i + 1] ?? ''
+  if (/^\d+$/.test(next) || parseDuration(next) !== null) throw new UsageError(`--wait takes its time with '=': --wait=${next}`)
+  return `--wait=${WAIT_DEFAULT}`
+}
 
 function readWait (duration: string | undefined): number | null {
   if (duration === undefined) return null

@@ -47,6 +47,7 @@ export function waitForAll (store: MaintenanceStore, states: readonly SiteState[
 export function together (all: readonly Progress[]): Progress {
   return {
     servers: all.flatMap(({ servers }) => servers),
+    followed: all.reduce((sum, { followed }) => sum + followed, 0),
     unready: all.flatMap(({ unready }) => unready),
     inFlight: all.reduce((sum, { inFlight }) => sum + inFlight, 0),
     pinned: all.flatMap(({ pinned }) => pinned),

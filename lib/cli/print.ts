@@ -86,8 +86,8 @@ export function createProgress (on: boolean, { out, terminal = false }: Output):
   }
 }
 
-const progressInWords = ({ servers, unready, inFlight }: Progress, on: boolean): string =>
-  `${servers.length - unready.length} of ${count(servers.length, 'server')} ${on ? `closed, ${count(inFlight, 'request')} running` : 'open'}`
+const progressInWords = ({ servers, followed, inFlight }: Progress, on: boolean): string =>
+  `${followed} of ${count(servers.length, 'server')} ${on ? `closed, ${count(inFlight, 'request')} running` : 'open'}`
 
 /** The end of a wait, and what whoever goes on should know. */
 export function endInWords (progress: Progress, on: boolean, { terminal = false }: Output): string {

@@ -1,4 +1,5 @@
 import { deepEqual, equal, rejects } from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaintenanceStore } from '../../types/index.ts'
 
 /** Storage of its own, empty at first. */
@@ -58,6 +59,16 @@ const RECORDS = ['{"v":1,"on":true}', 'no JSON', ' \'"`\\ \n\r\n\t ', 'Grüße, 
 
 /** All of them valid names of sites, and all of them different. */
 const SITES = ['default', 'A', 'a', 'a.b', 'a-b', 'a_b', 'a.b.c', '0', '00', 'constructor', 'toString', 'hasOwnProperty', 'x'.repeat(64), 'x'.repeat(63)]
+
+/** As a server names itself: a UUID of each start. */
+const SERVERS = ['0b2a2a3e-1c1f-4f0e-9a55-6d2d4b1f0001', '0b2a2a3e-1c1f-4f0e-9a55-6d2d4b1f0002', '0b2a2a3e-1c1f-4f0e-9a55-6d2d4b1f0003'] as const
+// ms
+const MINUTE = 60_000
+const FORGOTTEN_WITHIN = 3000
+
+/** The other checks of servers have nothing to say of a store that keeps none. */
+const keepsServers = (store: MaintenanceStore): store is MaintenanceStore & Required<Pick<MaintenanceStore, 'beat' | 'beats'>> =>
+  store.beat !== undefined && store.beats !== undefined
 
 const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
   async 'reads null where nothing was ever written' (connect) {
@@ -166,6 +177,55 @@ const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
     const handles = [await connect(), await connect()]
     await Promise.all(SITES.map((site, i) => handles[i % 2]!.write(site, `record of ${site}`, { revision: 1, expected: 0 })))
     for (const site of SITES) equal(await handles[0]!.read(site), `record of ${site}`)
+  },
+
+  async 'can be told of servers and asked for them, or neither' (connect) {
+    const store = await connect()
+    equal(typeof store.beat, typeof store.beats, 'beat and beats belong together')
+  },
+
+  async 'gives back what a server told last, as it was written' (connect) {
+    const store = await connect()
+    if (!keepsServers(store)) return
+    deepEqual(await store.beats('a'), [], 'where nobody ever told anything')
+    for (const entry of RECORDS) {
+      await store.beat('a', SERVERS[0], entry, MINUTE)
+      deepEqual(await store.beats('a'), [entry])
+    }
+    for (const id of SERVERS) await store.beat('a', id, `entry of ${id}`, MINUTE)
+    deepEqual((await store.beats('a')).sort(), SERVERS.map(id => `entry of ${id}`))
+  },
+
+  async 'keeps the servers of sites apart' (connect) {
+    const store = await connect()
+    if (!keepsServers(store)) return
+    for (const site of SITES) await store.beat(site, SERVERS[0], `server of ${site}`, MINUTE)
+    for (const site of SITES) deepEqual(await store.beats(site), [`server of ${site}`])
+    await store.beat('a', SERVERS[0], '', 0)
+    for (const site of SITES) deepEqual(await store.beats(site), site === 'a' ? [] : [`server of ${site}`])
+  },
+
+  async 'shows one handle the servers of another, and forgets the one that leaves' (connect) {
+    const [one, other] = [await connect(), await connect()]
+    if (!keepsServers(one) || !keepsServers(other)) return
+    await one.beat('a', SERVERS[0], 'one', MINUTE)
+    await other.beat('a', SERVERS[1], 'other', MINUTE)
+    for (const store of [one, other]) deepEqual((await store.beats('a')).sort(), ['one', 'other'])
+    await one.beat('a', SERVERS[0], '', 0)
+    await one.beat('a', SERVERS[2], '', 0)
+    for (const store of [one, other]) deepEqual(await store.beats('a'), ['other'])
+  },
+
+  async 'forgets a server that is not heard of in time, and no other' (connect) {
+    const store = await connect()
+    if (!keepsServers(store)) return
+    await store.beat('a', SERVERS[0], 'stays', MINUTE)
+    await store.beat('a', SERVERS[1], 'first', 50)
+    await store.beat('a', SERVERS[1], 'heard of again', MINUTE)
+    await store.beat('a', SERVERS[2], 'goes', 50)
+    const deadline = Date.now() + FORGOTTEN_WITHIN
+    while ((await store.beats('a')).includes('goes') && Date.now() < deadline) await sleep(20)
+    deepEqual((await store.beats('a')).sort(), ['heard of again', 'stays'])
   },
 
   async 'can be watched, and closed twice' (connect) {

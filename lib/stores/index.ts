@@ -34,5 +34,5 @@ export async function openStore (option: NonNullable<FastifyMaintenanceOptions['
 }
 
 function openFile (file: string): MaintenanceStore {
-  return { ...createFileStore(file), ...createFileHistory(createFileStore(`${file}.history`)), ...createFileServers(`${file}.servers`) }
+  return { ...createFileStore(file), ...createFileHistory(createFileStore(`${file}.history`)), ...createFileServers(file) }
 }

@@ -80,8 +80,8 @@ export function createRedisStore ({ keyPrefix, connect }: Connector, { prefix, s
   }
 
   async function beats (site: string): Promise<string[]> {
-    const entries = await ask(() => commands.eval(BEATS, 2, ...serversOf(site))).catch(error => { throw clean(error) }) as (string | null)[]
-    return entries.filter(entry => entry !== null)
+    const [entries] = await ask(() => Promise.all([commands.eval(BEATS, 2, ...serversOf(site)), clock.check(commands)])).catch(error => { throw clean(error) })
+    return (entries as (string | null)[]).filter(entry => entry !== null)
   }
 
   /** Begins with the first connection, however long that takes. */

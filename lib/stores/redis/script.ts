@@ -60,8 +60,10 @@ if ARGV[3] == '0' then
 else
   redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
   redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
-  redis.call('PEXPIRE', KEYS[1], ARGV[3])
-  redis.call('PEXPIRE', KEYS[2], ARGV[3])
+  -- the keys end with the last of the servers
+  local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2]
+  redis.call('PEXPIREAT', KEYS[1], last)
+  redis.call('PEXPIREAT', KEYS[2], last)
 end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 100)) do
   redis.call('HDEL', KEYS[1], id)
@@ -73,6 +75,10 @@ end
 export const BEATS = `
 ${NOW}
 local ids = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', now), '+inf')
-if #ids == 0 then return {} end
-return redis.call('HMGET', KEYS[1], unpack(ids, 1, math.min(#ids, 5000)))
+local entries = {}
+-- more do not fit on the stack of Lua
+for i = 1, #ids, 5000 do
+  for _, entry in ipairs(redis.call('HMGET', KEYS[1], unpack(ids, i, math.min(i + 4999, #ids)))) do entries[#entries + 1] = entry end
+end
+return entries
 `

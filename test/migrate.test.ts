@@ -1,0 +1,236 @@
+import { execFile, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { Agent, request as httpRequest } from 'node:http'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { main } from '../lib/cli/main.ts'
+import { createFileServers } from '../lib/stores/file-servers.ts'
+import { createApp, until } from './fixtures/app.ts'
+import { startProxy, startRedis } from './fixtures/redis.ts'
+
+// Safe to migrate: real servers, the real command, and a log that the handlers write to.
+
+t.jobs = 3
+
+interface Fleet {
+  /** Options of a server. */
+  readonly store: object
+  /** The same for the command. */
+  readonly args: readonly string[]
+}
+
+interface Result { readonly code: number, readonly out: string, readonly err: string }
+
+/** The command, in this process; a store that was too slow on a busy machine is asked again. */
+async function command (...args: string[]): Promise<Result> {
+  for (let tries = 1; ; tries++) {
+    let out = ''
+    let err = ''
+    const code = await main(args, {}, { out: text => { out += text }, err: text => { err += text } })
+    if (code !== 1 || tries === 10) return { code, out, err }
+  }
+}
+
+/** The same, as operators start it. */
+function program (...args: string[]): Promise<Result> {
+  return new Promise(resolve => {
+    execFile(process.execPath, ['dist/lib/cli/bin.js', ...args], (error, out, err) => resolve({ code: Number(error?.code ?? 0), out, err }))
+  })
+}
+
+async function startServer (t: Test, options: object): Promise<{ url: string, kill: () => void }> {
+  const child = fork('test/fixtures/drain-server.ts', [JSON.stringify(options)], { execArgv: ['--import', 'tsx'], env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' } })
+  const exited = once(child, 'exit')
+  // what it still writes would come into a directory that is being removed
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await exited
+  })
+  const [{ url }] = await once(child, 'message')
+  return { url, kill: () => child.kill('SIGKILL') }
+}
+
+/** Mostly short, some long, as in life, ms. */
+function duration (): number {
+  const [dice, more] = [Math.random(), Math.random()]
+  return Math.floor(dice < 0.75 ? 100 + 200 * more : dice < 0.95 ? 300 + 700 * more : 1000 + 2000 * more)
+}
+
+const agent = new Agent({ keepAlive: true })
+t.teardown(() => agent.destroy())
+
+/** @returns the status; 0 where the client hung up */
+function post (url: string, hangUpAfter: number | null): Promise<number> {
+  return new Promise(resolve => {
+    const request = httpRequest(url, { method: 'POST', agent }, response => response.resume().on('close', () => resolve(response.statusCode ?? 0)))
+    request.on('error', () => resolve(0)).end()
+    if (hangUpAfter !== null) setTimeout(() => request.destroy(), hangUpAfter)
+  })
+}
+
+/** Looks less often than `until`: what is looked at costs more. */
+const eventually = (what: string, condition: () => boolean | Promise<boolean>): Promise<void> => until(what, async () => {
+  await sleep(100)
+  return condition()
+}, 60_000)
+
+/** Sends one request after the other, and hangs up on some. */
+async function load (url: string, site: string, on: { goesOn: boolean }): Promise<void> {
+  for (let i = 0; on.goesOn; i++) {
+    const ms = duration()
+    const leaves = Math.random() < 0.15
+    const status = await post(`${url}/work?site=${site}&id=${i}&ms=${ms}`, leaves ? Math.floor(ms * Math.random()) : null)
+    if (status === 503) await sleep(50)
+  }
+}
+
+async function prove (t: Test, { store, args }: Fleet): Promise<void> {
+  const SITES = Array.from({ length: 10 }, (_, i) => `site${i}`)
+  const ROUNDS = 5
+  const logs = t.testdir({ 'page.eta': 'closed' })
+  const logOf = (site: string): string => readFileSync(join(logs, `${site}.log`), { encoding: 'utf8', flag: 'a+' })
+  const count = (text: string, what: string): number => text.split(`${what} `).length - 1
+  const servers = await Promise.all(Array.from({ length: 3 }, () => startServer(t, { store, sites: SITES, logs, response: { template: join(logs, 'page.eta') } })))
+  const on = { goesOn: true }
+  const clients = SITES.flatMap(site => servers.flatMap(({ url }) => load(url, site, on)))
+  const violations: string[] = []
+  let rounds = 0
+  let waits = 0
+
+  async function play (site: string, run: typeof command): Promise<void> {
+    const began = count(logOf(site), 'begin')
+    await eventually(`load on ${site}`, () => count(logOf(site), 'begin') >= began + 4)
+    if (count(logOf(site), 'begin') > count(logOf(site), 'end')) waits++
+    const { code, out, err } = await run('on', site, '--wait=60s', ...args)
+    const log = logOf(site)
+    t.match({ code, out }, { code: 0, out: /\n3 of 3 servers closed, 0 requests running: safe to proceed\n$/ }, `${site}: ${err}`)
+    if (count(log, 'begin') !== count(log, 'end')) violations.push(`${site}: ${count(log, 'begin')} began, ${count(log, 'end')} ended`)
+    await sleep(300)
+    if (logOf(site) !== log) violations.push(`${site}: written after the return: ${logOf(site).slice(log.length)}`)
+    rounds++
+    t.match(await run('off', site, '--wait=60s', ...args), { code: 0, out: /\n3 of 3 servers open\n$/ })
+  }
+
+  await Promise.all(SITES.map(async (site, i) => {
+    for (let round = 0; round < ROUNDS; round++) await play(site, i === 0 && round < 2 ? program : command)
+  }))
+  on.goesOn = false
+  await Promise.all(clients)
+  t.equal(rounds, SITES.length * ROUNDS)
+  t.ok(waits > rounds / 2, `in ${waits} of ${rounds} rounds something was running`)
+  t.strictSame(violations, [])
+}
+
+t.test('safe to migrate, on Redis: 50 rounds under load on three servers, and no write after the return', { timeout: 110_000, buffered: true }, async t => {
+  const redis = await startRedis(t)
+  await prove(t, { store: { redis: redis.url }, args: ['--store', redis.url] })
+})
+
+t.test('safe to migrate, on one file: the same', { timeout: 110_000, buffered: true }, async t => {
+  const file = join(t.testdir(), 'state.json')
+  await prove(t, { store: { file }, args: ['--store', `file:${file}`] })
+})
+
+t.test('on Redis: a server that was killed holds the wait until it has expired, one that cannot reach Redis too; both are named', { timeout: 110_000, buffered: true }, async t => {
+  const redis = await startRedis(t)
+  const proxy = await startProxy(t, redis.port)
+  const logs = t.testdir()
+  const args = ['--store', redis.url]
+  const [victim] = await Promise.all([
+    startServer(t, { store: { redis: redis.url }, site: 'victim', logs }),
+    startServer(t, { store: { redis: proxy.url }, site: 'mute', logs })
+  ])
+  const now = async () => Number((await redis.client.time())[0]) * 1000
+  const expiry = async (site: string) => Number((await redis.client.call('ZRANGE', `fastify-maintenance:{${site}}:servers:until`, 0, -1, 'WITHSCORES') as unknown[]).flat()[1])
+
+  async function killed (): Promise<void> {
+    post(`${victim.url}/work?site=victim&id=1&ms=60000`, null)
+    await eventually('it works', () => existsSync(join(logs, 'victim.log')))
+    const waiting = command('on', 'victim', '--wait=60s', ...args)
+    await eventually('it tells what it runs', async () => /closed, revision \d+, 1 request and 0 streams running \(from before: 1 × POST \/work\), seen/.test((await command('servers', 'victim', ...args)).out))
+    victim.kill()
+    const expires = await expiry('victim')
+    const { code, out } = await waiting
+    t.ok(await now() >= expires - 1000, 'not before it has expired')
+    t.match({ code, out }, { code: 0, out: /1 of 1 server closed, 1 request running\n0 of 0 servers closed, 0 requests running: safe to proceed\n {2}\S+ \(process \d+\) was last seen at \S+: it stopped, died, or cannot reach the store\n$/ })
+  }
+
+  async function silent (): Promise<void> {
+    proxy.frozen = true
+    const expires = await expiry('mute')
+    let returned = false
+    const waiting = command('on', 'mute', '--wait=60s', ...args).finally(() => { returned = true })
+    await eventually('it is shown as silent', async () => /\): open, revision 0, .*, silent for \d+ s: it died, or cannot reach the store\n/.test((await command('servers', 'mute', ...args)).out))
+    t.equal(returned, false, 'nothing is claimed while it may be open')
+    const { code, out, err } = await waiting
+    t.ok(await now() >= expires - 1000, 'not before it has expired')
+    t.match({ code, out }, { code: 0, out: /safe to proceed\n {2}\S+ \(process \d+\) was last seen at \S+: it stopped, died, or cannot reach the store\n$/ })
+    t.match(err, /no live server serves site 'mute'/)
+    t.equal((await command('servers', 'mute', ...args)).out, '')
+    proxy.frozen = false
+    proxy.cut()
+    await eventually('it is back, and closed', async () => /: closed, revision \d{10}/.test((await command('servers', 'mute', ...args)).out))
+  }
+
+  await Promise.all([killed(), silent()])
+})
+
+t.test('on a file: a server that was killed holds nobody up, and its entry goes; what is no entry is none', { timeout: 60_000, buffered: true }, async t => {
+  const directory = t.testdir()
+  const file = join(directory, 'state.json')
+  const args = ['--store', `file:${file}`]
+  // the servers follow the link, the command does not
+  symlinkSync('state.json', join(directory, 'link.json'))
+  const [victim] = await Promise.all([startServer(t, { store: { file: join(directory, 'link.json') }, logs: directory }), startServer(t, { store: { file }, logs: directory })])
+  const entries = () => readdirSync(`${file}.servers`)
+  t.equal(entries().length, 2)
+  post(`${victim.url}/work?site=default&id=1&ms=60000`, null)
+  await eventually('it works', () => existsSync(join(directory, 'default.log')))
+  const waiting = command('on', '--wait=60s', ...args)
+  await eventually('it tells what it runs', async () => /1 × POST/.test((await command('servers', ...args)).out))
+  const expires = Math.min(...entries().map(name => JSON.parse(readFileSync(join(`${file}.servers`, name), 'utf8')).until))
+  victim.kill()
+  const { code, out } = await waiting
+  t.ok(Date.now() < expires, 'it has not expired, it is known to be dead')
+  t.match({ code, out }, { code: 0, out: /1 of 1 server closed, 0 requests running: safe to proceed\n {2}\S+ \(process \d+\) was last seen/ })
+  t.equal(entries().length, 1)
+
+  // what others leave there, and a server that must not be overlooked
+  const servers = `${file}.servers`
+  for (const [name, text] of [['a', ''], ['b', '{'], ['c', 'null'], ['d', '{"until":9e15,"pid":1,"space":"x"}'], ['e', 'x'.repeat(1024 * 1024 + 1)]]) writeFileSync(join(servers, `default@${name}.json`), text as string)
+  mkdirSync(join(servers, 'default@folder.json'))
+  writeFileSync(join(servers, 'default@far.json'), JSON.stringify({ until: 1, pid: 1, space: 'elsewhere', entry: 'old' }))
+  t.equal(JSON.parse((await command('servers', '--json', ...args)).out).length, 1)
+  t.equal(existsSync(join(servers, 'default@far.json')), false, 'what has expired goes')
+  symlinkSync('default@loop.json', join(servers, 'default@loop.json'))
+  t.match(await command('servers', ...args), { code: 1, out: '', err: /ELOOP/ })
+  const unknown = await command('on', '--wait=1s', '--json', ...args)
+  t.match(unknown, { code: 3, err: /the list of servers could not be read/ })
+  t.match(JSON.parse(unknown.out), { active: true, safe: false, servers: [] })
+})
+
+t.test('on a file: who boots sweeps the dead away, and says good-bye; the directory is as open as the one around it', { buffered: true }, async t => {
+  const file = join(t.testdir(), 'state.json')
+  const store = createFileServers(file)
+  t.strictSame(await store.beats('default'), [])
+  await store.beat('another', 'dead', 'entry', 1)
+  chmodSync(dirname(file), 0o770)
+  await sleep(5)
+  const { app } = await createApp(t, { store: { file } })
+  await app.ready()
+  await until('swept', () => readdirSync(`${file}.servers`).length === 1)
+  t.match(readdirSync(`${file}.servers`)[0], /^default@[0-9a-f-]{36}\.json$/)
+  await app.close()
+  await until('gone', () => readdirSync(`${file}.servers`).length === 0)
+  rmSync(`${file}.servers`, { recursive: true })
+  await createFileServers(file).beat('a', 'b', 'entry', 60_000)
+  t.equal(statSync(`${file}.servers`).mode & 0o777, 0o770)
+  t.strictSame(await store.beats('a'), ['entry'])
+  await t.rejects(createFileServers(join(t.testdir(), 'no/where.json')).beats('a'), { code: 'ENOENT' })
+  writeFileSync(join(dirname(file), 'taken.json.servers'), '')
+  await t.rejects(createFileServers(join(dirname(file), 'taken.json')).beat('a', 'b', 'entry', 1000), { code: 'ENOTDIR' })
+  await t.rejects(createFileServers(join(dirname(file), 'taken.json')).beats('a'), { code: 'ENOTDIR' })
+  await t.rejects(createFileServers(join(dirname(file), 'x'.repeat(250))).beat('a', 'b', 'entry', 1000), { code: 'ENAMETOOLONG' }, 'no room for .servers in the name')
+})
