@@ -674,6 +674,27 @@ t.test('set with wait: settles when all are ready, else tells who is not; the ch
   releaseAll()
 })
 
+t.test('run with wait: the work begins when nothing from before is running; where it is not in time, it is not begun, and the site opens again', { buffered: true }, async t => {
+  const { app } = await createApp(t)
+  const slow = step()
+  app.get('/slow', async () => slow.promise.then(() => 'x'))
+  const port = await listen(app)
+  const client = get(port, '/slow')
+  await until('it runs', () => app.maintenance.status().inFlight === 1)
+  let begun = 0
+  await t.rejects(app.maintenance.run(() => { begun++ }, { wait: 50 }), { code: 'FST_ERR_MAINTENANCE_DRAIN', inFlight: 1, routes: { 'GET /slow': 1 } })
+  t.strictSame([begun, app.maintenance.active], [0, false])
+  const running = app.maintenance.run(() => app.maintenance.status(), { wait: 60_000, message: 'Moving' })
+  await until('closed', () => app.maintenance.active)
+  slow.resolve()
+  t.match(await running, { active: true, message: 'Moving', inFlight: 0 })
+  t.equal(app.maintenance.active, false)
+  await t.rejects(app.maintenance.run(() => { begun++ }, { wait: -1 }), { code: 'FST_ERR_MAINTENANCE_CHANGE' })
+  await t.rejects(app.maintenance.run('work' as never, { wait: 50 }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /a function/ })
+  t.strictSame([begun, app.maintenance.active], [0, false])
+  client.destroy()
+})
+
 t.test('set with wait: nothing is changed by a wrong argument; what is no object is refused as ever', { buffered: true }, async t => {
   const { app } = await createApp(t, { bypass: {} })
   for (const [change, message] of [[{ wait: 0 }, /wait is 0, expected an integer from 1 to 3600000/], [{ wait: '30s' }, /wait is '30s'/], [{ wait: true }, /wait is true/], [null, /the change is null, expected an object/], ['x', /the change is 'x'/]] as [never, RegExp][]) {
