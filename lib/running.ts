@@ -95,10 +95,10 @@ export function isStream (reply: FastifyReply): boolean {
  */
 export const isUpgraded = ({ request, sent }: FastifyReply): boolean => (request.raw as { upgrade?: boolean }).upgrade === true && sent
 
-function contentTypeOf (reply: FastifyReply & { raw: { _header?: string } }): string {
+function contentTypeOf (reply: FastifyReply & { raw: { _header?: unknown } }): string {
   const known = reply.getHeader('content-type')
   // what was given to `writeHead` alone stands nowhere else; if Node hides it one day, the stream counts as a request
-  return String(known ?? /^content-type: *(.*)$/im.exec(reply.raw._header ?? '')?.[1])
+  return String(known ?? /^content-type: *(.*)$/im.exec(String(reply.raw._header))?.[1])
 }
 
 /** By method and route, for people who look for what holds them up. */
