@@ -303,7 +303,7 @@ t.test('status --watch: every change, until it is interrupted', async t => {
 t.test('status --watch: Ctrl-C, and a reader who has gone', async t => {
   const file = join(t.testdir(), 'state.json')
   await run(['on'], { MAINTENANCE_STORE: `file:${file}` })
-  const start = () => spawn(process.execPath, ['dist/lib/cli/bin.js', 'status', '--watch', '--store', `file:${file}`], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const start = () => spawn(process.execPath, ['dist/cli.cjs', 'status', '--watch', '--store', `file:${file}`], { stdio: ['ignore', 'pipe', 'pipe'] })
   const watching = start()
   t.match(String((await once(watching.stdout, 'data'))[0]), /^default: closed/)
   watching.kill('SIGINT')

@@ -163,5 +163,5 @@ async function runStorePage (t: Test, dir: string): Promise<void> {
   const page = readFileSync('docs/custom-stores.md', 'utf8')
   for (const [name, code] of filesIn(page)) writeFileSync(join(dir, name), code)
   const [line] = blocksIn(page).filter(({ language }) => language === 'sh')
-  t.match(await type(line?.code ?? '', dir), /^# pass 13\n# fail 0$/m)
+  t.match(await type(line?.code ?? '', dir), /^# pass 18\n# fail 0$/m)
 }
