@@ -14,6 +14,8 @@ const LIST_TIMEOUT = 3000
 export interface Progress {
   /** All live ones, but those that are pinned. */
   readonly servers: readonly ServerStatus[]
+  /** Servers of any kind that were seen since the wait began; 0: nobody says that it is safe. */
+  readonly known: number
   /** How many of them have taken the state over. */
   readonly followed: number
   /** Those that have not, or still run what is older. */
@@ -62,6 +64,7 @@ function measure (all: readonly ServerStatus[], seen: Map<string, ServerStatus>,
   const servers = all.filter(server => !server.pinned)
   return {
     servers,
+    known: seen.size,
     followed: servers.filter(server => hasFollowed(server, on, revision)).length,
     unready: servers.filter(server => !hasFollowed(server, on, revision) || (on && running(server) > 0)),
     inFlight: servers.reduce((sum, server) => sum + running(server), 0),

@@ -184,7 +184,8 @@ t.test('--wait: several sites as one, what is pinned, who is gone, and nobody at
   await (await createApp(t, { store: { file }, site: 'news', enabled: true })).app.ready()
   t.match(await run(['off', 'news', '--wait'], env), { code: 0, out: /\n0 of 0 servers open\n {2}.* is pinned closed by its option 'enabled', and was not waited for\n$/ })
   t.match(await run(['on', 'news', '--wait'], env), { code: 0, out: /\n0 of 0 servers closed, 0 requests running: safe to proceed\n$/ }, 'as it should be')
-  t.match(await run(['on', 'shopp', '--wait'], env), { code: 0, out: /\n0 of 0 servers closed/, err: "fastify-maintenance: no live server serves site 'shopp'\n" })
+  t.match(await run(['on', 'shopp', '--wait'], env), { code: 0, out: /\n0 of 0 servers closed, 0 requests running\n$/, err: "fastify-maintenance: no live server serves site 'shopp'\n" })
+  t.match(JSON.parse((await run(['on', 'shopp', '--wait', '--json'], env)).out), { safe: false, servers: [] }, 'nobody says so')
   t.match(await run(['on', 'shopp', 'shop'], env), { code: 0, err: "fastify-maintenance: no live server serves site 'shopp'\n" })
 })
 

@@ -47,6 +47,8 @@ export function waitForAll (store: MaintenanceStore, states: readonly SiteState[
 export function together (all: readonly Progress[]): Progress {
   return {
     servers: all.flatMap(({ servers }) => servers),
+    // one site without a server is enough: its name, or the store, may be the wrong one
+    known: Math.min(...all.map(({ known }) => known)),
     followed: all.reduce((sum, { followed }) => sum + followed, 0),
     unready: all.flatMap(({ unready }) => unready),
     inFlight: all.reduce((sum, { inFlight }) => sum + inFlight, 0),

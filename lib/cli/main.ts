@@ -89,7 +89,7 @@ async function change ({ sites, change, json, wait }: Command, store: Maintenanc
 }
 
 /** What `--wait` adds to the JSON. */
-const outcome = (waited: Waited | undefined): object => waited === undefined ? {} : { safe: waited.problem === null, servers: waited.progress?.servers ?? [] }
+const outcome = (waited: Waited | undefined): object => waited === undefined ? {} : { safe: waited.problem === null && waited.progress?.known !== 0, servers: waited.progress?.servers ?? [] }
 
 /** One document: an object for one site, an array for several. */
 const toJson = (values: readonly unknown[]): string => `${JSON.stringify(values.length === 1 ? values[0] : values, null, 2)}\n`

@@ -95,7 +95,7 @@ export function endInWords (progress: Progress, on: boolean, { terminal = false 
     ...progress.pinned.map(server => `${nameOf(server)} is pinned ${server.active ? 'closed' : 'open'} by its option 'enabled', and was not waited for`),
     ...progress.gone.map(server => `${nameOf(server)} was last seen at ${server.seenAt}: it stopped, died, or cannot reach the store`)
   ]
-  return [`${terminal ? '\r\u001b[K' : ''}${progressInWords(progress, on)}${on ? ': safe to proceed' : ''}`, ...notes.map(note => `  ${escapeControls(note)}`)].map(line => `${line}\n`).join('')
+  return [`${terminal ? '\r\u001b[K' : ''}${progressInWords(progress, on)}${on && progress.known > 0 ? ': safe to proceed' : ''}`, ...notes.map(note => `  ${escapeControls(note)}`)].map(line => `${line}\n`).join('')
 }
 
 function condition ({ on, active, mode, since, startsAt, endsAt, revision }: SiteState): string {
