@@ -14,7 +14,7 @@ export const PLUGIN = new URL('../../dist/index.cjs', import.meta.url).pathname
 const FLAGS = ['--single-threaded', '--predictable', '--hash-seed=1', '--random-seed=1', '--predictable-gc-schedule', '--min-semi-space-size=64', '--max-semi-space-size=64']
 /** Short samples, and the least of them: some 500,000 instructions of V8's own fall into one of several, and not into the next. */
 const REQUESTS = { [IN_PROCESS]: 1000, [WHOLE]: 300 }
-const SAMPLES = '12'
+const SAMPLES = process.env.SAMPLES ?? '12'
 const WARM_UP = { [IN_PROCESS]: '15000', [WHOLE]: '3000' }
 
 /** `null` where it cannot be had. */
@@ -33,7 +33,7 @@ export async function count (subject: string, plugin: string, names: readonly st
     await promisify(execFile)(findValgrind() as string, [
       '-q', '--tool=callgrind', '--smc-check=all-non-file', '--instr-atstart=no', '--dump-before=uv_loadavg', `--callgrind-out-file=${join(folder, 'counts')}`,
       process.execPath, ...FLAGS, subject, plugin, String(requests), ...names
-    ], { env: { PATH: process.env.PATH, SAMPLES, WARM_UP: WARM_UP[subject], COUNTED: '' } })
+    ], { env: { PATH: process.env.PATH, SAMPLES, WARM_UP: process.env.WARM_UP ?? WARM_UP[subject], COUNTED: '' } })
     return readCounts(folder, names, requests)
   } finally {
     rmSync(folder, { recursive: true })
