@@ -15,7 +15,7 @@ const FLAGS = ['--single-threaded', '--predictable', '--hash-seed=1', '--random-
 /** Short samples, and the least of them: some 500,000 instructions of V8's own fall into one of several, and not into the next. */
 const REQUESTS = { [IN_PROCESS]: 1000, [WHOLE]: 300 }
 const SAMPLES = process.env.SAMPLES ?? '12'
-const WARM_UP = { [IN_PROCESS]: '15000', [WHOLE]: '3000' }
+const WARM_UP = { [IN_PROCESS]: '15000', [WHOLE]: '8000' }
 
 /** `null` where it cannot be had. */
 export const findValgrind = (): string | null => findProgram(['valgrind'], ['valgrind'])
