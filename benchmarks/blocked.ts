@@ -1,37 +1,62 @@
-// What does a refused request cost, beside a plain 200 and beside other ways to refuse? Run with `npx tsx benchmarks/blocked.ts`.
-import { count, DIST, findValgrind, WHOLE } from './lib/count.ts'
-import { measure, printCompared, type Candidate } from './lib/http.ts'
+/**
+ * What does a refused request cost, beside a plain 200 to the same client and beside other ways to refuse? Run with
+ * `npm run build && npx tsx benchmarks/blocked.ts`. ROUNDS and REQUESTS make it longer.
+ */
+import { count, findValgrind, PLUGIN, WHOLE } from './lib/count.ts'
+import { BROWSER, compareOverSockets, type Candidate } from './lib/http.ts'
 import { findNginx } from './lib/nginx.ts'
 import { printTable } from './lib/table.ts'
 
-const browser = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8', 'accept-language': 'de-DE,de;q=0.9', 'accept-encoding': 'gzip, deflate, br' }
-const refused = { statusCode: 503 }
+const PROGRAM = { accept: 'application/json' }
+const PLAIN = '200 {"hello":"world"}'
 
-const candidates: Candidate[] = [
-  { server: 'bare', label: 'plain Fastify 200 {"hello":"world"}' },
-  { server: 'bare', label: 'the same again (A/A)' },
-  { server: 'bare', label: 'the same, with the headers of a browser', headers: browser },
-  { server: 'on', label: 'refused, JSON', ...refused },
-  { server: 'on', label: 'refused, HTML', headers: browser, ...refused },
-  { server: 'send', label: 'reply.send of a ready page', headers: browser, ...refused },
-  { server: 'view', label: 'reply.view for each request', headers: browser, ...refused },
-  { server: 'throw', label: 'a thrown error', ...refused },
-  { server: 'express-on', label: 'Express 5, a middleware by hand', headers: browser, ...refused },
-  { server: 'node', label: 'node:http alone, a ready page', headers: browser, ...refused }
-]
-if (findNginx() === null) console.log('nginx cannot be had here: left out\n')
-else candidates.push({ server: 'nginx', label: 'nginx, `return 503`', headers: browser, ...refused })
+const nginx = findNginx()
+if (nginx === null) console.log('nginx cannot be had here: left out\n')
 
-const figures = await measure(candidates, { rounds: Number(process.env.ROUNDS ?? 7), seconds: Number(process.env.SECONDS ?? 2) })
-printCompared('A refused request, over sockets', figures)
+await compareOverSockets([
+  {
+    title: 'Refused, to a browser',
+    candidates: [
+      ...plain('bare', `plain Fastify ${PLAIN}`, BROWSER),
+      refused('on', 'refused, HTML', BROWSER),
+      refused('page', 'a Fastify handler that sends the same page and headers', BROWSER),
+      refused('send', 'reply.send of a ready page', BROWSER),
+      refused('view', 'reply.view for each request', BROWSER),
+      refused('express-on', 'Express 5, a middleware by hand', BROWSER)
+    ]
+  },
+  {
+    title: 'Refused, to a program',
+    candidates: [
+      ...plain('bare', `plain Fastify ${PLAIN}`, PROGRAM),
+      refused('on', 'refused, JSON', PROGRAM),
+      refused('throw', 'a thrown error', PROGRAM)
+    ]
+  },
+  {
+    title: 'Without a framework: the line that one cannot cross',
+    candidates: [
+      ...plain('node', `plain node:http ${PLAIN}`, BROWSER),
+      refused('node-page', 'node:http with our page and headers', BROWSER),
+      ...(nginx === null ? [] : [refused('nginx', 'nginx, `return 503`', BROWSER)])
+    ]
+  }
+])
 
 if (findValgrind() === null) console.log('valgrind cannot be had here: instructions are not counted\n')
 else await countWhole()
 
+function plain (server: string, label: string, headers: Record<string, string>): Candidate[] {
+  return [{ server, label, headers }, { server, label: 'the same again (A/A)', headers }]
+}
+
+function refused (server: string, label: string, headers: Record<string, string>): Candidate {
+  return { server, label, headers, statusCode: 503 }
+}
+
 /** Steadier than any clock: what Node and Fastify do for a whole request, system calls left out. */
 async function countWhole (): Promise<void> {
-  const counts: Record<string, number> = {}
-  for (const names of [['bare', 'bare, a browser'], ['off', 'refused JSON', 'refused HTML']]) Object.assign(counts, await count(WHOLE, DIST, names))
+  const counts = Object.assign({}, ...await Promise.all([['bare', 'bare, a browser'], ['off', 'refused JSON', 'refused HTML']].map(names => count(WHOLE, PLUGIN, names)))) as Record<string, number>
   const like = (name: string): string => ['bare, a browser', 'refused HTML'].includes(name) ? 'bare, a browser' : 'bare'
   printTable('Whole requests, instructions', Object.entries(counts).map(([name, instructions]) => ({
     '': name,

@@ -7,11 +7,12 @@
  * Without valgrind, ratios of CPU time stand in, with a bound above their noise.
  */
 import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
-import { count, DIST, findValgrind, IN_PROCESS } from './lib/count.ts'
+import { count, findValgrind, IN_PROCESS, PLUGIN } from './lib/count.ts'
 import { median } from './lib/measure.ts'
 
 /** What a request costs, by the name of the scenario; in `empty hook`'s instructions (or time). */
@@ -19,6 +20,7 @@ type Ratios = Record<string, number>
 interface Measured { readonly emptyHook: number, readonly ratios: Ratios }
 interface Stored { readonly node: string, readonly fastify: string, readonly emptyHook: number, readonly ratios: Ratios }
 
+const ROOT = new URL('..', import.meta.url).pathname
 const FILE = new URL('guard.json', import.meta.url)
 /** Guarded, in the order in which one application goes through them. */
 const SCENARIOS = ['off', 'ignored route', 'ignored address', 'bypass cookie', 'refused JSON', 'refused HTML']
@@ -39,8 +41,9 @@ const major = process.versions.node.split('.')[0] as string
 const stored = JSON.parse(readFileSync(FILE, 'utf8')) as Record<string, Stored>
 
 if (valgrind === null) console.log('bench:guard: valgrind cannot be had here, so instructions are not counted; ratios of CPU time are compared instead')
+
 async function guard (): Promise<void> {
-  const [first, slow] = await Promise.all([measure(DIST, SCENARIOS), args['self-test'] === true ? selfTest() : []])
+  const [first, slow] = await Promise.all([measure(PLUGIN, SCENARIOS), args['self-test'] === true ? selfTest() : []])
   const expected = stored[major] ?? Object.values(stored)[0]
   if (expected === undefined) throw new Error('benchmarks/guard.json is empty: npm run bench:guard -- --update')
   if (expected.node !== process.version || expected.fastify !== fastify) {
@@ -69,7 +72,7 @@ async function repeat (first: Measured, expected: Ratios): Promise<Measured> {
   let { ratios } = first
   for (let i = 0; i < REPEATS && compare(ratios, expected).length > 0; i++) {
     console.log(`too dear: ${compare(ratios, expected).join(', ')}; counted once more`)
-    const again = await measure(DIST, SCENARIOS)
+    const again = await measure(PLUGIN, SCENARIOS)
     ratios = Object.fromEntries(SCENARIOS.map(name => [name, Math.min(ratios[name] as number, again.ratios[name] as number)]))
   }
   return { ...first, ratios }
@@ -77,7 +80,7 @@ async function repeat (first: Measured, expected: Ratios): Promise<Measured> {
 
 async function update (): Promise<void> {
   if (valgrind === null) throw new Error('figures are counted, not timed: this needs valgrind')
-  const { emptyHook, ratios } = await measure(DIST, SCENARIOS)
+  const { emptyHook, ratios } = await measure(PLUGIN, SCENARIOS)
   const rounded = Object.fromEntries(Object.entries(ratios).map(([name, ratio]) => [name, Number(ratio.toFixed(4))]))
   writeFileSync(FILE, `${JSON.stringify({ ...stored, [major]: { node: process.version, fastify, emptyHook: Math.round(emptyHook), ratios: rounded } }, null, 2)}\n`)
   print(ratios, stored[major]?.ratios ?? {}, emptyHook)
@@ -90,13 +93,10 @@ const SLOWDOWNS = {
 }
 
 async function selfTest (): Promise<{ name: string, off: number }[]> {
-  // below the project, so that the copies find the same packages
-  const cache = new URL('../node_modules/.cache/', import.meta.url).pathname
-  mkdirSync(cache, { recursive: true })
-  const folder = mkdtempSync(join(cache, 'guard-'))
+  const folder = mkdtempSync(join(tmpdir(), 'guard-'))
   try {
     return await Promise.all(Object.entries(SLOWDOWNS).map(async ([name, code], i) => {
-      const { ratios } = await measure(slowed(join(folder, String(i)), code), ['off'])
+      const { ratios } = await measure(await buildSlowed(join(folder, String(i)), code), ['off'])
       return { name, off: ratios.off as number }
     }))
   } finally {
@@ -104,45 +104,51 @@ async function selfTest (): Promise<{ name: string, off: number }[]> {
   }
 }
 
-/** A copy of what was built, with so much more to do for each request. */
-function slowed (folder: string, code: string): string {
-  cpSync(DIST, folder, { recursive: true })
-  const file = join(folder, 'lib/hook.js')
-  const built = readFileSync(file, 'utf8')
-  const begin = /function onRequest\(request, reply, done\) \{/
-  if (!begin.test(built)) throw new Error('the hook is not where the self-test looks for it: function onRequest in lib/hook.ts')
-  writeFileSync(file, built.replace(begin, match => `${match}\n${code}`))
-  return `${folder}/`
+/** What the build needs. */
+const SOURCES = ['index.ts', 'lib', 'types', '.ci', 'package.json']
+const HOOK = /^ *function onRequest \(request: FastifyRequest, .*\{$/m
+
+/** A copy of the sources with so much more to do for each request, built like the package: what is built has no names to find the hook by. */
+async function buildSlowed (folder: string, code: string): Promise<string> {
+  for (const source of SOURCES) cpSync(join(ROOT, source), join(folder, source), { recursive: true })
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  const file = join(folder, 'lib/hook.ts')
+  const source = readFileSync(file, 'utf8')
+  if (!HOOK.test(source)) throw new Error(`the hook is not where the self-test looks for it: lib/hook.ts has no line like ${HOOK}`)
+  writeFileSync(file, source.replace(HOOK, line => `${line}\n${code}`))
+  // esbuild starts where the process does
+  await run(process.execPath, ['.ci/build.js'], { cwd: folder })
+  return join(folder, 'dist/index.cjs')
 }
 
 /** In two processes at once: counting takes a core. */
-async function measure (dist: string, names: string[]): Promise<Measured> {
-  if (valgrind === null) return measureTimes(dist, names)
-  const [empty, counts] = await Promise.all([emptyCounts(), count(IN_PROCESS, dist, names)])
+async function measure (plugin: string, names: string[]): Promise<Measured> {
+  if (valgrind === null) return measureTimes(plugin, names)
+  const [empty, counts] = await Promise.all([emptyCounts(), count(IN_PROCESS, plugin, names)])
   const emptyHook = empty[EMPTY] as number
   return { emptyHook, ratios: Object.fromEntries(names.map(name => [name, (counts[name] as number) / emptyHook])) }
 }
 
 let counted: Promise<Record<string, number>> | undefined
 function emptyCounts (): Promise<Record<string, number>> {
-  counted ??= count(IN_PROCESS, DIST, [EMPTY])
+  counted ??= count(IN_PROCESS, PLUGIN, [EMPTY])
   return counted
 }
 
-async function measureTimes (dist: string, names: string[]): Promise<Measured> {
+async function measureTimes (plugin: string, names: string[]): Promise<Measured> {
   const empty: number[] = []
   const ratios = names.map(() => [] as number[])
   for (let i = 0; i < PAIRS; i++) {
-    const base = await time(dist, [EMPTY])
-    const times = await time(dist, names)
+    const base = await time(plugin, [EMPTY])
+    const times = await time(plugin, names)
     empty.push(base[EMPTY] as number)
     names.forEach((name, j) => ratios[j]?.push((times[name] as number) / (base[EMPTY] as number)))
   }
   return { emptyHook: median(empty), ratios: Object.fromEntries(names.map((name, j) => [name, median(ratios[j] ?? [])])) }
 }
 
-async function time (dist: string, names: string[]): Promise<Record<string, number>> {
-  const { stdout } = await run(process.execPath, [IN_PROCESS, `${dist}index.js`, String(TIMED), ...names], { env: { PATH: process.env.PATH, WARM_UP: String(TIMED) } })
+async function time (plugin: string, names: string[]): Promise<Record<string, number>> {
+  const { stdout } = await run(process.execPath, [IN_PROCESS, plugin, String(TIMED), ...names], { env: { PATH: process.env.PATH, WARM_UP: String(TIMED) } })
   const samples = JSON.parse(stdout) as Record<string, { ns: number }[]>
   return Object.fromEntries(Object.entries(samples).map(([name, figures]) => [name, Math.min(...figures.map(({ ns }) => ns))]))
 }

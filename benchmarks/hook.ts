@@ -1,13 +1,15 @@
 /**
  * What does the plugin cost a request that it lets through? Run with `npm run build && npx tsx benchmarks/hook.ts`.
- * Beside an empty hook and no hook at all, in one run, in turn. ROUNDS and SECONDS make it longer.
+ * Beside an empty hook and no hook at all, in one run, in turn. ROUNDS and REQUESTS make it longer.
  */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
+import { getHeapStatistics } from 'node:v8'
 import Fastify, { type FastifyReply, type FastifyRequest, type HookHandlerDoneFunction } from 'fastify'
 import maintenance from 'fastify-maintenance'
-import { count, DIST, findValgrind, IN_PROCESS } from './lib/count.ts'
-import { measure, median, printCompared } from './lib/http.ts'
+import { count, findValgrind, IN_PROCESS, PLUGIN } from './lib/count.ts'
+import { compareOverSockets } from './lib/http.ts'
+import { median } from './lib/measure.ts'
 import { printTable, spread } from './lib/table.ts'
 
 type Hook = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void
@@ -15,6 +17,7 @@ type Hook = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDone
 const run = promisify(execFile)
 const ROUNDS = Number(process.env.ROUNDS ?? 9)
 const valgrind = findValgrind() !== null
+let passed: number | undefined
 if (!valgrind) console.log('valgrind cannot be had here: instructions are not counted\n')
 
 /** Counted in one process each, as the guard does: an application that is open, and then closed. */
@@ -28,12 +31,15 @@ const COUNTED = [
 await throughTheRouter()
 await theHookAlone()
 await memory()
-printCompared('An open site, over sockets', await measure([
-  { server: 'bare', label: 'no plugin' },
-  { server: 'bare', label: 'no plugin again (A/A)' },
-  { server: 'empty', label: 'an empty hook' },
-  { server: 'off', label: 'off' }
-], { rounds: ROUNDS, seconds: Number(process.env.SECONDS ?? 2) }))
+await compareOverSockets([{
+  title: 'An open site, over sockets',
+  candidates: [
+    { server: 'bare', label: 'no plugin' },
+    { server: 'bare', label: 'no plugin again (A/A)' },
+    { server: 'empty', label: 'an empty hook' },
+    { server: 'off', label: 'off' }
+  ]
+}])
 
 /** Each scenario in processes of its own, so that what V8 has learnt of one does not tell on the next. */
 async function throughTheRouter (): Promise<void> {
@@ -51,8 +57,7 @@ async function throughTheRouter (): Promise<void> {
     process.stderr.write('.')
   }
   process.stderr.write('\n')
-  const counts: Record<string, number> = {}
-  for (const names of valgrind ? COUNTED : []) Object.assign(counts, await count(IN_PROCESS, DIST, names))
+  const counts = Object.assign({}, ...await Promise.all((valgrind ? COUNTED : []).map(names => count(IN_PROCESS, PLUGIN, names)))) as Record<string, number>
   const timeOfName = (name: string): number => median(times[candidates.findIndex(candidate => candidate[0] === name)] ?? [])
   printTable('Through the router and the hooks, in process', candidates.map(([name, base], i) => ({
     '': candidates.findIndex(candidate => candidate[0] === name) < i ? `${name} again (A/A)` : name,
@@ -69,7 +74,7 @@ function more (count = NaN, base = NaN): string {
 }
 
 async function timeOf (name: string): Promise<number> {
-  const { stdout } = await run(process.execPath, ['--min-semi-space-size=64', '--max-semi-space-size=64', IN_PROCESS, `${DIST}index.js`, '100000', name], { env: { ...process.env, WARM_UP: '200000' } })
+  const { stdout } = await run(process.execPath, ['--min-semi-space-size=64', '--max-semi-space-size=64', IN_PROCESS, PLUGIN, '100000', name], { env: { ...process.env, WARM_UP: '200000' } })
   return median((JSON.parse(stdout) as Record<string, { ns: number }[]>)[name]?.map(({ ns }) => ns) ?? [])
 }
 
@@ -132,23 +137,29 @@ function replyThatEnded (): FastifyReply {
   return { raw: { destroyed: true, headersSent: true, writableEnded: true } } as FastifyReply
 }
 
-/** Heap that a call leaves behind; calls that leave nothing still show the counter's own few bytes over a million. */
+/**
+ * Heap that a call leaves behind, over 1,000,000 of them; in batches, since one in which garbage was collected tells nothing.
+ * The first hundred more are those in which V8 compiles this very loop.
+ */
 function bytesPerCall (hook: Hook): number {
-  const count = 1_000_000
+  const calls = 1000
   const request = {} as FastifyRequest
   const reply = replyThatEnded()
-  const begin = process.memoryUsage().heapUsed
-  for (let i = 0; i < count; i++) hook(request, reply, countPass)
-  return Math.max(0, process.memoryUsage().heapUsed - begin) / count
+  const batches = Array.from({ length: 1100 }, () => {
+    const begin = getHeapStatistics().used_heap_size
+    for (let i = 0; i < calls; i++) hook(request, reply, countPass)
+    return getHeapStatistics().used_heap_size - begin
+  })
+  const whole = batches.slice(100).filter(bytes => bytes >= 0)
+  return whole.reduce((sum, bytes) => sum + bytes, 0) / whole.length / calls
 }
 
-let passed: number | undefined
 function countPass (): void {
   passed = (passed ?? 0) + 1
 }
 
 async function memory (): Promise<void> {
-  const { stdout } = await run(process.execPath, ['--expose-gc', new URL('lib/memory.js', import.meta.url).pathname, `${DIST}index.js`])
+  const { stdout } = await run(process.execPath, ['--expose-gc', new URL('lib/memory.js', import.meta.url).pathname, PLUGIN])
   const { bytes } = JSON.parse(stdout) as { bytes: number }
   printTable('Memory', [{ '': '10,000 patterns and 100,000 addresses', MB: (bytes / 1e6).toFixed(1) }])
 }

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { startRedis } from '../test/fixtures/redis.ts'
-import { measure, printCompared, type Candidate } from './lib/http.ts'
+import { compareOverSockets, type Candidate } from './lib/http.ts'
 
 const deps = join(process.env.BENCH_DEPS ?? '/tmp/bench-deps', 'node_modules')
 const endings: (() => unknown)[] = []
@@ -33,8 +33,7 @@ if (existsSync(join(deps, 'maintenance')) && existsSync(join(deps, 'express'))) 
   console.log('The package `maintenance` is not installed (npm install --prefix /tmp/bench-deps express@3 maintenance): left out\n')
 }
 
-const figures = await measure(candidates, { rounds: Number(process.env.ROUNDS ?? 7), seconds: Number(process.env.SECONDS ?? 2) })
-printCompared('Instead of this plugin, over sockets', figures)
+await compareOverSockets([{ title: 'Instead of this plugin, over sockets', candidates }])
 for (const end of endings.reverse()) await end()
 
 // of another language and another server: not in the same table, and not by the same command

@@ -7,14 +7,15 @@ import { findProgram } from '../../test/fixtures/debian.ts'
 
 export const IN_PROCESS = new URL('in-process.js', import.meta.url).pathname
 export const WHOLE = new URL('whole.js', import.meta.url).pathname
-export const DIST = new URL('../../dist/', import.meta.url).pathname
+/** The plugin as it is published. */
+export const PLUGIN = new URL('../../dist/index.cjs', import.meta.url).pathname
 
 /** Everything on one thread, nothing by chance; and no collection of garbage within a sample. */
 const FLAGS = ['--single-threaded', '--predictable', '--hash-seed=1', '--random-seed=1', '--predictable-gc-schedule', '--min-semi-space-size=64', '--max-semi-space-size=64']
 /** Short samples, and the least of them: some 500,000 instructions of V8's own fall into one of several, and not into the next. */
 const REQUESTS = { [IN_PROCESS]: 1000, [WHOLE]: 300 }
-const SAMPLES = '12'
-const WARM_UP = { [IN_PROCESS]: '15000', [WHOLE]: '3000' }
+const SAMPLES = process.env.SAMPLES ?? '12'
+const WARM_UP = { [IN_PROCESS]: '15000', [WHOLE]: '8000' }
 
 /** `null` where it cannot be had. */
 export const findValgrind = (): string | null => findProgram(['valgrind'], ['valgrind'])
@@ -22,17 +23,17 @@ export const findValgrind = (): string | null => findProgram(['valgrind'], ['val
 /**
  * Instructions for one request, by the name of the scenario: the same at any load, where times are not.
  * @param subject `IN_PROCESS` or `WHOLE`
- * @param dist the folder of the plugin that was built
+ * @param plugin the module of the plugin that was built
  * @param names of scenarios that share their options: one application goes through them
  */
-export async function count (subject: string, dist: string, names: readonly string[]): Promise<Record<string, number>> {
+export async function count (subject: string, plugin: string, names: readonly string[]): Promise<Record<string, number>> {
   const folder = mkdtempSync(join(tmpdir(), 'count-'))
   const requests = REQUESTS[subject] as number
   try {
     await promisify(execFile)(findValgrind() as string, [
-      '-q', '--tool=callgrind', '--smc-check=all-non-file', '--dump-before=uv_loadavg', `--callgrind-out-file=${join(folder, 'counts')}`,
-      process.execPath, ...FLAGS, subject, `${dist}index.js`, String(requests), ...names
-    ], { env: { PATH: process.env.PATH, SAMPLES, WARM_UP: WARM_UP[subject] } })
+      '-q', '--tool=callgrind', '--smc-check=all-non-file', '--instr-atstart=no', '--dump-before=uv_loadavg', `--callgrind-out-file=${join(folder, 'counts')}`,
+      process.execPath, ...FLAGS, subject, plugin, String(requests), ...names
+    ], { env: { PATH: process.env.PATH, SAMPLES, WARM_UP: process.env.WARM_UP ?? WARM_UP[subject], COUNTED: '' } })
     return readCounts(folder, names, requests)
   } finally {
     rmSync(folder, { recursive: true })

@@ -1,6 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import autocannon from 'autocannon'
+import type { Load, Loaded } from './load.ts'
+import { median } from './measure.ts'
 import { startNginx } from './nginx.ts'
 import { printTable, spread } from './table.ts'
 
@@ -15,31 +16,46 @@ export interface Candidate {
   readonly env?: NodeJS.ProcessEnv
 }
 
-export interface Figure {
-  readonly label: string
+/** Some that are compared with the first of them; the second is the same again, and tells the noise. */
+export interface Group {
+  readonly title: string
+  readonly candidates: readonly Candidate[]
+}
+
+interface Figure {
   /** CPU time of the server, µs. */
   readonly cpu: number[]
   readonly perSecond: number[]
 }
 
+const ROUNDS = Number(process.env.ROUNDS ?? 7)
+const REQUESTS = Number(process.env.REQUESTS ?? 40_000)
+/** Until V8 has compiled what is called so often; in requests, since a busy machine makes few of them in a second. */
+const WARM_UP = REQUESTS / 2
 const CONNECTIONS = 50
 
+/** What a browser asks a page with. */
+export const BROWSER = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8', 'accept-language': 'de-DE,de;q=0.9', 'accept-encoding': 'gzip, deflate, br' }
+
 /**
- * Each round starts a fresh server process for every candidate, in shuffled order, and loads it from this
- * process. CPU time of the server for each request is what is compared: it is steadier than the clock.
+ * Prints a table for each group. A round starts a fresh server process for every candidate of all groups, in shuffled
+ * order. CPU time of the server for each request is what is compared: it is steadier than the clock.
  */
-export async function measure (candidates: readonly Candidate[], { rounds, seconds }: { rounds: number, seconds: number }): Promise<Figure[]> {
-  const figures = candidates.map(({ label }) => ({ label, cpu: [] as number[], perSecond: [] as number[] }))
-  for (let round = 0; round < rounds; round++) {
-    for (const i of shuffled(candidates.length)) {
-      const { cpu, perSecond } = await load(candidates[i] as Candidate, seconds)
-      figures[i]?.cpu.push(cpu)
-      figures[i]?.perSecond.push(perSecond)
+export async function compareOverSockets (groups: readonly Group[]): Promise<void> {
+  const candidates = groups.flatMap(group => group.candidates)
+  const figures = new Map(candidates.map(candidate => [candidate, { cpu: [], perSecond: [] } as Figure]))
+  const client = startProcess('load.ts')
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const candidate of shuffled(candidates)) {
+      const { cpu, perSecond } = await measure(candidate, client)
+      figures.get(candidate)?.cpu.push(cpu)
+      figures.get(candidate)?.perSecond.push(perSecond)
       process.stderr.write('.')
     }
   }
   process.stderr.write('\n')
-  return figures
+  client.kill()
+  for (const group of groups) print(group, group.candidates.map(candidate => figures.get(candidate) as Figure))
 }
 
 /** A server that runs on its own. */
@@ -50,55 +66,49 @@ export interface Running {
   stop (): void
 }
 
-async function load ({ label, server, headers = {}, statusCode = 200, env = {} }: Candidate, seconds: number) {
+async function measure ({ server, headers = {}, statusCode = 200, env = {} }: Candidate, client: ChildProcess) {
   const { url, cpu, stop } = server === 'nginx' ? await startNginx() : await startServer(server, env)
+  const load = (requests: number) => ask(client, { url, headers, statusCode, connections: CONNECTIONS, requests } satisfies Load) as Promise<Loaded>
   try {
-    await autocannon({ url, headers, connections: CONNECTIONS, duration: 1 })
+    await load(WARM_UP)
     await cpu()
-    const { requests, errors, statusCodeStats = {} } = await autocannon({ url, headers, connections: CONNECTIONS, duration: seconds })
-    const used = await cpu()
-    if (errors > 0 || Object.keys(statusCodeStats).join() !== String(statusCode)) throw new Error(`${label}: not ${statusCode} but ${JSON.stringify(statusCodeStats)}, ${errors} errors`)
-    return { cpu: used / requests.total, perSecond: requests.total / seconds }
+    const { perSecond } = await load(REQUESTS)
+    return { cpu: await cpu() / REQUESTS, perSecond }
   } finally {
     stop()
   }
 }
 
 async function startServer (name: string, env: NodeJS.ProcessEnv): Promise<Running> {
-  const child = fork(new URL('./server.ts', import.meta.url), [name], { execArgv: ['--import', 'tsx', '--no-memory-reducer'], env: { ...process.env, ...env } })
+  const child = startProcess('server.ts', [name], env)
   return {
     url: await answer(child) as string,
-    cpu: async () => (await ask(child) as { cpu: number }).cpu,
+    cpu: async () => (await ask(child, 'cpu') as { cpu: number }).cpu,
     stop: () => child.kill('SIGKILL')
   }
 }
 
-async function answer (child: ChildProcess): Promise<unknown> {
-  const ended = once(child, 'exit').then(([code]) => { throw new Error(`the server ended with ${code}`) })
-  const [message] = await Promise.race([once(child, 'message'), ended])
-  return message
+function startProcess (file: string, args: string[] = [], env: NodeJS.ProcessEnv = {}): ChildProcess {
+  return fork(new URL(file, import.meta.url), args, { execArgv: ['--import', 'tsx', '--no-memory-reducer'], env: { ...process.env, ...env } })
 }
 
-/** The CPU time that the server has used since it was asked last. */
-function ask (child: ChildProcess): Promise<unknown> {
+function ask (child: ChildProcess, question: Load | 'cpu'): Promise<unknown> {
   const message = answer(child)
-  child.send('cpu')
+  child.send(question)
   return message
 }
 
-export function median (values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[middle] as number : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
+async function answer (child: ChildProcess): Promise<unknown> {
+  const over = new AbortController()
+  const ended = once(child, 'exit', over).then(([code]) => { throw new Error(`${child.spawnargs.at(-1)} ended with ${code}`) })
+  const [message] = await Promise.race([once(child, 'message', over), ended])
+  ended.catch(() => {})
+  over.abort()
+  return message
 }
 
-function shuffled (length: number): number[] {
-  const order = Array.from({ length }, (_, i) => i)
-  for (let i = length - 1; i > 0; i--) {
-    const j = Math.floor(Math.random() * (i + 1))
-    ;[order[i], order[j]] = [order[j] as number, order[i] as number]
-  }
-  return order
+function shuffled<T> (values: readonly T[]): T[] {
+  return values.map(value => ({ value, at: Math.random() })).sort((a, b) => a.at - b.at).map(({ value }) => value)
 }
 
 /** An A/A pair farther apart than this voids its run. */
@@ -107,16 +117,17 @@ const BAND = 0.05
 const VOID = 'void'
 
 /** The medians, and their ratio to those of the first candidate, with the spread of the rounds. */
-export function printCompared (title: string, figures: readonly Figure[]): void {
-  const [base] = figures
-  const ratioOf = (cpu: readonly number[]): number => median(cpu) / median(base?.cpu ?? [])
-  printTable(title, figures.map(({ label, cpu, perSecond }) => ({
-    '': label,
-    'CPU µs/request': median(cpu).toFixed(1),
-    'CPU ratio': ratioOf(cpu).toFixed(3),
-    spread: spread(cpu.map((value, round) => value / (base?.cpu[round] ?? NaN))),
-    'requests/s': Math.round(median(perSecond)).toLocaleString('en')
+function print ({ title, candidates }: Group, figures: readonly Figure[]): void {
+  const [base, again] = figures as [Figure, Figure]
+  const ratioOf = (figure: Figure, to: 'cpu' | 'perSecond'): number => median(figure[to]) / median(base[to])
+  printTable(title, figures.map((figure, i) => ({
+    '': candidates[i]?.label ?? '',
+    'CPU µs/request': median(figure.cpu).toFixed(1),
+    'CPU ratio': ratioOf(figure, 'cpu').toFixed(3),
+    spread: spread(figure.cpu.map((value, round) => value / (base.cpu[round] as number))),
+    'requests/s': Math.round(median(figure.perSecond)).toLocaleString('en'),
+    'rate ratio': ratioOf(figure, 'perSecond').toFixed(3)
   })))
-  const again = ratioOf(figures.find(({ label }) => label.endsWith('(A/A)'))?.cpu ?? [])
-  if (!(Math.abs(again - 1) <= BAND)) console.log(`**${VOID}**: the same twice is ${again.toFixed(3)} apart; the machine was busy, and these times say nothing.\n`)
+  const apart = ratioOf(again, 'cpu')
+  if (Math.abs(apart - 1) > BAND) console.log(`**${VOID}**: the same twice is ${apart.toFixed(3)} apart; the machine was busy, and these times say nothing.\n`)
 }

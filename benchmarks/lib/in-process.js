@@ -1,11 +1,10 @@
 /**
  * Requests in process: through Fastify's router and hooks, up to the bytes of the answer and no further.
  * Arguments: the module of the plugin, requests per sample, and one scenario or more, of one application, in turn.
- * Plain JavaScript, so that nothing has to be compiled under valgrind. Marks both ends of a sample by a call of
- * libuv's `uv_loadavg`, which nothing else calls: callgrind writes its counts down there. Prints what each sample
- * took, ns of CPU time for a request, and the bytes that it allocated.
+ * Plain JavaScript, so that nothing has to be compiled under valgrind. Prints what each sample took, ns of CPU time for
+ * a request, and the bytes that it allocated.
  */
-import { loadavg } from 'node:os'
+import { mark, startCounting } from './marks.js'
 import { createApp, enter } from './scenarios.js'
 
 const [plugin, perSample, ...names] = process.argv.slice(2)
@@ -80,9 +79,9 @@ async function measure (name) {
     answered[statusCode] = 0
     const heap = process.memoryUsage().heapUsed
     const begin = process.cpuUsage()
-    loadavg()
+    mark()
     run(asked, REQUESTS)
-    loadavg()
+    mark()
     const { user, system } = process.cpuUsage(begin)
     const bytes = process.memoryUsage().heapUsed - heap
     samples.push({ ns: (user + system) * 1000 / REQUESTS, bytes: bytes / REQUESTS })
@@ -91,6 +90,7 @@ async function measure (name) {
   return samples
 }
 
+await startCounting()
 const figures = {}
 for (const name of names) figures[name] = await measure(name)
 console.log(JSON.stringify(figures))

@@ -23,8 +23,9 @@ const browser = { host: 'shop', accept: 'text/html,application/xhtml+xml,*/*;q=0
 const anybody = { remoteAddress: '192.0.2.1' }
 const friend = { remoteAddress: '10.1.2.3' }
 const refused = { on: true, statusCode: 503 }
+const foreign = { ...program, cookie: 'session=0123456789abcdef0123456789abcdef; theme=dark; consent=all' }
 
-/** `options`: of the plugin; without them (a plugin that is absent), `hook`. */
+/** `options`: of the plugin; without them (a plugin that is absent), `hook`. `secret`: whether the site closes with one. */
 export const scenarios = {
   bare: {},
   'bare, a browser': { headers: browser },
@@ -44,7 +45,12 @@ export const scenarios = {
   'refused JSON, many': { options: many, ...refused },
   'refused JSON, pinned': { options: { enabled: true }, statusCode: 503 },
   'refused JSON, several sites': { options: sites, ...refused },
-  'refused HTML': { options: few, ...refused, headers: browser }
+  'refused HTML': { options: few, ...refused, headers: browser },
+  'refused, no bypass': { options: {}, ...refused, secret: false },
+  'refused, no bypass, cookies of others': { options: {}, ...refused, secret: false, headers: foreign },
+  'refused, no secret': { options: { bypass: { key: KEY } }, ...refused, secret: false },
+  'refused, a secret': { options: { bypass: { key: KEY } }, ...refused },
+  'refused, a secret, cookies of others': { options: { bypass: { key: KEY } }, ...refused, headers: foreign }
 }
 
 /**
@@ -64,9 +70,9 @@ export async function createApp (plugin, name, handler) {
 
 /** Brings the application into the scenario, which may follow on another one; says what is to be asked of it. */
 export async function enter (app, name) {
-  const { on, statusCode = 200, url = '/', headers = program, socket = anybody, options } = scenarios[name]
+  const { on, statusCode = 200, url = '/', headers = program, socket = anybody, options, secret = true } = scenarios[name]
   if (on && options.sites !== undefined) await app.maintenance.for('shop').set(true)
-  else if (on && !app.maintenance.active) bypasses.set(app, (await app.maintenance.set(true, { bypass: true })).bypass)
+  else if (on && !app.maintenance.active) bypasses.set(app, (await app.maintenance.set(true, { bypass: secret })).bypass)
   if (!scenarios[name].bypass) return { statusCode, url, headers, socket }
   return { statusCode, url, socket, headers: { ...program, cookie: `session=0123456789abcdef; ${await cookieFor(app)}; theme=dark` } }
 }

@@ -4,16 +4,31 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type RouteHandlerMethod } from 'fastify'
 import underPressure from '@fastify/under-pressure'
 import view from '@fastify/view'
 import { Eta } from 'eta'
 import { Redis } from 'ioredis'
 import maintenance from 'fastify-maintenance'
+import { BROWSER } from './http.ts'
 
 const app = Fastify()
 const template = '<!doctype html><title>Down</title><h1>Down for maintenance</h1><p><%= it.message %></p>'
 const variables = { message: 'Back soon' }
+
+/** What a handler answers where nothing refuses. */
+let answer: RouteHandlerMethod = async () => ({ hello: 'world' })
+
+/** Our page for a browser, as it is sent. */
+async function refusal () {
+  const closed = Fastify()
+  await closed.register(maintenance)
+  await closed.ready()
+  // settles when the page is compressed too
+  await closed.maintenance.set(true)
+  const { headers: { date, connection, ...headers }, rawPayload } = await closed.inject({ url: '/', headers: BROWSER })
+  return { headers, bytes: rawPayload }
+}
 
 const servers: { readonly [name: string]: (app: FastifyInstance) => Promise<void> } = {
   async bare () {},
@@ -22,6 +37,19 @@ const servers: { readonly [name: string]: (app: FastifyInstance) => Promise<void
   },
   async on () {
     await app.register(maintenance, { enabled: true })
+  },
+  // our page, from a handler
+  async page () {
+    const { headers, bytes } = await refusal()
+    answer = async (_request, reply) => reply.code(503).headers(headers).send(bytes)
+  },
+  async closed () {
+    await app.register(maintenance)
+    await app.maintenance.set(true)
+  },
+  async bypass () {
+    await app.register(maintenance, { bypass: { key: 'a key of more than 32 characters, of the benchmarks' } })
+    await app.maintenance.set(true, { bypass: true })
   },
   async send () {
     const page = new Eta().renderString(template, variables)
@@ -58,9 +86,14 @@ const servers: { readonly [name: string]: (app: FastifyInstance) => Promise<void
 /** Those that are not Fastify; each tells where it listens. */
 const others: { readonly [name: string]: () => Promise<string> } = {
   async node () {
-    const body = Buffer.from(new Eta().renderString(template, variables))
-    const headers = { 'content-type': 'text/html; charset=utf-8', 'content-length': body.length, 'cache-control': 'no-store', 'retry-after': '300' }
-    return listen(createServer((_request, response) => { response.writeHead(503, headers).end(body) }))
+    const bytes = JSON.stringify({ hello: 'world' })
+    const headers = { 'content-type': 'application/json; charset=utf-8', 'content-length': String(bytes.length) }
+    return listen(createServer((_request, response) => { response.writeHead(200, headers).end(bytes) }))
+  },
+  async 'node-page' () {
+    const { headers, bytes } = await refusal()
+    const text = bytes.toString('latin1')
+    return listen(createServer((_request, response) => { response.writeHead(503, headers).end(text, 'latin1') }))
   },
   async express () {
     return listen(createServer(express5(false)))
@@ -114,7 +147,7 @@ async function listenFastify (name: string): Promise<string> {
   const prepare = servers[name]
   if (prepare === undefined) throw new Error(`no server ${name}`)
   await prepare(app)
-  app.get('/', async () => ({ hello: 'world' }))
+  app.get('/', answer)
   return app.listen({ port: 0, host: '127.0.0.1' })
 }
 

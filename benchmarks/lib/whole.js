@@ -1,10 +1,10 @@
 /**
  * Whole HTTP requests, to be counted: Node's own server, parser and responses, over a connection in memory.
- * Arguments and marks as in in-process.js.
+ * Arguments as in in-process.js.
  */
-import { loadavg } from 'node:os'
 import { Duplex } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
+import { mark, startCounting } from './marks.js'
 import { createApp, enter } from './scenarios.js'
 
 const [plugin, perSample, ...names] = process.argv.slice(2)
@@ -38,6 +38,7 @@ async function run (bytes, requests) {
   }
 }
 
+await startCounting()
 for (const name of names) {
   const { statusCode, url, headers } = await enter(app, name)
   const bytes = Buffer.from(`GET ${url} HTTP/1.1\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`)
@@ -48,9 +49,9 @@ for (const name of names) {
   await run(bytes, WARM_UP)
   for (let i = 0; i < SAMPLES; i++) {
     answers = 0
-    loadavg()
+    mark()
     await run(bytes, Number(perSample))
-    loadavg()
+    mark()
     if (answers !== Number(perSample)) throw new Error(`${name}: ${answers} answers to ${perSample} requests`)
   }
 }
