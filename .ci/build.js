@@ -42,7 +42,7 @@ function write (name, text) {
 /** Functions and classes keep their names, and statements their lines: a stack trace is as good as that of the sources. */
 async function bundle (name, contents) {
   const { outputFiles: [{ text }] } = await build({
-    stdin: { contents, resolveDir: '.' }, bundle: true, packages: 'external', write: false, banner: { js: STRICT }, ...OUTPUT
+    stdin: { contents, resolveDir: process.cwd() }, bundle: true, packages: 'external', write: false, banner: { js: STRICT }, ...OUTPUT
   })
   const { code } = await minify(text, {
     ecma: 2020,

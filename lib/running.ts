@@ -29,19 +29,25 @@ const ABANDONED_AFTER = 4000
  * which a request can end, where `onResponse` alone misses aborted and hijacked ones.
  */
 export function createRunning (placeOf: (request: FastifyRequest) => Place, routes: Routes, decided: Decided): Running {
-  const entered: FastifyReply[] = []
+  // keeps its places when it is swept: a request allocates none
+  const entered: (FastifyReply | null)[] = []
+  let count = 0
   const abandoned = new WeakMap<FastifyReply, number>()
   let limit = SLACK
 
   function enter (reply: FastifyReply): void {
-    entered.push(reply)
-    if (entered.length >= limit) sweep()
+    entered[count++] = reply
+    if (count >= limit) sweep()
   }
 
   function sweep (): void {
     let kept = 0
-    for (const reply of entered) if (!hasEnded(reply)) entered[kept++] = reply
-    entered.length = kept
+    for (let i = 0; i < count; i++) {
+      const reply = entered[i] as FastifyReply
+      entered[i] = null
+      if (!hasEnded(reply)) entered[kept++] = reply
+    }
+    count = kept
     limit = 2 * kept + SLACK
   }
 
@@ -60,7 +66,7 @@ export function createRunning (placeOf: (request: FastifyRequest) => Place, rout
 
   function of (site: string): FastifyReply[] {
     sweep()
-    return entered.filter(({ request }) => belongs(request, site) && routes.of(request).declared !== 'off')
+    return (entered.slice(0, count) as FastifyReply[]).filter(({ request }) => belongs(request, site) && routes.of(request).declared !== 'off')
   }
 
   /** A request for no known site may be one of any. */
