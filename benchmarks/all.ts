@@ -12,7 +12,7 @@ const FILE = new URL('results.md', import.meta.url)
 const TABLES = ['hook', 'blocked', 'bypass', 'peers', 'switch']
 const COLUMNS = ['ip', 'routes', 'fleet']
 
-const quick = process.env.QUICK === undefined ? {} : { ROUNDS: '1', REQUESTS: '2000', SWITCHES: '2', SERVERS: '20', SAMPLES: '1', WARM_UP: '100' }
+const quick = process.env.QUICK === undefined ? {} : { ROUNDS: '1', SLICES: '1', REQUESTS: '2000', SWITCHES: '2', SERVERS: '20', SAMPLES: '1', WARM_UP: '100' }
 
 const load = createRequire(import.meta.url)
 const versionOf = (name: string): string => `${name} ${(load(`${name}/package.json`) as { version: string }).version}`

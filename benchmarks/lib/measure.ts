@@ -4,7 +4,7 @@ export type Candidate = (i: number) => unknown
 /** Keeps what was computed from being optimised away. */
 export const sink = { count: 0 }
 
-const ROUNDS = Number(process.env.ROUNDS ?? 61)
+const ROUNDS = Number(process.env.SLICES ?? 61)
 /** A candidate runs so long in each round, ms: shorter than the system lets one process run before the next. */
 const SLICE = 1
 /** An empty loop over the data, measured to be taken off, may take no time that grows. */
