@@ -3,6 +3,7 @@ import type { Decision, Mode, Reason, Upcoming } from '../types/index.ts'
 import type { Answer } from './answer/answer.ts'
 import { BYPASS_HEADER, hasPass, type Guesses } from './bypass/request.ts'
 import type { Pass } from './bypass/secret.ts'
+import { clientOf } from './client.ts'
 import { isBlocking, type Questions } from './decision.ts'
 import type { IpMatcher } from './match/ip.ts'
 import { routerPath, type RouterOptions } from './match/path.ts'
@@ -98,7 +99,7 @@ export function compileGate ({ index, site, active, mode, upcoming, routes, ips,
 
   // `request.ip` is dear behind a list of trusted proxies: not read where there are no rules
   function isIgnoredIp (request: FastifyRequest): boolean {
-    return ips !== null && ips(request.ip)
+    return ips !== null && ips(clientOf(request))
   }
 
   function isBypassed (request: FastifyRequest): boolean {

@@ -417,11 +417,11 @@ t.test('wrong guesses are limited by address, in bounded memory', async t => {
   t.equal((await post(app, { secret }, { 'x-forwarded-for': '10.0.0.1' })).statusCode, 403)
   t.equal((await post(app, { secret }, { 'x-forwarded-for': '10.0.0.2' })).statusCode, 204, 'another address')
   const guesses = createGuesses()
-  for (let i = 0; i < 20; i++) guesses.check({ ip: 'a' } as never, () => false)
-  for (let i = 0; i < 9999; i++) guesses.check({ ip: `a${i}` } as never, () => false)
-  t.equal(guesses.check({ ip: 'a' } as never, () => true), false, 'ten thousand addresses are remembered')
-  guesses.check({ ip: 'b' } as never, () => false)
-  t.equal(guesses.check({ ip: 'a' } as never, () => true), true, 'and no more')
+  for (let i = 0; i < 20; i++) guesses.check({ ip: 'a', raw: { headers: {} } } as never, () => false)
+  for (let i = 0; i < 9999; i++) guesses.check({ ip: `a${i}`, raw: { headers: {} } } as never, () => false)
+  t.equal(guesses.check({ ip: 'a', raw: { headers: {} } } as never, () => true), false, 'ten thousand addresses are remembered')
+  guesses.check({ ip: 'b', raw: { headers: {} } } as never, () => false)
+  t.equal(guesses.check({ ip: 'a', raw: { headers: {} } } as never, () => true), true, 'and no more')
   t.equal(guesses.wrong, 20 + 9999 + 2, 'counted all the same')
 })
 
@@ -433,7 +433,7 @@ t.test('a wrong guess counts once, also where the gate is asked again, and is fo
   const guesses = createGuesses()
   let now = 1_000_000
   t.intercept(Date, 'now', { value: () => now })
-  const guess = (right: boolean, ip = 'a') => guesses.check({ ip } as never, () => right)
+  const guess = (right: boolean, ip = 'a') => guesses.check({ ip, raw: { headers: {} } } as never, () => right)
   for (let i = 0; i < 19; i++) guess(false)
   t.equal(guess(true), true, 'after 19')
   now += 59_999

@@ -478,3 +478,14 @@ t.test('options that Fastify hands on are no errors', async t => {
   await app.register(maintenance, { prefix: '/x', logLevel: 'warn' } as FastifyMaintenanceOptions)
   t.equal(app.maintenance.active, false)
 })
+
+t.test('a forwarded chain without end is not followed: nobody is let in by it, and no time goes into it', async t => {
+  const { app } = await createApp(t, { ignore: { ips: '192.0.2.0/24' } }, { trustProxy: '127.0.0.1' })
+  app.get('/', async request => request.ip)
+  await app.maintenance.set(true)
+  const ask = async (forwarded: string) => (await app.inject({ url: '/', headers: { 'x-forwarded-for': forwarded } })).statusCode
+  t.equal(await ask('192.0.2.1'), 200)
+  t.equal(await ask(`${'127.0.0.1, '.repeat(370)}192.0.2.1`), 200, '4,079 characters')
+  t.equal(await ask(`192.0.2.1, ${'127.0.0.1, '.repeat(1500)}127.0.0.1`), 503)
+  t.equal(await ask(`${'127.0.0.1, '.repeat(1500)}192.0.2.1`), 503)
+})

@@ -153,6 +153,13 @@ async function listenFastify (name: string): Promise<string> {
 
 const name = process.argv[2] ?? ''
 const address = await (others[name]?.() ?? listenFastify(name))
+// a closed site answers before its page is compressed, and all answers of a measurement are the same
+while (others[name] === undefined && await isUnready()) await new Promise(resolve => setTimeout(resolve, 20))
+
+async function isUnready (): Promise<boolean> {
+  const { headers } = await app.inject({ url: '/', headers: BROWSER })
+  return headers['maintenance-mode'] !== undefined && headers['content-security-policy'] !== undefined && headers['content-encoding'] === undefined
+}
 
 let before = process.cpuUsage()
 process.on('message', () => {

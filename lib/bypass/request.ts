@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Bypass } from '../../types/index.ts'
+import { clientOf } from '../client.ts'
 import type { BypassSettings } from '../options.ts'
 import type { Pass } from './secret.ts'
 
@@ -66,13 +67,13 @@ const ADDRESSES_MAX = 10_000
 
 /** 192 bits are not guessed; this bounds what it costs to try. A flood of addresses costs no memory. */
 export function createGuesses (): Guesses {
-  const addresses = new Map<string, { wrong: number, since: number }>()
+  const addresses = new Map<string | undefined, { wrong: number, since: number }>()
   const counted = new WeakSet<FastifyRequest>()
   let wrong = 0
   return {
     get wrong () { return wrong },
     check (request, isRight) {
-      const address = request.ip
+      const address = clientOf(request)
       const now = Date.now()
       const known = addresses.get(address)
       const entry = known !== undefined && now - known.since < FORGET_AFTER ? known : { wrong: 0, since: now }
