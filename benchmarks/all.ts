@@ -44,6 +44,7 @@ Written by \`npm run bench\`; not to be changed by hand. The README takes its fi
 - machine: ${cpus().length} × ${cpus()[0]?.model}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, ${process.platform} ${release()} ${arch()}
 - fastify-maintenance ${version}, Node ${process.version}, V8 ${process.versions.v8}, ${['fastify', '@fastify/under-pressure', 'express', 'ioredis'].map(versionOf).join(', ')}
 - ${[programVersion('redis-server', '--version'), programVersion('nginx', '-v'), programVersion('valgrind', '--version')].join('; ')}
+- settings: ${['ROUNDS', 'REQUESTS', 'SWITCHES', 'SERVERS', 'SAMPLES', 'SLICES', 'WARM_UP'].flatMap(name => process.env[name] === undefined ? [] : [`${name}=${process.env[name]}`]).join(' ') || 'the defaults'}
 
 CPU time and its ratios are medians; *spread* is that of the rounds. A/A is the same again: differences below its own are nothing.
 `

@@ -33,7 +33,7 @@ function shortOf (source: string): string {
     return `| ${what} | ${figure}${unit} |`
   })
   const measured = [...source.matchAll(/^- (?:date|machine|fastify-maintenance).*$/gm)].map(([line]) => line.slice(2))
-  return `| | |\n| --- | ---: |\n${lines.join('\n')}\n\nMeasured by \`npm run bench\` (${measured.join('; ')}); [all results](benchmarks/results.md).\n`
+  return `| | |\n| --- | ---: |\n${lines.join('\n')}\n\nMeasured by \`npm run bench\` (${measured.join('; ')}); [all results](benchmarks/results.md).${source.includes('**void**') ? ' The machine was busy: where the same measured twice differs by more than 5 %, the table says so, and its times are rough.' : ''}\n`
 }
 
 /** By their titles; rows by their first cell. */
