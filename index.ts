@@ -49,7 +49,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   const own = siteOf === null ? settings.site : null
 
   fastify.decorate('maintenance', createMaintenance(sites, own, hook.explain, servers, log))
-  fastify.decorate(BYPASS_PATH, settings.bypass?.path ?? null)
+  fastify.decorate(BYPASS_PATH, bypass?.path ?? null)
   fastify.decorateRequest('maintenance', { getter (this: FastifyRequest) { return hook.decisionOf(this) } })
   fastify.addHook('onRequest', hook.onRequest)
   if (bypass !== null) await addBypassRoutes(fastify, bypass.settings, bypass.guesses, places.of)

@@ -380,6 +380,19 @@ t.test('the bypass link: shown once, on whatever server the browser comes back t
   t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': secret } })).statusCode, 503)
 })
 
+t.test('the bypass link of an application under a prefix leads to its page', async t => {
+  const { app } = bareApp(t)
+  await app.register(async child => {
+    await child.register(maintenance, { bypass: { key: KEY } })
+    await child.register(maintenanceAdmin, { prefix: '/doors', authorize: () => {} })
+  }, { prefix: '/shop' })
+  const answer = await app.inject({ method: 'POST', url: '/shop/doors/state', headers: { 'content-type': FORM }, payload: 'on=true&bypass=true' })
+  const [cookie = ''] = String(answer.headers['set-cookie']).split(';')
+  const [, link = ''] = /value="http:\/\/localhost(?::80)?([^"#]*)#/.exec((await app.inject({ url: '/shop/doors/', headers: { cookie } })).body) ?? []
+  t.equal(link, '/shop/maintenance/bypass')
+  t.match(await app.inject(link), { statusCode: 200, body: /Enter during maintenance/ })
+})
+
 t.test('words: English, German, others; and they can be replaced', async t => {
   const app = await adminApp(t)
   for (const [header, language] of [['de-AT,en;q=0.5', 'de'], ['fr, de;q=0.1', 'de'], ['fr', 'en'], ['en;q=0,de;q=0', 'en'], ['*', 'en'], [undefined, 'en']] as const) {
