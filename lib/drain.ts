@@ -49,7 +49,7 @@ export async function drained (site: DrainSite, options: DrainOptions = {}): Pro
     const older = new Set(site.older())
     const running = site.requests().filter(reply => known.has(reply) || older.has(reply))
     if (running.length === 0) return
-    if (timeout !== undefined && performance.now() - begin >= timeout) throw stillRunning(`after ${timeout} ms, requests are still running: ${inWords(byRoute(running))}`, detailsOf(running))
+    if (timeout !== undefined && performance.now() - begin >= timeout) throw stillRunning(`after ${timeout} ms, requests are still running: ${routesInWords(byRoute(running))}`, detailsOf(running))
     await sleep(LOOK_EVERY, undefined, signal === undefined ? {} : { signal }).catch(() => {})
   }
 }
@@ -57,6 +57,6 @@ export async function drained (site: DrainSite, options: DrainOptions = {}): Pro
 const detailsOf = (running: FastifyReply[]): StillRunning => ({ inFlight: running.length, routes: byRoute(running) })
 
 /** `2 × GET /export, 1 × POST /order` */
-export function inWords (routes: Readonly<Record<string, number>>): string {
+export function routesInWords (routes: Readonly<Record<string, number>>): string {
   return Object.entries(routes).map(([route, count]) => `${count} × ${route}`).join(', ')
 }

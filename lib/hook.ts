@@ -57,6 +57,7 @@ export function createHook ({ places, routes, decided, running, settings: { igno
     decideOn(request, reply, done, places.of(request), routes.of(request))
   }
 
+  // arguments, and not one object of them: a request that is let through allocates none
   function decideOn (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, place: Place, route: Route): void {
     const reason = decide(place.gate, request, route)
     if (reason !== null) return carryOut(reason, request, reply, done, place, route)

@@ -15,9 +15,9 @@ const BEAT_EVERY = 4000
 const PROGRESS_EVERY = 500
 /** How often it looks whether that has ended, ms. */
 const LOOK_EVERY = 20
-/** Booting does not wait longer for the first word, ms. */
+/** Booting does not wait longer for the first beat, ms. */
 const PATIENCE = 1000
-/** A word that is not taken by then is told as a problem, and the next one is tried, ms. */
+/** A beat that is not taken by then is told as a problem, and the next one is tried, ms. */
 const BEAT_TIMEOUT = 3000
 
 /** What a site tells of itself; the rest is the process's. */
@@ -37,7 +37,7 @@ export interface BeatingSite {
 }
 
 export interface Servers {
-  /** The first word to the store. */
+  /** The first beat. */
   start (): Promise<void>
   /** @throws FST_ERR_MAINTENANCE_STORE */
   list (site: string): Promise<ServerStatus[]>

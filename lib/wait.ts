@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ServerStatus } from '../types/index.ts'
-import { inWords, stillRunning } from './drain.ts'
+import { routesInWords, stillRunning } from './drain.ts'
 import { withTimeout } from './timeout.ts'
 
 /** How often the servers are asked how far they are, ms. */
@@ -88,7 +88,7 @@ export const nameOf = ({ host, pid }: ServerStatus): string => `${host} (process
 
 /** Why a server is not ready, for people. */
 function holdUp (server: ServerStatus, on: boolean): string {
-  const requests = inWords(server.holding)
+  const requests = routesInWords(server.holding)
   const reason = !server.active && on ? 'is open' : requests === '' ? 'has not seen the change' : `runs ${requests}`
   return `${nameOf(server)} ${reason}, last seen at ${server.seenAt}`
 }

@@ -1,4 +1,5 @@
 import type { HistoryEntry, Maintenance, MaintenanceStatus, ServerStatus } from '../../types/index.ts'
+import { isAhead } from '../state/window.ts'
 import { withTimeout } from '../timeout.ts'
 import { shownTime, type Fields } from './input.ts'
 
@@ -64,9 +65,9 @@ async function known<T> (asked: Promise<T>): Promise<T | null> {
   return withTimeout(asked, PATIENCE).catch(() => null)
 }
 
-function lookOf ({ active, on, mode, startsAt }: MaintenanceStatus): Look {
-  if (active) return mode === 'full' ? 'closed' : mode
-  return on && startsAt !== null && Date.parse(startsAt) > Date.now() ? 'announced' : 'open'
+function lookOf (status: MaintenanceStatus): Look {
+  if (status.active) return status.mode === 'full' ? 'closed' : status.mode
+  return isAhead(status, Date.now()) ? 'announced' : 'open'
 }
 
 const SOURCES_TO_TELL: readonly string[] = ['unreadable', 'mirror', 'fallback']

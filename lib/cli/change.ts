@@ -1,11 +1,11 @@
 import type { Bypass, MaintenanceStore, SiteState } from '../../types/index.ts'
 import { bypassOf } from '../bypass/request.ts'
 import { makeSecret } from '../bypass/secret.ts'
-import { messageOf } from '../errors.ts'
 import { readServers } from '../servers.ts'
 import type { CheckedChange } from '../state/change.ts'
 import { updateRecord } from '../state/update.ts'
 import { waitForServers, type Progress } from '../wait.ts'
+import { reasonOf } from './print.ts'
 import { toState } from './states.ts'
 
 export type Changed = SiteState & { bypass?: Bypass }
@@ -21,7 +21,7 @@ export async function changeAll (store: MaintenanceStore, sites: readonly string
       states.push(typeof own.secret === 'string' ? { ...state, bypass: bypassOf(own.secret) } : state)
     } catch (error) {
       const changed = states.length === 0 ? '' : `; changed before: ${states.map(state => state.site).join(', ')}`
-      throw new Error(`site '${site}': ${messageOf(error).replace(/^maintenance: /, '')}${changed}`)
+      throw new Error(`site '${site}': ${reasonOf(error)}${changed}`)
     }
   }
   return states
@@ -64,7 +64,7 @@ async function waitFor (store: MaintenanceStore, { site, on, revision }: SiteSta
     await waitForServers({ list: () => readServers(store, site), on, revision, timeout, onProgress: keep })
     return { progress, problem: null }
   } catch (error) {
-    return { progress, problem: `site '${site}': ${messageOf(error).replace(/^maintenance: /, '')}` }
+    return { progress, problem: `site '${site}': ${reasonOf(error)}` }
   }
 }
 

@@ -1,5 +1,4 @@
 import type { HistoryEntry, MaintenanceStore, ServerStatus } from '../../types/index.ts'
-import { messageOf } from '../errors.ts'
 import { createHistory, HISTORY_MAX } from '../history.ts'
 import { readServers } from '../servers.ts'
 import { openStore } from '../stores/index.ts'
@@ -8,7 +7,7 @@ import { VERSION } from '../version.ts'
 import type { Progress } from '../wait.ts'
 import { readArguments, UsageError, type Command } from './args.ts'
 import { changeAll, together, waitForAll, warnUnserved, type Waited } from './change.ts'
-import { createProgress, endInWords, entryInWords, HELP, inWords, serverInWords } from './print.ts'
+import { createProgress, endInWords, entryInWords, HELP, inWords, reasonOf, serverInWords } from './print.ts'
 import { readStates } from './states.ts'
 import { watchStates } from './watch.ts'
 
@@ -43,7 +42,7 @@ export async function main (args: readonly string[], env: NodeJS.ProcessEnv, out
     }
   } catch (error) {
     const usage = error instanceof UsageError
-    tell(output, `${messageOf(error)}${usage ? '\nfastify-maintenance --help shows how it is used' : ''}`)
+    tell(output, `${reasonOf(error)}${usage ? '\nfastify-maintenance --help shows how it is used' : ''}`)
     return usage ? EXIT.usage : EXIT.failed
   }
 }
@@ -95,5 +94,5 @@ const outcome = (waited: Waited | undefined): object => waited === undefined ? {
 const toJson = (values: readonly unknown[]): string => `${JSON.stringify(values.length === 1 ? values[0] : values, null, 2)}\n`
 
 function tell ({ err }: Output, message: string): void {
-  err(`fastify-maintenance: ${message.replace(/^maintenance: /, '')}\n`)
+  err(`fastify-maintenance: ${message}\n`)
 }

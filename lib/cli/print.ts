@@ -1,5 +1,7 @@
 import type { Bypass, HistoryEntry, ServerStatus, SiteState } from '../../types/index.ts'
-import { inWords as routesInWords } from '../drain.ts'
+import { routesInWords } from '../drain.ts'
+import { messageOf } from '../errors.ts'
+import { isAhead } from '../state/window.ts'
 import { nameOf, type Progress } from '../wait.ts'
 import type { Output } from './main.ts'
 
@@ -98,10 +100,14 @@ export function endInWords (progress: Progress, on: boolean, { terminal = false 
   return [`${terminal ? '\r\u001b[K' : ''}${progressInWords(progress, on)}${on && progress.known > 0 ? ': safe to proceed' : ''}`, ...notes.map(note => `  ${escapeControls(note)}`)].map(line => `${line}\n`).join('')
 }
 
-function condition ({ on, active, mode, since, startsAt, endsAt, revision }: SiteState): string {
+/** What went wrong; the name of the plugin stands before it already. */
+export const reasonOf = (error: unknown): string => messageOf(error).replace(/^maintenance: /, '')
+
+function condition (state: SiteState): string {
+  const { on, active, mode, since, startsAt, endsAt, revision } = state
   const until = endsAt === null ? '' : ` until ${endsAt}`
   if (active) return `closed (${mode}) since ${startsAt ?? since}${until}`
-  if (on && startsAt !== null && Date.parse(startsAt) > Date.now()) return `open, will be closed (${mode}) from ${startsAt}${until}`
+  if (isAhead(state, Date.now())) return `open, will be closed (${mode}) from ${startsAt}${until}`
   if (on) return `open since ${endsAt}, when the maintenance ended`
   return revision === 0 ? 'open (never closed so far)' : `open since ${since}`
 }

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaintenanceStore, SiteState } from '../../types/index.ts'
-import { messageOf } from '../errors.ts'
 import type { Output } from './main.ts'
-import { inWords } from './print.ts'
+import { inWords, reasonOf } from './print.ts'
 
 /** How often the store is read without a hint, ms. */
 const READ_EVERY = 1000
@@ -33,8 +32,8 @@ export async function watchStates (store: MaintenanceStore, read: () => Promise<
     show()
     wake = new AbortController()
     await sleep(READ_EVERY, undefined, { signal: wake.signal }).catch(() => {})
-    const now = await read().then(next => { states = next; return '' }, messageOf)
-    if (now !== problem && now !== '') err(`fastify-maintenance: ${now.replace(/^maintenance: /, '')}\n`)
+    const now = await read().then(next => { states = next; return '' }, reasonOf)
+    if (now !== problem && now !== '') err(`fastify-maintenance: ${now}\n`)
     problem = now
   }
   return states

@@ -14,7 +14,7 @@ export function isOver (record: StateRecord, now: number): boolean {
 }
 
 /** Has it been announced, and not begun? */
-export function isAhead (record: StateRecord, now: number): boolean {
+export function isAhead (record: Pick<StateRecord, 'on' | 'startsAt'>, now: number): boolean {
   return record.on && record.startsAt !== null && Date.parse(record.startsAt) > now
 }
 
