@@ -10,8 +10,10 @@ export interface Blocks {
 const FILLED = 1 / 3
 /** A leaf of IPv6 has room for the number of a block in 23 bits. */
 const BLOCKS_MAX = 2 ** 23
-/** Bits that one node decides at most. */
-const STRIDE_MAX = 16
+/** Up to so many bits, a node decides two more than its blocks need at least: more than these do not fit a cache. */
+const ROOMY_MAX = 14
+/** Up to so many bits, the first node keeps its slots, however few are used. */
+const SPARSE_MAX = 12
 
 /** Bits that the first node of IPv4 decides at least: a leaf has room for the other 25. */
 const ROOT4 = 7
@@ -140,10 +142,13 @@ function buildTrie (blocks: Blocks, leafOf: (blocks: Blocks, i: number) => numbe
     return w * 32 + Math.clz32((words[a * width + w] as number) ^ (words[b * width + w] as number))
   }
 
-  /** More slots than blocks, so that most have but one; less where that leaves too many empty. */
+  /** A slot for each block at least, more where that is cheap, so that most have but one; less where too many are empty. */
   function strideOf (low: number, high: number, skip: number): number {
     const count = high - low
-    let bits = Math.min(32 - Math.clz32(count - 1) + (count > 16 ? 2 : 0), STRIDE_MAX, width * 32 - skip)
+    const least = 32 - Math.clz32(count - 1)
+    let bits = Math.min(least + (count > 16 && least <= ROOMY_MAX ? 2 : 0), width * 32 - skip)
+    // one node alone may be as empty as it is, while it is small
+    if (trie.length === 0 && bits <= SPARSE_MAX) return bits
     while (bits > 1 && usedSlots(low, high, skip, bits) < FILLED * (1 << bits)) bits--
     return bits
   }

@@ -54,12 +54,13 @@ const SEEN_MAX = 4096
 function createSeen () {
   const seen = new Map<string, boolean>()
   let turnedAway = 0
-  // of the address that last came to each place
+  // of the two addresses that last came to each pair of places: with one, two clients could keep each other out
   const prints = new Int32Array(SEEN_MAX)
 
   function remember (ip: string, ignored: boolean, print: number): boolean {
-    const place = Math.imul(print, 0x9e3779b1) >>> 20
-    if (prints[place] !== print) {
+    const place = Math.imul(print, 0x9e3779b1) >>> 20 & ~1
+    if (prints[place] !== print && prints[place + 1] !== print) {
+      prints[place + 1] = prints[place] as number
       prints[place] = print
       return ignored
     }
