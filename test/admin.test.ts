@@ -243,9 +243,28 @@ t.test('pinned, announced, a store that fails or cannot be understood', async t 
   t.match((await fallback.app.inject('/maintenance/')).body, /a guess of the server’s options/)
   t.notMatch((await fallback.app.inject('/maintenance/')).body, /name="bypass"/, 'only where the option is there')
 
+  const mirror = `${t.testdir()}/mirror.json`
+  const before = await createApp(t, { store: { file: mirror } })
+  await before.app.maintenance.set(true, { message: 'kept' })
+  const away = await adminApp(t, { store: { redis: 'redis://127.0.0.1:1', mirror } })
+  t.match((await away.inject('/maintenance/')).body, /kept[^]*The store was not reached yet\. This is the state from the local copy/)
+
   const bug = await adminApp(t)
   bug.maintenance.for('default').set = async () => { throw new Error('a bug') }
   t.match(await postForm(bug, { on: 'true' }), { statusCode: 500, body: /a bug/ }, 'goes to the error handler of the application')
+})
+
+t.test('a template that fails: the form says so, and nothing was changed', async t => {
+  const { app } = bareApp(t)
+  app.decorate('view', Object.assign(async (_page: string, { message }: { message: string }) => {
+    if (message === 'bad') throw new Error('no <b>such</b> partial')
+    return message
+  }, { clearCache () {} }) as never)
+  await app.register(maintenance, { response: { template: 'x' } })
+  await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize () {} })
+  t.match(await postForm(app, { on: 'true', message: 'bad' }), { statusCode: 500, body: /the template &#39;x&#39; cannot be rendered: no &lt;b&gt;such[^]*bad<\/textarea>/ })
+  t.match(await postJson(app, { on: true, message: 'bad' }), { statusCode: 500, body: /FST_ERR_MAINTENANCE_TEMPLATE/ })
+  t.match(app.maintenance.status(), { on: false, revision: 0 })
 })
 
 t.test('authorize: throws or replies, with a status and a body of its own', async t => {
