@@ -158,6 +158,16 @@ t.test('a path and a cookie of one\'s own, under a prefix too; whatever parsers 
   t.equal((await app.inject({ url: '/shop/', headers: { cookie: cookie.replace('tester', 'maintenance') } })).statusCode, 503)
 })
 
+t.test('a prefix with a slash at its end', async t => {
+  const { app } = bareApp(t)
+  await app.register(async child => {
+    await child.register(maintenance, { bypass: { key: 'k'.repeat(32) } })
+    const { bypass } = await child.maintenance.set(true, { bypass: true })
+    t.equal(bypass?.path, `/shop/maintenance/bypass#${bypass?.secret}`)
+  }, { prefix: '/shop/' })
+  t.equal((await app.inject('/shop/maintenance/bypass')).statusCode, 200)
+})
+
 t.test('digests are compared in constant time; a cookie is verified once, in bounded memory', async t => {
   const calls = { compared: [] as number[], signed: 0 }
   const mocked = await t.mockImport<typeof import('../lib/bypass/secret.ts')>('../lib/bypass/secret.ts', {
