@@ -155,7 +155,7 @@ async function runTestingPage (t: Test, dir: string): Promise<void> {
   writeFileSync(join(app, 'package.json'), '{ "type": "module" }')
   const files = blocksIn(readFileSync('docs/testing-your-app.md', 'utf8')).flatMap(({ code }) => [...code.matchAll(/^\/\/ (\S+\.js)\n[^]*/g)])
   for (const [code, name = ''] of files) writeFileSync(join(app, name), code)
-  t.match(await type('node --test', app), /^# pass 5\n# fail 0$/m)
+  t.match(await type('node --test', app), /^\S pass 5\n\S fail 0$/m)
   t.strictSame(readdirSync(app).sort(), ['app.js', 'app.test.js', 'package.json'], 'no state is left behind')
 }
 
@@ -163,5 +163,5 @@ async function runStorePage (t: Test, dir: string): Promise<void> {
   const page = readFileSync('docs/custom-stores.md', 'utf8')
   for (const [name, code] of filesIn(page)) writeFileSync(join(dir, name), code)
   const [line] = blocksIn(page).filter(({ language }) => language === 'sh')
-  t.match(await type(line?.code ?? '', dir), /^# pass 18\n# fail 0$/m)
+  t.match(await type(line?.code ?? '', dir), /^\S pass 18\n\S fail 0$/m)
 }
