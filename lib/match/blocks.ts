@@ -145,8 +145,8 @@ function buildTrie (blocks: Blocks, leafOf: (blocks: Blocks, i: number) => numbe
   /** A slot for each block at least, more where that is cheap, so that most have but one; less where too many are empty. */
   function strideOf (low: number, high: number, skip: number): number {
     const count = high - low
-    const least = 32 - Math.clz32(count - 1)
-    let bits = Math.min(least + (count > 16 && least <= ROOMY_MAX ? 2 : 0), width * 32 - skip)
+    const enough = 32 - Math.clz32(count - 1)
+    let bits = Math.min(enough + (count > 16 && enough <= ROOMY_MAX ? 2 : 0), width * 32 - skip)
     // one node alone may be as empty as it is, while it is small
     if (trie.length === 0 && bits <= SPARSE_MAX) return bits
     while (bits > 1 && usedSlots(low, high, skip, bits) < FILLED * (1 << bits)) bits--
