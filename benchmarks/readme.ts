@@ -24,16 +24,19 @@ if (!check) writeFileSync(readme, wanted)
 else if (wanted !== text) fail(`the figures of ${readme} are not those of ${results}: npx tsx benchmarks/readme.ts`)
 
 function shortOf (source: string): string {
-  // its own A/A pair says so: see printCompared
+  // its own A/A pair says so: see lib/http.ts
   if (source.includes('**void**')) console.error(`benchmarks/readme.ts: a table of ${results} is void, the machine was too busy: run npm run bench again, on a quiet one`)
   const tables = tablesOf(source)
   const lines = wantedFigures.map(([what, table, row, column, unit]) => {
-    const figure = tables.get(table)?.get(row)?.[column]
+    const cells = tables.get(table)?.get(row)
+    const figure = cells?.[column]
     if (figure === undefined) fail(`${results} has no table '${table}' with a row '${row}' and a column '${column}'`)
-    return `| ${what} | ${figure}${unit} |`
+    // a ratio of times is worth what its rounds agree on
+    const spread = column === 'CPU ratio' ? ` (${cells?.spread})` : ''
+    return `| ${what} | ${figure}${spread}${unit} |`
   })
   const measured = [...source.matchAll(/^- (?:date|machine|fastify-maintenance).*$/gm)].map(([line]) => line.slice(2))
-  return `| | |\n| --- | ---: |\n${lines.join('\n')}\n\nMeasured by \`npm run bench\` (${measured.join('; ')}); [all results](benchmarks/results.md).${source.includes('**void**') ? ' The machine was busy: where the same measured twice differs by more than 5 %, the table says so, and its times are rough.' : ''}\n`
+  return `| | |\n| --- | ---: |\n${lines.join('\n')}\n\nMeasured by \`npm run bench\` (${measured.join('; ')}); [all results](benchmarks/results.md). In brackets: the spread of the rounds.${source.includes('**void**') ? ' The machine was busy: where the same measured twice differs by more than 5 %, the table says so, and its times are rough.' : ''}\n`
 }
 
 /** By their titles; rows by their first cell. */

@@ -404,8 +404,8 @@ t.test("the README's figures are taken from the results by a script, which says 
   const dir = t.testdir({
     'README.md': '# Title\n\n<!-- benchmarks -->\n<!-- /benchmarks -->\n\nMore.\n',
     'none.md': '# Title\n',
-    'results.md': `- date: today\n\n### The hook alone\n\n|  | over the empty hook | heap bytes/call |\n| --- | ---: | ---: |\n${row}`,
-    'figures.json': JSON.stringify([['open', 'The hook alone', 'off', 'over the empty hook', ' ns']]),
+    'results.md': `- date: today\n\n### The hook alone\n\n|  | over the empty hook | heap bytes/call |\n| --- | ---: | ---: |\n${row}\n### Over sockets\n\n|  | CPU ratio | spread |\n| --- | ---: | ---: |\n| off | 1.01 | 0.9 to 1.1 |\n`,
+    'figures.json': JSON.stringify([['open', 'The hook alone', 'off', 'over the empty hook', ' ns'], ['all', 'Over sockets', 'off', 'CPU ratio', '']]),
     'others.json': JSON.stringify([['open', 'The hook alone', 'off', 'no such column', ' ns']])
   })
   const run = (readme: string, ...more: string[]) => {
@@ -418,7 +418,7 @@ t.test("the README's figures are taken from the results by a script, which says 
   t.match(run('README.md', '--figures', join(dir, 'others.json')), { status: 1, stderr: /no table 'The hook alone' with a row 'off' and a column 'no such column'/ })
   t.match(run('README.md', '--check', ...figures), { status: 1, stderr: /are not those of/ })
   t.equal(run('README.md', ...figures).status, 0)
-  t.match(readFileSync(join(dir, 'README.md'), 'utf8'), /^# Title\n\n<!-- benchmarks -->\n\n\| \| \|\n.*\n\| open \| 1\.5 ns \|\n[^]*date: today[^]*<!-- \/benchmarks -->\n\nMore\.\n$/)
+  t.match(readFileSync(join(dir, 'README.md'), 'utf8'), /^# Title\n\n<!-- benchmarks -->\n\n\| \| \|\n.*\n\| open \| 1\.5 ns \|\n\| all \| 1\.01 \(0\.9 to 1\.1\) \|\n[^]*date: today[^]*<!-- \/benchmarks -->\n\nMore\.\n$/)
   t.equal(run('README.md', '--check', ...figures).status, 0)
   writeFileSync(join(dir, 'results.md'), readFileSync(join(dir, 'results.md'), 'utf8').replace('1.5', '9.5'))
   t.match(run('README.md', '--check', ...figures), { status: 1, stderr: /are not those of/ })
