@@ -7,7 +7,7 @@ import type { FastifyRequest } from 'fastify'
 import FindMyWay from 'find-my-way'
 import { compileGate, type GateParts } from '../lib/gate.ts'
 import { compileRoutes } from '../lib/match/route.ts'
-import type { Route } from '../lib/routes.ts'
+import type { Route } from '../lib/route-config.ts'
 import { generator, measure, row, single, type Candidate } from './lib/measure.ts'
 
 const SIZES = [1, 10, 1_000, 10_000]

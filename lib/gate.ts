@@ -3,13 +3,13 @@ import type { Decision, Mode, Reason, Upcoming } from '../types/index.ts'
 import type { Answer } from './answer/answer.ts'
 import { BYPASS_HEADER, hasPass, type Guesses } from './bypass/request.ts'
 import type { Pass } from './bypass/secret.ts'
-import { clientOf } from './client.ts'
+import { clientOf } from './util/client-ip.ts'
 import { isBlocking, type Questions } from './decision.ts'
 import type { IpMatcher } from './match/ip.ts'
 import { routerPath, type RouterOptions } from './match/path.ts'
 import type { RouteMatcher, Verdict } from './match/route.ts'
 import type { BypassSettings } from './options.ts'
-import type { Route } from './routes.ts'
+import type { Route } from './route-config.ts'
 
 /** A site's state and the options, compiled: what the hook asks. A new one for every new state. */
 export interface Gate extends Questions<FastifyRequest, Route> {

@@ -1,15 +1,15 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import type { Decision, Reason } from '../types/index.ts'
-import { keepPrivate } from './answer/private.ts'
-import type { Decided } from './decided.ts'
+import { keepPrivate } from './answer/mark-private.ts'
+import type { Decided } from './request-decision.ts'
 import { decide } from './decision.ts'
 import type { Gate } from './gate.ts'
-import { createHold } from './hold.ts'
+import { createHold } from './hold-queue.ts'
 import type { Settings } from './options.ts'
-import type { Place, Places } from './places.ts'
-import type { Route, Routes } from './routes.ts'
-import type { Running } from './running.ts'
-import { withTimeout } from './timeout.ts'
+import type { Place, Places } from './sites.ts'
+import type { Route, Routes } from './route-config.ts'
+import type { Running } from './drain/in-flight.ts'
+import { withTimeout } from './util/timeout.ts'
 
 /** `ignore.request` may take so long, and `onBlocked`, ms; then the request is refused. */
 const CALLBACK_TIMEOUT = 3000

@@ -1,13 +1,13 @@
 import type { FastifyRequest } from 'fastify'
 import type { Decision, Log, Maintenance, WaitOptions } from '../types/index.ts'
-import { integer, isObject } from './check.ts'
-import { checkTimeout, drained } from './drain.ts'
+import { integer, isObject } from './util/validate.ts'
+import { checkTimeout, drained } from './drain/drain.ts'
 import { ChangeError, show, SiteError } from './errors.ts'
-import { HISTORY_MAX } from './history.ts'
-import { run } from './run.ts'
-import type { Servers } from './servers.ts'
+import { HISTORY_MAX } from './state/history.ts'
+import { run } from './state/run.ts'
+import type { Servers } from './servers/heartbeat.ts'
 import type { Site } from './site.ts'
-import { waitForServers } from './wait.ts'
+import { waitForServers } from './servers/wait.ts'
 
 /**
  * Makes what hangs at `fastify.maintenance`.

@@ -7,8 +7,8 @@ import { promisify } from 'node:util'
 import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { main } from '../lib/cli/main.ts'
-import { createFileServers } from '../lib/stores/file-servers.ts'
-import { VERSION } from '../lib/version.ts'
+import { createFileServers } from '../lib/stores/file/servers.ts'
+import { VERSION } from '../lib/util/version.ts'
 import { createApp, until } from './fixtures/app.ts'
 
 async function run (args: string[], env: NodeJS.ProcessEnv = {}) {

@@ -11,10 +11,10 @@ import t, { type Test } from 'tap'
 import maintenance from '../index.ts'
 import { checkChange } from '../lib/state/change.ts'
 import { parseRecord, type StateRecord } from '../lib/state/record.ts'
-import { updateRecord } from '../lib/state/update.ts'
-import { replaceFile } from '../lib/stores/atomic.ts'
-import { createFileStore } from '../lib/stores/file.ts'
-import { takeLock } from '../lib/stores/lock.ts'
+import { updateRecord } from '../lib/state/write.ts'
+import { replaceFile } from '../lib/stores/file/atomic-write.ts'
+import { createFileStore } from '../lib/stores/file/file-store.ts'
+import { takeLock } from '../lib/stores/file/lock.ts'
 
 const isRoot = process.getuid?.() === 0
 

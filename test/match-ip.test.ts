@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import ipaddr from 'ipaddr.js'
 import t from 'tap'
-import { compile6 } from '../lib/match/blocks.ts'
+import { compile6 } from '../lib/match/cidr-trie.ts'
 import { compileIps, isIpRule, type IpMatcher } from '../lib/match/ip.ts'
 import { createRandom } from './fixtures/random.ts'
 

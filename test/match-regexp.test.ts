@@ -1,6 +1,6 @@
 import { setFlagsFromString } from 'node:v8'
 import t from 'tap'
-import { isLinear, weigh } from '../lib/match/regexp.ts'
+import { isLinear, weigh } from '../lib/match/safe-regexp.ts'
 import { createRandom } from './fixtures/random.ts'
 
 const random = createRandom(t)

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { main } from '../lib/cli/main.ts'
-import { createFileServers } from '../lib/stores/file-servers.ts'
+import { createFileServers } from '../lib/stores/file/servers.ts'
 import { createApp, until } from './fixtures/app.ts'
 import { startProxy, startRedis } from './fixtures/redis.ts'
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { checkShape, text } from '../lib/check.ts'
+import { checkShape, text } from '../lib/util/validate.ts'
 import { readOptions } from '../lib/options.ts'
 import { checkChange, makeRecord } from '../lib/state/change.ts'
 import { NEVER_WRITTEN, parseRecord, serialiseRecord } from '../lib/state/record.ts'

@@ -5,7 +5,7 @@ import type { FastifyRequest } from 'fastify'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import maintenance, { fastifyMaintenance } from '../index.ts'
-import { VERSION } from '../lib/version.ts'
+import { VERSION } from '../lib/util/version.ts'
 import type { Decision, FastifyMaintenanceOptions, MaintenanceStatus } from '../types/index.ts'
 import { bareApp, counter, createApp, sendRaw, until } from './fixtures/app.ts'
 import packageJson from '../package.json' with { type: 'json' }

@@ -1,5 +1,5 @@
 import type { Maintenance, MaintenanceChange, MaintenanceStatus } from '../../types/index.ts'
-import { isObject } from '../check.ts'
+import { isObject } from '../util/validate.ts'
 import { ChangeError, messageOf, show } from '../errors.ts'
 import { checkChange } from '../state/change.ts'
 import { toTime } from '../state/time.ts'

@@ -1,5 +1,5 @@
 import type { AdminTexts, FastifyMaintenanceAdminOptions } from '../../types/index.ts'
-import { checkShape, checkWhole, func, isObject, text, type Rule, type Shape } from '../check.ts'
+import { checkShape, checkWhole, func, isObject, text, type Rule, type Shape } from '../util/validate.ts'
 import { OptionError, show } from '../errors.ts'
 import { TEXTS } from './texts.ts'
 

@@ -1,6 +1,6 @@
 import { Eta } from 'eta'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { parseWeights, remembered } from '../answer/accept.ts'
+import { parseWeights, remembered } from '../util/accept-header.ts'
 import { policyFor, renderInChild } from '../answer/page.ts'
 import { BYPASS_PATH } from '../bypass/routes.ts'
 import type { AdminSettings } from './options.ts'

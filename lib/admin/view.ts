@@ -1,6 +1,6 @@
 import type { HistoryEntry, Maintenance, MaintenanceStatus, ServerStatus } from '../../types/index.ts'
 import { isAhead } from '../state/window.ts'
-import { withTimeout } from '../timeout.ts'
+import { withTimeout } from '../util/timeout.ts'
 import { shownTime, type Fields } from './input.ts'
 
 /** How a site stands, in one word. */

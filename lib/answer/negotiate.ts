@@ -1,4 +1,4 @@
-import { parseWeights, remembered } from './accept.ts'
+import { parseWeights, remembered } from '../util/accept-header.ts'
 import { LANGUAGES, type Language } from './texts.ts'
 
 /** The bodies on offer, best first where a client likes several equally. */

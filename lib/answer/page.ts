@@ -4,7 +4,7 @@ import view from '@fastify/view'
 import { Eta } from 'eta'
 import type { FastifyInstance } from 'fastify'
 import { TemplateError, messageOf } from '../errors.ts'
-import { withTimeout } from '../timeout.ts'
+import { withTimeout } from '../util/timeout.ts'
 import { SCRIPT, STYLE, TEMPLATE } from './template.ts'
 import { LANGUAGES, TEXTS, type Language, type ShownMode } from './texts.ts'
 

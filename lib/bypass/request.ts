@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Bypass } from '../../types/index.ts'
-import { clientOf } from '../client.ts'
+import { clientOf } from '../util/client-ip.ts'
 import type { BypassSettings } from '../options.ts'
 import type { Pass } from './secret.ts'
 

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, RouteShorthandOptions } from 'fastify'
-import { isObject } from '../check.ts'
+import { isObject } from '../util/validate.ts'
 import type { BypassSettings } from '../options.ts'
-import type { Place } from '../places.ts'
+import type { Place } from '../sites.ts'
 import { BYPASS_PAGE, BYPASS_POLICY } from './page.ts'
 import { cookieName, type Guesses } from './request.ts'
 

@@ -1,12 +1,12 @@
 import type { Bypass, MaintenanceStore, SiteState } from '../../types/index.ts'
 import { bypassOf } from '../bypass/request.ts'
 import { makeSecret } from '../bypass/secret.ts'
-import { readServers } from '../servers.ts'
+import { readServers } from '../servers/heartbeat.ts'
 import type { CheckedChange } from '../state/change.ts'
-import { updateRecord } from '../state/update.ts'
-import { waitForServers, type Progress } from '../wait.ts'
+import { updateRecord } from '../state/write.ts'
+import { waitForServers, type Progress } from '../servers/wait.ts'
 import { reasonOf } from './print.ts'
-import { toState } from './states.ts'
+import { toState } from './read-states.ts'
 
 export type Changed = SiteState & { bypass?: Bypass }
 

@@ -1,8 +1,8 @@
 import type { Bypass, HistoryEntry, ServerStatus, SiteState } from '../../types/index.ts'
-import { routesInWords } from '../drain.ts'
+import { routesInWords } from '../drain/drain.ts'
 import { messageOf } from '../errors.ts'
 import { isAhead } from '../state/window.ts'
-import { nameOf, type Progress } from '../wait.ts'
+import { nameOf, type Progress } from '../servers/wait.ts'
 import type { Output } from './main.ts'
 
 export const HELP = `fastify-maintenance: close and open the sites of Fastify servers

@@ -1,5 +1,5 @@
 import { isMapped, parse4, parse6 } from './address.ts'
-import { compile4, compile6, type Blocks } from './blocks.ts'
+import { compile4, compile6, type Blocks } from './cidr-trie.ts'
 
 /**
  * Is the address ignored? `false` for whatever is no address. An IPv6 block never holds an IPv4 client; an IPv4

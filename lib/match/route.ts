@@ -1,6 +1,6 @@
 import { normalise, routerPath, type RouterOptions } from './path.ts'
-import { weigh } from './regexp.ts'
-import { compileStrings } from './strings.ts'
+import { weigh } from './safe-regexp.ts'
+import { compileStrings } from './path-set.ts'
 
 /** What the matcher says of a route: every request to it, none, or only a look at the path can tell. */
 export type Verdict = 'yes' | 'no' | 'look'

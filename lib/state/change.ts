@@ -1,6 +1,6 @@
 import type { IgnoredRoute, MaintenanceChange } from '../../types/index.ts'
 import { hashSecret, makeSecret } from '../bypass/secret.ts'
-import { bool, checkShape, checkWhole, integer, isObject, seconds, text, type Rule, type Shape } from '../check.ts'
+import { bool, checkShape, checkWhole, integer, isObject, seconds, text, type Rule, type Shape } from '../util/validate.ts'
 import { ChangeError, show } from '../errors.ts'
 import { MESSAGE_MAX, mode, NAME_MAX, storedRoute, type Run, type StateRecord } from './record.ts'
 import { isoTime, toTime } from './time.ts'

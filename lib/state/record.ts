@@ -1,8 +1,8 @@
 import type { IgnoredRoute, Mode, SiteState, Upcoming } from '../../types/index.ts'
-import { bool, checkWhole, either, isObject, isWhole, literal, seconds, text, type Rule, type Shape } from '../check.ts'
+import { bool, checkWhole, either, isObject, isWhole, literal, seconds, text, type Rule, type Shape } from '../util/validate.ts'
 import { messageOf, show, UnreadableError } from '../errors.ts'
 import { isPattern, PATTERN_EXPECTED } from '../match/route.ts'
-import { isRevision } from '../stores/revision.ts'
+import { isRevision } from '../util/revision.ts'
 import { utcTime } from './time.ts'
 
 /** A `run` that keeps the site closed. */

@@ -1,8 +1,8 @@
 import type { Log, MaintenanceStore, Source } from '../../types/index.ts'
 import { isConflict, isOutcomeUnknown, messageOf } from '../errors.ts'
-import { withTimeout } from '../timeout.ts'
+import { withTimeout } from '../util/timeout.ts'
 import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from './record.ts'
-import { readStored, updateRecord, type Next, type Stored } from './update.ts'
+import { readStored, updateRecord, type Next, type Stored } from './write.ts'
 
 /** What this server knows of its site. */
 export interface Known {

@@ -1,4 +1,4 @@
-import type { Rule } from '../check.ts'
+import type { Rule } from '../util/validate.ts'
 
 /** A time with its zone: what `new Date()` would guess (no zone, 30 February) is none. */
 const ISO = /^(\d{4})-(\d{2})-(\d{2})T([01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?(?:Z|[+-](?:0\d|1[0-4]):?[0-5]\d)$/

@@ -1,5 +1,5 @@
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
-import { isObject } from '../../check.ts'
+import { isObject } from '../../util/validate.ts'
 import { messageOf, OptionError } from '../../errors.ts'
 
 export type Client = Redis | Cluster

@@ -1,4 +1,4 @@
-import { withTimeout } from '../../timeout.ts'
+import { withTimeout } from '../../util/timeout.ts'
 import { COMMAND_TIMEOUT, reconnect, type Client } from './connect.ts'
 import { clean, isReply } from './errors.ts'
 

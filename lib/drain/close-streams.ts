@@ -1,7 +1,7 @@
 import type { EventEmitter } from 'node:events'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { CloseStreamsOptions, Decision } from '../types/index.ts'
-import { isUpgraded } from './running.ts'
+import type { CloseStreamsOptions, Decision } from '../../types/index.ts'
+import { isUpgraded } from './in-flight.ts'
 
 /** A site as far as its streams matter. */
 export interface StreamingSite {

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { constants, statSync } from 'node:fs'
 import { open, readFile, rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { codeOf } from '../errors.ts'
-import { isDead, SPACE } from './process.ts'
+import { codeOf } from '../../errors.ts'
+import { isDead, SPACE } from './process-liveness.ts'
 
 /** A lock whose holder lives elsewhere, or hangs, is broken when it was seen unchanged for so long, ms. */
 const STALE_AFTER = 1400

@@ -1,6 +1,6 @@
 import type { Log } from '../types/index.ts'
 import type { Settings } from './options.ts'
-import type { Routes } from './routes.ts'
+import type { Routes } from './route-config.ts'
 import type { StateRecord } from './state/record.ts'
 
 /** Who may still get in while a site is closed, in words; being locked out is the most frequent complaint. */

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { codeOf } from '../errors.ts'
+import { codeOf } from '../../errors.ts'
 
 /** Who has the same sees the same process ids: containers may share a host name, but not their processes. */
 export const SPACE = `${hostname()}/${statSync('/proc/self/ns/pid', { throwIfNoEntry: false })?.ino}`

@@ -1,11 +1,11 @@
 import { chmod, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import type { MaintenanceStore } from '../../types/index.ts'
-import { isObject } from '../check.ts'
-import { codeOf } from '../errors.ts'
-import { realTarget } from './atomic.ts'
-import { isDead, SPACE } from './process.ts'
-import { readRegular } from './regular.ts'
+import type { MaintenanceStore } from '../../../types/index.ts'
+import { isObject } from '../../util/validate.ts'
+import { codeOf } from '../../errors.ts'
+import { realTarget } from './atomic-write.ts'
+import { isDead, SPACE } from './process-liveness.ts'
+import { readRegular } from './read-regular-file.ts'
 
 type Servers = Required<Pick<MaintenanceStore, 'beat' | 'beats'>>
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ServerStatus } from '../types/index.ts'
-import { routesInWords, stillRunning } from './drain.ts'
-import { withTimeout } from './timeout.ts'
+import type { ServerStatus } from '../../types/index.ts'
+import { routesInWords, stillRunning } from '../drain/drain.ts'
+import { withTimeout } from '../util/timeout.ts'
 
 /** How often the servers are asked how far they are, ms. */
 const LOOK_EVERY = 100

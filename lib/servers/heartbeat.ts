@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Log, MaintenanceStore, ServerStatus } from '../types/index.ts'
-import { bool, integer, isObject, isWhole, text, type Shape } from './check.ts'
-import { messageOf, StoreError } from './errors.ts'
-import { withTimeout } from './timeout.ts'
-import { VERSION } from './version.ts'
+import type { Log, MaintenanceStore, ServerStatus } from '../../types/index.ts'
+import { bool, integer, isObject, isWhole, text, type Shape } from '../util/validate.ts'
+import { messageOf, StoreError } from '../errors.ts'
+import { withTimeout } from '../util/timeout.ts'
+import { VERSION } from '../util/version.ts'
 
 /** A server that was not heard of for so long is dead, ms. */
 const TTL = 15_000

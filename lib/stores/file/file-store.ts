@@ -1,13 +1,13 @@
 import { constants, watch, type FSWatcher } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
-import type { MaintenanceStore, WriteCondition } from '../../types/index.ts'
-import { isObject } from '../check.ts'
-import { codeOf, ConflictError, messageOf, show, UnreadableError } from '../errors.ts'
-import { realTarget, replaceFile } from './atomic.ts'
+import type { MaintenanceStore, WriteCondition } from '../../../types/index.ts'
+import { isObject } from '../../util/validate.ts'
+import { codeOf, ConflictError, messageOf, show, UnreadableError } from '../../errors.ts'
+import { realTarget, replaceFile } from './atomic-write.ts'
 import { takeLock } from './lock.ts'
-import { readRegular } from './regular.ts'
-import { isRevision } from './revision.ts'
+import { readRegular } from './read-regular-file.ts'
+import { isRevision } from '../../util/revision.ts'
 
 /** Larger files are none of ours: neither read nor replaced. */
 const SIZE_MAX = 1024 * 1024

@@ -1,10 +1,10 @@
 import type { FastifyMaintenanceOptions, MaintenanceStore, StoreStatus } from '../../types/index.ts'
-import { createFileHistory } from './file-history.ts'
-import { createFileServers } from './file-servers.ts'
-import { createFileStore } from './file.ts'
+import { createFileHistory } from './file/history.ts'
+import { createFileServers } from './file/servers.ts'
+import { createFileStore } from './file/file-store.ts'
 import { createMemoryStore } from './memory.ts'
 import { createConnector } from './redis/connect.ts'
-import { createRedisStore } from './redis/redis.ts'
+import { createRedisStore } from './redis/redis-store.ts'
 
 export interface OpenedStore {
   readonly kind: StoreStatus['kind']

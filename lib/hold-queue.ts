@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import type { HoldOptions } from '../types/index.ts'
-import type { Counts } from './places.ts'
+import type { Counts } from './sites.ts'
 
 /** So many are let go at once, and then the next after a pause: the site has just opened, and its caches are cold. */
 const BATCH = 50

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { open, readdir, readlink, realpath, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { codeOf } from '../errors.ts'
+import { codeOf } from '../../errors.ts'
 
 /**
  * Where symbolic links lead to, also where nothing is there yet: a rename replaces the file, not the link.

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import type { Log, MaintenanceChange, RunOptions } from '../types/index.ts'
-import { ChangeError, messageOf, show } from './errors.ts'
-import { integer } from './check.ts'
-import { changeOf, checkChange, type CheckedChange } from './state/change.ts'
-import type { Run, StateRecord } from './state/record.ts'
+import type { Log, MaintenanceChange, RunOptions } from '../../types/index.ts'
+import { ChangeError, messageOf, show } from '../errors.ts'
+import { integer } from '../util/validate.ts'
+import { changeOf, checkChange, type CheckedChange } from './change.ts'
+import type { Run, StateRecord } from './record.ts'
 
 /** A site as far as a run needs it. */
 export interface RunSite {

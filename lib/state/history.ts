@@ -1,6 +1,6 @@
-import type { HistoryEntry, MaintenanceStore } from '../types/index.ts'
-import { messageOf, StoreError } from './errors.ts'
-import { parseRecord, type StateRecord } from './state/record.ts'
+import type { HistoryEntry, MaintenanceStore } from '../../types/index.ts'
+import { messageOf, StoreError } from '../errors.ts'
+import { parseRecord, type StateRecord } from './record.ts'
 
 /** How many transitions are kept, and given at most. */
 export const HISTORY_MAX = 100

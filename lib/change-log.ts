@@ -1,8 +1,8 @@
 import type { ChangeListener, Log, MaintenanceStatus } from '../types/index.ts'
 import type { Settings } from './options.ts'
-import type { Routes } from './routes.ts'
+import type { Routes } from './route-config.ts'
 import type { StateRecord } from './state/record.ts'
-import { openingCommand, waysIn } from './ways-in.ts'
+import { openingCommand, waysIn } from './exemptions.ts'
 
 export interface Announcer {
   /**

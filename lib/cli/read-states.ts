@@ -1,7 +1,7 @@
 import type { MaintenanceStore, SiteState } from '../../types/index.ts'
 import { describe, NEVER_WRITTEN, type StateRecord } from '../state/record.ts'
 import { createSchedule } from '../state/schedule.ts'
-import { readStored } from '../state/update.ts'
+import { readStored } from '../state/write.ts'
 import { isActive, upcomingOf } from '../state/window.ts'
 
 /** Recurring windows are options of the servers: the store knows none. */

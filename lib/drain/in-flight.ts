@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Decided } from './decided.ts'
-import type { Place } from './places.ts'
-import type { Routes } from './routes.ts'
+import type { Decided } from '../request-decision.ts'
+import type { Place } from '../sites.ts'
+import type { Routes } from '../route-config.ts'
 
 /** The requests that were let in, and have not ended. */
 export interface Running {

@@ -1,5 +1,5 @@
-import type { MaintenanceStore } from '../../types/index.ts'
-import { isConflict } from '../errors.ts'
+import type { MaintenanceStore } from '../../../types/index.ts'
+import { isConflict } from '../../errors.ts'
 
 type History = Required<Pick<MaintenanceStore, 'append' | 'list'>>
 

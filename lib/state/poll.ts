@@ -1,7 +1,7 @@
 import type { Log } from '../../types/index.ts'
 import { messageOf } from '../errors.ts'
-import type { OpenedStore } from '../stores/index.ts'
-import { withTimeout } from '../timeout.ts'
+import type { OpenedStore } from '../stores/open.ts'
+import { withTimeout } from '../util/timeout.ts'
 
 /** A site as far as its store matters. */
 export interface Follower {

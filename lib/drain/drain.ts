@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyReply } from 'fastify'
-import type { DrainOptions, StillRunning } from '../types/index.ts'
-import { checkShape, integer, type Shape } from './check.ts'
-import { ChangeError, DrainError, show } from './errors.ts'
-import { byRoute } from './running.ts'
+import type { DrainOptions, StillRunning } from '../../types/index.ts'
+import { checkShape, integer, type Shape } from '../util/validate.ts'
+import { ChangeError, DrainError, show } from '../errors.ts'
+import { byRoute } from './in-flight.ts'
 
 /** How often it is looked, while somebody waits, ms: a listener on every running request is not needed then. */
 const LOOK_EVERY = 20
