@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { connect, type AddressInfo } from 'node:net'
+import { inspect } from 'node:util'
 import cookie from '@fastify/cookie'
 import view from '@fastify/view'
 import { Eta } from 'eta'
@@ -10,6 +11,7 @@ import type { FastifyInstance, FastifyServerOptions, InjectOptions } from 'fasti
 import t, { type Test } from 'tap'
 import maintenance from '../index.ts'
 import { createEvents } from '../lib/admin/events.ts'
+import { createGuard } from '../lib/admin/guard.ts'
 import maintenanceAdmin, { adminTexts, fastifyMaintenanceAdmin, type FastifyMaintenanceAdminOptions } from '../lib/admin/index.ts'
 import { main } from '../lib/cli/main.ts'
 import type { FastifyMaintenanceOptions, MaintenanceStatus, MaintenanceStore } from '../types/index.ts'
@@ -17,6 +19,8 @@ import { bareApp, createApp, until } from './fixtures/app.ts'
 
 const FORM = 'application/x-www-form-urlencoded'
 const KEY = 'k'.repeat(32)
+/** What a browser sends with the page's own form. */
+const OWN = { 'sec-fetch-site': 'same-origin' }
 
 async function adminApp (t: Test, options: FastifyMaintenanceOptions = {}, admin: Partial<FastifyMaintenanceAdminOptions> = {}, server: FastifyServerOptions = {}): Promise<FastifyInstance> {
   const { app } = await createApp(t, { bypass: { key: KEY }, ...options }, server)
@@ -30,7 +34,7 @@ const postJson = (app: FastifyInstance, payload: unknown, headers: Record<string
   app.inject({ method: 'POST', url: '/maintenance/state', headers: { 'content-type': 'application/json', ...headers }, payload: JSON.stringify(payload) })
 
 const postForm = (app: FastifyInstance, payload: Record<string, string> | [string, string][], headers: Record<string, string> = {}) =>
-  app.inject({ method: 'POST', url: '/maintenance/state', headers: { 'content-type': FORM, ...headers }, payload: new URLSearchParams(payload).toString() })
+  app.inject({ method: 'POST', url: '/maintenance/state', headers: { 'content-type': FORM, ...(Object.keys(headers).length === 0 ? OWN : headers) }, payload: new URLSearchParams(payload).toString() })
 
 const stateOf = async (app: FastifyInstance): Promise<MaintenanceStatus> => (await app.inject('/maintenance/state')).json().sites[0]
 
@@ -42,7 +46,7 @@ t.test('the package: as ES module and as CommonJS', async t => {
   const required = createRequire(import.meta.url)('fastify-maintenance/admin')
   for (const plugin of [imported.default, imported.fastifyMaintenanceAdmin, required, required.default, required.fastifyMaintenanceAdmin]) {
     const { app } = await createApp(t)
-    await app.register(plugin, { authorize () {} })
+    await app.register(plugin, { authorize: () => true })
     t.equal((await app.inject('/state')).statusCode, 200)
   }
   t.strictSame(required.adminTexts, adminTexts)
@@ -50,21 +54,21 @@ t.test('the package: as ES module and as CommonJS', async t => {
 
 t.test('registration: what is wrong is told', async t => {
   const wrong: [object, RegExp][] = [
-    [{}, /option 'authorize' is undefined, expected a function \(request, reply\) that throws or replies to refuse/],
+    [{}, /option 'authorize' is undefined, expected a function \(request, reply\) that returns true or the user's name/],
     [{ authorize: true }, /option 'authorize' is true, expected a function/],
-    [{ authorize () {}, autorize: 1 }, /option 'autorize' is 1, expected no such name/],
-    [{ authorize () {}, texts: {} }, /option 'texts' is {}/],
-    [{ authorize () {}, texts: [] }, /option 'texts' is \[\]/],
-    [{ authorize () {}, texts: { 'e n': adminTexts.en } }, /option 'texts' is 'e n', expected a language/],
-    [{ authorize () {}, texts: { fr: { ...adminTexts.en, title: undefined } } }, /option 'texts.fr.title' is undefined/],
-    [{ authorize () {}, texts: { fr: { ...adminTexts.en, titel: 'x' } } }, /option 'texts.fr.titel' is 'x'/]
+    [{ authorize: () => true, autorize: 1 }, /option 'autorize' is 1, expected no such name/],
+    [{ authorize: () => true, texts: {} }, /option 'texts' is {}/],
+    [{ authorize: () => true, texts: [] }, /option 'texts' is \[\]/],
+    [{ authorize: () => true, texts: { 'e n': adminTexts.en } }, /option 'texts' is 'e n', expected a language/],
+    [{ authorize: () => true, texts: { fr: { ...adminTexts.en, title: undefined } } }, /option 'texts.fr.title' is undefined/],
+    [{ authorize: () => true, texts: { fr: { ...adminTexts.en, titel: 'x' } } }, /option 'texts.fr.titel' is 'x'/]
   ]
   for (const [options, message] of wrong) {
     const { app } = await createApp(t)
     await t.rejects(async () => { await app.register(maintenanceAdmin, options as FastifyMaintenanceAdminOptions) }, { code: 'FST_ERR_MAINTENANCE_OPTION', message })
   }
   const { app: without } = bareApp(t)
-  await t.rejects(async () => { await without.register(maintenanceAdmin, { authorize () {} }) }, { message: /'fastify-maintenance' of plugin 'fastify-maintenance-admin' is not registered/ })
+  await t.rejects(async () => { await without.register(maintenanceAdmin, { authorize: () => true }) }, { message: /'fastify-maintenance' of plugin 'fastify-maintenance-admin' is not registered/ })
 })
 
 t.test('the four addresses: their headers, while open and closed; GET and HEAD change nothing', async t => {
@@ -105,6 +109,8 @@ t.test('JSON: the answers, word for word', async t => {
   t.notOk('bypass' in await stateOf(app))
   t.match(await postJson(app, { on: false }), { statusCode: 200 }, 'one site need not be named')
   t.equal(app.maintenance.active, false)
+  t.match((await postJson(app, { site: 'default', action: 'on', mode: 'hold' })).json(), { active: true, mode: 'hold' })
+  t.match((await postJson(app, { action: 'off' })).json(), { active: false })
 
   const { revision } = app.maintenance.status()
   const wrong: [unknown, number, string, RegExp, string?][] = [
@@ -112,6 +118,8 @@ t.test('JSON: the answers, word for word', async t => {
     [[true], 400, '_CHANGE', /the body is \[ true \]/],
     [{}, 400, '_CHANGE', /on is undefined, expected true or false/, 'on'],
     [{ on: 'true' }, 400, '_CHANGE', /on is 'true'/, 'on'],
+    [{ action: 'of' }, 400, '_CHANGE', /action is 'of', expected 'on' or 'off'/, 'action'],
+    [{ action: null, on: true }, 400, '_CHANGE', /action is null/, 'action'],
     [{ on: true, messsage: 'x' }, 400, '_CHANGE', /messsage is 'x', expected no such name/, 'messsage'],
     [{ on: true, wait: 5 }, 400, '_CHANGE', /wait is 5/, 'wait'],
     [{ on: false, message: 'x' }, 400, '_CHANGE', /message is 'x'/, 'message'],
@@ -163,6 +171,9 @@ t.test('a form: the same names, empty means unset; 303 on success only', async t
   t.match((await app.inject('/maintenance/')).body, /value="2999-01-01T00:00"[^]*name="retryAfter"[^>]* value="60"[^]*value="\/a"[^]*value="for a"/, 'the form shows it')
   t.match(await postForm(app, { on: 'false' }), { statusCode: 303 })
   t.equal((await stateOf(app)).active, false)
+  t.match(await postForm(app, { action: 'on', message: 'x' }), { statusCode: 303 })
+  t.match(await postForm(app, { action: 'off' }), { statusCode: 303 })
+  t.equal((await stateOf(app)).active, false)
 
   const { revision } = await stateOf(app)
   const wrong = await postForm(app, [['on', 'true'], ['message', ' typed <b> '], ['mode', 'half'], ['startsAt', '2999-01-01T00:00:00.000Z'], ['endsAt', 'tomorrow'], ['retryAfter', 'soon'], ['bypass', 'yes'],
@@ -176,6 +187,7 @@ t.test('a form: the same names, empty means unset; 303 on success only', async t
   t.match(ends, { statusCode: 400, body: /id="endsAt-e-0"/ })
   t.notMatch(ends.body, /id="startsAt-e-0"/)
   t.match(await postForm(app, { on: 'maybe' }), { statusCode: 400, body: /on is &#39;maybe&#39;, expected true or false/ }, 'what has no field is told above')
+  t.match(await postForm(app, { action: 'of' }), { statusCode: 400, body: /action is &#39;of&#39;/ })
   t.match(await postForm(app, { message: 'x' }), { statusCode: 400, body: /on is undefined/ })
   t.match(await postForm(app, { on: 'true', wait: '5' }), { statusCode: 400, body: /wait is/ })
   t.match(await postForm(app, { on: 'false', message: 'x' }), { statusCode: 400, body: /message/ }, 'as in JSON')
@@ -236,10 +248,10 @@ t.test('pinned, announced, a store that fails or cannot be understood', async t 
   t.equal(down.match(/The store did not answer/g)?.length, 2, 'neither servers nor history')
 
   const broken = await createApp(t, { store: { ...store, read: async () => 'garbage', write: async (_site, text) => { store.read = async () => text } } })
-  await broken.app.register(maintenanceAdmin, { prefix: '/maintenance', authorize () {} })
+  await broken.app.register(maintenanceAdmin, { prefix: '/maintenance', authorize: () => true })
   t.match((await broken.app.inject('/maintenance/')).body, /cannot be understood[^]*name="expectedRevision" value=""/)
   const fallback = await createApp(t, { store: { ...store, read: async () => { throw new Error('down') } } })
-  await fallback.app.register(maintenanceAdmin, { prefix: '/maintenance', authorize () {} })
+  await fallback.app.register(maintenanceAdmin, { prefix: '/maintenance', authorize: () => true })
   t.match((await fallback.app.inject('/maintenance/')).body, /a guess of the server’s options/)
   t.notMatch((await fallback.app.inject('/maintenance/')).body, /name="bypass"/, 'only where the option is there')
 
@@ -261,14 +273,16 @@ t.test('a template that fails: the form says so, and nothing was changed', async
     return message
   }, { clearCache () {} }) as never)
   await app.register(maintenance, { response: { template: 'x' } })
-  await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize () {} })
+  await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize: () => true })
   t.match(await postForm(app, { on: 'true', message: 'bad' }), { statusCode: 500, body: /the template &#39;x&#39; cannot be rendered: no &lt;b&gt;such[^]*bad<\/textarea>/ })
   t.match(await postJson(app, { on: true, message: 'bad' }), { statusCode: 500, body: /FST_ERR_MAINTENANCE_TEMPLATE/ })
   t.match(app.maintenance.status(), { on: false, revision: 0 })
 })
 
 t.test('authorize: throws or replies, with a status and a body of its own', async t => {
-  const refusals: [string, FastifyMaintenanceAdminOptions['authorize'], number, RegExp][] = [
+  type Refusal = [string, FastifyMaintenanceAdminOptions['authorize'], number, RegExp]
+  const REFUSED = /^{"statusCode":(\d+),"code":"FST_ERR_MAINTENANCE_FORBIDDEN","error":"\w+","message":"maintenance: authorize refused the request"}$/
+  const refusals: Refusal[] = [
     ['throws', () => { throw Object.assign(new Error('sign in'), { statusCode: 401 }) }, 401, /sign in/],
     ['rejects', async () => { throw Object.assign(new Error('not you'), { statusCode: 403, code: 'MINE' }) }, 403, /"code":"MINE"/],
     ['replies', (_request, reply) => { reply.code(401).header('www-authenticate', 'Basic').send('who?') }, 401, /^who\?$/],
@@ -277,9 +291,34 @@ t.test('authorize: throws or replies, with a status and a body of its own', asyn
     ['redirects', async (_request, reply) => { reply.redirect('/login') }, 302, /^$/],
     ['is not there', async (_request, reply) => { reply.callNotFound() }, 404, /Route .* not found/],
     ['writes itself', async (_request, reply) => { reply.hijack(); reply.raw.writeHead(401).end('raw') }, 401, /^raw$/],
-    ['forgets to send', async (_request, reply) => { reply.code(401) }, 403, /FORBIDDEN/],
-    ['false', (() => false) as never, 403, /FST_ERR_MAINTENANCE_FORBIDDEN/],
-    ['null', (async () => null) as never, 403, /authorize refused the request/]
+    ['hijacks, and writes later', (_request, reply) => { reply.hijack(); setTimeout(() => reply.raw.writeHead(401).end('later'), 2) }, 401, /^later$/],
+    ['begins to write', async (_request, reply) => { setTimeout(() => reply.raw.end('rest'), 2); reply.raw.writeHead(401).write('the ') }, 401, /^the rest$/],
+    ['replies, and says yes', (_request, reply) => { reply.code(401).send('no'); return 'ada' }, 401, /^no$/],
+    ['replies, and throws', (_request, reply) => { reply.code(401).send('no'); throw new Error('too late') }, 401, /^no$/],
+    ['returns the reply, and sends later', async (_request, reply) => { setTimeout(() => reply.code(401).send('soon'), 2); return reply }, 401, /^soon$/],
+    ['throws a status', () => { throw Object.assign(new Error('slow down'), { status: 429 }) }, 429, /slow down/],
+    ['throws no Error', () => { throw { statusCode: 402, message: 'pay first' } }, 402, /pay first/], // eslint-disable-line no-throw-literal
+    ['throws beside another status', (_request, reply) => { reply.code(302); throw Object.assign(new Error('sign in'), { statusCode: 401 }) }, 401, /sign in/],
+    ['calls back with a refusal', (_request, _reply, done) => { setImmediate(done, Object.assign(new Error('not you'), { statusCode: 401 })) }, 401, /not you/],
+    ['calls back with a refusal, then with a yes', (_request, _reply, done) => { done(Object.assign(new Error('not you'), { statusCode: 401 })); done() }, 401, /not you/],
+    ['calls back with an error whose status is on the reply', (_request, reply, done) => { reply.code(401); done(new Error('secret')) }, 401, REFUSED],
+    ['replies, and calls back later', (_request, reply, done) => { reply.code(401).send('no'); setImmediate(done) }, 401, /^no$/],
+    ['replies, and never calls back', (_request, reply, _done) => { setImmediate(() => reply.code(401).send('no')) }, 401, /^no$/],
+    ['calls back with no name', (_request, _reply, done) => done(null, undefined), 403, REFUSED],
+    ['calls back with false', (_request, _reply, done) => done(null, false), 403, REFUSED],
+    ['calls back with an error that is false', (_request, _reply, done) => done(false), 403, REFUSED],
+    ['rejects before it calls back', async (_request, _reply, done) => { setTimeout(done, 2); throw new Error('secret') }, 403, REFUSED],
+    ['throws before it calls back', (_request, _reply, done) => { setTimeout(done, 2); throw new Error('secret') }, 403, REFUSED],
+    ['passes on its arguments', (...args) => { setTimeout(() => args[2]()) }, 403, REFUSED],
+    ['throws an error of the server', () => { throw Object.assign(new Error('secret'), { statusCode: 503 }) }, 403, REFUSED],
+    ['throws nothing', () => { throw undefined }, 403, REFUSED], // eslint-disable-line no-throw-literal
+    ['forgets to send', async (_request, reply) => { reply.code(401) }, 403, REFUSED],
+    ['forgets to send, and says yes', async (_request, reply) => { reply.code(401); return 'ada' }, 403, REFUSED],
+    ['forgets to redirect, and says yes', async (_request, reply) => { reply.code(302).header('location', '/login'); return true }, 403, REFUSED],
+    ...[undefined, null, false, 0, 1, '', ' \t', Number.NaN, new Error('secret'), {}, [], ['ada'], Object('ada'), Symbol('yes'), () => true].flatMap((answer): Refusal[] => [
+      [`gives ${inspect(answer)}`, (() => answer) as never, 403, REFUSED],
+      [`gives a promise of ${inspect(answer)}`, (async () => answer) as never, 403, REFUSED]
+    ])
   ]
   for (const [name, authorize, statusCode, body] of refusals) {
     const { app } = await createApp(t)
@@ -290,25 +329,130 @@ t.test('authorize: throws or replies, with a status and a body of its own', asyn
     const requests: InjectOptions[] = [
       { url: '/maintenance/' }, { url: '/maintenance/state' }, { url: '/maintenance/events' },
       { method: 'POST', url: '/maintenance/state', headers: { 'content-type': 'application/json' }, payload: '{"on":true}' },
-      { method: 'POST', url: '/maintenance/state', headers: { 'content-type': FORM }, payload: 'on=true' },
+      { method: 'POST', url: '/maintenance/state', headers: { 'content-type': FORM, ...OWN }, payload: 'on=true' },
       { method: 'POST', url: '/maintenance/state', headers: { 'content-type': 'text/plain' }, payload: 'on=true' }
     ]
     for (const request of requests) {
       const answer = await app.inject(request)
       t.match(answer, { statusCode, body }, `${name}: ${request.method ?? 'GET'} ${request.url}`)
-      if (name !== 'writes itself') t.match(answer.headers, PROTECTED)
+      if (!/writes|write$/.test(name)) t.match(answer.headers, PROTECTED)
     }
     t.match(app.maintenance.status(), { active: false, revision: 0 }, `${name}: nothing was changed`)
   }
   const { app } = await createApp(t)
   app.setErrorHandler((_error, _request, reply) => { reply.code(499).send('the application’s') })
-  await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize () { throw new Error('secret') } })
+  await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize () { throw Object.assign(new Error('no'), { statusCode: 401 }) } })
   t.match(await app.inject('/maintenance/'), { statusCode: 499, body: 'the application’s' })
 })
 
+t.test('authorize: a failure is logged, and its text is for nobody else', async t => {
+  const { app, lines } = await createApp(t)
+  await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize () { throw new Error('secret') } })
+  t.equal((await app.inject('/maintenance/')).statusCode, 403)
+  t.match(lines.filter(({ level }) => level === 50), [{ msg: 'maintenance: authorize failed, the request is refused', err: { message: 'secret' } }])
+})
+
+t.test('authorize: lets in by true or a name, in every style, on the instance', async t => {
+  const ways: [string, FastifyMaintenanceAdminOptions['authorize'], string | null][] = [
+    ['true', () => true, null],
+    ['a promise of true', async () => true, null],
+    ['a thenable', () => ({ then: (resolve: (name: string) => void) => resolve('ada') }) as never, 'ada'],
+    ['default parameters', (request = {} as never) => String(request.headers['x-user']), 'ada'],
+    ['done', (_request, _reply, done) => done(), null],
+    ['done, as @fastify/auth calls it', (_request, _reply, done) => { setImmediate(done, null) }, null],
+    ['done with a name', (_request, _reply, done) => done(null, 'ada'), 'ada'],
+    ['done before everything else', async (_request, _reply, done) => { done(undefined, 'ada'); done(new Error('no')); throw new Error('no') }, 'ada'],
+    ['done after a promise of something else', async (_request, _reply, done) => { setTimeout(done, 5, null, 'ada'); return 'eve' }, 'ada'],
+    ['this', function () { return this.hasDecorator('maintenance') && 'ada' }, 'ada'],
+    ['this, with done', function (_request, _reply, done) { done(null, this.hasDecorator('maintenance')) }, null]
+  ]
+  for (const [name, authorize, by] of ways) {
+    const app = await adminApp(t, {}, { authorize })
+    t.equal((await app.inject({ url: '/maintenance/events', method: 'HEAD' })).statusCode, 200, name)
+    t.match(await postJson(app, { on: true }, { 'x-user': 'ada' }), { statusCode: 200 }, name)
+    t.equal(app.maintenance.status().by, by, name)
+  }
+})
+
+t.test('authorize: nothing is written and no stream begins before it has said yes', async t => {
+  const waiting: (() => void)[] = []
+  const app = await adminApp(t, {}, { authorize: (_request, _reply, done) => { waiting.push(done) } })
+  let change: number | undefined
+  const changing = postJson(app, { on: true }).then(({ statusCode }) => { change = statusCode })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  let text = ''
+  socket.on('data', chunk => { text += chunk })
+  socket.write('GET /maintenance/events HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await until('both wait', () => waiting.length === 2)
+  await app.maintenance.set(true, { mode: 'hold' })
+  t.strictSame([change, text, app.maintenance.status().mode], [undefined, '', 'hold'])
+  waiting.forEach(done => done())
+  await changing
+  t.equal(change, 200)
+  await until('the stream begins', () => text.includes('event: state'))
+})
+
+t.test('authorize: it replied, and the client hangs up before the reply is sent: the change is not made', async t => {
+  const { app } = await createApp(t)
+  const seen = { sending: false, closed: false, sent: false }
+  app.addHook('onSend', async (_request, reply) => {
+    seen.sending = true
+    reply.raw.once('close', () => { seen.closed = true })
+    await until('the client is gone', () => seen.closed)
+    // what would have been done meanwhile
+    await new Promise(resolve => setTimeout(resolve, 20))
+    seen.sent = true
+  })
+  await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize: async (_request, reply) => reply.code(401).send('no') })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  socket.write('POST /maintenance/state HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"on":true}')
+  await until('it replies', () => seen.sending)
+  socket.destroy()
+  await until('the reply was sent', () => seen.sent)
+  t.match(app.maintenance.status(), { on: false, revision: 0 })
+})
+
+t.test('authorize: no answer in time is a 403, and what comes later changes nothing', async t => {
+  const late: Promise<unknown>[] = []
+  const later = (work: () => unknown) => { late.push(new Promise(resolve => setTimeout(resolve, 40)).then(work)) }
+  const hanging: FastifyMaintenanceAdminOptions['authorize'][] = [
+    async () => new Promise(() => {}),
+    async (_request, reply) => reply.code(401),
+    (_request, _reply, done) => later(() => done()),
+    (_request, _reply, done) => later(() => done(new Error('late'))),
+    (_request, reply, _done) => later(() => reply.code(200).send('late')),
+    async (_request, reply) => new Promise((_resolve, reject) => later(() => { reply.redirect('/login'); reject(new Error('late')) }))
+  ]
+  for (const authorize of hanging) {
+    const { app, lines } = await createApp(t)
+    let runs = 0
+    app.addHook('onRequest', createGuard(app, authorize, 20).onRequest)
+    app.get('/', async () => { runs++ })
+    t.match(await app.inject('/'), { statusCode: 403, body: /authorize refused the request/ })
+    await Promise.all(late)
+    t.equal(runs, 0)
+    t.match(lines.filter(({ level }) => level === 50), [{ err: { message: 'no answer within 20 ms' } }])
+  }
+})
+
+t.test('authorize: a client that hangs up ends the wait', async t => {
+  const { app, lines } = await createApp(t)
+  let asked = 0
+  await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize: (_request, _reply, _done) => { asked++ } })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  socket.write('GET /maintenance/ HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await until('it is asked', () => asked === 1)
+  socket.destroy()
+  await until('it is refused', () => lines.some(({ msg }) => msg === 'maintenance: authorize refused the request'), 5000)
+})
+
 t.test('who it was', async t => {
-  for (const [says, by] of [['  ada ', 'ada'], ['', 'the body'], [undefined, 'the body'], [42, 'the body'], ['x'.repeat(300), 'x'.repeat(200)]]) {
-    const app = await adminApp(t, {}, { authorize: () => says as string })
+  for (const [says, by] of [['  ada ', 'ada'], [true, 'the body'], ['x'.repeat(300), 'x'.repeat(200)]] as const) {
+    const app = await adminApp(t, {}, { authorize: () => says })
     t.equal((await postJson(app, { on: true, by: 'the body' })).json().by, by)
   }
 })
@@ -328,8 +472,10 @@ t.test('a change comes from the page itself: everything else is refused, and cha
     { origin: 'ftp://localhost' },
     { origin: '' },
     { origin: 'http://localhost', host: 'a b' },
-    { 'sec-fetch-site': 'same-origin', origin: 'https://evil.test' },
     { 'sec-fetch-site': 'cross-site', origin: 'http://localhost' },
+    { 'sec-fetch-site': 'none', origin: 'http://localhost' },
+    { 'sec-fetch-site': 'same-origin, same-origin' },
+    { 'sec-fetch-site': 'Same-Origin' },
     { origin: 'https://localhost', 'x-forwarded-host': 'admin.example' }
   ]
   for (const headers of refused) {
@@ -341,8 +487,9 @@ t.test('a change comes from the page itself: everything else is refused, and cha
   t.match(app.maintenance.status(), { active: false, revision: 0 })
 
   const taken: Record<string, string>[] = [
-    {},
-    { 'sec-fetch-site': 'same-origin' },
+    OWN,
+    { ...OWN, origin: 'https://shop.example', host: '10.0.0.7:3000' },
+    { ...OWN, origin: 'null' },
     { origin: 'http://localhost:80' },
     { origin: 'https://localhost', host: 'localhost:443' },
     { origin: 'https://admin.example', 'x-forwarded-host': 'admin.example', 'x-forwarded-proto': 'https' },
@@ -352,6 +499,23 @@ t.test('a change comes from the page itself: everything else is refused, and cha
     t.match(await postForm(app, { on: 'true' }, headers), { statusCode: 303 }, JSON.stringify(headers))
     t.match(await postJson(app, { on: false }, headers), { statusCode: 200 })
   }
+  t.match(await postJson(app, { on: false }), { statusCode: 200 }, 'a program')
+  const { revision } = app.maintenance.status()
+  for (const type of [FORM, `${FORM.toUpperCase()}; charset=utf-8`, ` ${FORM};x=y`]) {
+    const form = await app.inject({ method: 'POST', url: '/maintenance/state', headers: { 'content-type': type }, payload: 'on=true' })
+    t.match(form, { statusCode: 403, headers: PROTECTED, body: /a form needs the header Sec-Fetch-Site or Origin/ }, type)
+  }
+  t.equal(app.maintenance.status().revision, revision)
+})
+
+t.test('a change from another origin is refused before authorize is called', async t => {
+  let calls = 0
+  const app = await adminApp(t, {}, { authorize: () => { calls++ } })
+  t.match(await postJson(app, { on: true }, { 'sec-fetch-site': 'cross-site' }), { statusCode: 403, body: /Sec-Fetch-Site/ })
+  t.equal(calls, 0)
+  t.match(await postJson(app, 'no change', OWN), { statusCode: 403, body: /authorize refused/ }, 'and the body is not read before it')
+  t.equal(calls, 1)
+  t.match(await app.inject({ url: '/maintenance/', headers: { 'sec-fetch-site': 'cross-site' } }), { statusCode: 403, body: /authorize refused/ }, 'a link may lead here')
 })
 
 t.test('the token of the form', async t => {
@@ -364,15 +528,16 @@ t.test('the token of the form', async t => {
   const again = await app.inject({ url: '/maintenance/', headers: { cookie } })
   t.match(again.body, `name="token" value="${token}"`, 'two tabs have the same')
   t.equal(again.headers['set-cookie'], undefined)
-  for (const server of [app, other]) t.match(await postForm(server, { on: 'true', token }, { cookie }), { statusCode: 303 }, 'on every server')
+  const origin = 'http://localhost'
+  for (const server of [app, other]) t.match(await postForm(server, { on: 'true', token }, { cookie, origin }), { statusCode: 303 }, 'on every server')
 
   const { revision } = app.maintenance.status()
-  const same = { 'sec-fetch-site': 'same-origin' }
-  for (const [fields, headers] of [[{}, { cookie }], [{ token: 'wrong' }, { cookie }], [{}, { cookie, ...same }], [{}, { cookie: 'session=x' }], [{ token }, { cookie: 'maintenance-form=<script>' }]] as [Record<string, string>, Record<string, string>][]) {
-    t.match(await postForm(app, { on: 'false', ...fields }, headers), { statusCode: 403, headers: PROTECTED, body: /The form had expired/ }, JSON.stringify([fields, headers]))
+  for (const fields of [{}, { token: 'wrong' }]) {
+    t.match(await postForm(app, { on: 'false', ...fields }, { cookie, origin }), { statusCode: 403, headers: PROTECTED, body: /The form had expired/ })
   }
   t.equal(app.maintenance.status().revision, revision)
-  t.match(await postForm(app, { on: 'true' }, { cookie: 'session=x', ...same }), { statusCode: 303 }, 'the browser says that it is the same origin')
+  t.match(await postForm(app, { on: 'true' }, { cookie, ...OWN }), { statusCode: 303 }, 'the browser says that it is the same origin')
+  t.match(await postForm(app, { on: 'true', token }, { cookie: 'session=x', origin }), { statusCode: 303 }, 'the cookie is gone')
   t.match(await postJson(app, { on: true }, { cookie }), { statusCode: 200 }, 'no form can send JSON')
 
   const https = { 'x-forwarded-proto': 'https' }
@@ -403,9 +568,9 @@ t.test('the bypass link of an application under a prefix leads to its page', asy
   const { app } = bareApp(t)
   await app.register(async child => {
     await child.register(maintenance, { bypass: { key: KEY } })
-    await child.register(maintenanceAdmin, { prefix: '/doors', authorize: () => {} })
+    await child.register(maintenanceAdmin, { prefix: '/doors', authorize: () => true })
   }, { prefix: '/shop' })
-  const answer = await app.inject({ method: 'POST', url: '/shop/doors/state', headers: { 'content-type': FORM }, payload: 'on=true&bypass=true' })
+  const answer = await app.inject({ method: 'POST', url: '/shop/doors/state', headers: { 'content-type': FORM, ...OWN }, payload: 'on=true&bypass=true' })
   const [cookie = ''] = String(answer.headers['set-cookie']).split(';')
   const [, link = ''] = /value="http:\/\/localhost(?::80)?([^"#]*)#/.exec((await app.inject({ url: '/shop/doors/', headers: { cookie } })).body) ?? []
   t.equal(link, '/shop/maintenance/bypass')
@@ -435,14 +600,14 @@ t.test('beside an application of its own: its view, its parsers, its hooks, its 
   app.addHook('onRequest', async (_request, reply) => { reply.headers({ 'content-security-policy': "default-src 'self'; frame-ancestors 'self'", 'referrer-policy': 'no-referrer', 'x-frame-options': 'SAMEORIGIN' }) })
   const routes: { url: string, schema?: object | undefined }[] = []
   app.addHook('onRoute', ({ url, schema }) => { routes.push({ url, schema }) })
-  await app.register(maintenanceAdmin, { prefix: '/deep/:team/admin', authorize () {} })
+  await app.register(maintenanceAdmin, { prefix: '/deep/:team/admin', authorize: () => true })
   app.post('/own', async request => request.body)
   app.get('/home', async (_request, reply) => reply.view('home'))
   t.ok(routes.filter(({ url }) => url.startsWith('/deep')).every(({ schema }) => (schema as { hide?: boolean }).hide === true), '@fastify/swagger sees nothing of it')
   t.equal((await app.inject({ method: 'POST', url: '/own', headers: { 'content-type': FORM }, payload: 'a=b' })).body, 'the application’s own')
   t.equal((await app.inject('/home')).body, 'home')
   for (const url of ['/deep/a/admin', '/deep/a/admin/', '/deep/a/admin/state']) t.match(await app.inject(url), { statusCode: 200, headers: PROTECTED }, url)
-  const headers = { 'content-type': FORM }
+  const headers = { 'content-type': FORM, ...OWN }
   t.equal((await app.inject({ method: 'POST', url: '/behind/deep/a/admin/state', headers, payload: 'on=true' })).headers.location, '/behind/deep/a/admin/')
   t.match(await app.inject({ method: 'POST', url: '/deep/a/admin/state', headers, payload: 'on=true&retryAfter=x' }), { statusCode: 400, body: /action="\.\/state"/ })
   t.match(await app.inject('/home'), { statusCode: 503 })

@@ -1,4 +1,4 @@
-import type { FastifyBaseLogger, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 
 /** `full` refuses every request; `read-only` lets reads through; `hold` keeps them waiting for a while. */
 export type Mode = 'full' | 'read-only' | 'hold'
@@ -389,6 +389,12 @@ export interface FastifyMaintenanceOptions {
   onChange?: ChangeListener
 }
 
+/** Without an error it lets the request in. A second argument must be `true` or the user's name. */
+export type AdminAuthorizeDone = (error?: unknown, name?: string | boolean | null) => void
+
+/** What `authorize` may return; only `true` and a name let the request in. */
+export type AdminAnswer = boolean | string | void | FastifyReply
+
 /** `fastify.register(maintenanceAdmin, options)` */
 export type FastifyMaintenanceAdmin = FastifyPluginAsync<FastifyMaintenanceAdminOptions>
 
@@ -419,10 +425,11 @@ export interface FastifyMaintenanceAdminOptions {
   /** Fastify's: where the page is, such as `'/maintenance'`. */
   prefix?: string
   /**
-   * Asked for every request to the page and its addresses. It refuses by throwing or by replying, with a status and a body of its own
-   * (`false` and `null` are refused with 403); a string that it gives is who makes a change (`by`).
+   * Called for every request to the page and its addresses. Only `true` or the user's name (a string that is not blank; it becomes `by`)
+   * lets a request in; it may also reply, or throw an error with a 4xx status. Everything else is a 403, and so is no answer within 10 s.
+   * A function with three parameters is called with `done`, as Fastify calls a hook: `app.basicAuth` and `app.auth([…])` work.
    */
-  authorize: (request: FastifyRequest, reply: FastifyReply) => string | void | FastifyReply | Promise<string | void | FastifyReply>
+  authorize: (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply, done: AdminAuthorizeDone) => AdminAnswer | Promise<AdminAnswer>
   /** The words by language, such as `{ ...adminTexts, fr }`; the first is for whoever wants another one. Default: English and German. */
   texts?: Readonly<Record<string, AdminTexts>>
 }

@@ -1,4 +1,6 @@
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type RouteShorthandOptions } from 'fastify'
+import type { FastifyAuthFunction } from '@fastify/auth'
+import '@fastify/basic-auth'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { expect, test } from 'tstyche'
 import Type from 'typebox'
@@ -85,10 +87,13 @@ test('the decorators of NestJS', () => {
 test('the admin page', () => {
   expect(app.register).type.toBeCallableWith(maintenanceAdmin, { prefix: '/maintenance', authorize: async () => 'ada' })
   expect(app.register).type.not.toBeCallableWith(maintenanceAdmin, { prefix: '/maintenance' })
-  expect<FastifyMaintenanceAdminOptions['authorize']>().type.toBeAssignableFrom(() => {})
+  expect<FastifyMaintenanceAdminOptions['authorize']>().type.toBeAssignableFrom(() => true)
   expect<FastifyMaintenanceAdminOptions['authorize']>().type.toBeAssignableFrom(async (_request: FastifyRequest, reply: FastifyReply) => reply.code(401).send())
-  // a no that would let in
-  expect<FastifyMaintenanceAdminOptions['authorize']>().type.not.toBeAssignableFrom(async () => false)
+  expect<FastifyMaintenanceAdminOptions['authorize']>().type.toBeAssignableFrom(async (): Promise<string | undefined> => undefined)
+  expect<FastifyMaintenanceAdminOptions['authorize']>().type.toBeAssignableFrom(app.basicAuth)
+  expect<FastifyMaintenanceAdminOptions['authorize']>().type.toBeAssignableFrom(app.auth([app.basicAuth as FastifyAuthFunction]))
+  // an object is no name
+  expect<FastifyMaintenanceAdminOptions['authorize']>().type.not.toBeAssignableFrom(async () => ({ name: 'ada' }))
   expect(adminTexts.de).type.toBe<AdminTexts>()
   expect<FastifyMaintenanceAdminOptions>().type.not.toBeAssignableFrom({ authorize () {}, texts: { fr: { title: 'Entretien' } } })
 })

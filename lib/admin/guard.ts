@@ -1,86 +1,104 @@
-import { randomBytes } from 'node:crypto'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { FastifyMaintenanceAdminOptions } from '../../types/index.ts'
-import { ForbiddenError, show } from '../errors.ts'
+import { ForbiddenError } from '../errors.ts'
 import { NAME_MAX } from '../state/record.ts'
-import { readCookie, writeCookie } from './cookies.ts'
+import { withTimeout } from '../util/timeout.ts'
+import { checkOrigin } from './csrf.ts'
+
+type Authorize = FastifyMaintenanceAdminOptions['authorize']
 
 export interface Guard {
-  /** Before everything else: nobody's body is read who may not send one. */
+  /** Runs before the body is read. */
   onRequest (request: FastifyRequest, reply: FastifyReply): Promise<unknown>
-  /** Who it is, where `authorize` told. */
+  /** The user's name, if `authorize` gave one. */
   nameOf (request: FastifyRequest): string | undefined
 }
 
-export function createGuard (authorize: FastifyMaintenanceAdminOptions['authorize']): Guard {
+/** An `authorize` that has not answered by then refuses, ms. */
+const TIMEOUT = 10_000
+
+/** @param fastify what `authorize` is called on, as Fastify does with hooks */
+export function createGuard (fastify: FastifyInstance, authorize: Authorize, timeout = TIMEOUT): Guard {
   const names = new WeakMap<FastifyRequest, string>()
   return {
     async onRequest (request, reply) {
-      const hasReplied = watchReply(reply)
-      const answer: unknown = await authorize(request, reply)
-      // handed back, so that Fastify waits for the answer that is under way, and runs nothing behind it
-      if (hasReplied()) return reply
-      // neither is among the types, but whoever writes `return user?.isAdmin === true` means it
-      if (answer === false || answer === null || reply.statusCode >= 400) throw new ForbiddenError('authorize refused the request')
-      if (request.method === 'POST') checkOrigin(request)
-      if (typeof answer === 'string' && answer.trim() !== '') names.set(request, answer.trim().slice(0, NAME_MAX))
+      checkOrigin(request)
+      const { hasReplied, replied } = watchReply(reply)
+      try {
+        const answer = await withTimeout(Promise.race([call(fastify, authorize, request, reply), replied]), timeout)
+        if (!hasReplied()) names.set(request, nameIn(answer, reply))
+      } catch (error) {
+        if (!hasReplied()) throw refusalOf(error, request, reply)
+      }
+      // Settling would run the route if the client hung up before the reply was sent.
+      if (hasReplied()) return new Promise(() => {})
     },
-    nameOf: request => names.get(request)
+    nameOf: request => names.get(request) || undefined
   }
 }
 
-/** `reply.sent` comes too late: while an `onSend` hook of the application is still at work, it says no. */
-function watchReply (reply: FastifyReply): () => boolean {
-  let replied = false
-  for (const name of ['send', 'callNotFound'] as const) {
-    const original = reply[name] as (...args: unknown[]) => FastifyReply
-    reply[name] = (...args: unknown[]) => {
-      replied = true
-      return original.apply(reply, args)
+/** Calls `authorize` as Fastify calls a hook: with three parameters, `done` alone lets in, and the first event counts. */
+async function call (fastify: FastifyInstance, authorize: Authorize, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  // one that passes on its arguments must not fail later, in a callback, where nobody catches it
+  if (authorize.length < 3) return authorize.call(fastify, request, reply, () => {})
+  return new Promise((resolve, reject) => {
+    const done = (...args: [error?: unknown, name?: unknown]): void => {
+      const [error, name] = args
+      if (error !== undefined && error !== null) reject(error)
+      // done(null, user?.name) must not let in a stranger
+      else resolve(args.length > 1 ? name : true)
     }
-  }
-  return () => replied || reply.sent
+    Promise.resolve(authorize.call(fastify, request, reply, done)).catch(reject)
+  })
 }
 
 /**
- * A change comes from the page itself, or from a program, which sends neither header. Browsers send at least one with every POST, and no
- * page can forge them (Fetch Metadata; RFC 6454 section 7).
- * @throws FST_ERR_MAINTENANCE_FORBIDDEN
+ * Has `authorize` replied? `reply.sent` comes too late: it is false while an `onSend` hook of the application runs.
+ * `replied` resolves then, or when the connection is closed.
  */
-function checkOrigin ({ headers: { 'sec-fetch-site': site, origin }, host }: FastifyRequest): void {
-  if (site !== undefined && site !== 'same-origin') throw new ForbiddenError(`a change must come from this page itself, Sec-Fetch-Site is ${show(site)}`)
-  if (origin !== undefined && !isHost(origin, host)) throw new ForbiddenError(`a change must come from this page itself, Origin is ${show(origin)} and the host ${show(host)}`)
-}
-
-/** The scheme may be another one: a proxy that ends TLS does not always say so. */
-function isHost (origin: string, host: string): boolean {
-  try {
-    const from = new URL(origin)
-    // as a URL, so that the scheme's own port counts as none
-    return /^https?:$/.test(from.protocol) && from.host === new URL(`${from.protocol}//${host}`).host
-  } catch {
-    return false
-  }
-}
-
-const TOKEN_COOKIE = 'maintenance-form'
-
-/** The token for the forms of a page: the one of its cookie, so that two tabs and several servers agree, or a new one. */
-export function tokenFor (request: FastifyRequest, reply: FastifyReply): string {
-  const known = readCookie(request, TOKEN_COOKIE)
-  if (known !== undefined) return known
-  const token = randomBytes(24).toString('base64url')
-  writeCookie(request, reply, TOKEN_COOKIE, token)
-  return token
+function watchReply (reply: FastifyReply): { hasReplied (): boolean, replied: Promise<void> } {
+  let called = false
+  const replied = new Promise<void>(resolve => {
+    for (const name of ['send', 'callNotFound', 'hijack'] as const) {
+      const original = reply[name] as (...args: unknown[]) => FastifyReply
+      reply[name] = (...args: unknown[]) => {
+        called = true
+        resolve()
+        return original.apply(reply, args)
+      }
+    }
+    reply.raw.once('close', resolve)
+  })
+  return { hasReplied: () => called || reply.sent || reply.raw.headersSent, replied }
 }
 
 /**
- * Behind the check of the origin, for browsers that send no such header: the form repeats the cookie, which no other
- * site can read, and over https none can set. Whoever has no cookie at all has nothing that another site could abuse.
+ * The name in a yes; `''` for `true`.
+ * @throws FST_ERR_MAINTENANCE_FORBIDDEN for everything else
  */
-export function hasToken (request: FastifyRequest, token: string | null): boolean {
-  const known = readCookie(request, TOKEN_COOKIE)
-  if (known !== undefined) return token === known
-  const { 'sec-fetch-site': site, origin, cookie } = request.headers
-  return site !== undefined || origin !== undefined || cookie === undefined
+function nameIn (answer: unknown, reply: FastifyReply): string {
+  const name = typeof answer === 'string' ? answer.trim() : ''
+  // a status that was set but never sent, such as that of a redirect, contradicts a yes
+  if ((answer !== true && name === '') || reply.statusCode >= 300) throw new ForbiddenError('authorize refused the request')
+  return name.slice(0, NAME_MAX)
 }
+
+/** A 4xx error is an answer to the client. Any other is a failure, whose text is only for the log. */
+function refusalOf (error: unknown, request: FastifyRequest, reply: FastifyReply): unknown {
+  const status = statusOf(error)
+  if (isClientError(status)) {
+    reply.code(status)
+    return error
+  }
+  // @fastify/auth sets the status on the reply
+  const statusCode = status === undefined && isClientError(reply.statusCode) ? reply.statusCode : 403
+  request.log.error({ err: error }, 'maintenance: authorize failed, the request is refused')
+  return Object.assign(new ForbiddenError('authorize refused the request'), { statusCode })
+}
+
+function statusOf (error: unknown): unknown {
+  const { statusCode, status } = (error ?? {}) as { statusCode?: unknown, status?: unknown }
+  return statusCode ?? status
+}
+
+const isClientError = (status: unknown): status is number => Number.isInteger(status) && Number(status) >= 400 && Number(status) <= 499

@@ -12,7 +12,7 @@ async function maintenanceAdmin (fastify: FastifyInstance, options: FastifyMaint
   const settings = readAdminOptions(options)
   const page = await createPage(fastify, settings)
   const events = createEvents(fastify.maintenance)
-  addRoutes(fastify, { guard: createGuard(settings.authorize), page, events })
+  addRoutes(fastify, { guard: createGuard(fastify, settings.authorize), page, events })
   fastify.addHook('preClose', async () => events.close())
 }
 
@@ -28,4 +28,4 @@ export default fastifyMaintenanceAdmin
 /** The words of the page in English and German, to be changed or added to. */
 export const adminTexts: { readonly en: AdminTexts, readonly de: AdminTexts } = TEXTS
 
-export type { AdminText, AdminTexts, FastifyMaintenanceAdmin, FastifyMaintenanceAdminOptions } from '../../types/index.ts'
+export type { AdminAnswer, AdminAuthorizeDone, AdminText, AdminTexts, FastifyMaintenanceAdmin, FastifyMaintenanceAdminOptions } from '../../types/index.ts'

@@ -7,6 +7,8 @@ import { toTime } from '../state/time.ts'
 /** What is asked for, as it came; nothing of it is checked. */
 export interface Input {
   readonly site: unknown
+  readonly action: unknown
+  /** What `action` says, or `on` without one. */
   readonly on: unknown
   readonly change: Record<string, unknown>
 }
@@ -34,9 +36,13 @@ export function parseJson (text: string): unknown {
 /** @throws FST_ERR_MAINTENANCE_CHANGE */
 export function readJson (body: unknown): Input {
   if (!isObject(body)) throw new ChangeError('the body', show(body), 'an object with site, on, and the fields of a change')
-  const { site, on, ...change } = body
-  return { site, on, change }
+  const { site, action, on, ...change } = body
+  return { site, action, on: readOn(action, on), change }
 }
+
+const ACTIONS: readonly unknown[] = ['off', 'on']
+
+const readOn = (action: unknown, on: unknown): unknown => ACTIONS.includes(action) ? action === 'on' : on
 
 /** Text becomes what JSON would have: an empty field is unset, a time without a zone is in UTC, as the form says. */
 const READERS: { readonly [name: string]: (value: string) => unknown } = {
@@ -49,14 +55,16 @@ const READERS: { readonly [name: string]: (value: string) => unknown } = {
 }
 
 /** No part of a change. */
-const ASIDE = ['site', 'on', 'token', 'ignoreRoutes', 'ignoreRoutesDescription']
+const ASIDE = ['site', 'action', 'on', 'token', 'ignoreRoutes', 'ignoreRoutesDescription']
 
 export function readForm (form: URLSearchParams): Input {
   const texts = [...form].filter(([name, value]) => value.trim() !== '' && !ASIDE.includes(name))
   const routes = routesOf(form).map(({ pattern, description }) => ({ pattern, description: description || null }))
+  const action = form.get('action') || undefined
   return {
     site: form.get('site') || undefined,
-    on: readBoolean(form.get('on') ?? undefined),
+    action,
+    on: readOn(action, readBoolean(form.get('on') ?? undefined)),
     change: {
       ...Object.fromEntries(texts.map(([name, value]) => [name, Object.hasOwn(READERS, name) ? READERS[name]?.(value) : value])),
       ...(routes.length === 0 ? {} : { ignoreRoutes: routes })
@@ -130,8 +138,9 @@ export function siteOf ({ sites }: Maintenance, { site }: Pick<Input, 'site'>): 
  * @param by outranks what the change says
  * @throws FST_ERR_MAINTENANCE_SITE, and whatever `set` throws
  */
-export async function carryOut (maintenance: Maintenance, { on, change, ...input }: Input, by: string | undefined): Promise<MaintenanceStatus> {
+export async function carryOut (maintenance: Maintenance, { action, on, change, ...input }: Input, by: string | undefined): Promise<MaintenanceStatus> {
   const target = maintenance.for(siteOf(maintenance, input))
+  if (action !== undefined && !ACTIONS.includes(action)) throw Object.assign(new ChangeError('action', show(action), "'on' or 'off'"), { field: 'action' })
   // `set` knows one name more (`wait`), and the store's clock
   checkChange(on, change, 0)
   return target.set(on as boolean, { ...change as MaintenanceChange, ...(by === undefined ? {} : { by }) })

@@ -20,7 +20,7 @@ const words: Shape = Object.fromEntries(Object.keys(TEXTS.en).map(name => [name,
 export function readAdminOptions (options: FastifyMaintenanceAdminOptions): AdminSettings {
   checkShape(SHAPE, options, fail)
   const { authorize, texts = TEXTS } = options
-  if (authorize === undefined) throw fail('authorize', authorize, 'a function (request, reply) that throws or replies to refuse: who comes to this page can close the site')
+  if (authorize === undefined) throw fail('authorize', authorize, 'a function (request, reply) that returns true or the user\'s name to let a request in: this page can close the site')
   if (!isObject(texts) || Object.keys(texts).length === 0) throw fail('texts', texts, 'an object of texts by language')
   for (const [language, entry] of Object.entries(texts)) {
     if (!LANGUAGE.test(language)) throw fail('texts', language, "a language such as 'fr' before each texts")
