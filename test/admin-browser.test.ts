@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { BrowserContextOptions, Page } from 'playwright-core'
@@ -282,6 +282,32 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     t.equal(await stateOf(page).textContent(), 'Open')
     t.equal(app.maintenance.active, false)
     t.strictSame(problems, [])
+  })
+
+  t.test('behind a proxy that rewrites Host: the form works, with and without script', async t => {
+    const { app } = await start(t)
+    const { port } = app.server.address() as AddressInfo
+    const proxy = createServer((incoming, outgoing) => {
+      const passed = request({ port, host: '127.0.0.1', method: incoming.method, path: incoming.url, headers: { ...incoming.headers, host: '10.0.0.7:3000' } }, answer => {
+        outgoing.writeHead(answer.statusCode as number, answer.headers)
+        answer.pipe(outgoing)
+      })
+      passed.on('error', () => outgoing.destroy())
+      outgoing.on('close', () => passed.destroy())
+      incoming.pipe(passed)
+    })
+    proxy.listen(0, '127.0.0.1')
+    await once(proxy, 'listening')
+    t.teardown(() => { proxy.close(); proxy.closeAllConnections() })
+    for (const javaScriptEnabled of [true, false]) {
+      const { page } = await open(t, browser, { javaScriptEnabled })
+      await page.goto(`http://localhost:${(proxy.address() as AddressInfo).port}/maintenance/`)
+      await page.getByRole('button', { name: 'Close the site' }).click()
+      await shows(page, 'Closed')
+      t.equal(app.maintenance.active, true)
+      await page.getByRole('button', { name: 'Open the site' }).click()
+      await shows(page, 'Open')
+    }
   })
 
   t.test('other sites, and sandboxed frames, change nothing', async t => {

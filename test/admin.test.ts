@@ -1,13 +1,18 @@
 import { spawn } from 'node:child_process'
+import { createHash, timingSafeEqual } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { Agent, request } from 'node:http'
 import { createRequire } from 'node:module'
 import { connect, type AddressInfo } from 'node:net'
 import { inspect } from 'node:util'
+import auth from '@fastify/auth'
+import basicAuth from '@fastify/basic-auth'
 import cookie from '@fastify/cookie'
+import session from '@fastify/session'
 import view from '@fastify/view'
 import { Eta } from 'eta'
-import type { FastifyInstance, FastifyServerOptions, InjectOptions } from 'fastify'
+import type { FastifyInstance, FastifyRequest, FastifyServerOptions, InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import maintenance from '../index.ts'
 import { createEvents } from '../lib/admin/events.ts'
@@ -16,6 +21,7 @@ import maintenanceAdmin, { adminTexts, fastifyMaintenanceAdmin, type FastifyMain
 import { main } from '../lib/cli/main.ts'
 import type { FastifyMaintenanceOptions, MaintenanceStatus, MaintenanceStore } from '../types/index.ts'
 import { bareApp, createApp, until } from './fixtures/app.ts'
+import { blocksOf, runPiece } from './fixtures/docs.ts'
 
 const FORM = 'application/x-www-form-urlencoded'
 const KEY = 'k'.repeat(32)
@@ -279,7 +285,7 @@ t.test('a template that fails: the form says so, and nothing was changed', async
   t.match(app.maintenance.status(), { on: false, revision: 0 })
 })
 
-t.test('authorize: throws or replies, with a status and a body of its own', async t => {
+t.test('authorize: everything else than true or a name is refused', async t => {
   type Refusal = [string, FastifyMaintenanceAdminOptions['authorize'], number, RegExp]
   const REFUSED = /^{"statusCode":(\d+),"code":"FST_ERR_MAINTENANCE_FORBIDDEN","error":"\w+","message":"maintenance: authorize refused the request"}$/
   const refusals: Refusal[] = [
@@ -434,20 +440,22 @@ t.test('authorize: no answer in time is a 403, and what comes later changes noth
     t.match(await app.inject('/'), { statusCode: 403, body: /authorize refused the request/ })
     await Promise.all(late)
     t.equal(runs, 0)
-    t.match(lines.filter(({ level }) => level === 50), [{ err: { message: 'no answer within 20 ms' } }])
+    t.match(lines.filter(({ level }) => level === 50), [{ err: { message: 'authorize did not answer within 20 ms' } }])
   }
 })
 
 t.test('authorize: a client that hangs up ends the wait', async t => {
-  const { app, lines } = await createApp(t)
+  const { app } = await createApp(t)
   let asked = 0
+  let refused = false
+  app.addHook('onError', async (_request, _reply, error) => { refused = error.message === 'maintenance: authorize refused the request' })
   await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize: (_request, _reply, _done) => { asked++ } })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
   socket.write('GET /maintenance/ HTTP/1.1\r\nHost: localhost\r\n\r\n')
   await until('it is asked', () => asked === 1)
   socket.destroy()
-  await until('it is refused', () => lines.some(({ msg }) => msg === 'maintenance: authorize refused the request'), 5000)
+  await until('it is refused', () => refused, 5000)
 })
 
 t.test('who it was', async t => {
@@ -713,6 +721,127 @@ t.test('the example: behind a sign-in, and not with the default password but on 
   t.match(await (await ask('/maintenance/', { headers: { cookie } })).text(), /Closed[^]*admin/)
   t.equal((await ask('/sign-out', { method: 'POST', headers: { cookie } })).status, 303)
   t.equal((await ask('/maintenance/state', { headers: { cookie } })).status, 401)
+})
+
+/** The requests that a guard is tried with: as a client with these headers. */
+async function tryGuard (t: Test, app: FastifyInstance, headers: Record<string, string>) {
+  const requests: InjectOptions[] = [
+    { url: '/maintenance/' }, { url: '/maintenance/state' }, { url: '/maintenance/state', method: 'HEAD' }, { url: '/maintenance/events', method: 'HEAD' },
+    { method: 'POST', url: '/maintenance/state', payload: { action: 'on' } },
+    { method: 'POST', url: '/maintenance/state', payload: { action: 'off' } }
+  ]
+  const answers = []
+  for (const request of requests) answers.push(await app.inject({ ...request, headers }))
+  const statuses = [...new Set(answers.map(({ statusCode }) => statusCode))]
+  t.equal(statuses.length, 1, 'the same on all addresses')
+  const [newest] = await app.maintenance.history({ limit: 1 })
+  return { status: statuses[0], headers: answers[0]?.headers ?? {}, by: newest?.by, revision: app.maintenance.status().revision }
+}
+
+const basic = (password: string, name = 'ops') => ({ authorization: `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}` })
+
+/** An application with a session, in which `/login/NAME` signs in. */
+async function sessionApp (t: Test): Promise<FastifyInstance> {
+  const { app } = await createApp(t)
+  await app.register(cookie)
+  await app.register(session, { secret: KEY, cookie: { secure: false } })
+  app.get<{ Params: { name: string } }>('/login/:name', async request => {
+    const { name } = request.params
+    Object.assign(request.session, { user: { name, isAdmin: name === 'ada', isStaff: name === 'ada' } })
+  })
+  return app
+}
+
+async function signIn (app: FastifyInstance, name: string): Promise<{ cookie: string }> {
+  return { cookie: String((await app.inject(`/login/${name}`)).headers['set-cookie']).split(';')[0] as string }
+}
+
+const ENV = { ADMIN_KEY: 'key', ADMIN_PASSWORD: 'right' }
+const world = (app: FastifyInstance, env: object = ENV) => ({ app, maintenance, maintenanceAdmin, basicAuth, createHash, timingSafeEqual, process: { env } })
+
+t.test('docs/admin-page.md: basic auth, a session, a bearer key', async t => {
+  const [first, byPassword, bySession, byKey, ...rest] = blocksOf('docs/admin-page.md').filter(({ language }) => language === 'js').map(({ code }) => code) as [string, string, string, string, string]
+  t.equal(rest.length, 1, 'the last one shows texts')
+
+  t.test('basic auth', async t => {
+    const { app } = await createApp(t)
+    await runPiece(byPassword, world(app))
+    for (const headers of [{}, basic('wrong'), basic('right', 'eve'), { authorization: 'Bearer right' }]) {
+      t.match(await tryGuard(t, app, headers), { status: 401, headers: { ...PROTECTED, 'www-authenticate': 'Basic realm="Maintenance", charset="UTF-8"' }, revision: 0 })
+    }
+    t.match(await tryGuard(t, app, basic('right')), { status: 200, by: null })
+    const named = await createApp(t)
+    const [, way = ''] = /`authorize: (\(request, reply, done\) => .*)`\./.exec(readFileSync('docs/admin-page.md', 'utf8')) ?? []
+    await runPiece(byPassword.replace('app.basicAuth })', `${way} })`), world(named.app))
+    t.match(await tryGuard(t, named.app, basic('wrong')), { status: 401, revision: 0 })
+    t.match(await tryGuard(t, named.app, basic('right')), { status: 200, by: 'ops' })
+    await t.rejects(async () => runPiece(byPassword, world(app, {})), /ADMIN_PASSWORD is not set/)
+  })
+
+  t.test('a session', async t => {
+    const app = await sessionApp(t)
+    await runPiece(bySession, world(app))
+    t.match(await tryGuard(t, app, {}), { status: 302, headers: { ...PROTECTED, location: '/login' }, revision: 0 })
+    t.match(await tryGuard(t, app, await signIn(app, 'eve')), { status: 403, revision: 0 })
+    t.match(await tryGuard(t, app, await signIn(app, 'ada')), { status: 200, by: 'ada' })
+
+    const short = await sessionApp(t)
+    await runPiece(first.replace(/^await app.register\(maintenance, .*$/m, ''), world(short))
+    t.match(await tryGuard(t, short, {}), { status: 403, revision: 0 })
+    t.match(await tryGuard(t, short, await signIn(short, 'ada')), { status: 200, by: 'ada' })
+  })
+
+  t.test('a bearer key', async t => {
+    const { app } = await createApp(t)
+    await runPiece(byKey, world(app))
+    for (const authorization of ['', 'Bearer', 'Bearer wrong', 'Bearer undefined', 'Basic key', 'Bearer key2']) t.match(await tryGuard(t, app, { authorization }), { status: 403, revision: 0 }, authorization)
+    t.match(await tryGuard(t, app, { authorization: 'Bearer key' }), { status: 200, by: 'deploy' })
+    await t.rejects(async () => runPiece(byKey, world(app, {})), /ADMIN_KEY is not set/)
+  })
+})
+
+t.test('README: basic auth, a session, a bearer key', async t => {
+  const piece = blocksOf('README.md').find(({ code }) => code.includes('byPassword'))?.code ?? ''
+  const use = async (way: string, env?: object) => {
+    const app = await sessionApp(t)
+    await app.register(basicAuth, { validate: async (_name, password) => { if (password !== 'right') throw new Error('no') } })
+    await runPiece(piece.replace('authorize: bySession', `authorize: ${way}`), world(app, env))
+    return app
+  }
+  const bySession = await use('bySession')
+  t.match(await tryGuard(t, bySession, await signIn(bySession, 'eve')), { status: 403, revision: 0 })
+  t.match(await tryGuard(t, bySession, await signIn(bySession, 'ada')), { status: 200, by: 'ada' })
+  const byPassword = await use('byPassword')
+  t.match(await tryGuard(t, byPassword, basic('wrong')), { status: 401, revision: 0 })
+  t.match(await tryGuard(t, byPassword, basic('right')), { status: 200, by: null })
+  const byKey = await use('byKey')
+  t.match(await tryGuard(t, byKey, { authorization: 'Bearer wrong' }), { status: 403, revision: 0 })
+  t.match(await tryGuard(t, byKey, { authorization: 'Bearer key' }), { status: 200, by: 'deploy' })
+  for (const authorization of ['Bearer undefined', 'Bearer ', '']) t.match(await tryGuard(t, await use('byKey', {}), { authorization }), { status: 403, revision: 0 }, 'no key is set')
+})
+
+t.test('@fastify/auth, and many requests of different people over few connections', async t => {
+  const { app } = await createApp(t)
+  await app.register(auth)
+  await app.register(basicAuth, { authenticate: true, validate: async (_name, password) => { if (await Promise.resolve(password) !== 'right') throw new Error('no') } })
+  const byHeader = (request: FastifyRequest, _reply: unknown, done: (error?: Error) => void) => done(request.headers['x-key'] === 'right' ? undefined : new Error('no key'))
+  await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize: app.auth([byHeader, app.basicAuth as typeof byHeader]) })
+  const address = await app.listen({ port: 0, host: '127.0.0.1' })
+  const agent = new Agent({ keepAlive: true, maxSockets: 2 })
+  t.teardown(() => agent.destroy())
+  const ask = (path: string, method: string, headers: Record<string, string>, body = '') => new Promise<[number | undefined, string | undefined]>((resolve, reject) => {
+    request(`${address}/maintenance/${path}`, { agent, method, headers: { ...headers, 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) } }, answer => {
+      answer.resume().on('end', () => resolve([answer.statusCode, answer.headers['www-authenticate']]))
+    }).on('error', reject).end(body)
+  })
+  const outcomes = await Promise.all(Array.from({ length: 60 }, async (_, i) => {
+    const wrong = i % 2 === 1
+    const headers: Record<string, string> = i % 3 === 0 ? { 'x-key': wrong ? 'wrong' : 'right' } : basic(wrong ? 'wrong' : 'right')
+    const [path, method, body] = ([['state', 'POST', '{"action":"off"}'], ['state', 'HEAD', ''], ['', 'GET', ''], ['events', wrong ? 'GET' : 'HEAD', '']] as const)[i % 4] as [string, string, string]
+    const [status, challenge] = await ask(path, method, headers, body)
+    return wrong ? status === 401 && challenge === 'Basic charset="UTF-8"' : status === 200
+  }))
+  t.strictSame([...new Set(outcomes)], [true])
 })
 
 t.test('docs/admin-page.md: every request, and the answer word for word', async t => {

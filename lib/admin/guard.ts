@@ -20,12 +20,14 @@ const TIMEOUT = 10_000
 /** @param fastify what `authorize` is called on, as Fastify does with hooks */
 export function createGuard (fastify: FastifyInstance, authorize: Authorize, timeout = TIMEOUT): Guard {
   const names = new WeakMap<FastifyRequest, string>()
+  // with a status of its own: one that authorize set and never sent does not count
+  const late = (): Error => Object.assign(new Error(`authorize did not answer within ${timeout} ms`), { statusCode: 503 })
   return {
     async onRequest (request, reply) {
       checkOrigin(request)
       const { hasReplied, replied } = watchReply(reply)
       try {
-        const answer = await withTimeout(Promise.race([call(fastify, authorize, request, reply), replied]), timeout)
+        const answer = await withTimeout(Promise.race([call(fastify, authorize, request, reply), replied]), timeout, late)
         if (!hasReplied()) names.set(request, nameIn(answer, reply))
       } catch (error) {
         if (!hasReplied()) throw refusalOf(error, request, reply)
