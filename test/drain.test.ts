@@ -633,6 +633,38 @@ t.test('closeStreams: bypassed clients and routes that are off keep theirs', { b
   t.strictSame(kept.map(client => client.isOpen()), [true, true, true, true])
 })
 
+t.test('closeStreams: what read-only refuses is ended, whatever it is; what explain() lets in stays', { buffered: true }, async t => {
+  const { app } = bareApp(t)
+  await app.register(websocket)
+  await app.register(maintenance, { closeStreams: { after: 0, jitter: 0 } })
+  const explained: Record<string, boolean> = {}
+  for (const declared of ['none', 'read', 'write'] as const) {
+    const config = declared === 'none' ? {} : { maintenance: declared }
+    app.route({ method: 'GET', url: `/${declared}`, config, handler: (_request, reply) => { reply.type('text/event-stream').send(endless()) }, wsHandler () {} })
+  }
+  const requests: Record<string, FastifyRequest> = {}
+  app.addHook('preHandler', async request => { requests[`${request.ws ? 'socket' : 'events'} ${request.url}`] = request })
+  const port = await listen(app)
+  const ended = new Set<string>()
+  for (const name of ['none', 'read', 'write']) {
+    const client = new WebSocket(`ws://127.0.0.1:${port}/${name}`).on('error', () => {})
+    client.on('close', () => ended.add(`socket /${name}`))
+    t.teardown(() => client.close())
+    const request = get(port, `/${name}`).on('close', () => ended.add(`events /${name}`))
+    t.teardown(() => request.destroy())
+  }
+  await until('six streams', () => app.maintenance.status().streams === 6 && Object.keys(requests).length === 6)
+  await app.maintenance.set(true, { mode: 'read-only' })
+  for (const [name, request] of Object.entries(requests)) explained[name] = app.maintenance.explain(request).blocked
+  t.match(explained, { 'events /none': false, 'events /read': false, 'events /write': true, 'socket /read': false, 'socket /write': true })
+  const refused = Object.keys(explained).filter(name => explained[name]).sort()
+  await until('the refused are ended', () => [...ended].sort().join() === refused.join())
+  await sleep(100)
+  t.strictSame([...ended].sort(), refused, 'and no others')
+  await app.maintenance.set(true)
+  await until('the others are ended', () => ended.size === 6)
+})
+
 t.test('closeStreams: nothing is ended where the site opens before its time, and each stream once', { buffered: true }, async t => {
   const { app, events, socket } = await streamApp(t, { closeStreams: { after: 1500, jitter: 0 } })
   const clients = [await events(), await socket()]
