@@ -1,8 +1,10 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { FastifyReply } from 'fastify'
 import type { HoldOptions } from '../types/index.ts'
 import type { Counts } from './sites.ts'
+import { isGone, onGone } from './util/connection.ts'
 
-/** So many are let go at once, and then the next after a pause: the site has just opened, and its caches are cold. */
+/** How many are released at once, and the pause before the next ones, ms: the site has just opened, and its caches are cold. */
 const BATCH = 50
 const PAUSE = 10
 
@@ -10,50 +12,56 @@ const PAUSE = 10
 interface Waiting {
   /** Must it go on waiting? */
   readonly held: () => boolean
-  /** Decides on it once more. */
+  /** Ends the wait, and decides on the request once more. */
   readonly again: () => void
+  /** Ends the wait, and refuses the request. */
   readonly refuse: () => void
-  readonly leave: () => void
 }
 
 export interface Hold {
   /**
-   * Keeps a request waiting.
+   * Keeps a request waiting. A request whose client has hung up is dropped.
    * @param counts where it is counted while it waits
-   * @param again called when the state has changed
-   * @param refuse called when the time is over
-   * @returns false where no place is left
+   * @param again called when the state has changed, in the async context of this call
+   * @param refuse called when the time is over, in the async context of this call
+   * @returns false if no place is left
    */
   add (reply: FastifyReply, counts: Counts, held: () => boolean, again: () => void, refuse: () => void): boolean
   /** To be called when the state has changed. */
   update (): void
-  /** Nobody waits any longer: the server closes. */
+  /** The server closes: refuses all that wait, and holds nothing any more. */
   close (): void
 }
 
-/** Short switches without a refusal: requests wait for the site to open, so many, and so long. */
+/** For short switches: requests wait until the site opens instead of being refused, within limits of number and time. */
 export function createHold ({ max, timeout }: Readonly<Required<HoldOptions>>): Hold {
   const waiting = new Set<Waiting>()
   let releasing: NodeJS.Timeout | undefined
+  let closed = false
 
   function add (reply: FastifyReply, counts: Counts, held: () => boolean, again: () => void, refuse: () => void): boolean {
-    if (waiting.size >= max) return false
-    const timer = setTimeout(() => {
-      leave()
-      refuse()
-    }, timeout)
-    const entry: Waiting = { held, again, refuse, leave }
-    function leave (): void {
-      clearTimeout(timer)
-      reply.raw.off('close', leave)
-      waiting.delete(entry)
-      counts.held--
-    }
-    // whoever hangs up makes place for another
-    reply.raw.once('close', leave)
+    if (isGone(reply)) return true
+    if (closed || waiting.size >= max) return false
+    // otherwise it would go on in the context of the request or timer that changed the state
+    const context = new AsyncResource('fastify-maintenance.hold')
+    const entry: Waiting = { held, again: () => resume(again), refuse: () => resume(refuse) }
+    const timer = setTimeout(entry.refuse, timeout)
+    const unwatch = onGone(reply, leave)
     waiting.add(entry)
     counts.held++
     return true
+
+    function resume (next: () => void): void {
+      if (leave() && !isGone(reply) && !reply.sent) context.runInAsyncScope(attempt, null, reply, next)
+    }
+
+    function leave (): boolean {
+      if (!waiting.delete(entry)) return false
+      clearTimeout(timer)
+      unwatch()
+      counts.held--
+      return true
+    }
   }
 
   function update (): void {
@@ -64,20 +72,25 @@ export function createHold ({ max, timeout }: Readonly<Required<HoldOptions>>): 
   function release (): void {
     releasing = undefined
     const free = Array.from(waiting).filter(entry => !entry.held())
-    for (const entry of free.slice(0, BATCH)) {
-      entry.leave()
-      entry.again()
-    }
-    if (free.length > BATCH) releasing = setTimeout(release, PAUSE)
+    for (const entry of free.slice(0, BATCH)) entry.again()
+    if (free.length > BATCH && !closed) releasing = setTimeout(release, PAUSE)
   }
 
   function close (): void {
+    closed = true
     clearTimeout(releasing)
-    for (const entry of [...waiting]) {
-      entry.leave()
-      entry.refuse()
-    }
+    for (const entry of [...waiting]) entry.refuse()
   }
 
   return { add, update, close }
+}
+
+/** An error must stop neither the requests behind this one nor the process; its own client is not left waiting. */
+function attempt (reply: FastifyReply, next: () => void): void {
+  try {
+    next()
+  } catch (error) {
+    reply.log.error({ err: error }, 'maintenance: a held request failed')
+    if (!reply.sent) reply.raw.destroy()
+  }
 }

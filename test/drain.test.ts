@@ -1,5 +1,6 @@
 import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify'
+import { spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { request as httpRequest, type ClientRequest, type RequestOptions } from 'node:http'
 import { connect as connectHttp2, type ClientHttp2Stream } from 'node:http2'
@@ -78,6 +79,8 @@ interface Way {
   readonly begin: (world: World) => (() => unknown) | Promise<() => unknown>
   /** What is counted while it runs. */
   readonly during: { inFlight: number, streams: number }
+  /** What is counted once the client has gone; as before if it is not given. */
+  readonly after?: { inFlight: number, streams: number }
   /** The client has gone by then, and it is still counted; then this ends it. */
   readonly then?: (world: World) => unknown
   /** Nothing tells its end. */
@@ -130,6 +133,12 @@ function upgrade ({ t, port }: World): () => void {
 
 const socketRoute = (app: FastifyInstance, { entered }: Omit<World, 'port'>) =>
   app.register(async app => { app.get('/', { websocket: true }, () => { entered.resolve(null as never) }) })
+
+/** Three requests on one connection, which ends so. */
+const pipelined = (end: (socket: Socket) => unknown) => ({ t, port }: World) => {
+  const socket = raw(t, port, [1, 2, 3].map(n => `GET / HTTP/1.1\r\nHost: a\r\nN: ${n}\r\n\r\n`).join(''))
+  return () => end(socket)
+}
 
 const WAYS: Record<string, Way> = {
   answered: { routes: slow, begin: world => { get(world.port); return answerIt(world) }, during: REQUEST },
@@ -262,6 +271,7 @@ const WAYS: Record<string, Way> = {
   'HTTP/2, an event stream by writeHead()': { server: { http2: true }, routes: streaming('text/event-stream', 'writeHead'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: STREAM },
   'HTTP/2, hijacked, without a type': { server: { http2: true }, routes: streaming(null, 'writeHead'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: REQUEST },
   'HTTP/2, reset, the handler answers later': { server: { http2: true }, routes: slow, begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: REQUEST, then: answerLate, abandoned: true },
+  'HTTP/2, the session is cut, the handler answers later': { server: { http2: true }, routes: slow, begin: async world => { const stream = await withHttp2(world, {}); return () => stream.session?.destroy() }, during: REQUEST, then: answerLate, abandoned: true },
   'HTTP/2, the session is cut in the middle of a download': { server: { http2: true }, routes: streaming('text/csv', 'send'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.session?.destroy() }, during: REQUEST },
   connectionTimeout: { server: { connectionTimeout: 300 }, routes: slow, begin: ({ port }) => { get(port); return () => {} }, during: REQUEST, then: answerLate },
   requestTimeout: {
@@ -282,6 +292,44 @@ const WAYS: Record<string, Way> = {
       return answerIt(world)
     },
     during: { inFlight: 3, streams: 0 }
+  },
+  'pipelined, and the client hangs up while the handlers work': { routes: slow, begin: pipelined(socket => socket.destroy()), during: { inFlight: 3, streams: 0 }, then: answerLate },
+  'pipelined, and the connection is reset while the handlers work': { routes: slow, begin: pipelined(socket => socket.resetAndDestroy()), during: { inFlight: 3, streams: 0 }, then: answerLate },
+  'pipelined, and half closed while the handlers work': { routes: slow, begin: pipelined(socket => socket.end()), during: { inFlight: 3, streams: 0 }, then: answerLate },
+  'pipelined, and hijacked': {
+    routes: (app, { entered, answer }) => app.get('/', (_request, reply) => {
+      reply.hijack()
+      entered.resolve(reply.raw)
+      answer.promise.then(() => reply.raw.end('done'))
+    }),
+    begin: pipelined(socket => socket.destroy()),
+    during: { inFlight: 3, streams: 0 },
+    then: answerLate
+  },
+  'pipelined, all answered but the first before the client hangs up': {
+    routes: (app, { entered }) => app.get('/', (request, reply) => {
+      if (request.headers.n !== '1') return reply.send('done')
+      entered.resolve(reply.raw)
+    }),
+    begin: pipelined(socket => socket.destroy()),
+    during: { inFlight: 3, streams: 0 },
+    after: REQUEST,
+    then: () => {},
+    abandoned: true
+  },
+  'pipelined, and never answered': { routes: (app, { entered }) => app.get('/', (_request, reply) => { entered.resolve(reply.raw) }), begin: pipelined(socket => socket.destroy()), during: { inFlight: 3, streams: 0 }, abandoned: true },
+  'pipelined behind another one, an event stream': {
+    routes: (app, world) => {
+      app.get('/', handler(world))
+      app.get('/events', (_request, reply) => { reply.type('text/event-stream').send(endless()) })
+    },
+    begin: ({ t, port }) => {
+      const socket = raw(t, port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /events HTTP/1.1\r\nHost: a\r\n\r\n')
+      return () => socket.destroy()
+    },
+    during: { inFlight: 1, streams: 1 },
+    after: REQUEST,
+    then: answerLate
   }
 }
 
@@ -302,7 +350,7 @@ t.test('counted while it runs, and no longer, for every way in which a request c
     await end()
     if (way.then !== undefined) {
       await until('the connection is closed', () => ('stream' in response ? response.stream as Socket : response).destroyed)
-      for (const look of ['one', 'another']) t.strictSame(counted(), way.during, `its handler still works, ${look} look`)
+      for (const look of ['one', 'another']) t.strictSame(counted(), way.after ?? way.during, `its handler still works, ${look} look`)
       await way.then(world)
     }
     // what is taken for abandoned would be counted for 4 s
@@ -583,6 +631,38 @@ t.test('closeStreams: bypassed clients and routes that are off keep theirs', { b
   await app.maintenance.set(true)
   t.equal(await reader.ended, 'ended')
   t.strictSame(kept.map(client => client.isOpen()), [true, true, true, true])
+})
+
+t.test('closeStreams: what read-only refuses is ended, whatever it is; what explain() lets in stays', { buffered: true }, async t => {
+  const { app } = bareApp(t)
+  await app.register(websocket)
+  await app.register(maintenance, { closeStreams: { after: 0, jitter: 0 } })
+  const explained: Record<string, boolean> = {}
+  for (const declared of ['none', 'read', 'write'] as const) {
+    const config = declared === 'none' ? {} : { maintenance: declared }
+    app.route({ method: 'GET', url: `/${declared}`, config, handler: (_request, reply) => { reply.type('text/event-stream').send(endless()) }, wsHandler () {} })
+  }
+  const requests: Record<string, FastifyRequest> = {}
+  app.addHook('preHandler', async request => { requests[`${request.ws ? 'socket' : 'events'} ${request.url}`] = request })
+  const port = await listen(app)
+  const ended = new Set<string>()
+  for (const name of ['none', 'read', 'write']) {
+    const client = new WebSocket(`ws://127.0.0.1:${port}/${name}`).on('error', () => {})
+    client.on('close', () => ended.add(`socket /${name}`))
+    t.teardown(() => client.close())
+    const request = get(port, `/${name}`).on('close', () => ended.add(`events /${name}`))
+    t.teardown(() => request.destroy())
+  }
+  await until('six streams', () => app.maintenance.status().streams === 6 && Object.keys(requests).length === 6)
+  await app.maintenance.set(true, { mode: 'read-only' })
+  for (const [name, request] of Object.entries(requests)) explained[name] = app.maintenance.explain(request).blocked
+  t.match(explained, { 'events /none': false, 'events /read': false, 'events /write': true, 'socket /read': false, 'socket /write': true })
+  const refused = Object.keys(explained).filter(name => explained[name]).sort()
+  await until('the refused are ended', () => [...ended].sort().join() === refused.join())
+  await sleep(100)
+  t.strictSame([...ended].sort(), refused, 'and no others')
+  await app.maintenance.set(true)
+  await until('the others are ended', () => ended.size === 6)
 })
 
 t.test('closeStreams: nothing is ended where the site opens before its time, and each stream once', { buffered: true }, async t => {
@@ -1018,4 +1098,17 @@ t.test('what has ended is let go: few references are kept', async t => {
   await heap()
   const swept = kept.filter(reference => reference.deref() !== undefined).length
   t.ok(swept <= 5, `${swept} of 500 after a sweep`)
+})
+
+t.test('pipelined requests whose client has hung up are let go without being asked for', { timeout: 110_000 }, async t => {
+  const child = spawn(process.execPath, ['--expose-gc', '--import', 'tsx', 'test/fixtures/pipelined-memory.ts'], { env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  const results = (await child.stdout.toArray()).join('').trim().split('\n').map(line => JSON.parse(line))
+  t.strictSame(results.map(({ mode }) => mode), ['open', 'hold', 'full'])
+  for (const { mode, arrived, before, during, after, held, inFlight } of results) {
+    t.ok(arrived > 1000, `${arrived} requests have come`)
+    t.ok(mode === 'full' || during - before > 20, `${mode}: ${during - before} MB while they wait`)
+    t.ok(after - before <= 5, `${mode}: ${after - before} MB more after the clients have hung up`)
+    t.strictSame({ held, inFlight }, { held: 0, inFlight: 0 }, mode)
+  }
 })

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Decided } from '../request-decision.ts'
 import type { Place } from '../sites.ts'
 import type { Routes } from '../route-config.ts'
+import { isGone } from '../util/connection.ts'
 
 /** The requests that were let in, and have not ended. */
 export interface Running {
@@ -15,12 +16,15 @@ export interface Running {
   streams (site: string): FastifyReply[]
 }
 
-/** Swept when there are twice as many as the last sweep has left, and so many more. */
+/** Swept when there are twice as many as the last sweep left, and this number more. */
 const SLACK = 64
 
+/** After a burst, a sweep must not wait for as many requests again: it follows after this time, ms. */
+const SWEEP_AFTER = 1000
+
 /**
- * A request whose client has gone counts until its handler answers; one that never does, so long at most, ms. Handlers that work
- * longer for a client that has gone are not waited for.
+ * A request whose client has hung up counts until its handler answers, but at most for this time, ms. Handlers that work
+ * longer than that are not waited for.
  */
 const ABANDONED_AFTER = 4000
 
@@ -34,6 +38,7 @@ export function createRunning (placeOf: (request: FastifyRequest) => Place, rout
   let count = 0
   const abandoned = new WeakMap<FastifyReply, number>()
   let limit = SLACK
+  let timer: NodeJS.Timeout | undefined
 
   function enter (reply: FastifyReply): void {
     entered[count++] = reply
@@ -49,11 +54,18 @@ export function createRunning (placeOf: (request: FastifyRequest) => Place, rout
     }
     count = kept
     limit = 2 * kept + SLACK
+    if (kept > SLACK) timer ??= setTimeout(sweepLater, SWEEP_AFTER).unref()
+  }
+
+  function sweepLater (): void {
+    timer = undefined
+    sweep()
+    if (entered.length > limit) entered.length = limit
   }
 
   function hasEnded (reply: FastifyReply): boolean {
     const { raw } = reply
-    if (!isClosed(raw)) return false
+    if (!isGone(reply)) return false
     return raw.headersSent || raw.writableEnded || isUpgraded(reply) || isAbandoned(reply)
   }
 
@@ -83,11 +95,6 @@ export function createRunning (placeOf: (request: FastifyRequest) => Place, rout
     older: site => requests(site).filter(({ request }) => decided.of(request) !== placeOf(request).gate.outcomes.read.decision),
     streams: site => of(site).filter(isStream)
   }
-}
-
-/** A response of HTTP/2 does not say so itself, but its stream does. */
-function isClosed (raw: FastifyReply['raw'] & { stream?: { destroyed: boolean } }): boolean {
-  return raw.stream === undefined ? raw.destroyed : raw.stream.destroyed
 }
 
 /** May last for ever: an upgraded connection, or an answer that is an event stream. */
