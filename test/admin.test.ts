@@ -52,7 +52,7 @@ t.test('registration: what is wrong is told', async t => {
   const wrong: [object, RegExp][] = [
     [{}, /option 'authorize' is undefined, expected a function \(request, reply\) that throws or replies to refuse/],
     [{ authorize: true }, /option 'authorize' is true, expected a function/],
-    [{ authorize () {}, autorize: 1 }, /option 'autorize' is 1, expected no such name/],
+    [{ authorize () {}, autorize: 1 }, /unknown option 'autorize' of the admin page. Did you mean authorize\?/],
     [{ authorize () {}, texts: {} }, /option 'texts' is {}/],
     [{ authorize () {}, texts: [] }, /option 'texts' is \[\]/],
     [{ authorize () {}, texts: { 'e n': adminTexts.en } }, /option 'texts' is 'e n', expected a language/],
@@ -112,7 +112,7 @@ t.test('JSON: the answers, word for word', async t => {
     [[true], 400, '_CHANGE', /the body is \[ true \]/],
     [{}, 400, '_CHANGE', /on is undefined, expected true or false/, 'on'],
     [{ on: 'true' }, 400, '_CHANGE', /on is 'true'/, 'on'],
-    [{ on: true, messsage: 'x' }, 400, '_CHANGE', /messsage is 'x', expected no such name/, 'messsage'],
+    [{ on: true, messsage: 'x' }, 400, '_CHANGE', /unknown field 'messsage'. Did you mean message\?/, 'messsage'],
     [{ on: true, wait: 5 }, 400, '_CHANGE', /wait is 5/, 'wait'],
     [{ on: false, message: 'x' }, 400, '_CHANGE', /message is 'x'/, 'message'],
     [{ on: true, endsAt: '2020-01-01T00:00:00Z' }, 400, '_CHANGE', /endsAt .* a time in the future/, 'endsAt'],

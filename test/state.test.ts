@@ -18,7 +18,7 @@ t.test('boot: a site never written is open; a stored record counts at once', asy
   const { app, lines } = await createApp(t, { store })
   t.match(app.maintenance.status(), { active: true, source: 'store', message: 'stored' })
   t.strictSame(lines.filter(line => line.level >= 30).map(line => line.msg), [
-    "maintenance: site 'default' is now closed (full)", "maintenance: site 'default' lets nobody in; to open it: app.maintenance.for('default').set(false)"
+    "maintenance: site 'default' is now closed (full)", "maintenance: everyone is blocked from site 'default'. Reopen with: app.maintenance.for('default').set(false)"
   ])
 })
 
@@ -37,7 +37,7 @@ t.test('boot: a store that cannot be reached means the fallback, until it can', 
     store.hint()
     await until('caught up', () => app.maintenance.active === !fallback)
     t.match(app.maintenance.status(), { source: 'store', store: { connected: true, error: null } })
-    t.ok(lines.some(line => line.msg === "maintenance: the store of site 'default' is well again"))
+    t.ok(lines.some(line => line.msg === "maintenance: store of site 'default' is reachable again"))
   }
 })
 
@@ -71,7 +71,7 @@ t.test('unreadable while running: the last known state stands', async t => {
     const { app } = await createApp(t, { store })
     const { revision } = await app.maintenance.set(on)
     store.records.set('default', '{"on":')
-    t.match(await app.maintenance.refresh(), { active: on, revision, source: 'store', store: { connected: true, error: /no JSON/ } })
+    t.match(await app.maintenance.refresh(), { active: on, revision, source: 'store', store: { connected: true, error: /not JSON/ } })
     t.match(await app.maintenance.set(!on), { active: !on, store: { error: null } })
   }
 })
