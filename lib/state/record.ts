@@ -41,6 +41,9 @@ export const NEVER_WRITTEN: StateRecord = Object.freeze({
 
 /** Characters of a stored record: what is longer is not parsed. */
 export const RECORD_MAX = 1024 * 1024
+/** What is longer must look as `serialiseRecord` writes it: to parse other things of that size would hold up the process. */
+const FOREIGN_MAX = 64 * 1024
+const OWN_BEGIN = '{"v":1,'
 export const ROUTES_MAX = 10_000
 const RUNS_MAX = 1000
 export const MESSAGE_MAX = 10_000
@@ -106,6 +109,7 @@ function settle (stored: string): () => StateRecord {
 
 function parseText (stored: string): StateRecord {
   if (stored.length > RECORD_MAX) throw new UnreadableError(`the state record has ${stored.length} characters, at most ${RECORD_MAX} are read`)
+  if (stored.length > FOREIGN_MAX && !stored.startsWith(OWN_BEGIN)) throw new UnreadableError(`the state record has ${stored.length} characters, and was not written by this plugin`)
   if (stored.trim() === '') throw new UnreadableError('the state record is empty')
   const record = parseJson(stored)
   // written before there were runs
