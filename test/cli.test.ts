@@ -134,6 +134,43 @@ t.test('stored text does not steer the terminal', async t => {
   t.match(await run(['on', ...store, '--message', 'a\u001b[2Jb\nc\u202e']), { out: /message: a\\u001b\[2Jb\\u000ac\\u202e\n$/ })
 })
 
+t.test('stored text is escaped on stderr and in JSON, too', async t => {
+  const file = join(t.testdir(), 'state.json')
+  const store = ['--store', `file:${file}`]
+  const odd = 'a\u001b]0;t\u0007\u009b2J\u061c\u200e\u202e\u2066\ufeff\u2028b'
+  // eslint-disable-next-line no-control-regex -- what a terminal must not be sent
+  const acting = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/
+  for (const record of [odd, JSON.stringify({ [odd]: 1 }), JSON.stringify({ v: odd })]) {
+    for (const text of [record, JSON.stringify({ v: 1, sites: { default: { revision: 1, record } } }), JSON.stringify({ v: 1, sites: { default: { [odd]: odd } } })]) {
+      writeFileSync(file, text)
+      const { code, out, err } = await run(['status', ...store])
+      t.equal(code, 1)
+      t.notMatch(out + err, acting)
+    }
+  }
+  for (const args of [['status', odd], [odd], ['on', `--${odd}`], ['on', '--mode', odd]]) t.notMatch((await run([...args, ...store])).err, acting)
+  writeFileSync(file, '')
+  const message = 'a\u009b2J\u202e\ufeff'
+  const json = await run(['on', ...store, '--message', message, '--json'])
+  t.notMatch(json.out, acting)
+  t.equal(JSON.parse(json.out).message, message, 'and it is the same message')
+})
+
+t.test('slips: the command and the option that were meant; a password at the wrong place is not shown', async t => {
+  t.match(await run(['staus']), { code: 2, err: /unknown command 'staus'. Did you mean status\?/ })
+  t.match(await run(['on', '--massage', 'x']), { code: 2, err: /unknown option '--massage'. Did you mean --message\?\n/ })
+  t.match(await run(['on', '--zzzzzz']), { code: 2, err: /unknown option '--zzzzzz'\n/ })
+  const addresses = ['redis:/user:S3cret@host', 'http://user:S3cret@host', 'redis://user:a/S3cret@host', 'rediss://h:S3cret', 'user:S3cret@host', 'S3cret', 'redis//:p "S3cret\'@h']
+  for (const address of addresses) {
+    for (const [args, env] of [[['status', '--store', address], {}], [['status'], { MAINTENANCE_STORE: address }], [['status', `--stor=${address}`], {}]] as const) {
+      const { code, out, err } = await run([...args], env)
+      t.equal(code, 2)
+      t.notMatch(out + err, 'S3cret')
+    }
+  }
+  for (const args of [['redis://user:S3 cret@host'], ['status', 'redis://h?password=S3cret']]) t.notMatch((await run(args)).err, /S3|cret/)
+})
+
 t.test('help and version', async t => {
   t.match(await run(['--help']), { code: 0, out: /fastify-maintenance on \[site…\]/, err: '' })
   t.match(await run(['on', '--help']), { code: 0, out: /Exit codes/ })

@@ -1,8 +1,10 @@
 import t from 'tap'
+import { messageOf, show } from '../lib/errors.ts'
+import { didYouMean, suggest } from '../lib/util/did-you-mean.ts'
 import { checkShape, text } from '../lib/util/validate.ts'
 import { readOptions } from '../lib/options.ts'
 import { checkChange, makeRecord } from '../lib/state/change.ts'
-import { NEVER_WRITTEN, parseRecord, serialiseRecord } from '../lib/state/record.ts'
+import { createRecordParser, NEVER_WRITTEN, parseRecord, serialiseRecord } from '../lib/state/record.ts'
 import { toTime } from '../lib/state/time.ts'
 import { isActive } from '../lib/state/window.ts'
 import type { FastifyMaintenanceOptions } from '../types/index.ts'
@@ -208,4 +210,72 @@ t.test('windows: closed from the start until the end', async t => {
   t.equal(at('2026-12-01T00:59:59.999Z'), true)
   t.equal(at('2026-12-01T01:00:00.000Z'), false)
   t.equal(isActive({ ...record, on: false }, Date.parse('2026-12-01T00:30:00Z')), false)
+})
+
+t.test('options: no secret below store or bypass is shown, whatever its name and form', async t => {
+  const secret = 'S3cret'
+  class Client { options = { password: secret } }
+  const client = Object.assign(new Client(), { password: secret, host: 'redis.internal' })
+  const wrong: unknown[] = [
+    ...[client, { url: 'redis://x', password: secret }, { host: 'x', password: secret }, secret, [secret], `redis://user:${secret}@host`, { file: './x', password: secret }, { password: secret, file: secret }].map(store => ({ store })),
+    ...[`http://user:${secret}@host`, `redis:/user:${secret}@host`, `redis://user:p ${secret} "'w@ho st`, `redis://us%65r:p@${secret}@`, secret, [secret], 6379].map(redis => ({ store: { redis } })),
+    ...['password', 'passwrd', 'url', 'prefx', 'username'].map(name => ({ store: { redis: 'redis://localhost', [name]: secret } })),
+    ...[{ secret }, secret, [secret], { key: secret }, { keys: `${secret}${secret}${secret}${secret}${secret}${secret}` }, { key: [secret] }, { key: { value: secret } }].map(bypass => ({ bypass }))
+  ]
+  for (const options of wrong) {
+    try {
+      readOptions(options as FastifyMaintenanceOptions)
+      t.fail(JSON.stringify(options))
+    } catch (error) {
+      t.match(error, { code: 'FST_ERR_MAINTENANCE_OPTION' })
+      t.notMatch(JSON.stringify(error) + String(error) + (error as Error).stack, secret)
+    }
+  }
+})
+
+t.test('unknown names: the one that was meant', async t => {
+  const meant: [object, string][] = [
+    [{ ignoreRoutes: ['/x'] }, 'ignore.routes'], [{ ignore_ips: [] }, 'ignore.ips'], [{ retryAfter: 1 }, 'response.retryAfter'], [{ stroe: 'memory' }, 'store'],
+    [{ ignore: { statusCode: 1 } }, 'response.statusCode'], [{ store: { redis: 'redis://x', pollinterval: 1 } }, 'store.pollInterval'], [{ bypass: { cokie: 'x' } }, 'bypass.cookie']
+  ]
+  for (const [options, name] of meant) t.throws(() => readOptions(options as never), { message: `. Did you mean ${name}?` })
+  t.throws(() => readOptions({ whatever: 1 } as never), { message: /unknown option 'whatever'. Expected one of enabled, site, sites, store, / })
+  t.throws(() => readOptions({ hold: { ['x'.repeat(1e6)]: 1 } } as never), { message: /unknown option 'hold.x{100}…'. Expected one of hold.max, hold.timeout/ })
+  t.equal(didYouMean('', ['on', 'off']), null)
+  t.equal(didYouMean('sttaus', ['on', 'status']), 'status', 'swapped letters')
+  t.equal(suggest('x', ['one', 'two']), 'Expected one of one, two')
+})
+
+t.test('a value in an error is short and on one line, whatever it is', async t => {
+  const cases: [unknown, string][] = [
+    ['x'.repeat(1e6), `'${'x'.repeat(100)}…'`], [{ ['k'.repeat(1e6)]: 1 }, `{ '${'k'.repeat(40)}…': 1 }`], [['a', { b: { c: 1 } }, {}], "[ 'a', { b: [Object] }, {} ]"], [[[[1]]], '[ [ [Array] ] ]'],
+    [[1, 2, 3, 4, 5, 6, 7], '[ 1, 2, 3, 4, 5, … 2 more ]'], ['redis://us er:p"w\'@d@host', "'…@host'"], [`redis://:${'p'.repeat(200)}@host`, "'…@host'"], ['a\nb', "'a\\nb'"],
+    [{ 'a@b': 1 }, "{ '…@b': 1 }"], [new (class Client { password = 'x' })(), '[Client]'], [new Map([['a', 1]]), '[Map]'], [null, 'null'], [10n, '10n'], [/x/, '/x/'], [Object.create(null), '{}'],
+    [JSON.parse('{"__proto__":{"on":true}}'), '{ __proto__: { on: true } }']
+  ]
+  for (const [value, text] of cases) t.equal(show(value), text)
+  t.ok(show(Object.fromEntries(Array.from({ length: 5 }, (_, i) => [`${i}${'k'.repeat(50)}`, 'x'.repeat(100)]))).length <= 301)
+  t.equal(messageOf(new Error('x'.repeat(1e6))).length, 501)
+  t.equal(messageOf(new Error('cannot reach redis://user:p w@d@host')), 'cannot reach redis://…@host')
+})
+
+t.test('garbage of any shape costs bounded time, and is not looked at twice', async t => {
+  const size = 1024 * 1024
+  const whole = { ...NEVER_WRITTEN, revision: Date.now(), at: new Date().toISOString() }
+  const keys = Object.fromEntries(Array.from({ length: 90_000 }, (_, i) => [`k${i}`, 1]))
+  const garbage = [
+    JSON.stringify({ ['k'.repeat(size - 10)]: 1 }), JSON.stringify('x'.repeat(size - 10)), '@'.repeat(size), '"'.repeat(size), "'".repeat(size), ' '.repeat(size), 'x'.repeat(2 * size), '1'.repeat(size), JSON.stringify(keys),
+    '['.repeat(size / 2) + ']'.repeat(size / 2), JSON.stringify({ ...whole, message: '@'.repeat(size - 1000) }), JSON.stringify({ ...whole, by: "'".repeat(size - 1000) }), JSON.stringify({ ...whole, ['k'.repeat(size - 1000)]: 1 }),
+    JSON.stringify({ ...whole, ignoreRoutes: Array(25_000).fill({ pattern: '/x', description: null }) }), JSON.stringify({ ...whole, runs: Array(20_000).fill({ id: 'x', until: null }) })
+  ]
+  for (const text of garbage) {
+    const parse = createRecordParser()
+    const used = process.cpuUsage()
+    const messages = Array.from({ length: 100 }, () => { try { parse(text); return '' } catch (error) { return (error as Error).message } })
+    // generous: to look at it a hundred times would take seconds
+    t.ok(process.cpuUsage(used).user < 1_000_000, text.slice(0, 20))
+    t.ok(messages.every(message => message !== '' && message.length < 600))
+  }
+  const parse = createRecordParser()
+  t.equal(parse(serialiseRecord(whole)), parse(serialiseRecord(whole)), 'the same record')
 })

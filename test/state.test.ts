@@ -523,6 +523,26 @@ t.test('times far ahead of the clock of the store make a record unreadable; they
   t.match(await app.maintenance.refresh(), { active: true, store: { error: null } }, 'by the clock of the store, whatever that of the server says')
 })
 
+t.test('garbage of a megabyte is repaired by set, and garbage of a neighbour locks nobody out', async t => {
+  const store = createTestStore()
+  store.records.set('a', 'x'.repeat(2 * 1024 * 1024)).set('b', JSON.stringify({ v: 1, ['k'.repeat(64 * 1024)]: 1 }))
+  const { app } = await createApp(t, { store, site: 'c', sites: ['a', 'b', 'c'] })
+  for (const [name, active] of [['a', true], ['b', true], ['c', false]] as const) t.equal(app.maintenance.for(name).active, active)
+  for (const name of ['a', 'b', 'c']) t.match(await app.maintenance.for(name).set(false), { active: false, source: 'store' })
+  const file = `${t.testdir()}/state.json`
+  writeFileSync(file, JSON.stringify({ v: 1, sites: { b: { ['k'.repeat(64 * 1024)]: '@'.repeat(64 * 1024) } } }))
+  const beside = await createApp(t, { store: { file }, site: 'a', sites: ['a', 'b'] })
+  t.match(beside.app.maintenance.status(), { active: false, source: 'store' })
+  t.match(await beside.app.maintenance.set(true), { active: true })
+  t.ok((beside.app.maintenance.for('b').status().store.error ?? '').length < 600)
+  t.match(await beside.app.maintenance.for('b').set(false), { active: false })
+})
+
+t.test('servers: entries that are too long are passed over', async t => {
+  const store = Object.assign(createTestStore(), { beats: async () => ['x'.repeat(300_000), 'garbage', 1 as never] })
+  t.strictSame(await readServers(store, 'default'), [])
+})
+
 t.test('set: a change that nobody could read again is refused', async t => {
   const { app } = await createApp(t, { store: createTestStore() })
   const routes = (count: number, length: number) => Array.from({ length: count }, (_, i) => `/${i}${'x'.repeat(length)}`)
