@@ -17,13 +17,14 @@ import { createSite, type Site } from './lib/site.ts'
 import { closeStore, followStore } from './lib/state/poll.ts'
 import { openStore } from './lib/stores/open.ts'
 import { closeStreams } from './lib/drain/close-streams.ts'
+import { createSafeLog } from './lib/util/safe-log.ts'
 import { warnOfNoLogin } from './lib/exemptions.ts'
 import type { FastifyMaintenance, FastifyMaintenanceOptions } from './types/index.ts'
 
 async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanceOptions): Promise<void> {
   const settings = readOptions(options)
   const { ignore, response, siteOf } = settings
-  const { log } = fastify
+  const log = createSafeLog(fastify.log)
 
   // before anything is awaited: routes may be declared meanwhile
   const routes = watchRoutes(fastify)

@@ -23,8 +23,8 @@ export function createAnnouncer (name: string, settings: Settings, routes: Route
     const closes = active && !previous.active
     const ways = closes ? waysIn(settings, routes, record) : []
     log.info({ maintenance: { site: name, active, mode, startsAt, endsAt, by, revision, source } },
-      `maintenance: site '${name}' ${inWords(now, previous)}${ways.length === 0 ? '' : `; let in: ${ways.join(', ')}`}`)
-    if (closes && ways.length === 0) log.warn(`maintenance: site '${name}' lets nobody in; to open it: ${openingCommand(settings, name)}`)
+      `maintenance: site '${name}' ${inWords(now, previous)}${ways.length === 0 ? '' : `; exempt: ${ways.join(', ')}`}`)
+    if (closes && ways.length === 0) log.info(`maintenance: everyone is blocked from site '${name}'. Reopen with: ${openingCommand(settings, name)}`)
   }
 
   async function call (listener: ChangeListener, now: MaintenanceStatus, previous: MaintenanceStatus): Promise<void> {
@@ -48,7 +48,7 @@ export function createAnnouncer (name: string, settings: Settings, routes: Route
 }
 
 function inWords (now: MaintenanceStatus, previous: MaintenanceStatus): string {
-  if (now.source === 'unreadable') return 'is closed: its state cannot be understood, until someone sets it again'
+  if (now.source === 'unreadable') return 'is closed: its stored state is corrupt; set it again to repair it'
   if (now.active) return `${previous.active ? 'stays' : 'is now'} closed (${now.mode})${now.endsAt === null ? '' : `, until ${now.endsAt}`}`
   if (now.on && now.upcoming?.startsAt === now.startsAt) return `is open and closes at ${now.startsAt}`
   return previous.active ? 'is open again' : 'stays open'

@@ -1,8 +1,13 @@
 import createError from '@fastify/error'
-import { inspect } from 'node:util'
+import { cut, hideCredentials, show } from './util/show.ts'
+
+export { show }
 
 /** Boot: an option is wrong. */
 export const OptionError = createError('FST_ERR_MAINTENANCE_OPTION', "maintenance: option '%s' is %s, expected %s", 500, TypeError)
+
+/** The same, in words of its own. */
+export const InvalidOptionError = createError('FST_ERR_MAINTENANCE_OPTION', 'maintenance: %s', 500, TypeError)
 
 /** Boot: a route's `config.maintenance` is wrong. */
 export const RouteError = createError('FST_ERR_MAINTENANCE_ROUTE', "maintenance: config.maintenance of route %s %s is %s, expected 'off', 'on', 'read' or 'write'", 500, TypeError)
@@ -18,6 +23,9 @@ export const SiteError = createError('FST_ERR_MAINTENANCE_SITE', 'maintenance: s
 
 /** `set`: an argument is wrong. */
 export const ChangeError = createError('FST_ERR_MAINTENANCE_CHANGE', 'maintenance: %s is %s, expected %s', 400, TypeError)
+
+/** The same, in words of its own. */
+export const InvalidChangeError = createError('FST_ERR_MAINTENANCE_CHANGE', 'maintenance: %s', 400, TypeError)
 
 /** The store refused or failed: nothing changed. */
 export const StoreError = createError('FST_ERR_MAINTENANCE_STORE', 'maintenance: the store failed, nothing was changed: %s', 503)
@@ -51,12 +59,16 @@ export function codeOf (error: unknown): unknown {
   return (error as { code?: unknown } | null | undefined)?.code
 }
 
-/** The message of whatever was thrown. */
+/** An error of a store may quote what is stored. */
+const MESSAGE_MAX = 500
+
+/** The message of whatever was thrown: of bounded length, and without the password of an address. */
 export function messageOf (error: unknown): string {
-  return error instanceof Error ? error.message : show(error)
+  return error instanceof Error ? cut(withoutPasswords(String(error.message)), MESSAGE_MAX) : show(error)
 }
 
-/** A value as it stands in an error message: one line, not endless, without what may be the password of an address. */
-export function show (value: unknown): string {
-  return inspect(value, { depth: 1, breakLength: Infinity, maxArrayLength: 5, maxStringLength: 100 }).replace(/[^\s'"]*@/g, '…@')
+/** `scheme://user:password@host`, the password of which may hold anything. */
+const withoutPasswords = (text: string): string => {
+  const begin = text.indexOf('://')
+  return begin === -1 ? text : text.slice(0, begin + 3) + hideCredentials(text.slice(begin + 3))
 }

@@ -2,8 +2,10 @@ import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import type { BypassOptions, CloseStreamsOptions, FastifyMaintenanceOptions, HoldOptions, ResponseOptions, ScheduleOptions } from '../types/index.ts'
 import { isRedirect, REDIRECT_EXPECTED } from './answer/redirect.ts'
-import { bool, checkShape, either, func, integer, literal, isObject, seconds, text, type Rule, type Shape } from './util/validate.ts'
-import { messageOf, OptionError, show } from './errors.ts'
+import { bool, checkShape, either, func, integer, isObject, isRule, literal, seconds, text, type Rule, type Shape } from './util/validate.ts'
+import { InvalidOptionError, messageOf, OptionError, show } from './errors.ts'
+import { suggest } from './util/did-you-mean.ts'
+import { showType } from './util/show.ts'
 import { compileIps, IP_RULE_EXPECTED, isIpRule, type IpMatcher } from './match/ip.ts'
 import { EXPRESSION_EXPECTED, isLinear } from './match/safe-regexp.ts'
 import { isPattern, PATTERN_EXPECTED } from './match/route.ts'
@@ -158,8 +160,21 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
   })
 }
 
-function fail (name: string, value: unknown, expected: string): Error {
-  return new OptionError(name || 'options', name === 'bypass.key' ? 'something else' : show(value), expected)
+function fail (name: string, value: unknown, expected: string, known?: readonly string[]): Error {
+  if (known !== undefined) return new InvalidOptionError(`unknown option '${name}'. ${suggest(name, PATHS, known)}`)
+  return new OptionError(name || 'options', isSecret(name) ? showType(value) : show(value), expected)
+}
+
+/** Parts of `store` and `bypass` that hold no secret, not even by mistake. */
+const HARMLESS = ['store.prefix', 'store.mirror', 'store.pollInterval', 'bypass.path', 'bypass.ttl', 'bypass.cookie']
+
+const isSecret = (name: string): boolean => /^(store|bypass)\b/.test(name) && !HARMLESS.includes(name)
+
+/** All options that there are, with their parts. */
+const PATHS = [...pathsOf(SHAPE), ...pathsOf(redisStore, 'store.')]
+
+function pathsOf (shape: Shape, prefix = ''): string[] {
+  return Object.entries(shape).flatMap(([name, part]) => [prefix + name, ...(isRule(part) ? [] : pathsOf(part, `${prefix}${name}.`))])
 }
 
 const routeRule: Rule = {
@@ -184,7 +199,7 @@ function readSites (site: NonNullable<FastifyMaintenanceOptions['site']>, names:
   const sites = readList('sites', names, siteName)
   const twice = sites.find((name, i) => sites.indexOf(name) !== i)
   if (sites.length === 0 || twice !== undefined) throw fail('sites', names, 'one or more names, each once')
-  if (typeof site === 'string' && !sites.includes(site)) throw fail('sites', names, `a list with the server's own site '${site}'`)
+  if (typeof site === 'string' && !sites.includes(site)) throw new InvalidOptionError(`sites must contain this server's own site. Set site: '${sites[0]}', or add '${site}' to sites`)
   return sites
 }
 

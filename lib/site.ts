@@ -5,7 +5,7 @@ import { prepareAnswer, variablesOf, type Answer } from './answer/answer.ts'
 import type { Pages } from './answer/page.ts'
 import { bypassOf } from './bypass/request.ts'
 import { createPass, type Pass } from './bypass/secret.ts'
-import { ChangeError, messageOf, PinnedError } from './errors.ts'
+import { InvalidChangeError, messageOf, PinnedError } from './errors.ts'
 import { compileGate, type Gate } from './gate.ts'
 import { createHistory } from './state/history.ts'
 import { compileRoutes, type RouteMatcher } from './match/route.ts'
@@ -18,9 +18,11 @@ import { checkChange, makeRecord } from './state/change.ts'
 import { describe, NEVER_WRITTEN, type StateRecord } from './state/record.ts'
 import { createSchedule } from './state/schedule.ts'
 import { createSynchroniser, type Known } from './state/sync.ts'
+import { timeOf } from './state/time.ts'
 import type { Next } from './state/write.ts'
 import { isActive, recordThatCounts, turnAfter, upcomingOf, watchTurns } from './state/window.ts'
 import type { OpenedStore } from './stores/open.ts'
+import { createQueue } from './util/queue.ts'
 
 /** One site of this server: its state, and the gate made of it. */
 export interface Site extends Place {
@@ -70,10 +72,10 @@ export async function createSite ({ name, index, settings, common, opened, pages
   const history = createHistory(opened.store, name)
   const announcer = createAnnouncer(name, settings, appRoutes, log)
   const sync = enabled === undefined
-    ? createSynchroniser({ store: opened.store, mirror: opened.mirror, site: name, fallback: settings.fallback, log, adopt })
+    ? createSynchroniser({ ...opened, site: name, fallback: settings.fallback, log, adopt })
     : null
 
-  const clock = () => opened.store.now?.() ?? Date.now()
+  const clock = () => timeOf(opened.store)
   let known: Known = sync?.known ?? { record: { ...NEVER_WRITTEN, on: enabled === true }, source: 'pinned' }
   /** What counts now: the known record, or a window of the schedule. */
   let shown = known.record
@@ -82,7 +84,8 @@ export async function createSite ({ name, index, settings, common, opened, pages
   let pass: Pass | null = null
   let gate = makeGate()
   let unwatch = (): void => {}
-  let changing = Promise.resolve()
+  /** Each change begins with what the one before it left. */
+  const inTurn = createQueue()
   const gateListeners = new Set<() => void>()
 
   function prepare (record: StateRecord): Promise<Answer> {
@@ -104,19 +107,14 @@ export async function createSite ({ name, index, settings, common, opened, pages
   /** A window began or ended. */
   function turn (): void {
     inTurn(() => change(known))
-  }
-
-  /** One change after the other: each begins with what the one before it left. */
-  function inTurn (work: () => Promise<void>): Promise<void> {
-    changing = changing.then(work)
-    return changing
+      .catch(error => log.error({ err: error }, `maintenance: site '${name}' could not follow the clock: ${messageOf(error)}`))
   }
 
   async function change (next: Known): Promise<void> {
     const counting = recordThatCounts(next.record, schedule, clock())
     const nextAnswer = counting === shown ? answer : await prepare(counting)
     const before = { status: status(), active: gate.active, record: known.record }
-    if (nextAnswer !== answer) nextAnswer.ready.catch(error => log.error({ err: error }, `maintenance: site '${name}' shows the bundled page: ${messageOf(error)}`))
+    if (nextAnswer !== answer) nextAnswer.ready.catch(error => log.error({ err: error }, `maintenance: the template of site '${name}' failed, serving the bundled page: ${messageOf(error)}`))
     if (counting.ignoreRoutes !== shown.ignoreRoutes) routes = routesOf(counting)
     known = next
     if (counting.bypass !== shown.bypass || counting.windowId !== shown.windowId) pass = passOf(counting)
@@ -181,7 +179,7 @@ export async function createSite ({ name, index, settings, common, opened, pages
     update,
     async set (on, change) {
       const checked = checkChange(on, change, clock())
-      if (typeof checked.secret === 'string' && common.bypass === null) throw new ChangeError('bypass', 'true', 'the option bypass, which opens the way in')
+      if (typeof checked.secret === 'string' && common.bypass === null) throw new InvalidChangeError("bypass links are not enabled. Add bypass: {} to the plugin's options")
       await update(checked)
       return typeof checked.secret === 'string' ? { ...status(), bypass: bypassOf(checked.secret, common.bypass?.path) } : status()
     },
@@ -193,7 +191,7 @@ export async function createSite ({ name, index, settings, common, opened, pages
     beat,
     async start () {
       await sync?.start()
-      await changing
+      await inTurn(() => {})
     },
     checkTemplate: () => checkTemplate(known.record),
     async refresh () { await sync?.refresh() },

@@ -591,7 +591,7 @@ t.test('who may still get in is said when the site closes; who is locked out is 
     return lines.filter(line => line.msg.startsWith('maintenance: ')).map(line => line.msg)
   }
   t.strictSame(await message({ ignore: { routes: ['/a', '/b'], ips: '10.0.0.1', request: () => false }, bypass: {} }, { bypass: true, ignoreRoutes: ['/c'] }), [
-    "maintenance: site 'default' is now closed (full); let in: 3 ignored routes, routes declared 'off', ignored addresses, bypass, users by ignore.request",
+    "maintenance: site 'default' is now closed (full); exempt: 3 ignored routes, routes declared 'off', ignored addresses, bypass, users by ignore.request",
     "maintenance: site 'default' stays closed (full)"
   ])
   for (const [store, command] of [[undefined, "app.maintenance.for('default').set(false)"], [{ file: `${t.testdir()}/state.json` }, /npx fastify-maintenance off default --store file:.*state\.json$/]] as const) {

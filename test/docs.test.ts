@@ -64,7 +64,7 @@ async function typeCommands (t: TapTest, page: string, comparable = masked): Pro
       const { code, text } = await command(line.replace('file:./maintenance.json', env.MAINTENANCE_STORE), env)
       t.ok(code === 0 || (code === 4 && line.includes('status')), `${line}: ${text}`)
       // on the pages, a server is running
-      printed = text.replace(/^fastify-maintenance: no live server serves site .*\n/gm, '')
+      printed = text.replace(/^fastify-maintenance: warning: no running server uses site .*\n/gm, '')
       commands++
     }
   }

@@ -479,7 +479,7 @@ t.test('drained(): time, signal, wrong arguments', { buffered: true }, async t =
     [{ timeout: 0 }, /timeout is 0, expected an integer from 1 to 3600000 \(milliseconds\)/],
     [{ timeout: '5s' }, /timeout is '5s'/],
     [{ timeout: 3_600_001 }, /timeout is 3600001/],
-    [{ timout: 5 }, /timout is 5, expected no such name, but one of timeout, signal/],
+    [{ timout: 5 }, /timout is 5, expected one of the names timeout, signal/],
     [{ signal: {} }, /signal is \{\}, expected an AbortSignal/],
     [null, /the options is null, expected an object/]
   ] as [never, RegExp][]) await t.rejects(app.maintenance.drained(options), { code: 'FST_ERR_MAINTENANCE_CHANGE', message })

@@ -167,7 +167,7 @@ t.test('on Redis: a server that was killed holds the wait until it has expired, 
     const { code, out, err } = await waiting
     t.ok(await now() >= expires - 1000, 'not before it has expired')
     t.match({ code, out }, { code: 0, out: /safe to proceed\n {2}\S+ \(process \d+\) was last seen at \S+: it stopped, died, or cannot reach the store\n$/ })
-    t.match(err, /no live server serves site 'mute'/)
+    t.match(err, /no running server uses site 'mute'/)
     t.equal((await command('servers', 'mute', ...args)).out, '')
     proxy.frozen = false
     proxy.cut()

@@ -1,8 +1,10 @@
 import t from 'tap'
+import { messageOf, show } from '../lib/errors.ts'
+import { didYouMean, suggest } from '../lib/util/did-you-mean.ts'
 import { checkShape, text } from '../lib/util/validate.ts'
 import { readOptions } from '../lib/options.ts'
 import { checkChange, makeRecord } from '../lib/state/change.ts'
-import { NEVER_WRITTEN, parseRecord, serialiseRecord } from '../lib/state/record.ts'
+import { createRecordParser, NEVER_WRITTEN, parseRecord, serialiseRecord } from '../lib/state/record.ts'
 import { toTime } from '../lib/state/time.ts'
 import { isActive } from '../lib/state/window.ts'
 import type { FastifyMaintenanceOptions } from '../types/index.ts'
@@ -34,7 +36,7 @@ t.test('options: what is wrong is refused, with the name, the value and what is 
   const wrong: [unknown, RegExp][] = [
     [null, /option 'options' is null, expected an object/],
     [[], /option 'options' is \[\], expected an object/],
-    [{ ingore: {} }, /'ingore' is {}, expected no such name, but one of enabled, site, /],
+    [{ ingore: {} }, /unknown option 'ingore'. Did you mean ignore\?/],
     [{ enabled: 'false' }, /'enabled' is 'false', expected true or false/],
     [{ enabled: 1 }, /'enabled' is 1/],
     [{ site: '' }, /'site' is '', expected a name of letters/],
@@ -44,23 +46,23 @@ t.test('options: what is wrong is refused, with the name, the value and what is 
     [{ site: () => 'x' }, /'sites' is undefined, expected the list of all sites/],
     [{ site: () => 'x', sites: [] }, /'sites' is \[\], expected one or more names, each once/],
     [{ sites: ['default', 'default'] }, /'sites' is .*each once/],
-    [{ site: 'a', sites: ['b'] }, /'sites' is \[ 'b' \], expected a list with the server's own site 'a'/],
+    [{ site: 'a', sites: ['b'] }, /sites must contain this server's own site. Set site: 'b', or add 'a' to sites/],
     [{ sites: ['default', 'a b'] }, /'sites\[1\]' is 'a b'/],
-    [{ store: 'redis' }, /'store' is 'redis', expected 'memory', \{ file: 'path' \}/],
-    [{ store: { file: '' } }, /'store' is { file: '' }/],
+    [{ store: 'redis' }, /'store' is text, expected 'memory', \{ file: 'path' \}/],
+    [{ store: { file: '' } }, /'store' is an object/],
     [{ store: { file: './x', mode: 1 } }, /'store' is/],
     [{ store: { read () {}, write () {} } }, /'store' is/],
     [{ store: null }, /'store' is null/],
-    [{ store: { redis: 'localhost:6379' } }, /'store.redis' is 'localhost:6379', expected a client of ioredis or @fastify\/redis, a URL/],
-    [{ store: { redis: 'http://user:secret@host' } }, /'store.redis' is '…@host'/],
-    [{ store: { redis: 6379 } }, /'store.redis' is 6379/],
-    [{ store: { redis: 'redis://localhost', prefx: 'x' } }, /'store.prefx' is 'x', expected no such name, but one of redis, prefix, mirror, pollInterval/],
+    [{ store: { redis: 'localhost:6379' } }, /'store.redis' is text, expected a client of ioredis or @fastify\/redis, a URL/],
+    [{ store: { redis: 'http://user:secret@host' } }, /'store.redis' is text, expected/],
+    [{ store: { redis: 6379 } }, /'store.redis' is a number/],
+    [{ store: { redis: 'redis://localhost', prefx: 'x' } }, /unknown option 'store.prefx'. Did you mean store.prefix\?/],
     [{ store: { redis: 'redis://localhost', prefix: 'a\nb' } }, /'store.prefix' is 'a\\nb'/],
     [{ store: { redis: 'redis://localhost', mirror: '' } }, /'store.mirror' is ''/],
     [{ store: { redis: 'redis://localhost', pollInterval: 5 } }, /'store.pollInterval' is 5, expected an integer from 100 to 3600000 \(milliseconds\)/],
     [{ fallback: 'off' }, /'fallback' is 'off'/],
     [{ ignore: [] }, /'ignore' is \[\], expected an object/],
-    [{ ignore: { route: '/x' } }, /'ignore.route' is '\/x', expected no such name, but one of routes, ips, request/],
+    [{ ignore: { route: '/x' } }, /unknown option 'ignore.route'. Did you mean ignore.routes\?/],
     [{ ignore: { routes: 'health' } }, /'ignore.routes' is 'health', expected a path such as/],
     [{ ignore: { routes: ['/ok', '/a?b'] } }, /'ignore.routes\[1\]' is '\/a\?b'/],
     [{ ignore: { routes: [/x/g] } }, /'ignore.routes\[0\]' is \/x\/g/],
@@ -108,7 +110,7 @@ t.test('options: what is wrong is refused, with the name, the value and what is 
     [{ schedule: 'sundays' }, /'schedule\[0\]' is 'sundays', expected an object/],
     [{ hold: { max: 0 } }, /'hold.max' is 0, expected an integer from 1/],
     [{ hold: { timeout: Infinity } }, /'hold.timeout' is Infinity/],
-    [{ bypass: { key: 'short' } }, /'bypass.key' is something else, expected a secret of 32 to 1000 characters/],
+    [{ bypass: { key: 'short' } }, /'bypass.key' is text, expected a secret of 32 to 1000 characters/],
     [{ bypass: { path: '/a/*' } }, /'bypass.path' is '\/a\/\*'/],
     [{ bypass: { ttl: 0 } }, /'bypass.ttl' is 0/],
     [{ bypass: { cookie: 'a b' } }, /'bypass.cookie' is 'a b'/],
@@ -138,12 +140,12 @@ t.test('times: only what has a zone and is in the calendar', async t => {
 t.test('changes: what is wrong is refused', async t => {
   const now = Date.parse('2026-12-01T00:00:00Z')
   const wrong: [unknown, unknown, RegExp][] = [
-    ['on', {}, /on is 'on', expected true or false/],
-    [undefined, {}, /on is undefined/],
-    [1, {}, /on is 1/],
+    ['on', {}, /set\(\): the first argument must be true or false, got 'on'/],
+    [undefined, {}, /got undefined/],
+    [1, {}, /got 1/],
     [true, null, /the change is null, expected an object/],
     [true, 'x', /the change is 'x'/],
-    [true, { massage: 'x' }, /massage is 'x', expected no such name, but one of message, mode, startsAt/],
+    [true, { massage: 'x' }, /unknown field 'massage'. Did you mean message\?/],
     [true, { message: '' }, /message is '', expected text of 1 to 10000 characters/],
     [true, { message: 3 }, /message is 3/],
     [true, { message: 'x'.repeat(10_001) }, /message is 'xxx/],
@@ -159,11 +161,11 @@ t.test('changes: what is wrong is refused', async t => {
     [true, { ignoreRoutes: ['/a', 'b'] }, /ignoreRoutes\[1\].pattern is 'b', expected a path such as/],
     [true, { ignoreRoutes: [{}] }, /ignoreRoutes\[0\].pattern is {}/],
     [true, { ignoreRoutes: [{ pattern: undefined }] }, /ignoreRoutes\[0\].pattern is undefined/],
-    [true, { ignoreRoutes: [{ pattern: '/x', describtion: 'y' }] }, /ignoreRoutes\[0\].describtion is 'y', expected no such name/],
+    [true, { ignoreRoutes: [{ pattern: '/x', describtion: 'y' }] }, /unknown field 'ignoreRoutes\[0\].describtion'. Did you mean description\?/],
     [true, { by: ' ' }, /by is ' '/],
     [true, { expectedRevision: -1 }, /expectedRevision is -1/],
     [true, { expectedRevision: '1' }, /expectedRevision is '1'/],
-    [false, { message: 'x' }, /message is 'x', expected no such name, but one of by, expectedRevision \(with set\(false\)\)/],
+    [false, { message: 'x' }, /set\(false\) has no field 'message'. Expected one of by, expectedRevision/],
     [false, { by: 1 }, /by is 1, expected text of 1 to 200 characters \(with set\(false\)\)/]
   ]
   for (const [on, change, message] of wrong) {
@@ -176,7 +178,7 @@ t.test('records: written and read again, by a strict schema', async t => {
   const record = makeRecord(checkChange(true, { message: 'héllo "x"\n', by: 'ops', ignoreRoutes: ['/a'], endsAt: new Date(Date.now() + 1000) }), Date.now(), 'w1', Date.now())
   t.strictSame(parseRecord(serialiseRecord(record)), record)
   const wrong: [unknown, RegExp][] = [
-    ['', /empty/], ['  ', /empty/], ['{', /no JSON/], ['null', /is null/], ['[]', /is \[\]/], ['"on"', /'on'/],
+    ['', /empty/], ['  ', /empty/], ['{', /not JSON/], ['null', /is null/], ['[]', /is \[\]/], ['"on"', /'on'/],
     [{ ...record, v: 2 }, /v is 2, expected 1/],
     [{ ...record, on: 'false' }, /on is 'false'/],
     [{ ...record, extra: 1 }, /extra is 1/],
@@ -208,4 +210,72 @@ t.test('windows: closed from the start until the end', async t => {
   t.equal(at('2026-12-01T00:59:59.999Z'), true)
   t.equal(at('2026-12-01T01:00:00.000Z'), false)
   t.equal(isActive({ ...record, on: false }, Date.parse('2026-12-01T00:30:00Z')), false)
+})
+
+t.test('options: no secret below store or bypass is shown, whatever its name and form', async t => {
+  const secret = 'S3cret'
+  class Client { options = { password: secret } }
+  const client = Object.assign(new Client(), { password: secret, host: 'redis.internal' })
+  const wrong: unknown[] = [
+    ...[client, { url: 'redis://x', password: secret }, { host: 'x', password: secret }, secret, [secret], `redis://user:${secret}@host`, { file: './x', password: secret }, { password: secret, file: secret }].map(store => ({ store })),
+    ...[`http://user:${secret}@host`, `redis:/user:${secret}@host`, `redis://user:p ${secret} "'w@ho st`, `redis://us%65r:p@${secret}@`, secret, [secret], 6379].map(redis => ({ store: { redis } })),
+    ...['password', 'passwrd', 'url', 'prefx', 'username'].map(name => ({ store: { redis: 'redis://localhost', [name]: secret } })),
+    ...[{ secret }, secret, [secret], { key: secret }, { keys: `${secret}${secret}${secret}${secret}${secret}${secret}` }, { key: [secret] }, { key: { value: secret } }].map(bypass => ({ bypass }))
+  ]
+  for (const options of wrong) {
+    try {
+      readOptions(options as FastifyMaintenanceOptions)
+      t.fail(JSON.stringify(options))
+    } catch (error) {
+      t.match(error, { code: 'FST_ERR_MAINTENANCE_OPTION' })
+      t.notMatch(JSON.stringify(error) + String(error) + (error as Error).stack, secret)
+    }
+  }
+})
+
+t.test('unknown names: the one that was meant', async t => {
+  const meant: [object, string][] = [
+    [{ ignoreRoutes: ['/x'] }, 'ignore.routes'], [{ ignore_ips: [] }, 'ignore.ips'], [{ retryAfter: 1 }, 'response.retryAfter'], [{ stroe: 'memory' }, 'store'],
+    [{ ignore: { statusCode: 1 } }, 'response.statusCode'], [{ store: { redis: 'redis://x', pollinterval: 1 } }, 'store.pollInterval'], [{ bypass: { cokie: 'x' } }, 'bypass.cookie']
+  ]
+  for (const [options, name] of meant) t.throws(() => readOptions(options as never), { message: `. Did you mean ${name}?` })
+  t.throws(() => readOptions({ whatever: 1 } as never), { message: /unknown option 'whatever'. Expected one of enabled, site, sites, store, / })
+  t.throws(() => readOptions({ hold: { ['x'.repeat(1e6)]: 1 } } as never), { message: /unknown option 'hold.x{100}…'. Expected one of hold.max, hold.timeout/ })
+  t.equal(didYouMean('', ['on', 'off']), null)
+  t.equal(didYouMean('sttaus', ['on', 'status']), 'status', 'swapped letters')
+  t.equal(suggest('x', ['one', 'two']), 'Expected one of one, two')
+})
+
+t.test('a value in an error is short and on one line, whatever it is', async t => {
+  const cases: [unknown, string][] = [
+    ['x'.repeat(1e6), `'${'x'.repeat(100)}…'`], [{ ['k'.repeat(1e6)]: 1 }, `{ '${'k'.repeat(40)}…': 1 }`], [['a', { b: { c: 1 } }, {}], "[ 'a', { b: [Object] }, {} ]"], [[[[1]]], '[ [ [Array] ] ]'],
+    [[1, 2, 3, 4, 5, 6, 7], '[ 1, 2, 3, 4, 5, … 2 more ]'], ['redis://us er:p"w\'@d@host', "'…@host'"], [`redis://:${'p'.repeat(200)}@host`, "'…@host'"], ['a\nb', "'a\\nb'"],
+    [{ 'a@b': 1 }, "{ '…@b': 1 }"], [new (class Client { password = 'x' })(), '[Client]'], [new Map([['a', 1]]), '[Map]'], [null, 'null'], [10n, '10n'], [/x/, '/x/'], [Object.create(null), '{}'],
+    [JSON.parse('{"__proto__":{"on":true}}'), '{ __proto__: { on: true } }']
+  ]
+  for (const [value, text] of cases) t.equal(show(value), text)
+  t.ok(show(Object.fromEntries(Array.from({ length: 5 }, (_, i) => [`${i}${'k'.repeat(50)}`, 'x'.repeat(100)]))).length <= 301)
+  t.equal(messageOf(new Error('x'.repeat(1e6))).length, 501)
+  t.equal(messageOf(new Error('cannot reach redis://user:p w@d@host')), 'cannot reach redis://…@host')
+})
+
+t.test('garbage of any shape costs bounded time, and is not looked at twice', async t => {
+  const size = 1024 * 1024
+  const whole = { ...NEVER_WRITTEN, revision: Date.now(), at: new Date().toISOString() }
+  const keys = Object.fromEntries(Array.from({ length: 90_000 }, (_, i) => [`k${i}`, 1]))
+  const garbage = [
+    JSON.stringify({ ['k'.repeat(size - 10)]: 1 }), JSON.stringify('x'.repeat(size - 10)), '@'.repeat(size), '"'.repeat(size), "'".repeat(size), ' '.repeat(size), 'x'.repeat(2 * size), '1'.repeat(size), JSON.stringify(keys),
+    '['.repeat(size / 2) + ']'.repeat(size / 2), JSON.stringify({ ...whole, message: '@'.repeat(size - 1000) }), JSON.stringify({ ...whole, by: "'".repeat(size - 1000) }), JSON.stringify({ ...whole, ['k'.repeat(size - 1000)]: 1 }),
+    JSON.stringify({ ...whole, ignoreRoutes: Array(25_000).fill({ pattern: '/x', description: null }) }), JSON.stringify({ ...whole, runs: Array(20_000).fill({ id: 'x', until: null }) })
+  ]
+  for (const text of garbage) {
+    const parse = createRecordParser()
+    const used = process.cpuUsage()
+    const messages = Array.from({ length: 100 }, () => { try { parse(text); return '' } catch (error) { return (error as Error).message } })
+    // generous: to look at it a hundred times would take seconds
+    t.ok(process.cpuUsage(used).user < 1_000_000, text.slice(0, 20))
+    t.ok(messages.every(message => message !== '' && message.length < 600))
+  }
+  const parse = createRecordParser()
+  t.equal(parse(serialiseRecord(whole)), parse(serialiseRecord(whole)), 'the same record')
 })

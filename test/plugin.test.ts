@@ -251,7 +251,7 @@ t.test('set: whole records, revisions, conflicts', async t => {
   await app.maintenance.set(false, { expectedRevision: second.revision, by: 'ops' })
   t.equal(app.maintenance.active, false)
   t.strictSame(lines.filter(line => line.level === 30).map(line => line.msg), [
-    "maintenance: site 'default' is now closed (full); let in: 2 ignored routes",
+    "maintenance: site 'default' is now closed (full); exempt: 2 ignored routes",
     "maintenance: site 'default' stays closed (read-only)",
     "maintenance: site 'default' is open again"
   ], 'one line at info for each change')

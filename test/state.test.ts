@@ -1,9 +1,13 @@
 import { writeFileSync } from 'node:fs'
 import t from 'tap'
+import { readServers } from '../lib/servers/heartbeat.ts'
 import { checkChange } from '../lib/state/change.ts'
 import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
 import { createSynchroniser } from '../lib/state/sync.ts'
 import { closeStore, followStore } from '../lib/state/poll.ts'
+import { guardStore } from '../lib/stores/guard.ts'
+import { createQueue, createSharedRun } from '../lib/util/queue.ts'
+import { createSafeLog } from '../lib/util/safe-log.ts'
 import { createFileHistory } from '../lib/stores/file/history.ts'
 import { createApp, until } from './fixtures/app.ts'
 import { createTestStore } from './fixtures/store.ts'
@@ -18,7 +22,7 @@ t.test('boot: a site never written is open; a stored record counts at once', asy
   const { app, lines } = await createApp(t, { store })
   t.match(app.maintenance.status(), { active: true, source: 'store', message: 'stored' })
   t.strictSame(lines.filter(line => line.level >= 30).map(line => line.msg), [
-    "maintenance: site 'default' is now closed (full)", "maintenance: site 'default' lets nobody in; to open it: app.maintenance.for('default').set(false)"
+    "maintenance: site 'default' is now closed (full)", "maintenance: everyone is blocked from site 'default'. Reopen with: app.maintenance.for('default').set(false)"
   ])
 })
 
@@ -37,7 +41,7 @@ t.test('boot: a store that cannot be reached means the fallback, until it can', 
     store.hint()
     await until('caught up', () => app.maintenance.active === !fallback)
     t.match(app.maintenance.status(), { source: 'store', store: { connected: true, error: null } })
-    t.ok(lines.some(line => line.msg === "maintenance: the store of site 'default' is well again"))
+    t.ok(lines.some(line => line.msg === "maintenance: store of site 'default' is reachable again"))
   }
 })
 
@@ -71,7 +75,7 @@ t.test('unreadable while running: the last known state stands', async t => {
     const { app } = await createApp(t, { store })
     const { revision } = await app.maintenance.set(on)
     store.records.set('default', '{"on":')
-    t.match(await app.maintenance.refresh(), { active: on, revision, source: 'store', store: { connected: true, error: /no JSON/ } })
+    t.match(await app.maintenance.refresh(), { active: on, revision, source: 'store', store: { connected: true, error: /not JSON/ } })
     t.match(await app.maintenance.set(!on), { active: !on, store: { error: null } })
   }
 })
@@ -340,4 +344,209 @@ t.test('closing: within a second, also where the store hangs; nothing is adopted
   t.ok(Date.now() - begin < 1000)
   release()
   t.match(await reading, { active: true })
+})
+
+t.test('queue: one after the other, and a failure stops nothing', async t => {
+  const inTurn = createQueue()
+  const order: number[] = []
+  const slow = inTurn(async () => { await new Promise(resolve => setImmediate(resolve)); order.push(1) })
+  const failing = inTurn(() => { order.push(2); throw new Error('once') })
+  const last = inTurn(() => { order.push(3); return 'value' })
+  await t.rejects(failing, { message: 'once' })
+  t.equal(await last, 'value')
+  await slow
+  t.strictSame(order, [1, 2, 3])
+})
+
+t.test('a shared run: calls during a run share the one that follows', async t => {
+  let runs = 0
+  let finish = () => {}
+  const run = createSharedRun(() => {
+    if (++runs === 2) throw new Error('once')
+    return new Promise(resolve => { finish = resolve })
+  })
+  const first = run()
+  await until('it runs', () => runs === 1)
+  const second = run()
+  t.equal(run(), second)
+  finish()
+  await first
+  await t.rejects(second, { message: 'once' })
+  const third = run()
+  await until('it runs again', () => runs === 3)
+  finish()
+  await third
+})
+
+const CLOCKS: { [name: string]: () => unknown } = {
+  throws: () => { throw new Error('clock away') },
+  NaN: () => NaN,
+  text: () => '12:00',
+  microseconds: () => Date.now() * 1000,
+  negative: () => -1,
+  rejects: async () => { throw new Error('no such clock') }
+}
+
+for (const [name, clock] of Object.entries(CLOCKS)) {
+  t.test(`a store whose clock fails (${name}): changes, windows and heartbeats go on, and the status says so`, async t => {
+    let now = clock
+    const entries = new Map<string, string>()
+    const store = Object.assign(createTestStore(), {
+      now: () => now() as number,
+      beat: async (_site: string, id: string, entry: string) => { entries.set(id, entry) },
+      beats: async () => [...entries.values()]
+    })
+    const { app, lines } = await createApp(t, { store })
+    await app.ready()
+    t.match(await app.maintenance.set(true, { endsAt: new Date(Date.now() + 300) }), { active: true })
+    t.match(await app.maintenance.refresh(), { active: true, store: { connected: true, error: /the store's clock failed, this server's is used: / } })
+    t.equal((await app.inject('/')).statusCode, 503)
+    await until('its end has come', () => !app.maintenance.active)
+    t.match(await readServers(store, 'default'), [{ site: 'default', pid: process.pid }], 'it is seen by others')
+    t.match(await app.maintenance.set(true), { active: true })
+    now = () => Date.now()
+    t.match(await app.maintenance.set(false), { active: false, store: { error: null } })
+    t.ok(lines.some(line => line.msg.includes('store error for site')))
+  })
+}
+
+t.test('a store whose clock fails once goes on by the offset that was seen last', async t => {
+  let offset = 3_600_000
+  const { store, clockError } = guardStore(Object.assign(createTestStore(), { now: () => Date.now() + offset + 0.5 }))
+  t.ok(Number.isInteger(store.now?.()))
+  offset = NaN
+  t.ok(Math.abs((store.now?.() ?? 0) - Date.now() - 3_600_000) < 1000)
+  t.match(clockError(), /now\(\) returned NaN, expected milliseconds since 1970/)
+})
+
+t.test('a store that throws at once is one that fails', async t => {
+  const broken = () => { throw new Error('not connected') }
+  const store = Object.assign(createTestStore(), { append: broken, list: broken, beat: broken, beats: broken })
+  const { app, lines } = await createApp(t, { store })
+  await app.ready()
+  t.match(await app.maintenance.set(true), { active: true }, 'the write stands without its entry in the history')
+  await t.rejects(app.maintenance.history(), { code: 'FST_ERR_MAINTENANCE_STORE', message: /not connected/ })
+  await t.rejects(app.maintenance.servers(), { code: 'FST_ERR_MAINTENANCE_STORE', message: /not connected/ })
+  t.ok(lines.some(line => /cannot see this one.*not connected/.test(line.msg)))
+  Object.assign(store, { write: broken })
+  await t.rejects(app.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /not connected/ })
+  Object.assign(store, { read: broken, close: broken })
+  t.match(await app.maintenance.refresh(), { active: true, store: { connected: false, error: 'not connected' } })
+  await app.close()
+})
+
+t.test('a store that gives something else than text', async t => {
+  const store = Object.assign(createTestStore(), { list: async () => 'x' as never, beats: async () => Array(10_001).fill('') })
+  let stored: unknown
+  store.read = async () => stored as string
+  const { app } = await createApp(t, { store })
+  t.match(app.maintenance.status(), { active: false, source: 'store', store: { error: null } }, 'undefined: never written')
+  for (stored of [1, {}, Buffer.from('x')]) t.match(await app.maintenance.refresh(), { active: false, store: { error: /the store returned .*, expected text/ } })
+  await t.rejects(app.maintenance.history(), { message: /it returned 'x', expected a list/ })
+  await t.rejects(app.maintenance.servers(), { message: /it returned 10001 entries, at most 10000 are read/ })
+})
+
+t.test('a store that hangs in its history or its list of servers: nothing waits for ever', async t => {
+  const store = Object.assign(createTestStore(), { append: never, list: never, beats: never })
+  const { app } = await createApp(t, { store })
+  await Promise.all([
+    app.maintenance.set(true).then(status => t.equal(status.active, true)),
+    t.rejects(app.maintenance.history(), { message: /no answer within 3000 ms/ }),
+    t.rejects(app.maintenance.servers(), { message: /no answer within 3000 ms/ })
+  ])
+})
+
+t.test('listeners that throw, reject, hang or switch themselves, and a log that throws: the site follows', async t => {
+  const store = createTestStore()
+  const { app } = await createApp(t, { store })
+  app.log.info = app.log.warn = app.log.error = () => { throw new Error('no log') }
+  const seen: (string | null)[] = []
+  app.maintenance.onChange(() => { throw new Error('at once') })
+  app.maintenance.onChange(async () => { throw new Error('later') })
+  app.maintenance.onChange(never)
+  app.maintenance.onChange(now => {
+    seen.push(now.message)
+    if (now.message === 'one') return app.maintenance.set(true, { message: 'two' }).then(() => {})
+  })
+  t.match(await app.maintenance.set(true, { message: 'one' }), { active: true })
+  await until('switched by a listener', () => app.maintenance.status().message === 'two')
+  await app.maintenance.set(false)
+  t.strictSame(seen, ['one', 'two', null])
+  createSafeLog({ info () { throw new Error('no log') } } as never).info('x')
+})
+
+t.test('a state that cannot be adopted is tried again by the next read', async t => {
+  const store = createTestStore()
+  const errors: string[] = []
+  const log = { info () {}, warn () {}, error: (_object: unknown, message: string) => { errors.push(message) } }
+  let fails = true
+  const sync = createSynchroniser({ store, site: 'default', fallback: false, log: log as never, adopt: async () => { if (fails) throw new Error('no memory') } })
+  store.records.set('default', record({ on: true }))
+  await sync.start()
+  t.match(sync.known, { source: 'fallback' })
+  t.strictSame(errors, ["maintenance: site 'default' could not adopt its state: no memory"])
+  fails = false
+  await sync.refresh()
+  t.match(sync.known, { source: 'store', record: { on: true } })
+  sync.close()
+  const { reads } = store
+  await sync.refresh()
+  t.equal(store.reads, reads, 'closed: nothing is read any more')
+})
+
+t.test('a mirror that always refuses to be compared with is written over, not asked for ever', async t => {
+  const [store, mirror] = [createTestStore(), createTestStore()]
+  const written: unknown[] = []
+  mirror.write = async (_site, _record, { expected }: { expected?: number }) => {
+    written.push(expected)
+    if (expected !== undefined) throw Object.assign(new Error('conflict'), { code: 'FST_ERR_MAINTENANCE_CONFLICT' })
+  }
+  const log = { info () {}, warn: () => t.fail('nothing to tell'), error () {} }
+  const sync = createSynchroniser({ store, mirror, site: 'default', fallback: false, log: log as never, adopt: async () => {} })
+  await sync.set(checkChange(true, {}))
+  await until('written over', () => written.length > 1)
+  t.strictSame(written, [0, undefined])
+})
+
+t.test('times far ahead of the clock of the store make a record unreadable; they cancel nothing', async t => {
+  const schedule = { cron: '* * * * *', duration: '1h' }
+  for (const ahead of [2 * 86_400_000, 1000 * 365 * 86_400_000]) {
+    const store = createTestStore()
+    const { app } = await createApp(t, { store, schedule })
+    t.equal(app.maintenance.active, true)
+    store.records.set('default', record({ on: false, at: new Date(Date.now() + ahead).toISOString() }))
+    t.match(await app.maintenance.refresh(), { active: true, store: { error: /at is .*, expected a time not more than a day ahead of the clock/ } })
+  }
+  const store = Object.assign(createTestStore(), { now: () => Date.now() + 5 * 86_400_000 })
+  const { app } = await createApp(t, { store })
+  await app.maintenance.set(true)
+  t.match(await app.maintenance.refresh(), { active: true, store: { error: null } }, 'by the clock of the store, whatever that of the server says')
+})
+
+t.test('garbage of a megabyte is repaired by set, and garbage of a neighbour locks nobody out', async t => {
+  const store = createTestStore()
+  store.records.set('a', 'x'.repeat(2 * 1024 * 1024)).set('b', JSON.stringify({ v: 1, ['k'.repeat(64 * 1024)]: 1 }))
+  const { app } = await createApp(t, { store, site: 'c', sites: ['a', 'b', 'c'] })
+  for (const [name, active] of [['a', true], ['b', true], ['c', false]] as const) t.equal(app.maintenance.for(name).active, active)
+  for (const name of ['a', 'b', 'c']) t.match(await app.maintenance.for(name).set(false), { active: false, source: 'store' })
+  const file = `${t.testdir()}/state.json`
+  writeFileSync(file, JSON.stringify({ v: 1, sites: { b: { ['k'.repeat(64 * 1024)]: '@'.repeat(64 * 1024) } } }))
+  const beside = await createApp(t, { store: { file }, site: 'a', sites: ['a', 'b'] })
+  t.match(beside.app.maintenance.status(), { active: false, source: 'store' })
+  t.match(await beside.app.maintenance.set(true), { active: true })
+  t.ok((beside.app.maintenance.for('b').status().store.error ?? '').length < 600)
+  t.match(await beside.app.maintenance.for('b').set(false), { active: false })
+})
+
+t.test('servers: entries that are too long are passed over', async t => {
+  const store = Object.assign(createTestStore(), { beats: async () => ['x'.repeat(300_000), 'garbage', 1 as never] })
+  t.strictSame(await readServers(store, 'default'), [])
+})
+
+t.test('set: a change that nobody could read again is refused', async t => {
+  const { app } = await createApp(t, { store: createTestStore() })
+  const routes = (count: number, length: number) => Array.from({ length: count }, (_, i) => `/${i}${'x'.repeat(length)}`)
+  await t.rejects(app.maintenance.set(true, { ignoreRoutes: routes(200, 6000) }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /the change is too large/ })
+  await t.rejects(app.maintenance.set(true, { ignoreRoutes: routes(10_001, 1) }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /ignoreRoutes is .* a list of at most 10000/ })
+  t.equal(app.maintenance.active, false)
 })

@@ -1,6 +1,7 @@
 import type { AdminTexts, FastifyMaintenanceAdminOptions } from '../../types/index.ts'
 import { checkShape, checkWhole, func, isObject, text, type Rule, type Shape } from '../util/validate.ts'
-import { OptionError, show } from '../errors.ts'
+import { InvalidOptionError, OptionError, show } from '../errors.ts'
+import { suggest } from '../util/did-you-mean.ts'
 import { TEXTS } from './texts.ts'
 
 export interface AdminSettings {
@@ -24,11 +25,12 @@ export function readAdminOptions (options: FastifyMaintenanceAdminOptions): Admi
   if (!isObject(texts) || Object.keys(texts).length === 0) throw fail('texts', texts, 'an object of texts by language')
   for (const [language, entry] of Object.entries(texts)) {
     if (!LANGUAGE.test(language)) throw fail('texts', language, "a language such as 'fr' before each texts")
-    checkWhole(words, entry, (name, value, expected) => fail(`texts.${language}.${name}`, value, expected))
+    checkWhole(words, entry, (name, value, expected, known) => fail(`texts.${language}.${name}`, value, expected, known))
   }
   return { authorize, texts: new Map(Object.entries(texts)) }
 }
 
-function fail (name: string, value: unknown, expected: string): Error {
+function fail (name: string, value: unknown, expected: string, known?: readonly string[]): Error {
+  if (known !== undefined) return new InvalidOptionError(`unknown option '${name}' of the admin page. ${suggest(name, known)}`)
   return new OptionError(name, show(value), expected)
 }

@@ -1,7 +1,9 @@
 import { fileURLToPath } from 'node:url'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import type { FastifyMaintenanceOptions, MaintenanceChange } from '../../types/index.ts'
-import { messageOf, show } from '../errors.ts'
+import { codeOf, messageOf, show } from '../errors.ts'
+import { didYouMean } from '../util/did-you-mean.ts'
+import { showType } from '../util/show.ts'
 import { siteName } from '../options.ts'
 import { checkChange, type CheckedChange } from '../state/change.ts'
 import { DURATION_EXPECTED, parseDuration, toTime } from '../state/time.ts'
@@ -42,6 +44,8 @@ const COMMANDS: { readonly [command in Command['name']]: Options } = {
   servers: {}
 }
 
+const OPTIONS = { ...EVERYWHERE, ...ON, ...STATUS } satisfies Options
+
 /** What `--wait` alone means. */
 const WAIT_DEFAULT = '30s'
 const WAIT_MAX = 86_400_000
@@ -67,14 +71,14 @@ export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv, 
   const { values, positionals: [name = '', ...sites] } = parse(args)
   if (values.help === true) return 'help'
   if (values.version === true) return 'version'
-  if (!isCommand(name)) throw new UsageError(name === '' ? 'no command' : `unknown command ${show(name)}`)
+  if (!isCommand(name)) throw new UsageError(name === '' ? 'no command' : `unknown command ${showWord(name)}${hint(name, Object.keys(COMMANDS))}`)
   const foreign = Object.keys(values).find(option => !Object.hasOwn(EVERYWHERE, option) && !Object.hasOwn(COMMANDS[name], option))
   if (foreign !== undefined) throw new UsageError(`'${name}' has no option --${foreign}`)
   if ((name === 'history' || name === 'servers') && sites.length > 1) throw new UsageError(`'${name}' takes one site`)
   return {
     name,
     sites: readSites(sites),
-    store: readStore(values.store ?? env.MAINTENANCE_STORE, values.prefix),
+    store: readStore(values.store, env.MAINTENANCE_STORE, values.prefix),
     json: values.json === true,
     watch: values.watch === true,
     wait: readWait(values.wait),
@@ -86,17 +90,32 @@ type Values = ReturnType<typeof parse>['values']
 
 function parse (args: readonly string[]) {
   try {
-    return parseArgs({ args: args.map(withWaitDefault), allowPositionals: true, strict: true, options: { ...EVERYWHERE, ...ON, ...STATUS } })
+    return parseArgs({ args: args.map(withWaitDefault), allowPositionals: true, strict: true, options: OPTIONS })
   } catch (error) {
-    throw new UsageError(messageOf(error).replaceAll('\n', ' '))
+    throw new UsageError(wrongOption(error) ?? messageOf(error).replaceAll('\n', ' '))
   }
+}
+
+/** What may be the address of a store, at the wrong place, is not shown. */
+const showWord = (word: string): string => /[:@]/.test(word) ? showType(word) : show(word)
+
+/** Node's own words would explain how a positional argument can begin with a dash. */
+function wrongOption (error: unknown): string | null {
+  if (codeOf(error) !== 'ERR_PARSE_ARGS_UNKNOWN_OPTION') return null
+  const [, name = ''] = /'(-[^']*)'/.exec(messageOf(error)) ?? []
+  return `unknown option ${show(name)}${hint(name, Object.keys(OPTIONS).map(option => `--${option}`))}`
+}
+
+function hint (word: string, known: readonly string[]): string {
+  const meant = didYouMean(word, known)
+  return meant === null ? '' : `. Did you mean ${meant}?`
 }
 
 /** Alone, it must not take the site behind it for its value; a time that stands there was meant as one, not as a site. */
 function withWaitDefault (arg: string, i: number, args: readonly string[]): string {
   if (arg !== '--wait') return arg
   const next = args[i + 1] ?? ''
-  if (/^\d+$/.test(next) || parseDuration(next) !== null) throw new UsageError(`--wait takes its time with '=': --wait=${next}`)
+  if (/^\d+$/.test(next) || parseDuration(next) !== null) throw new UsageError(`use --wait=${next}`)
   return `--wait=${WAIT_DEFAULT}`
 }
 
@@ -111,17 +130,19 @@ const isCommand = (name: string): name is Command['name'] => Object.hasOwn(COMMA
 
 function readSites (names: string[]): string[] {
   const wrong = names.find(name => !siteName.test(name))
-  if (wrong !== undefined) throw new UsageError(`site ${show(wrong)}: expected ${siteName.expected}`)
+  if (wrong !== undefined) throw new UsageError(`site ${showWord(wrong)}: expected ${siteName.expected}`)
   return names.length === 0 ? ['default'] : [...new Set(names)]
 }
 
-function readStore (address: string | undefined, prefix: string | undefined): Command['store'] {
-  const expected = 'expected redis://…, rediss://… or file:PATH, by --store or the variable MAINTENANCE_STORE'
-  if (address === undefined) throw new UsageError(`no store: ${expected}`)
+/** An address that is wrong is not shown: it may be the password that is written in a wrong way. */
+function readStore (option: string | undefined, variable: string | undefined, prefix: string | undefined): Command['store'] {
+  const expected = 'expected redis://…, rediss://… or file:PATH'
+  const address = option ?? variable
+  if (address === undefined) throw new UsageError(`no store: ${expected}, by --store or the variable MAINTENANCE_STORE`)
   if (/^rediss?:\/\//.test(address) && URL.canParse(address)) return { redis: address, ...(prefix === undefined ? {} : { prefix }) }
   if (prefix !== undefined) throw new UsageError('--prefix is for a Redis store')
   const path = address.startsWith('file://') ? toPath(address) : address.replace(/^file:/, '')
-  if (path === '' || path === address) throw new UsageError(`store ${show(address)}: ${expected}`)
+  if (path === '' || path === address) throw new UsageError(`${option === undefined ? 'MAINTENANCE_STORE' : '--store'} is ${showType(address)}, ${expected}`)
   return { file: path }
 }
 

@@ -72,6 +72,6 @@ async function waitFor (store: MaintenanceStore, { site, on, revision }: SiteSta
 export async function warnUnserved (store: MaintenanceStore, sites: readonly string[], warn: (message: string) => void): Promise<void> {
   for (const site of sites) {
     const servers = await readServers(store, site).catch(() => null)
-    if (servers?.length === 0) warn(`no live server serves site '${site}'`)
+    if (servers?.length === 0) warn(`warning: no running server uses site '${site}'`)
   }
 }

@@ -2,12 +2,14 @@ import type { HistoryEntry, MaintenanceStore, ServerStatus } from '../../types/i
 import { createHistory, HISTORY_MAX } from '../state/history.ts'
 import { readServers } from '../servers/heartbeat.ts'
 import { openStore } from '../stores/open.ts'
+import { timeOf } from '../state/time.ts'
+import { toSafeJson } from '../util/escape.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { VERSION } from '../util/version.ts'
 import type { Progress } from '../servers/wait.ts'
 import { readArguments, UsageError, type Command } from './args.ts'
 import { changeAll, together, waitForAll, warnUnserved, type Waited } from './change.ts'
-import { createProgress, endInWords, entryInWords, HELP, inWords, reasonOf, serverInWords } from './print.ts'
+import { createProgress, endInWords, entryInWords, HELP, inWords, reasonOf, serverInWords, tell } from './print.ts'
 import { readStates } from './read-states.ts'
 import { watchStates } from './watch.ts'
 
@@ -42,7 +44,8 @@ export async function main (args: readonly string[], env: NodeJS.ProcessEnv, out
     }
   } catch (error) {
     const usage = error instanceof UsageError
-    tell(output, `${reasonOf(error)}${usage ? '\nfastify-maintenance --help shows how it is used' : ''}`)
+    tell(output, reasonOf(error))
+    if (usage) output.err('fastify-maintenance --help shows how it is used\n')
     return usage ? EXIT.usage : EXIT.failed
   }
 }
@@ -50,7 +53,7 @@ export async function main (args: readonly string[], env: NodeJS.ProcessEnv, out
 function perform (command: Command, store: MaintenanceStore, output: Output): Promise<number> {
   switch (command.name) {
     case 'history': return list(command, output, createHistory(store, own(command)).read(HISTORY_MAX), entryInWords)
-    case 'servers': return list(command, output, readServers(store, own(command)), server => serverInWords(server, store.now?.() ?? Date.now()))
+    case 'servers': return list(command, output, readServers(store, own(command)), server => serverInWords(server, timeOf(store)))
     case 'status': return showStatus(command, store, output)
     default: return change(command, store, output)
   }
@@ -60,7 +63,7 @@ const own = ({ sites: [site = ''] }: Command): string => site
 
 async function list<T extends HistoryEntry | ServerStatus> ({ json }: Command, { out }: Output, reading: Promise<T[]>, words: (entry: T) => string): Promise<number> {
   const entries = await withTimeout(reading, ANSWER_TIMEOUT)
-  out(json ? `${JSON.stringify(entries, null, 2)}\n` : entries.map(words).join(''))
+  out(json ? `${toSafeJson(entries, 2)}\n` : entries.map(words).join(''))
   return EXIT.done
 }
 
@@ -91,8 +94,4 @@ async function change ({ sites, change, json, wait }: Command, store: Maintenanc
 const outcome = (waited: Waited | undefined): object => waited === undefined ? {} : { safe: waited.problem === null && waited.progress?.known !== 0, servers: waited.progress?.servers ?? [] }
 
 /** One document: an object for one site, an array for several. */
-const toJson = (values: readonly unknown[]): string => `${JSON.stringify(values.length === 1 ? values[0] : values, null, 2)}\n`
-
-function tell ({ err }: Output, message: string): void {
-  err(`fastify-maintenance: ${message}\n`)
-}
+const toJson = (values: readonly unknown[]): string => `${toSafeJson(values.length === 1 ? values[0] : values, 2)}\n`

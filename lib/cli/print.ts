@@ -3,6 +3,7 @@ import { routesInWords } from '../drain/drain.ts'
 import { messageOf } from '../errors.ts'
 import { isAhead } from '../state/window.ts'
 import { nameOf, type Progress } from '../servers/wait.ts'
+import { escapeControls } from '../util/escape.ts'
 import type { Output } from './main.ts'
 
 export const HELP = `fastify-maintenance: close and open the sites of Fastify servers
@@ -103,17 +104,16 @@ export function endInWords (progress: Progress, on: boolean, { terminal = false 
 /** What went wrong; the name of the plugin stands before it already. */
 export const reasonOf = (error: unknown): string => messageOf(error).replace(/^maintenance: /, '')
 
+/** What goes wrong, on stderr; it may quote what is stored. */
+export function tell ({ err }: Output, message: string): void {
+  err(`fastify-maintenance: ${escapeControls(message)}\n`)
+}
+
 function condition (state: SiteState): string {
   const { on, active, mode, since, startsAt, endsAt, revision } = state
   const until = endsAt === null ? '' : ` until ${endsAt}`
   if (active) return `closed (${mode}) since ${startsAt ?? since}${until}`
   if (isAhead(state, Date.now())) return `open, will be closed (${mode}) from ${startsAt}${until}`
   if (on) return `open since ${endsAt}, when the maintenance ended`
-  return revision === 0 ? 'open (never closed so far)' : `open since ${since}`
-}
-
-/** Stored text must not steer the terminal: control characters and changes of direction are shown, not done. */
-function escapeControls (text: string): string {
-  // eslint-disable-next-line no-control-regex -- control characters are what it looks for
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  return revision === 0 ? 'open (no maintenance recorded)' : `open since ${since}`
 }

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaintenanceStore, SiteState } from '../../types/index.ts'
 import type { Output } from './main.ts'
-import { inWords, reasonOf } from './print.ts'
+import { toSafeJson } from '../util/escape.ts'
+import { inWords, reasonOf, tell } from './print.ts'
 
 /** How often the store is read without a hint, ms. */
 const READ_EVERY = 1000
@@ -11,7 +12,8 @@ const READ_EVERY = 1000
  * @throws what the first read throws; what fails later is told, and tried again
  * @returns the last states
  */
-export async function watchStates (store: MaintenanceStore, read: () => Promise<SiteState[]>, json: boolean, { out, err, terminal = false, signal }: Output): Promise<SiteState[]> {
+export async function watchStates (store: MaintenanceStore, read: () => Promise<SiteState[]>, json: boolean, output: Output): Promise<SiteState[]> {
+  const { out, terminal = false, signal } = output
   let states = await read()
   let shown = ''
   let problem = ''
@@ -20,7 +22,7 @@ export async function watchStates (store: MaintenanceStore, read: () => Promise<
   signal?.addEventListener('abort', () => wake.abort())
 
   function show (): void {
-    const text = json ? states.map(state => `${JSON.stringify(state)}\n`).join('') : states.map(inWords).join('')
+    const text = json ? states.map(state => `${toSafeJson(state)}\n`).join('') : states.map(inWords).join('')
     if (text === shown) return
     const lines = shown.split('\n').length - 1
     // back to the first line, and away with what stands below
@@ -33,7 +35,7 @@ export async function watchStates (store: MaintenanceStore, read: () => Promise<
     wake = new AbortController()
     await sleep(READ_EVERY, undefined, { signal: wake.signal }).catch(() => {})
     const now = await read().then(next => { states = next; return '' }, reasonOf)
-    if (now !== problem && now !== '') err(`fastify-maintenance: ${now}\n`)
+    if (now !== problem && now !== '') tell(output, now)
     problem = now
   }
   return states

@@ -3,7 +3,10 @@ import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log, MaintenanceStore, ServerStatus } from '../../types/index.ts'
 import { bool, integer, isObject, isWhole, text, type Shape } from '../util/validate.ts'
-import { messageOf, StoreError } from '../errors.ts'
+import { timeOf } from '../state/time.ts'
+import { createSharedRun } from '../util/queue.ts'
+import { messageOf } from '../errors.ts'
+import { readList } from '../util/read-list.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { VERSION } from '../util/version.ts'
 
@@ -51,7 +54,7 @@ export function createServers (store: MaintenanceStore, sites: readonly BeatingS
   const beaters = sites.map(site => createBeater(store, site, process.id, () => describe(site), log))
 
   function describe (site: BeatingSite): ServerStatus {
-    return { ...process, ...site.beat(), seenAt: new Date(store.now?.() ?? Date.now()).toISOString() }
+    return { ...process, ...site.beat(), seenAt: new Date(timeOf(store)).toISOString() }
   }
 
   return {
@@ -76,26 +79,17 @@ interface Beater {
 
 function createBeater (store: MaintenanceStore, site: BeatingSite, id: string, describe: () => ServerStatus, log: Log): Beater {
   const stopping = new AbortController()
-  let beating = Promise.resolve()
-  let waiting = false
+  /** Each beat says what is true when it is sent. */
+  const beat = createSharedRun(async () => {
+    if (!stopping.signal.aborted) await send(() => JSON.stringify(describe()), TTL)
+  })
   let watching = false
   let problem: string | null = null
   let timer: NodeJS.Timeout | undefined
 
-  /** One after the other, each with what is true when it is sent; what is asked for meanwhile goes out with the next. */
-  function beat (): Promise<void> {
-    if (waiting) return beating
-    waiting = true
-    beating = beating.then(async () => {
-      waiting = false
-      if (!stopping.signal.aborted) await send(JSON.stringify(describe()), TTL)
-    })
-    return beating
-  }
-
-  async function send (entry: string, ttl: number): Promise<void> {
+  async function send (entry: () => string, ttl: number): Promise<void> {
     try {
-      await withTimeout(Promise.resolve(store.beat?.(site.name, id, entry, ttl)), BEAT_TIMEOUT)
+      await withTimeout(Promise.resolve(store.beat?.(site.name, id, entry(), ttl)), BEAT_TIMEOUT)
       tell(null)
     } catch (error) {
       tell(messageOf(error))
@@ -139,8 +133,9 @@ function createBeater (store: MaintenanceStore, site: BeatingSite, id: string, d
       clearInterval(timer)
       stopping.abort()
       if (store.beat === undefined) return
-      await beating
-      await send('', 0)
+      // behind the beat that is under way
+      await beat()
+      await send(() => '', 0)
     }
   }
 }
@@ -173,13 +168,17 @@ const inOrder = (servers: ServerStatus[]): ServerStatus[] => servers.sort((a, b)
  * @throws FST_ERR_MAINTENANCE_STORE
  */
 export async function readServers (store: MaintenanceStore, site: string): Promise<ServerStatus[]> {
-  const entries = await store.beats?.(site).catch(error => { throw new StoreError(messageOf(error), { cause: error }) })
-  return inOrder((entries ?? []).map(parseServer).filter(server => server !== null && server.site === site) as ServerStatus[])
+  const entries = store.beats === undefined ? [] : await readList(store.beats(site))
+  return inOrder(entries.map(parseServer).filter(server => server !== null && server.site === site) as ServerStatus[])
 }
+
+/** What a server tells of itself is a few hundred characters, and some for each route that still runs. */
+const ENTRY_MAX = 256 * 1024
 
 /** What a later version says on top of it is left out: its servers must be seen, too. */
 function parseServer (entry: string): ServerStatus | null {
   try {
+    if (entry.length > ENTRY_MAX) return null
     const told = JSON.parse(entry)
     const server = Object.fromEntries(Object.keys(SERVER).map(name => [name, told[name]]))
     return isWhole(SERVER, server) ? server as unknown as ServerStatus : null

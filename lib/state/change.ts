@@ -1,8 +1,9 @@
 import type { IgnoredRoute, MaintenanceChange } from '../../types/index.ts'
 import { hashSecret, makeSecret } from '../bypass/secret.ts'
 import { bool, checkShape, checkWhole, integer, isObject, seconds, text, type Rule, type Shape } from '../util/validate.ts'
-import { ChangeError, show } from '../errors.ts'
-import { MESSAGE_MAX, mode, NAME_MAX, storedRoute, type Run, type StateRecord } from './record.ts'
+import { ChangeError, InvalidChangeError, show } from '../errors.ts'
+import { suggest } from '../util/did-you-mean.ts'
+import { MESSAGE_MAX, mode, NAME_MAX, ROUTES_MAX, storedRoute, type Run, type StateRecord } from './record.ts'
 import { isoTime, toTime } from './time.ts'
 
 const CHANGE: Shape = {
@@ -11,7 +12,10 @@ const CHANGE: Shape = {
   startsAt: isoTime,
   endsAt: isoTime,
   retryAfter: seconds,
-  ignoreRoutes: { expected: 'a list of patterns or { pattern, description }', test: Array.isArray },
+  ignoreRoutes: {
+    expected: `a list of at most ${ROUTES_MAX} patterns or { pattern, description }`,
+    test: value => Array.isArray(value) && value.length <= ROUTES_MAX
+  },
   bypass: bool,
   by: text(NAME_MAX),
   expectedRevision: integer(0, Number.MAX_SAFE_INTEGER)
@@ -35,9 +39,9 @@ export interface CheckedChange extends Partial<Pick<StateRecord, 'message' | 'mo
  * @throws FST_ERR_MAINTENANCE_CHANGE
  */
 export function checkChange (on: unknown, change: unknown = {}, now = Date.now()): CheckedChange {
-  if (typeof on !== 'boolean') throw fail('on', on, 'true or false')
+  if (typeof on !== 'boolean') throw toError('on', `set(): the first argument must be true or false, got ${show(on)}`)
   if (!isObject(change)) throw fail('the change', change, 'an object')
-  if (!on) checkShape(OPENING, change, (name, value, expected) => fail(name, value, `${expected} (with set(false))`))
+  if (!on) checkShape(OPENING, change, failOpening)
   checkShape(CHANGE, change, fail)
   const { startsAt, endsAt, ignoreRoutes = [], bypass, ...rest } = change as MaintenanceChange
   const secret = bypass === undefined ? {} : { secret: bypass ? makeSecret() : null }
@@ -47,13 +51,21 @@ export function checkChange (on: unknown, change: unknown = {}, now = Date.now()
 }
 
 /** The error carries the name of the field, for forms. */
-function fail (field: string, value: unknown, expected: string): Error {
+function fail (field: string, value: unknown, expected: string, known?: readonly string[]): Error {
+  if (known !== undefined) return toError(field, `unknown field '${field}'. ${suggest(field, known)}`)
   return Object.assign(new ChangeError(field, show(value), expected), { field })
 }
 
+function failOpening (field: string, value: unknown, expected: string, known?: readonly string[]): Error {
+  if (known !== undefined) return toError(field, `set(false) has no field '${field}'. ${suggest(field, known)}`)
+  return fail(field, value, `${expected} (with set(false))`)
+}
+
+const toError = (field: string, message: string): Error => Object.assign(new InvalidChangeError(message), { field })
+
 function checkRoute (route: unknown, i: number): IgnoredRoute {
   const whole = isObject(route) && 'pattern' in route ? { ...route, description: route.description ?? null } : { pattern: route, description: null }
-  checkWhole(storedRoute, whole, (name, value, expected) => fail(`ignoreRoutes[${i}].${name}`, value, expected))
+  checkWhole(storedRoute, whole, (name, value, expected, known) => fail(`ignoreRoutes[${i}].${name}`, value, expected, known))
   return whole as IgnoredRoute
 }
 

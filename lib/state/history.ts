@@ -1,5 +1,5 @@
 import type { HistoryEntry, MaintenanceStore } from '../../types/index.ts'
-import { messageOf, StoreError } from '../errors.ts'
+import { readList } from '../util/read-list.ts'
 import { parseRecord, type StateRecord } from './record.ts'
 
 /** How many transitions are kept, and given at most. */
@@ -20,16 +20,15 @@ export function createHistory (store: MaintenanceStore, site: string): History {
       seen.length = Math.min(seen.length, HISTORY_MAX)
     },
     async read (limit) {
-      const records = store.list === undefined ? seen : await readAll(store.list(site, limit))
+      const records = store.list === undefined ? seen : readEntries(await readList(store.list(site, limit)))
       return records.slice(0, limit).map(toEntry)
     }
   }
 }
 
 /** What cannot be understood in a history is passed over: it decides nothing. */
-async function readAll (list: Promise<string[]>): Promise<StateRecord[]> {
-  const entries = await list.catch(error => { throw new StoreError(messageOf(error), { cause: error }) })
-  return entries.flatMap(entry => {
+function readEntries (entries: readonly string[]): StateRecord[] {
+  return entries.slice(0, HISTORY_MAX).flatMap(entry => {
     try { return [parseRecord(entry)] } catch { return [] }
   })
 }

@@ -1,8 +1,8 @@
 import type { IgnoredRoute, Mode, SiteState, Upcoming } from '../../types/index.ts'
-import { bool, checkWhole, either, isObject, isWhole, literal, seconds, text, type Rule, type Shape } from '../util/validate.ts'
+import { bool, checkWhole, either, integer, isObject, isWhole, literal, seconds, text, type Rule, type Shape } from '../util/validate.ts'
 import { messageOf, show, UnreadableError } from '../errors.ts'
 import { isPattern, PATTERN_EXPECTED } from '../match/route.ts'
-import { isRevision } from '../util/revision.ts'
+import { isFarAhead, isRevision } from '../util/revision.ts'
 import { utcTime } from './time.ts'
 
 /** A `run` that keeps the site closed. */
@@ -39,6 +39,13 @@ export const NEVER_WRITTEN: StateRecord = Object.freeze({
   v: 1, revision: 0, on: false, mode: 'full', startsAt: null, endsAt: null, message: null, retryAfter: null, ignoreRoutes: [], windowId: null, bypass: null, by: null, runs: [], at: null
 })
 
+/** Characters of a stored record: what is longer is not parsed. */
+export const RECORD_MAX = 1024 * 1024
+/** What is longer must look as `serialiseRecord` writes it: to parse other things of that size would hold up the process. */
+const FOREIGN_MAX = 64 * 1024
+const OWN_BEGIN = '{"v":1,'
+export const ROUTES_MAX = 10_000
+const RUNS_MAX = 1000
 export const MESSAGE_MAX = 10_000
 export const NAME_MAX = 200
 
@@ -49,15 +56,15 @@ export const mode = literal('full', 'read-only', 'hold')
 export const storedRoute: Shape = { pattern: { expected: PATTERN_EXPECTED, test: isPattern }, description: either(text(NAME_MAX), nothing) }
 
 const storedRoutes: Rule = {
-  expected: 'a list of { pattern, description }',
-  test: value => Array.isArray(value) && value.every(route => isWhole(storedRoute, route))
+  expected: `a list of at most ${ROUTES_MAX} { pattern, description }`,
+  test: value => Array.isArray(value) && value.length <= ROUTES_MAX && value.every(route => isWhole(storedRoute, route))
 }
 
 const storedRun: Shape = { id: text(NAME_MAX), until: either(utcTime, nothing) }
 
 const RECORD: Shape = {
   v: literal(1),
-  revision: { expected: 'an integer not more than a day ahead of the clock', test: value => isRevision(value) },
+  revision: integer(0, Number.MAX_SAFE_INTEGER),
   on: bool,
   mode,
   startsAt: either(utcTime, nothing),
@@ -68,26 +75,66 @@ const RECORD: Shape = {
   windowId: either(text(NAME_MAX), nothing),
   bypass: either(text(NAME_MAX), nothing),
   by: either(text(NAME_MAX), nothing),
-  runs: { expected: 'a list of { id, until }', test: value => Array.isArray(value) && value.every(run => isWhole(storedRun, run)) },
+  runs: {
+    expected: `a list of at most ${RUNS_MAX} { id, until }`,
+    test: value => Array.isArray(value) && value.length <= RUNS_MAX && value.every(run => isWhole(storedRun, run))
+  },
   at: utcTime
 }
 
 /**
  * Reads a stored record by a strict schema.
+ * @param now by the clock of the store, ms
  * @throws FST_ERR_MAINTENANCE_UNREADABLE with the reason
  */
-export function parseRecord (stored: string): StateRecord {
-  if (stored.trim() === '') throw new UnreadableError('the state record is empty')
-  let value: unknown
-  try {
-    value = JSON.parse(stored)
-  } catch (error) {
-    throw new UnreadableError(`the state record is no JSON: ${messageOf(error)}`)
+export const parseRecord = (stored: string, now = Date.now()): StateRecord => checkTimes(parseText(stored), now)
+
+/** The same for a caller that polls: what was read last is not parsed again, be it a record or garbage. */
+export function createRecordParser (): typeof parseRecord {
+  let last: { text: string, parsed: () => StateRecord } | null = null
+  return function parse (stored, now = Date.now()) {
+    if (last?.text !== stored) last = { text: stored, parsed: settle(stored) }
+    return checkTimes(last.parsed(), now)
   }
+}
+
+function settle (stored: string): () => StateRecord {
+  try {
+    const record = parseText(stored)
+    return () => record
+  } catch (error) {
+    return () => { throw error }
+  }
+}
+
+function parseText (stored: string): StateRecord {
+  if (stored.length > RECORD_MAX) throw new UnreadableError(`the state record has ${stored.length} characters, at most ${RECORD_MAX} are read`)
+  if (stored.length > FOREIGN_MAX && !stored.startsWith(OWN_BEGIN)) throw new UnreadableError(`the state record has ${stored.length} characters, and was not written by this plugin`)
+  if (stored.trim() === '') throw new UnreadableError('the state record is empty')
+  const record = parseJson(stored)
   // written before there were runs
-  const record = isObject(value) ? { runs: [], ...value } : value
-  checkWhole(RECORD, record, (name, wrong, expected) => new UnreadableError(`${name || 'the record'} is ${show(wrong)}, expected ${expected}`))
+  if (isObject(record) && !Object.hasOwn(record, 'runs')) record.runs = []
+  checkWhole(RECORD, record, unreadable)
   return record as StateRecord
+}
+
+function parseJson (stored: string): unknown {
+  try {
+    return JSON.parse(stored)
+  } catch (error) {
+    throw new UnreadableError(`the state record is not JSON: ${messageOf(error)}`)
+  }
+}
+
+function unreadable (name: string, value: unknown, expected: string): Error {
+  return new UnreadableError(`${name || 'the record'} is ${show(value)}, expected ${expected}`)
+}
+
+/** Times far ahead of the clock would lock out every later writer, and outlast every later window. */
+function checkTimes (record: StateRecord, now: number): StateRecord {
+  if (!isRevision(record.revision, now)) throw unreadable('revision', record.revision, 'an integer not more than a day ahead of the clock')
+  if (isFarAhead(Date.parse(record.at as string), now)) throw unreadable('at', record.at, 'a time not more than a day ahead of the clock')
+  return record
 }
 
 export const serialiseRecord = (record: StateRecord): string => JSON.stringify(record)

@@ -1,7 +1,8 @@
 import type { Log, MaintenanceStore, Source } from '../../types/index.ts'
 import { isConflict, isOutcomeUnknown, messageOf } from '../errors.ts'
+import { createQueue, createSharedRun } from '../util/queue.ts'
 import { withTimeout } from '../util/timeout.ts'
-import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from './record.ts'
+import { createRecordParser, NEVER_WRITTEN, serialiseRecord, type StateRecord } from './record.ts'
 import { readStored, updateRecord, type Next, type Stored } from './write.ts'
 
 /** What this server knows of its site. */
@@ -32,12 +33,14 @@ export interface Synchroniser {
 export interface SyncOptions {
   readonly store: MaintenanceStore
   /** Keeps the last known state, for boots while the store is away. */
-  readonly mirror: MaintenanceStore | undefined
+  readonly mirror?: MaintenanceStore | undefined
+  /** What is wrong with the store's clock; `null`: nothing. */
+  readonly clockError?: () => string | null
   readonly site: string
   /** On or off while nothing was ever known. */
   readonly fallback: boolean
   readonly log: Log
-  /** Called with everything newly known, one after the other; what it awaits is done before the next. */
+  /** Called with everything newly known, one after the other. If it rejects, the next read brings the same again. */
   readonly adopt: (next: Known) => Promise<void>
 }
 
@@ -53,33 +56,21 @@ const isUnknown = ({ source }: Known): boolean => source === 'fallback' || sourc
  * Stands between a store and the gate, and is the same for all stores: a hint is a hint, a read is the
  * authority; the higher revision wins; the last known state stands while the store is away, lost or garbled.
  */
-export function createSynchroniser ({ store, mirror, site, fallback, log, adopt }: SyncOptions): Synchroniser {
+export function createSynchroniser ({ store, mirror, site, fallback, log, adopt, clockError = () => null }: SyncOptions): Synchroniser {
   const health: StoreHealth = { connected: false, lastReadAt: null, error: null }
   let known: Known = { record: { ...NEVER_WRITTEN, on: fallback }, source: 'fallback' }
-  let reading: Promise<void> | null = null
-  let again: Promise<void> | null = null
-  let adopting = Promise.resolve()
+  const inTurn = createQueue()
+  const refresh = createSharedRun(readOnce)
+  const parse = createRecordParser()
   let repairing: NodeJS.Timeout | undefined
   let closed = false
 
-  /** One read in flight; whoever asks meanwhile shares the one that follows. */
-  function refresh (): Promise<void> {
-    if (reading === null) {
-      reading = readOnce().finally(() => { reading = null })
-      return reading
-    }
-    again ??= reading.then(() => {
-      again = null
-      return refresh()
-    })
-    return again
-  }
-
   async function readOnce (): Promise<void> {
+    if (closed) return
     const before = known.record.revision
     let stored: Stored
     try {
-      stored = await withTimeout(readStored(store, site), READ_TIMEOUT)
+      stored = await withTimeout(readStored(store, site, parse), READ_TIMEOUT)
     } catch (error) {
       tell(false, messageOf(error))
       return
@@ -87,6 +78,7 @@ export function createSynchroniser ({ store, mirror, site, fallback, log, adopt 
     if (closed) return
     health.lastReadAt = new Date().toISOString()
     await take(stored, before)
+      .catch(error => log.error({ site, err: error }, `maintenance: site '${site}' could not adopt its state: ${messageOf(error)}`))
   }
 
   /** @param before the revision known when the read began: what is older was lost, what is not is only late */
@@ -107,19 +99,18 @@ export function createSynchroniser ({ store, mirror, site, fallback, log, adopt 
       repairSoon()
       return
     }
-    tell(true, null)
+    tell(true, clockError())
     await accept({ record, source: 'store' })
   }
 
-  /** One after the other; what is not newer by then is dropped. */
+  /** What is not newer by the time that its turn comes is dropped; what could not be adopted is not known. */
   function accept (next: Known): Promise<void> {
-    adopting = adopting.then(async () => {
+    return inTurn(async () => {
       if (closed || !supersedes(next, known)) return
-      known = next
       await adopt(next)
+      known = next
       if (next.source === 'store' && next.record.revision > 0) keepInMirror(next.record)
     })
-    return adopting
   }
 
   /** What the mirror knows stands until the store is reached, and against a store that has lost it. */
@@ -133,17 +124,22 @@ export function createSynchroniser ({ store, mirror, site, fallback, log, adopt 
     }
   }
 
-  /** Several servers share a mirror: the higher revision wins there too. */
-  async function keepInMirror (record: StateRecord): Promise<void> {
+  /**
+   * Several servers share a mirror: the higher revision wins there too.
+   * @param refused the revision that the mirror showed, and refused to be compared with: then it is garbage
+   */
+  async function keepInMirror (record: StateRecord, refused?: number): Promise<void> {
+    let expected = 0
     try {
       if (mirror === undefined) return
       const stored = await readStored(mirror, site)
-      const expected = stored.kind === 'record' ? stored.record.revision : 0
+      if (stored.kind === 'record') expected = stored.record.revision
       if (expected >= record.revision) return
-      await mirror.write(site, serialiseRecord(record), { revision: record.revision, ...(stored.kind === 'unreadable' ? {} : { expected }) })
+      const compares = stored.kind !== 'unreadable' && expected !== refused
+      await mirror.write(site, serialiseRecord(record), { revision: record.revision, ...(compares ? { expected } : {}) })
     } catch (error) {
       // somebody else was faster, or we ourselves with the state before: whoever is newer stays
-      if (isConflict(error)) return keepInMirror(record)
+      if (isConflict(error)) return keepInMirror(record, expected)
       log.warn({ site, err: error }, `maintenance: the mirror of site '${site}' cannot be written: ${messageOf(error)}`)
     }
   }
@@ -154,8 +150,8 @@ export function createSynchroniser ({ store, mirror, site, fallback, log, adopt 
     health.connected = connected
     health.error = error
     if (!changed || closed) return
-    if (error === null) log.info({ site }, `maintenance: the store of site '${site}' is well again`)
-    else log.error({ site, error }, `maintenance: the store of site '${site}' has a problem: ${error}`)
+    if (error === null) log.info({ site }, `maintenance: store of site '${site}' is reachable again`)
+    else log.error({ site, error }, `maintenance: store error for site '${site}': ${error}`)
   }
 
   function repairSoon (): void {
@@ -178,7 +174,7 @@ export function createSynchroniser ({ store, mirror, site, fallback, log, adopt 
   async function set (next: Next, quiet = false): Promise<void> {
     try {
       const record = await updateRecord(store, site, next, known.record, quiet)
-      tell(true, null)
+      tell(true, clockError())
       await accept({ record, source: 'store' })
     } catch (error) {
       // whether it was written only the store can say

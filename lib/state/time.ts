@@ -1,3 +1,4 @@
+import type { MaintenanceStore } from '../../types/index.ts'
 import type { Rule } from '../util/validate.ts'
 
 /** A time with its zone: what `new Date()` would guess (no zone, 30 February) is none. */
@@ -33,3 +34,6 @@ export function parseDuration (text: string): number | null {
   const length = [...text.matchAll(/(\d+)([smhd])/g)].reduce((sum, [, count, unit]) => sum + Number(count) * (UNITS[unit as string] as number), 0)
   return length > 0 && length <= 3650 * 86_400_000 ? length : null
 }
+
+/** Windows begin and end by the clock of their store, if it has one. */
+export const timeOf = (store: MaintenanceStore): number => store.now?.() ?? Date.now()

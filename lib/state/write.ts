@@ -1,50 +1,63 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaintenanceStore } from '../../types/index.ts'
-import { ConflictError, isConflict, isOutcomeUnknown, isUnreadable, messageOf, StoreError, StoreUnknownError } from '../errors.ts'
+import {
+  ConflictError, InvalidChangeError, isConflict, isOutcomeUnknown, isUnreadable, messageOf, show, StoreError, StoreUnknownError, UnreadableError
+} from '../errors.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { makeRecord, type CheckedChange } from './change.ts'
 import { isRevision } from '../util/revision.ts'
-import { NEVER_WRITTEN, parseRecord, serialiseRecord, type StateRecord } from './record.ts'
+import { NEVER_WRITTEN, parseRecord, RECORD_MAX, serialiseRecord, type StateRecord } from './record.ts'
+import { timeOf } from './time.ts'
 import { isOver } from './window.ts'
 
 /** Within the 2 s that `set` may take, ms. */
 const WRITE_TIMEOUT = 1900
+/** A write that has succeeded does not wait longer for its entry in the history, ms. */
+const APPEND_TIMEOUT = 500
 
 /** What a look into the store found. */
 export type Stored =
   | { readonly kind: 'record', readonly record: StateRecord }
   | { readonly kind: 'missing' }
-  | { readonly kind: 'unreadable', readonly reason: string, /** 0 where it cannot be told. */ readonly revision: number }
+  | { readonly kind: 'unreadable', readonly reason: string, readonly text: string | null }
 
 /** A change, or what makes one of the record that stands; `null`: leave it as it is. */
 export type Next = CheckedChange | ((record: StateRecord, now: number) => CheckedChange | null)
 
-/** @throws whatever the store throws when it cannot be reached */
-export async function readStored (store: MaintenanceStore, site: string): Promise<Stored> {
+/**
+ * @param parse of a caller that reads the same text again and again
+ * @throws whatever the store throws when it cannot be reached
+ */
+export async function readStored (store: MaintenanceStore, site: string, parse = parseRecord): Promise<Stored> {
   let text: string | null = null
   try {
-    text = await store.read(site)
-    return text === null ? { kind: 'missing' } : { kind: 'record', record: parseRecord(text) }
+    const stored: unknown = await store.read(site)
+    // what was never written is `undefined` to a store made of a Map
+    if (stored === null || stored === undefined) return { kind: 'missing' }
+    if (typeof stored !== 'string') throw new UnreadableError(`the store returned ${show(stored)}, expected text`)
+    text = stored
+    return { kind: 'record', record: parse(text, timeOf(store)) }
   } catch (error) {
     if (!isUnreadable(error)) throw error
-    return { kind: 'unreadable', reason: messageOf(error), revision: revisionOf(text) }
+    return { kind: 'unreadable', reason: messageOf(error), text }
   }
 }
 
-/** The revision of a record that is otherwise not understood. */
-function revisionOf (text: string | null): number {
+/** The revision of a record that is otherwise not understood; 0 if it cannot be told. */
+function revisionOf (text: string | null, now: number): number {
   try {
-    const revision = JSON.parse(text ?? '').revision
-    return isRevision(revision) ? revision : 0
+    if (text === null || text.length > RECORD_MAX) return 0
+    const { revision } = JSON.parse(text)
+    return isRevision(revision, now) ? revision : 0
   } catch {
     return 0
   }
 }
 
-const storedRevision = (stored: Stored): number => {
+const storedRevision = (stored: Stored, now: number): number => {
   if (stored.kind === 'record') return stored.record.revision
-  return stored.kind === 'unreadable' ? stored.revision : 0
+  return stored.kind === 'unreadable' ? revisionOf(stored.text, now) : 0
 }
 
 /**
@@ -73,9 +86,10 @@ async function tryUntilWritten (
   let refused: number | undefined
   for (;;) {
     const stored = await failing(readStored(store, site))
-    const { record, isNew } = makeNext(stored, next, own, store.now?.() ?? Date.now())
+    const now = timeOf(store)
+    const expected = storedRevision(stored, now)
+    const { record, isNew } = makeNext(stored, expected, next, own, now)
     if (!isNew) return record
-    const expected = storedRevision(stored)
     // a store that refuses what it shows again at once knows another revision than the record tells: garbage, or
     // edited by hand. Then it is written over, so that nobody is locked out.
     const condition = expected === refused ? {} : { expected }
@@ -85,7 +99,7 @@ async function tryUntilWritten (
     const written = await write(store, site, record, { ...condition, quiet })
     if (written) {
       // the write stands, whatever becomes of its entry in the history
-      if (!quiet) await store.append?.(site, serialiseRecord(record)).catch(() => {})
+      if (!quiet) await withTimeout(Promise.resolve(store.append?.(site, serialiseRecord(record))), APPEND_TIMEOUT).catch(() => {})
       return record
     }
     attempt.writing = false
@@ -95,9 +109,9 @@ async function tryUntilWritten (
 }
 
 /** @throws FST_ERR_MAINTENANCE_CONFLICT where `expectedRevision` no longer holds */
-function makeNext (stored: Stored, next: Next, own: StateRecord, now: number): { record: StateRecord, isNew: boolean } {
+function makeNext (stored: Stored, storedAs: number, next: Next, own: StateRecord, now: number): { record: StateRecord, isNew: boolean } {
   const base = stored.kind === 'record' && stored.record.revision >= own.revision ? stored.record : own
-  const current = Math.max(storedRevision(stored), own.revision)
+  const current = Math.max(storedAs, own.revision)
   const change = typeof next === 'function' ? next(base, now) : next
   if (change === null) return { record: base, isNew: false }
   if (change.expectedRevision !== undefined && change.expectedRevision !== current) {
@@ -110,8 +124,10 @@ function makeNext (stored: Stored, next: Next, own: StateRecord, now: number): {
 
 /** @returns false where somebody else was faster */
 async function write (store: MaintenanceStore, site: string, record: StateRecord, condition: { expected?: number, quiet: boolean }): Promise<boolean> {
+  const text = serialiseRecord(record)
+  if (text.length > RECORD_MAX) throw new InvalidChangeError(`the change is too large: its record would have ${text.length} characters, at most ${RECORD_MAX}`)
   try {
-    await failing(store.write(site, serialiseRecord(record), { revision: record.revision, ...condition }))
+    await failing(store.write(site, text, { revision: record.revision, ...condition }))
     return true
   } catch (error) {
     if (isConflict(error)) return false

@@ -2,6 +2,7 @@ import type { FastifyMaintenanceOptions, MaintenanceStore, StoreStatus } from '.
 import { createFileHistory } from './file/history.ts'
 import { createFileServers } from './file/servers.ts'
 import { createFileStore } from './file/file-store.ts'
+import { guardStore } from './guard.ts'
 import { createMemoryStore } from './memory.ts'
 import { createConnector } from './redis/connect.ts'
 import { createRedisStore } from './redis/redis-store.ts'
@@ -9,6 +10,8 @@ import { createRedisStore } from './redis/redis-store.ts'
 export interface OpenedStore {
   readonly kind: StoreStatus['kind']
   readonly store: MaintenanceStore
+  /** What is wrong with the store's clock; `null`: nothing. */
+  readonly clockError?: () => string | null
   /** How often the synchroniser reads without being asked to, ms; `null`: nobody else writes. */
   readonly pollInterval: number | null
   /** Keeps the last known state, for boots while the store is away. */
@@ -30,7 +33,7 @@ export async function openStore (option: NonNullable<FastifyMaintenanceOptions['
     const store = createRedisStore(await createConnector(redis), { prefix, sites })
     return { kind: 'redis', store, pollInterval, mirror: mirror === undefined ? undefined : createFileStore(mirror) }
   }
-  return { kind: 'custom', store: option, pollInterval: CUSTOM_POLL_INTERVAL }
+  return { kind: 'custom', ...guardStore(option), pollInterval: CUSTOM_POLL_INTERVAL }
 }
 
 function openFile (file: string): MaintenanceStore {

@@ -1,3 +1,8 @@
+import { cut } from './show.ts'
+
+/** A name from outside may be of any length. */
+const NAME_SHOWN = 100
+
 /** What a value must be: a test, and the words for the error. */
 export interface Rule {
   readonly expected: string
@@ -6,8 +11,11 @@ export interface Rule {
 
 export type Shape = { readonly [name: string]: Rule | Shape }
 
-/** Makes the error of whoever asks: an option, a change, a record. */
-export type Fail = (name: string, value: unknown, expected: string) => Error
+/**
+ * Makes the error of an option, a change or a record.
+ * @param known the names that exist beside it: given if there is no such name
+ */
+export type Fail = (name: string, value: unknown, expected: string, known?: readonly string[]) => Error
 
 export const bool: Rule = { expected: 'true or false', test: value => typeof value === 'boolean' }
 export const func: Rule = { expected: 'a function', test: value => typeof value === 'function' }
@@ -46,9 +54,10 @@ export function checkShape (shape: Shape, value: unknown, fail: Fail, path = '')
   if (!isObject(value)) throw fail(path, value, 'an object')
   const names = Object.keys(shape)
   for (const name of Object.keys(value)) {
-    const at = path === '' ? name : `${path}.${name}`
+    const prefix = path === '' ? '' : `${path}.`
+    const at = `${prefix}${cut(name, NAME_SHOWN)}`
     const rule = Object.hasOwn(shape, name) ? shape[name] : undefined
-    if (rule === undefined) throw fail(at, value[name], `no such name, but one of ${names.join(', ')}`)
+    if (rule === undefined) throw fail(at, value[name], `one of the names ${names.join(', ')}`, names.map(known => prefix + known))
     if (value[name] !== undefined) checkValue(rule, value[name], fail, at)
   }
 }
@@ -74,4 +83,4 @@ function checkValue (rule: Rule | Shape, value: unknown, fail: Fail, path: strin
   if (!rule.test(value)) throw fail(path, value, rule.expected)
 }
 
-const isRule = (rule: Rule | Shape): rule is Rule => typeof rule.test === 'function'
+export const isRule = (rule: Rule | Shape): rule is Rule => typeof rule.test === 'function'
