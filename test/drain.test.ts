@@ -1112,3 +1112,22 @@ t.test('pipelined requests whose client has hung up are let go without being ask
     t.strictSame({ held, inFlight }, { held: 0, inFlight: 0 }, mode)
   }
 })
+
+t.test('after a burst, what has ended is let go soon, without another request', async t => {
+  const { app } = await createApp(t, {}, { logger: false } as FastifyServerOptions)
+  const kept: WeakRef<object>[] = []
+  const answer = step()
+  app.get('/', async (_request, reply) => {
+    kept.push(new WeakRef(reply))
+    await answer.promise
+    return 'done'
+  })
+  const answers = Array.from({ length: 200 }, () => app.inject('/').then(() => {}))
+  await until('all run', () => app.maintenance.status().inFlight === 200)
+  answer.resolve()
+  await Promise.all(answers)
+  await until('let go', async () => {
+    await heap()
+    return kept.filter(reference => reference.deref() !== undefined).length <= 10
+  })
+})

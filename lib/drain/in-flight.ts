@@ -60,7 +60,7 @@ export function createRunning (placeOf: (request: FastifyRequest) => Place, rout
   function sweepLater (): void {
     timer = undefined
     sweep()
-    if (entered.length > limit) entered.length = limit
+    entered.length = Math.min(entered.length, limit)
   }
 
   function hasEnded (reply: FastifyReply): boolean {
