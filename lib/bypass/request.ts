@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Bypass } from '../../types/index.ts'
 import { clientOf } from '../util/client-ip.ts'
+import { headerOf } from '../util/header.ts'
 import type { BypassSettings } from '../options.ts'
 import type { Pass } from './secret.ts'
 
@@ -16,11 +17,11 @@ export const cookieName = ({ cookie }: Pick<BypassSettings, 'cookie'>, request: 
 
 /** Does the request show that it may pass? Whatever is malformed shows nothing. Who has no cookie does not pay for a look at the clock. */
 export function hasPass (request: FastifyRequest, pass: Pass, settings: BypassSettings, guesses: Guesses, clock: () => number): boolean {
-  const { headers } = request.raw
-  const secret = headers[BYPASS_HEADER]
+  const { raw } = request
+  const secret = headerOf(raw, BYPASS_HEADER)
   if (secret !== undefined && guesses.check(request, () => pass.isSecret(secret))) return true
   // read here, for @fastify/cookie may come later; the look for the name costs less than taking the header apart
-  const { cookie } = headers
+  const cookie = headerOf(raw, 'cookie')
   if (cookie === undefined || !cookie.includes(settings.cookie)) return false
   return findCookie(cookie, cookieName(settings, request), value => pass.isCookie(value, clock())) !== null
 }
