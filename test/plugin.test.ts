@@ -223,7 +223,7 @@ t.test("an onRoute hook that runs after ours can say 'on', 'off' and the others"
   t.strictSame([await status('/on'), await status('/off'), await status('/read')], [503, 200, 200])
 })
 
-t.test("what a registration in a child does not gate, it does not judge", async t => {
+t.test('what a registration in a child does not gate, it does not judge', async t => {
   const { app } = bareApp(t)
   app.get('/theirs', { config: { maintenance: { window: 'sunday' } as unknown as 'on' } }, async () => 'ran')
   await app.register(async child => {
