@@ -7,6 +7,7 @@ import { addBypassRoutes, BYPASS_PATH } from './lib/bypass/routes.ts'
 import { createDecided } from './lib/request-decision.ts'
 import { createHook } from './lib/hook.ts'
 import { createMaintenance } from './lib/maintenance.ts'
+import { createClientCheck } from './lib/match/client.ts'
 import { compileRoutes } from './lib/match/route.ts'
 import { readOptions, ROBOTS } from './lib/options.ts'
 import { createPlaces } from './lib/sites.ts'
@@ -31,7 +32,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   const router = routerOptionsOf(fastify)
   const bypass = settings.bypass === null ? null : { settings: settings.bypass, path: fastify.prefix.replace(/\/$/, '') + settings.bypass.path, guesses: createGuesses() }
   const unrouted = new Set([ROBOTS, localPath(response.redirect)].filter(path => path !== null))
-  const common = { routes: compileRoutes([...unrouted, ...ignore.routes], router), ips: ignore.ips, asksUser: ignore.request !== undefined, bypass, router, unrouted }
+  const common = { routes: compileRoutes([...unrouted, ...ignore.routes], router), isIgnoredIp: createClientCheck(ignore.ips, log), asksUser: ignore.request !== undefined, bypass, router, unrouted }
 
   const opened = await openStore(settings.store, settings.sites)
   const pages = await createPages(fastify, response.template)
@@ -55,6 +56,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   fastify.addHook('onRequest', hook.onRequest)
   if (bypass !== null) await addBypassRoutes(fastify, bypass.settings, bypass.guesses, places.of)
   fastify.addHook('onReady', async function checkWhatIsThereByNow () {
+    routes.check()
     hook.update()
     warnOfNoLogin(settings, routes, log)
     await Promise.all([...sites.values()].map(site => site.checkTemplate()))

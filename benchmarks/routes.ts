@@ -27,7 +27,7 @@ function compare (size: number, hit: boolean): Record<string, number> {
   const patterns = Array.from({ length: size }, (_, i) => i % 2 === 0 ? `/area${i}/page${i}` : `/area${i}/files/*`)
   const paths = Array.from({ length: PATHS }, () => hit ? held(patterns[random(size)] as string) : `/other${random(size)}/page${random(size)}`)
   const routes = compileRoutes(patterns, router)
-  const gate = compileGate({ index: 0, site: 'default', active: true, mode: 'full', routes, ips: null, asksUser: false, router } as unknown as GateParts)
+  const gate = compileGate({ index: 0, site: 'default', active: true, mode: 'full', routes, isIgnoredIp: () => false, asksUser: false, router } as unknown as GateParts)
   const requests = paths.slice(0, 64).map(url => ({ url }) as FastifyRequest)
   const known = requests.map(({ url }): Route => ({ declared: undefined, url, optionsOnly: false, verdicts: [] }))
   const wide = { declared: undefined, url: '/*', optionsOnly: false, verdicts: [] }

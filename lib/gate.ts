@@ -3,13 +3,12 @@ import type { Decision, Mode, Reason, Upcoming } from '../types/index.ts'
 import type { Answer } from './answer/answer.ts'
 import { BYPASS_HEADER, hasPass, type Guesses } from './bypass/request.ts'
 import type { Pass } from './bypass/secret.ts'
-import { clientOf } from './util/client-ip.ts'
 import { isBlocking, type Questions } from './decision.ts'
-import type { IpMatcher } from './match/ip.ts'
 import { routerPath, type RouterOptions } from './match/path.ts'
 import type { RouteMatcher, Verdict } from './match/route.ts'
 import type { BypassSettings } from './options.ts'
 import type { Route } from './route-config.ts'
+import { asksForUpgrade, headerOf } from './util/header.ts'
 
 /** A site's state and the options, compiled: what the hook asks. A new one for every new state. */
 export interface Gate extends Questions<FastifyRequest, Route> {
@@ -46,7 +45,7 @@ export interface GateParts {
   readonly mode: Mode
   readonly upcoming: Upcoming | null
   readonly routes: RouteMatcher
-  readonly ips: IpMatcher | null
+  isIgnoredIp (request: FastifyRequest): boolean
   readonly asksUser: boolean
   /** The option `bypass`, and its path with the prefix of where the plugin is registered; `null`: there is none. */
   readonly bypass: { readonly settings: BypassSettings, readonly path: string, readonly guesses: Guesses } | null
@@ -72,16 +71,16 @@ const SEEN: { readonly [reason in Reason]?: Readonly<Record<string, string>> } =
 
 const SAFE_METHODS = ['GET', 'HEAD', 'OPTIONS']
 
-export function compileGate ({ index, site, active, mode, upcoming, routes, ips, asksUser, bypass, pass, clock, router, unrouted, answer }: GateParts): Gate {
+export function compileGate ({ index, site, active, mode, upcoming, routes, isIgnoredIp, asksUser, bypass, pass, clock, router, unrouted, answer }: GateParts): Gate {
   const outcomes = Object.fromEntries(REASONS.map(reason => [reason, {
     decision: Object.freeze({ blocked: isBlocking(reason), reason, site, active, mode: active ? mode : null, upcoming }),
     counted: active && !isBlocking(reason) && reason !== 'route-off' && reason !== 'read',
     waitedFor: reason === 'inactive' || reason === 'read',
-    seen: SEEN[reason] ?? null
+    seen: Object.hasOwn(SEEN, reason) ? SEEN[reason] ?? null : null
   }])) as Gate['outcomes']
 
-  function isPreflight ({ raw: { headers } }: FastifyRequest, route: Route): boolean {
-    return route.optionsOnly && headers.origin !== undefined && headers['access-control-request-method'] !== undefined
+  function isPreflight ({ raw }: FastifyRequest, route: Route): boolean {
+    return route.optionsOnly && headerOf(raw, 'origin') !== undefined && headerOf(raw, 'access-control-request-method') !== undefined
   }
 
   function isIgnoredRoute (request: FastifyRequest, route: Route): boolean {
@@ -97,17 +96,13 @@ export function compileGate ({ index, site, active, mode, upcoming, routes, ips,
     return verdict
   }
 
-  // `request.ip` is dear behind a list of trusted proxies: not read where there are no rules
-  function isIgnoredIp (request: FastifyRequest): boolean {
-    return ips !== null && ips(clientOf(request))
-  }
-
   function isBypassed (request: FastifyRequest): boolean {
     return pass !== null && bypass !== null && hasPass(request, pass, bypass.settings, bypass.guesses, clock)
   }
 
-  function reads ({ method }: FastifyRequest, { declared }: Route): boolean {
-    return declared === 'read' || (declared !== 'write' && SAFE_METHODS.includes(method))
+  // an upgrade begins with a GET, but what is said on the connection afterwards may write
+  function reads ({ method, raw }: FastifyRequest, { declared }: Route): boolean {
+    return declared === 'read' || (declared !== 'write' && SAFE_METHODS.includes(method) && !asksForUpgrade(raw))
   }
 
   return { active, readOnly: mode === 'read-only', holds: mode === 'hold', asksUser, isPreflight, isIgnoredRoute, isIgnoredIp, isBypassed, reads, answer, outcomes, upcoming, pass, clock }

@@ -7,7 +7,7 @@ import type { RouteMatcher, Verdict } from './match/route.ts'
 /** What the gate needs to know of a route, remembered for as long as the route lives. */
 export interface Route {
   readonly declared: RouteMaintenance | undefined
-  /** The route's template; `undefined` for an unknown URL, also where a not-found handler has a config. */
+  /** The route's template; `undefined` for an unknown URL, even if its not-found handler has a config. */
   readonly url: string | undefined
   /** Answers OPTIONS and nothing else, as the preflight route of `@fastify/cors` does. */
   readonly optionsOnly: boolean
@@ -21,32 +21,47 @@ export interface Routes {
   /** How many routes of the application say `'off'`. */
   readonly off: number
   of (request: FastifyRequest): Route
+  /**
+   * To be called when all routes are known: looks again at what they declare, as `onRoute` hooks that ran after ours left it.
+   * @throws FST_ERR_MAINTENANCE_ROUTE if a value is unknown
+   */
+  check (): void
 }
+
+/** A route as it was declared: of its options, what matters here. */
+type Declared = Pick<RouteOptions, 'config' | 'method' | 'url'>
+
+/** How many routes say it. */
+interface Summary { readonly on: number, readonly off: number }
 
 const DECLARATIONS: readonly unknown[] = ['off', 'on', 'read', 'write'] satisfies RouteMaintenance[]
 
 /**
- * Validates `config.maintenance` of the routes to come, and remembers what routes declare.
+ * Validates `config.maintenance` of all routes, those from before the plugin too, and remembers what they declare.
  * @throws FST_ERR_MAINTENANCE_ROUTE from the declaration of a route with an unknown value
  */
 export function watchRoutes (fastify: FastifyInstance): Routes {
-  // routes that stand already cannot be asked: any of them may say 'on'
-  let mayBeOn = fastify.printRoutes() !== '(empty tree)'
-  let off = 0
+  const earlier = earlierRoutes(fastify)
+  // the objects themselves: an `onRoute` hook that runs after ours may give a route another config
+  const declared = earlier ?? []
   const routes = new WeakMap<FastifyContextConfig, Route>()
+  let final: Summary | undefined
 
-  fastify.addHook('onRoute', function checkRoute ({ config, method, url }: RouteOptions) {
-    const declared = declarationOf(config)
-    if (declared === undefined) return
-    if (!DECLARATIONS.includes(declared)) throw new RouteError(String(method), url, show(declared))
-    if (declared === 'on') mayBeOn = true
-    // of a GET and its HEAD, one counts; our own pages do not
-    if (declared === 'off' && method !== 'HEAD' && config?.maintenancePage !== true) off++
+  fastify.addHook('onRoute', function checkRoute (route: RouteOptions) {
+    validate(route)
+    declared.push(route)
   })
 
+  const summary = (): Summary => final ?? summarise(declared)
+
   return {
-    get mayBeOn () { return mayBeOn },
-    get off () { return off },
+    get mayBeOn () { return earlier === null || summary().on > 0 },
+    get off () { return summary().off },
+    check () {
+      declared.forEach(validate)
+      final = summarise(declared)
+      declared.length = 0
+    },
     of (request) {
       // the getter builds an object on every read: once here, and no more
       const { config } = request.routeOptions
@@ -58,8 +73,8 @@ export function watchRoutes (fastify: FastifyInstance): Routes {
     const declared = declarationOf(config)
     const route = {
       declared: DECLARATIONS.includes(declared) ? declared as RouteMaintenance : undefined,
-      url: config.url,
-      optionsOnly: [config.method].flat().every(method => method === 'OPTIONS'),
+      url: Object.hasOwn(config, 'url') ? config.url : undefined,
+      optionsOnly: Object.hasOwn(config, 'method') && [config.method].flat().every(method => method === 'OPTIONS'),
       verdicts: []
     }
     routes.set(config, route)
@@ -67,9 +82,50 @@ export function watchRoutes (fastify: FastifyInstance): Routes {
   }
 }
 
-/** Only the route's own word counts, not what someone put on `Object.prototype`. */
-function declarationOf (config: FastifyContextConfig | undefined): unknown {
-  return config !== undefined && Object.hasOwn(config, 'maintenance') ? config.maintenance : undefined
+function validate ({ config, method, url }: Declared): void {
+  const declared = declarationOf(config)
+  if (declared !== undefined && !DECLARATIONS.includes(declared)) throw new RouteError(String(method), url, show(declared))
+}
+
+/** Only the route's own word counts, not what a library put on `Object.prototype`. */
+function declarationOf (config: FastifyContextConfig | null | undefined): unknown {
+  return config != null && Object.hasOwn(config, 'maintenance') ? config.maintenance : undefined
+}
+
+function summarise (routes: readonly Declared[]): Summary {
+  const saying = (value: RouteMaintenance) => routes.filter(({ config }) => declarationOf(config) === value)
+  return {
+    on: saying('on').length,
+    // of a GET and its HEAD, one counts; our own pages do not
+    off: saying('off').filter(({ config, method }) => method !== 'HEAD' && config?.maintenancePage !== true).length
+  }
+}
+
+/** What the router keeps of a route; `store` is Fastify's context. */
+interface RouterEntry { readonly store: { readonly server: FastifyInstance, readonly config: Declared['config'] & Pick<Declared, 'method' | 'url'> } }
+
+/**
+ * The routes of this instance that were declared before the plugin was loaded: no `onRoute` hook sees them, and Fastify
+ * lists routes as text only. While it does, though, its router asks for what to print beside each of them.
+ * @returns `null` if the router did not ask: then any route may say 'on'
+ */
+function earlierRoutes (fastify: FastifyInstance): Declared[] | null {
+  const entries: RouterEntry[] = []
+  const options = {
+    includeMeta: true,
+    // the router would put its own here
+    get buildPrettyMeta () { return noteRoute },
+    set buildPrettyMeta (_own) {}
+  }
+  const isEmpty = fastify.printRoutes(options as object) === '(empty tree)'
+  if (!isEmpty && entries.length === 0) return null
+  const configs = new Set(entries.filter(({ store }) => store.server === fastify).map(({ store }) => store.config))
+  return [...configs].map(config => ({ config, method: config.method, url: config.url }))
+
+  function noteRoute (entry: RouterEntry): object {
+    entries.push(entry)
+    return {}
+  }
 }
 
 /** Fastify takes its router options in two places, and fills both up with defaults. */

@@ -19,7 +19,7 @@ export interface Places {
 }
 
 /** What all gates of this server have in common. */
-export type CommonParts = Pick<GateParts, 'routes' | 'ips' | 'asksUser' | 'bypass' | 'router' | 'unrouted'>
+export type CommonParts = Pick<GateParts, 'routes' | 'isIgnoredIp' | 'asksUser' | 'bypass' | 'router' | 'unrouted'>
 
 /** Finds the site of a request: the server's own, or the one that the `site` function names. */
 export function createPlaces (sites: ReadonlyMap<string, Place>, { site, siteOf }: Settings, common: CommonParts): Places {

@@ -427,12 +427,31 @@ t.test('wrong guesses are limited by address, in bounded memory', async t => {
   t.equal((await post(app, { secret }, { 'x-forwarded-for': '10.0.0.1' })).statusCode, 403)
   t.equal((await post(app, { secret }, { 'x-forwarded-for': '10.0.0.2' })).statusCode, 204, 'another address')
   const guesses = createGuesses()
-  for (let i = 0; i < 20; i++) guesses.check({ ip: 'a', raw: { headers: {} } } as never, () => false)
-  for (let i = 0; i < 9999; i++) guesses.check({ ip: `a${i}`, raw: { headers: {} } } as never, () => false)
-  t.equal(guesses.check({ ip: 'a', raw: { headers: {} } } as never, () => true), false, 'ten thousand addresses are remembered')
-  guesses.check({ ip: 'b', raw: { headers: {} } } as never, () => false)
-  t.equal(guesses.check({ ip: 'a', raw: { headers: {} } } as never, () => true), true, 'and no more')
-  t.equal(guesses.wrong, 20 + 9999 + 2, 'counted all the same')
+  const guess = (ip: string | undefined, right = false) => guesses.check({ ip, raw: { headers: {} } } as never, () => right)
+  for (let i = 0; i < 20; i++) guess('192.0.2.1')
+  for (let i = 0; i < 25_000; i++) guess(`10.0.${i >> 8}.${i & 255}`)
+  t.equal(guess('192.0.2.1', true), false, 'others do not free an address that has to wait')
+  t.equal(guess('192.0.2.2', true), true, 'nor lock another one out')
+  t.equal(guesses.wrong, 20 + 25_000 + 1)
+  for (let i = 0; i < 19; i++) guess('10.0.97.0')
+  t.equal(guess('10.0.97.0', true), false, 'the latest ten thousand are remembered')
+  t.equal(guess('10.0.0.0', true), true, 'the oldest are not')
+})
+
+t.test('wrong guesses: one client has one address in every spelling', async t => {
+  const clients: [string | undefined, ...(string | undefined)[]][] = [
+    ['192.0.2.1', '::ffff:192.0.2.1', '::FFFF:c000:201', '192.0.2.1:4711', '[::ffff:192.0.2.1]:80'],
+    ['2001:db8:1:2::1', '2001:0DB8:1:2:ffff::', '2001:db8:1:2:3:4:5:6', '[2001:db8:1:2::9]:443', '[2001:db8:1:2::9]'],
+    ['fe80::1%eth0', 'fe80::2'],
+    [undefined, '', 'unknown', '_hidden', '1.2.3', 'x'.repeat(4000)]
+  ]
+  const guesses = createGuesses()
+  const guess = (ip: string | undefined, right = false) => guesses.check({ ip, raw: { headers: {} } } as never, () => right)
+  for (const spellings of clients) {
+    for (let i = 0; i < 20; i++) guess(spellings[i % spellings.length])
+    for (const ip of spellings) t.equal(guess(ip, true), false, String(ip).slice(0, 40))
+  }
+  for (const ip of ['192.0.2.2', '2001:db8:1:3::1', '::1', '::192.0.2.1']) t.equal(guess(ip, true), true, String(ip))
 })
 
 t.test('a wrong guess counts once, also where the gate is asked again, and is forgotten after a minute', async t => {
@@ -443,13 +462,13 @@ t.test('a wrong guess counts once, also where the gate is asked again, and is fo
   const guesses = createGuesses()
   let now = 1_000_000
   t.intercept(Date, 'now', { value: () => now })
-  const guess = (right: boolean, ip = 'a') => guesses.check({ ip, raw: { headers: {} } } as never, () => right)
+  const guess = (right: boolean, ip = '192.0.2.1') => guesses.check({ ip, raw: { headers: {} } } as never, () => right)
   for (let i = 0; i < 19; i++) guess(false)
   t.equal(guess(true), true, 'after 19')
   now += 59_999
   t.equal(guess(false), false)
   t.equal(guess(true), false, 'after 20')
-  t.equal(guess(true, 'b'), true)
+  t.equal(guess(true, '192.0.2.2'), true)
   now++
   t.equal(guess(true), true, 'a minute after the first')
 })

@@ -128,25 +128,10 @@ t.test('merges what overlaps, is there twice or stands in another order', async 
   for (const ip of ['9.255.255.255', '11.0.0.0', '2001:db7:ffff::', '2001:db9::', '192.168.1.0']) t.equal(isIgnored(ip), false, ip)
 })
 
-t.test('an address has the same answer the first, the second and the hundredth time', async t => {
-  const isIgnored = matcher(['10.0.0.0/8', '2001:db8::/32', 'fe80::/10'])
-  // more of them than are remembered, and twice in a row, so that they are
-  for (let round = 0; round < 3; round++) {
-    const wrong = []
-    for (let i = 0; i < 6000; i++) {
-      const [inside, outside, v6] = [`10.0.${i >> 8}.${i & 255}`, `11.0.${i >> 8}.${i & 255}`, `${i % 2 === 0 ? 'fe80' : 'fe00'}::${i.toString(16)}%eth0`]
-      for (let times = 0; times < 4; times++) {
-        if (!isIgnored(inside) || isIgnored(outside) || isIgnored(v6) !== (i % 2 === 0)) wrong.push(i)
-      }
-    }
-    t.strictSame(wrong, [])
-  }
-})
-
-t.test('a flood of distinct addresses costs no memory', async t => {
+t.test('looking at addresses leaves nothing behind', async t => {
   const padding = Buffer.alloc(15_000, 0x20)
   const isIgnored = matcher(['10.0.0.0/8', '2001:db8::/32'])
-  // as a trusted proxy's header gives it: cut out of a header of 15 KB, and asked as often as it takes to be remembered
+  // as a trusted proxy's header gives it: cut out of a header of 15 KB
   const flood = (count: number): void => {
     for (let i = 0; i < count; i++) {
       const header = Buffer.concat([padding, Buffer.from(textOf(randomBits(128), 128))]).toString('latin1')
@@ -158,12 +143,7 @@ t.test('a flood of distinct addresses costs no memory', async t => {
   const before = await megabytes()
   flood(8000)
   const grown = await megabytes() - before
-  t.ok(grown < 8, `${grown.toFixed(1)} MB for 8,000 of them with their headers (these have 120)`)
-
-  const empty = await megabytes()
-  for (let i = 0; i < 400_000; i++) for (let times = 0; times < 2; times++) isIgnored(`11.${i >> 16}.${i >> 8 & 255}.${i & 255}`)
-  const more = await megabytes() - empty
-  t.ok(more < 8, `${more.toFixed(1)} MB for 400,000 of them`)
+  t.ok(grown < 2, `${grown.toFixed(1)} MB for 8,000 of them with their headers (these have 120)`)
   t.equal(isIgnored('10.0.0.1'), true)
 })
 

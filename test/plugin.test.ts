@@ -1,7 +1,10 @@
 import cors from '@fastify/cors'
 import view from '@fastify/view'
+import websocket, { type WebSocket } from '@fastify/websocket'
 import { Eta } from 'eta'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest, FastifyServerOptions } from 'fastify'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import maintenance, { fastifyMaintenance } from '../index.ts'
@@ -169,16 +172,152 @@ t.test("config.maintenance: validated, and only the route's own word counts", as
   t.equal((await app.inject('/y')).statusCode, 503)
 })
 
-t.test("a route that stood before the plugin can say 'on', and what it says wrongly is not believed", async t => {
+t.test("a route that stood before the plugin can say 'on'", async t => {
   const { app } = bareApp(t)
   const run = counter()
   app.get('/on', { config: { maintenance: 'on' } }, run)
-  app.get('/wrong', { config: { maintenance: 'Off' as 'off' } }, run)
+  app.register(maintenance)
+  app.get('/unawaited', { config: { maintenance: 'on' } }, run)
+  app.post('/off', { config: { maintenance: 'off' } }, run)
+  for (const url of ['/on', '/unawaited']) t.equal((await app.inject(url)).statusCode, 503, url)
+  t.equal((await app.inject({ url: '/on', method: 'HEAD' })).statusCode, 503)
+  t.equal(run.runs, 0)
+  await app.maintenance.set(true)
+  t.equal((await app.inject({ url: '/off', method: 'POST' })).statusCode, 200)
+})
+
+t.test('a wrong config.maintenance stops the boot, wherever it comes from', async t => {
+  const wrong = { config: { maintenance: 'Off' as 'off' } }
+  const handler = async () => ''
+  const declare: Record<string, (app: FastifyInstance) => unknown> = {
+    'before the plugin': async app => { app.route({ method: ['PUT', 'POST'], url: '/wrong', ...wrong, handler }); await app.register(maintenance) },
+    'after a register that is not awaited': app => { app.register(maintenance); app.post('/wrong', wrong, handler) },
+    'by an onRoute hook that runs after ours': async app => {
+      await app.register(maintenance)
+      app.addHook('onRoute', route => { route.config = { ...route.config, ...wrong.config } })
+      app.post('/wrong', handler)
+    },
+    'in a child, by such a hook': async app => {
+      await app.register(maintenance)
+      app.register(async child => {
+        child.addHook('onRoute', route => { route.config = { ...route.config, ...wrong.config } })
+        child.post('/wrong', handler)
+      })
+    }
+  }
+  for (const [where, work] of Object.entries(declare)) {
+    const { app } = bareApp(t)
+    await work(app)
+    await t.rejects(async () => { await app.ready() }, { code: 'FST_ERR_MAINTENANCE_ROUTE', message: /route (PUT,)?POST \/wrong is 'Off', expected 'off', 'on', 'read' or 'write'/ }, where)
+  }
+})
+
+t.test("an onRoute hook that runs after ours can say 'on', 'off' and the others", async t => {
+  const { app } = await createApp(t)
+  app.addHook('onRoute', route => { route.config = { ...route.config, maintenance: route.url.slice(1) as 'on' } })
+  const run = counter()
+  for (const says of ['on', 'off', 'read']) app.post(`/${says}`, run)
+  const status = async (url: string) => (await app.inject({ url, method: 'POST' })).statusCode
+  t.strictSame([await status('/on'), await status('/off'), run.runs], [503, 200, 1], 'while open')
+  await app.maintenance.set(true, { mode: 'read-only' })
+  t.strictSame([await status('/on'), await status('/off'), await status('/read')], [503, 200, 200])
+})
+
+t.test('what a registration in a child does not gate, it does not judge', async t => {
+  const { app } = bareApp(t)
+  app.get('/theirs', { config: { maintenance: { window: 'sunday' } as unknown as 'on' } }, async () => 'ran')
+  await app.register(async child => {
+    await child.register(maintenance)
+    child.get('/null', { config: null as never }, async () => 'ran')
+  })
+  t.equal((await app.inject('/theirs')).body, 'ran')
+  t.equal((await app.inject('/null')).body, 'ran')
+})
+
+t.test('if the router does not show its routes, any that stood before the plugin may say on', async t => {
+  const { app } = bareApp(t)
+  const run = counter()
+  app.get('/on', { config: { maintenance: 'on' } }, run)
+  const print = app.printRoutes.bind(app)
+  app.printRoutes = () => print()
   await app.register(maintenance)
   t.equal((await app.inject('/on')).statusCode, 503)
-  await app.maintenance.set(true)
-  t.equal((await app.inject('/wrong')).statusCode, 503)
   t.equal(run.runs, 0)
+})
+
+t.test('what a library puts on Object.prototype changes nothing', async t => {
+  const { app } = await createApp(t, { ignore: { routes: '/health', ips: '10.0.0.1' }, bypass: {} })
+  app.get('/', async () => 'ran')
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { bypass } = await app.maintenance.set(true, { bypass: true })
+  const prototype = Object.prototype as Record<string, unknown>
+  const hostile = { url: '/health', method: 'OPTIONS', maintenance: 'off', origin: 'a', 'access-control-request-method': 'GET', 'maintenance-bypass': bypass?.secret, cookie: 'maintenance=1', read: {}, active: {} }
+  t.teardown(() => { for (const name of [...Object.keys(hostile), 'upgrade', 'forwarded']) delete prototype[name] })
+  Object.assign(prototype, hostile)
+  const status = async (url: string) => Number((await sendRaw(app, `GET ${url} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)).slice(9, 12))
+  const closed = [await status('/'), await status('/nowhere')]
+  for (const name of Object.keys(hostile)) delete prototype[name]
+  t.strictSame(closed, [503, 503])
+  await app.maintenance.set(true, { mode: 'read-only' })
+  prototype.upgrade = 'websocket'
+  const read = await status('/')
+  delete prototype.upgrade
+  t.equal(read, 200)
+})
+
+t.test('read-only: an upgrade is a write unless its route says read', async t => {
+  const { app } = await createApp(t, { closeStreams: { after: 0, jitter: 0 } })
+  await app.register(websocket)
+  const chat = (socket: WebSocket) => { socket.on('message', () => {}) }
+  app.get('/chat', { websocket: true }, chat)
+  app.get('/news', { websocket: true, config: { maintenance: 'read' } }, chat)
+  app.get('/', async () => 'page')
+  const { port } = new URL(await app.listen({ port: 0, host: '127.0.0.1' }))
+  const handshake = 'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
+  const open = async (path: string, headers = `Upgrade: websocket\r\n${handshake}`) => {
+    const socket = connect(Number(port), '127.0.0.1')
+    socket.on('error', () => {})
+    t.teardown(() => socket.destroy())
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n${headers}\r\n`)
+    const [answer] = await once(socket, 'data')
+    return { socket, status: Number(String(answer).slice(9, 12)) }
+  }
+  const sockets = [await open('/chat'), await open('/news')]
+  t.strictSame(sockets.map(({ status }) => status), [101, 101])
+  const ended = once(sockets[0]?.socket as Socket, 'close')
+  sockets[0]?.socket.resume()
+  await app.maintenance.set(true, { mode: 'read-only' })
+  t.equal((await open('/chat')).status, 503)
+  t.equal((await open('/news')).status, 101)
+  await ended
+  t.equal(sockets[1]?.socket.destroyed, false, 'closeStreams leaves those that only read')
+
+  // without a listener for upgrades, Node answers them as plain requests
+  const plain = await createApp(t)
+  plain.app.get('/', async () => 'page')
+  await plain.app.maintenance.set(true, { mode: 'read-only' })
+  const status = async (upgrade: string) => (await plain.app.inject({ url: '/', headers: { upgrade } })).statusCode
+  t.equal(await status('h2c'), 200, "Java's HttpClient offers it on every request")
+  for (const upgrade of ['websocket', 'WebSocket', 'h2c, websocket', 'tcp', '']) t.equal(await status(upgrade), 503, upgrade)
+})
+
+t.test('an ignored address behind a proxy that is not trusted is warned of, once', async t => {
+  const warnings = async (trustProxy: FastifyServerOptions['trustProxy'], headers: Record<string, string>, ips: string[] = ['127.0.0.1', '192.0.2.1']) => {
+    const { app, lines } = await createApp(t, { ignore: { ips } }, trustProxy === undefined ? {} : { trustProxy })
+    app.get('/', async () => 'ran')
+    await app.maintenance.set(true)
+    await app.maintenance.set(true, { message: 'again' })
+    for (let i = 0; i < 3; i++) await app.inject({ url: '/', headers })
+    return lines.filter(({ level, msg }) => level === 40 && /trustProxy/.test(msg)).length
+  }
+  t.equal(await warnings(undefined, { 'x-forwarded-for': '203.0.113.9' }), 1)
+  t.equal(await warnings(undefined, { forwarded: 'for=203.0.113.9' }), 1)
+  t.equal(await warnings(undefined, {}), 0)
+  t.equal(await warnings(undefined, { 'x-forwarded-for': '203.0.113.9' }, ['192.0.2.1']), 0, 'nobody was let through')
+  t.equal(await warnings('127.0.0.1', { 'x-forwarded-for': '192.0.2.1' }), 0)
+  t.equal(await warnings('127.0.0.1', { forwarded: 'for=203.0.113.9' }), 0)
+  t.equal(await warnings(true, { 'x-forwarded-for': '127.0.0.1' }), 0)
+  t.equal(await warnings('10.0.0.1', { 'x-forwarded-for': '203.0.113.9' }), 1, 'another proxy is trusted')
 })
 
 t.test('a not-found handler can be declared off', async t => {

@@ -1,6 +1,9 @@
 import type { FastifyRequest } from 'fastify'
 import type { Bypass } from '../../types/index.ts'
+import { parseAddress } from '../match/address.ts'
+import { createBoundedMap } from '../util/bounded-map.ts'
 import { clientOf } from '../util/client-ip.ts'
+import { headerOf } from '../util/header.ts'
 import type { BypassSettings } from '../options.ts'
 import type { Pass } from './secret.ts'
 
@@ -16,11 +19,11 @@ export const cookieName = ({ cookie }: Pick<BypassSettings, 'cookie'>, request: 
 
 /** Does the request show that it may pass? Whatever is malformed shows nothing. Who has no cookie does not pay for a look at the clock. */
 export function hasPass (request: FastifyRequest, pass: Pass, settings: BypassSettings, guesses: Guesses, clock: () => number): boolean {
-  const { headers } = request.raw
-  const secret = headers[BYPASS_HEADER]
+  const { raw } = request
+  const secret = headerOf(raw, BYPASS_HEADER)
   if (secret !== undefined && guesses.check(request, () => pass.isSecret(secret))) return true
   // read here, for @fastify/cookie may come later; the look for the name costs less than taking the header apart
-  const { cookie } = headers
+  const cookie = headerOf(raw, 'cookie')
   if (cookie === undefined || !cookie.includes(settings.cookie)) return false
   return findCookie(cookie, cookieName(settings, request), value => pass.isCookie(value, clock())) !== null
 }
@@ -55,9 +58,9 @@ const isBlank = (code: number): boolean => code === 32 || code === 9
 
 /** Wrong secrets, by address. */
 export interface Guesses {
-  /** How many were wrong so far. */
+  /** How many have been wrong so far. */
   readonly wrong: number
-  /** Asks `isRight`, unless too many were wrong from this address. A request counts once, however often it is decided on. */
+  /** Asks `isRight`, unless this address has to wait. A request counts once, however often it is decided on. */
   check (request: FastifyRequest, isRight: () => boolean): boolean
 }
 
@@ -65,28 +68,58 @@ const WRONG_MAX = 20
 const FORGET_AFTER = 60_000
 const ADDRESSES_MAX = 10_000
 
-/** 192 bits are not guessed; this bounds what it costs to try. A flood of addresses costs no memory. */
+/** The wrong secrets of one address since its first, ms. */
+interface Attempts { wrong: number, readonly since: number }
+
+/**
+ * 192 bits are not guessed; this bounds what it costs to try. Addresses that have to wait are kept apart from those that
+ * may still try: a flood of wrong secrets from many addresses drops the oldest of the latter, and frees nobody.
+ */
 export function createGuesses (): Guesses {
-  const addresses = new Map<string | undefined, { wrong: number, since: number }>()
+  const trying = createBoundedMap<number | string, Attempts>(ADDRESSES_MAX)
+  const waiting = createBoundedMap<number | string, Attempts>(ADDRESSES_MAX)
   const counted = new WeakSet<FastifyRequest>()
   let wrong = 0
+
+  function attemptsOf (client: number | string, now: number): Attempts | undefined {
+    const attempts = waiting.get(client) ?? trying.get(client)
+    return attempts !== undefined && now - attempts.since < FORGET_AFTER ? attempts : undefined
+  }
+
+  function count (client: number | string, { wrong, since }: Attempts): void {
+    const [from, to] = wrong + 1 < WRONG_MAX ? [waiting, trying] : [trying, waiting]
+    from.delete(client)
+    to.set(client, { wrong: wrong + 1, since })
+  }
+
   return {
     get wrong () { return wrong },
     check (request, isRight) {
-      const address = clientOf(request)
+      const client = networkOf(clientOf(request))
       const now = Date.now()
-      const known = addresses.get(address)
-      const entry = known !== undefined && now - known.since < FORGET_AFTER ? known : { wrong: 0, since: now }
-      if (entry.wrong < WRONG_MAX && isRight()) return true
+      const attempts = attemptsOf(client, now) ?? { wrong: 0, since: now }
+      const waits = attempts.wrong >= WRONG_MAX
+      if (!waits && isRight()) return true
       if (counted.has(request)) return false
       counted.add(request)
-      entry.wrong++
       wrong++
-      if (known === undefined && addresses.size >= ADDRESSES_MAX) addresses.clear()
-      addresses.set(address, entry)
+      if (!waits) count(client, attempts)
       return false
     }
   }
+}
+
+const words = new Uint32Array(4)
+
+/**
+ * An IPv4 address as a number, in either spelling; the /64 of an IPv6 address, for one customer has at least that many.
+ * Some proxies add a port. Whatever isn't an address counts as one.
+ */
+function networkOf (client = ''): number | string {
+  const [, bracketed, plain = client] = /^(?:\[(.*)\]|([^:]*))(?::\d+)?$/.exec(client) ?? []
+  const family = parseAddress(bracketed ?? plain, words)
+  if (family === 4) return words[0] as number
+  return family === 6 ? `${words[0]}:${words[1]}` : ''
 }
 
 export const DEFAULT_PATH = '/maintenance/bypass'

@@ -1,4 +1,5 @@
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createBoundedMap } from '../util/bounded-map.ts'
 
 /** A secret for one window: 192 random bits, in letters that need no escape in a URL. */
 export const makeSecret = (): string => randomBytes(24).toString('base64url')
@@ -26,7 +27,7 @@ export interface Pass {
 export function createPass ({ key = '', ttl }: { key?: string | undefined, ttl: number }, windowId: string, hash: string): Pass {
   const stored = Buffer.from(hash, 'base64url')
   const cookieKey = Buffer.from(hkdfSync('sha256', key, hash, `fastify-maintenance bypass ${windowId}`, 32))
-  const seen = new Map<string, number>()
+  const seen = createBoundedMap<string, number>(SEEN_MAX)
 
   const sign = (text: string): Buffer => createHmac('sha256', cookieKey).update(text).digest()
 
@@ -39,11 +40,6 @@ export function createPass ({ key = '', ttl }: { key?: string | undefined, ttl: 
     return equal(Buffer.from(sign(signed).toString('base64url')), Buffer.from(mac)) ? Number(expiry) : 0
   }
 
-  function remember (value: string, expiry: number): void {
-    if (seen.size >= SEEN_MAX) seen.clear()
-    seen.set(value, expiry)
-  }
-
   return {
     isSecret: secret => typeof secret === 'string' && equal(Buffer.from(hashSecret(windowId, secret), 'base64url'), stored),
     makeCookie (now) {
@@ -54,7 +50,7 @@ export function createPass ({ key = '', ttl }: { key?: string | undefined, ttl: 
       const known = seen.get(value)
       const expiry = known ?? expiryOf(value)
       if (expiry * 1000 <= now) return false
-      if (known === undefined) remember(value, expiry)
+      if (known === undefined) seen.set(value, expiry)
       return true
     }
   }

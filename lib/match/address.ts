@@ -102,3 +102,29 @@ function toWords (words: Uint32Array, gap: number, count: number): boolean {
 
 /** An IPv4 address written as IPv6, `::ffff:a.b.c.d` (RFC 4291 section 2.5.5.2). */
 export const isMapped = (words: Uint32Array): boolean => words[0] === 0 && words[1] === 0 && words[2] === 0xffff
+
+/** The longest address has 45 characters; and room for a zone. */
+const TEXT_MAX = 64
+
+/** The name of a network interface behind a link-local address. */
+const ZONE = /^[^%]+%[\w.:-]+$/
+
+/**
+ * Parses an address of either family into `words`: one word for IPv4, four for IPv6. A zone does not count, and an
+ * IPv4 address written as IPv6 is IPv4.
+ * @returns the family; 0 if `text` isn't an address
+ */
+export function parseAddress (text: string, words: Uint32Array): 0 | 4 | 6 {
+  if (text.length > TEXT_MAX) return 0
+  const v4 = parse4(text, 0, text.length)
+  if (v4 !== null) {
+    words[0] = v4
+    return 4
+  }
+  const zone = text.indexOf('%')
+  if (zone !== -1 && !ZONE.test(text)) return 0
+  if (!parse6(text, zone === -1 ? text.length : zone, words)) return 0
+  if (!isMapped(words)) return 6
+  words[0] = words[3] as number
+  return 4
+}

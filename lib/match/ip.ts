@@ -1,9 +1,9 @@
-import { isMapped, parse4, parse6 } from './address.ts'
+import { isMapped, parse4, parse6, parseAddress } from './address.ts'
 import { compile4, compile6, type Blocks } from './cidr-trie.ts'
 
 /**
- * Is the address ignored? `false` for whatever is no address. An IPv6 block never holds an IPv4 client; an IPv4
- * address written as IPv6 (`::ffff:a.b.c.d`) is that IPv4 address; a zone (`fe80::1%eth0`) does not count.
+ * Is the address ignored? `false` for anything that isn't an address. An IPv6 block never holds an IPv4 client; an
+ * IPv4 address written as IPv6 (`::ffff:a.b.c.d`) is that IPv4 address; a zone (`fe80::1%eth0`) does not count.
  */
 export type IpMatcher = (ip: unknown) => boolean
 
@@ -12,78 +12,23 @@ export const IP_RULE_EXPECTED = "an address or a CIDR block such as '10.0.0.1', 
 /** Is it a rule that `compileIps` takes? */
 export const isIpRule = (rule: unknown): rule is string => typeof rule === 'string' && parseRule(rule) !== null
 
-/** The longest address has 45 characters; and room for a zone. */
-const TEXT_MAX = 64
-
-/** The name of a network interface behind a link-local address. */
-const ZONE = /^[^%]+%[\w.:-]+$/
-
 /**
  * @param rules checked before with `isIpRule`
- * @returns `null` where there are no rules: nobody needs to read `request.ip` then
+ * @returns `null` if there are no rules: `request.ip` need not be read then
  */
 export function compileIps (rules: readonly string[]): IpMatcher | null {
   if (rules.length === 0) return null
   const holds4 = compile4(blocksOf(rules, 1))
   const holds6 = compile6(blocksOf(rules, 4))
-  const { seen, remember } = createSeen()
   const words = new Uint32Array(4)
 
   return function isIgnoredIp (ip) {
-    if (typeof ip !== 'string' || ip.length > TEXT_MAX) return false
-    return seen.get(ip) ?? look(ip)
-  }
-
-  function look (ip: string): boolean {
-    const v4 = parse4(ip, 0, ip.length)
-    if (v4 !== null) return remember(ip, holds4(v4), v4)
-    const zone = ip.indexOf('%')
-    if (zone !== -1 && !ZONE.test(ip)) return false
-    if (!parse6(ip, zone === -1 ? ip.length : zone, words)) return false
-    return remember(ip, isMapped(words) ? holds4(words[3] as number) : holds6(words), fold(words))
+    if (typeof ip !== 'string') return false
+    const family = parseAddress(ip, words)
+    if (family === 0) return false
+    return family === 4 ? holds4(words[0] as number) : holds6(words)
   }
 }
-
-/** So many addresses are remembered. */
-const SEEN_MAX = 4096
-
-/**
- * Remembers the answers for addresses that came twice, so that a client seen before costs one look into a `Map`,
- * and a flood of distinct addresses leaves nothing behind.
- */
-function createSeen () {
-  const seen = new Map<string, boolean>()
-  let turnedAway = 0
-  // of the two addresses that last came to each pair of places: with one, two clients could keep each other out
-  const prints = new Int32Array(SEEN_MAX)
-
-  function remember (ip: string, ignored: boolean, print: number): boolean {
-    const place = Math.imul(print, 0x9e3779b1) >>> 20 & ~1
-    if (prints[place] !== print && prints[place + 1] !== print) {
-      prints[place + 1] = prints[place] as number
-      prints[place] = print
-      return ignored
-    }
-    if (seen.size < SEEN_MAX) {
-      seen.set(flat(ip), ignored)
-    } else if (++turnedAway > SEEN_MAX) {
-      // clients change; but to forget at once would be to learn all the time, where they are more than fit in
-      seen.clear()
-      turnedAway = 0
-    }
-    return ignored
-  }
-
-  return { seen, remember }
-}
-
-/** One word of an IPv6 address; two with the same are remembered a turn too early. */
-function fold (words: Uint32Array): number {
-  return Math.imul(words[0] as number, 31) ^ Math.imul(words[1] as number, 37) ^ Math.imul(words[2] as number, 41) ^ (words[3] as number)
-}
-
-/** V8 cuts 13 characters and more out of a header as a view that keeps the whole header in memory. */
-const flat = (text: string): string => text.length < 13 ? text : Buffer.from(text, 'latin1').toString('latin1')
 
 /** The address's words (one for IPv4, four for IPv6) and the length of the prefix. */
 function parseRule (rule: string, words = new Uint32Array(4)): { width: 1 | 4, prefix: number } | null {

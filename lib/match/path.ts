@@ -19,34 +19,27 @@ const FOLDS_TO_ASCII = /[\u0130\u212a]/
 
 /**
  * The path of a raw request target as the router sees it (find-my-way: `find` and `safeDecodeURI`).
- * @returns `null` for what is ambiguous or no path at all
+ * @returns `null` if it is ambiguous. The absolute form (`http://host/path`) is: find-my-way 9.9 changed how it
+ * finds the path in it, and proxies differ too. So is what is no path at all, as the `*` of OPTIONS.
  */
 export function routerPath (target: string, options: RouterOptions): string | null {
-  const origin = stripOrigin(target)
-  const path = origin === null ? null : decode(cut(origin, options))
+  if (!target.startsWith('/')) return null
+  const path = decode(cut(target, options))
   if (path === null || (!options.caseSensitive && FOLDS_TO_ASCII.test(path))) return null
-  const plain = normalise(path, options)
-  return AMBIGUOUS.test(plain) ? null : plain
+  // before the trailing slash goes: of the two in `/admin//`, the router drops one
+  const merged = mergeSlashes(path, options)
+  return AMBIGUOUS.test(merged) ? null : normalise(merged, options)
 }
 
 /** Duplicate slashes, trailing slash and case, as far as the router ignores them. */
 export function normalise (path: string, options: RouterOptions): string {
-  if (options.ignoreDuplicateSlashes) path = path.replace(/\/{2,}/g, '/')
+  path = mergeSlashes(path, options)
   if (options.ignoreTrailingSlash && path.length > 1 && path.endsWith('/')) path = path.slice(0, -1)
   return options.caseSensitive ? path : path.toLowerCase()
 }
 
-/**
- * `http://host/path` is `/path` (RFC 9112 section 3.2.2: the absolute form). The router reads whatever else does
- * not begin with a slash as if it did: no path. With a backslash in it, the host ends elsewhere for other readers.
- */
-function stripOrigin (target: string): string | null {
-  if (target.startsWith('/')) return target
-  const [origin] = /^https?:\/\/[^/?#\\]+/i.exec(target) ?? []
-  if (origin === undefined || target.includes('#')) return null
-  const rest = target.slice(origin.length)
-  if (rest.startsWith('\\')) return null
-  return rest.startsWith('/') ? rest : `/${rest}`
+function mergeSlashes (path: string, { ignoreDuplicateSlashes }: RouterOptions): string {
+  return ignoreDuplicateSlashes ? path.replace(/\/{2,}/g, '/') : path
 }
 
 /** Up to the query string; the router looks for its begin behind the first character. */

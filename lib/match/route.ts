@@ -12,12 +12,15 @@ export interface RouteMatcher {
   target (target: string): boolean
 }
 
-export const PATTERN_EXPECTED = "a path such as '/health', or '/admin/*' for all below it (decoded; no '?', '#', '%', '//', '.' or '..'; '*' only as the last segment)"
+export const PATTERN_EXPECTED = "a path such as '/health', or '/admin/*' for all below it (decoded; no '?', '#', '%', '//', '.', '..' or control characters; '*' only as the last segment)"
+
+/** Control characters and unpaired surrogates: no path that is looked at has any, so such a pattern is a mistake. */
+const UNPRINTABLE = /[\p{Cc}\p{Cs}]/u
 
 /** Is it a string pattern that `compileRoutes` takes? */
 export function isPattern (pattern: unknown): pattern is string {
   return typeof pattern === 'string' && pattern.startsWith('/') &&
-    !/[?#%\\]|\/\/|\/\.{1,2}(?:\/|$)/.test(pattern) &&
+    !/[?#%\\]|\/\/|\/\.{1,2}(?:\/|$)/.test(pattern) && !UNPRINTABLE.test(pattern) &&
     !pattern.replace(/\/\*$/, '').includes('*')
 }
 

@@ -2,7 +2,7 @@
  * Which regular expressions may look at a path that the client chose? V8's engine backtracks: the number of its
  * steps can grow with a power of the path's length. Taken is only what provably needs steps in proportion to it.
  */
-export const EXPRESSION_EXPECTED = "a RegExp without the flags g, y, m and v that is linear in time: it begins with ^ if it holds *, + or {n,}; repeats characters and classes, groups only a few times and without repetition in them; of two open-ended repetitions the first ends where the text behind it begins, as [^/]+ before a '/'; no lookaround, \\b, backreference, \\p, \\u or \\x"
+export const EXPRESSION_EXPECTED = "a RegExp without the flags g, y, m and v that is linear in time: it begins with ^ if it holds *, + or {n,}; repeats characters and classes, groups only a few times and without repetition in them; of two open-ended repetitions the first ends where the text behind it begins, as [^/]+ before a '/'; no lookaround, \\b, backreference or \\p"
 
 /** Is it of a shape that takes a time in proportion to the length of the path? */
 export const isLinear = (expression: RegExp): boolean => Number.isFinite(weigh(expression))
@@ -15,7 +15,9 @@ export function weigh ({ source, flags }: RegExp): number {
     const costs = options.map(option => costOf(option.items, 0n))
     if (options.some((option, i) => !option.anchored && (costs[i] as Cost).open)) return Infinity
     const { ways, size } = either(options.map(option => option.items), costs)
-    return ways * size > WEIGHT_MAX ? Infinity : ways * size
+    // with u, the engine tries a pair of surrogates, and each half alone, wherever a class may hold one
+    const weight = ways * size * (flags.includes('u') ? 3 : 1)
+    return weight > WEIGHT_MAX ? Infinity : weight
   } catch {
     return Infinity
   }
@@ -120,6 +122,9 @@ function setOf (expression: RegExp): bigint {
   return set
 }
 
+/** Escapes by letter. */
+const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13 }
+
 function bit (code: number): bigint {
   return code < 128 ? 1n << BigInt(code) : OTHERS
 }
@@ -150,7 +155,9 @@ function parse (source: string, unicode: boolean): { anchored: boolean, items: I
   }
 
   function parseGroup (): Item[][] {
-    if (!eat('?:') && source.charAt(at) === '?') throw REFUSED
+    const [opening = ''] = /^\?(?::|<[^=!>][^>]*>)/.exec(source.slice(at)) ?? []
+    at += opening.length
+    if (opening === '' && source.charAt(at) === '?') throw REFUSED
     const options = []
     do options.push(parseSequence()); while (eat('|'))
     at++ // the engine has seen to it that it is closed
@@ -197,6 +204,15 @@ function parse (source: string, unicode: boolean): { anchored: boolean, items: I
   /** The code is `NaN` where it stands for many, as \d does. */
   function parseCharacter (): { code: number, set: bigint } {
     const escaped = eat('\\')
+    if (escaped) {
+      const [text = '', x, u, point] = /^(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]+)\}|[tnvfr])/.exec(source.slice(at)) ?? []
+      if (text !== '' && (point === undefined || unicode)) {
+        at += text.length
+        const code = x === undefined && u === undefined && point === undefined ? CONTROLS[text] ?? NaN : parseInt(x ?? u ?? point ?? '', 16)
+        if (Number.isNaN(code)) throw REFUSED
+        return { code, set: bit(code) }
+      }
+    }
     const character = source.charAt(at++)
     const set = escaped ? SETS.get(character) : undefined
     if (set !== undefined) return { code: NaN, set }

@@ -1,3 +1,5 @@
+import { createBoundedMap } from './bounded-map.ts'
+
 /** Browsers send a handful of different headers; a flood of odd ones costs no memory. */
 const SEEN_MAX = 1000
 const LENGTH_MAX = 1000
@@ -6,17 +8,14 @@ const ENTRIES_MAX = 500
 
 /** A choice by a request header, made once for each different header seen. */
 export function remembered<T> (choose: (header: string) => T): (header: string | undefined) => T {
-  const seen = new Map<string, T>()
+  const seen = createBoundedMap<string, T>(SEEN_MAX)
   const absent = choose('')
   return function chosen (header) {
     if (header === undefined) return absent
     const known = seen.get(header)
     if (known !== undefined) return known
     const choice = choose(header)
-    if (header.length <= LENGTH_MAX) {
-      if (seen.size >= SEEN_MAX) seen.clear()
-      seen.set(header, choice)
-    }
+    if (header.length <= LENGTH_MAX) seen.set(header, choice)
     return choice
   }
 }

@@ -1,0 +1,35 @@
+import type { FastifyRequest } from 'fastify'
+import type { Log } from '../../types/index.ts'
+import { clientOf } from '../util/client-ip.ts'
+import { headerOf } from '../util/header.ts'
+import type { IpMatcher } from './ip.ts'
+
+/**
+ * Is the client's address ignored? Behind a proxy that Fastify does not trust, every visitor has the proxy's address:
+ * the first one who is let in by it is logged as a warning.
+ * @param ips `null`: there are no rules, and `request.ip`, which is dear behind a list of trusted proxies, is not read
+ */
+export function createClientCheck (ips: IpMatcher | null, log: Log): (request: FastifyRequest) => boolean {
+  if (ips === null) return () => false
+  let warned = false
+
+  return function isIgnoredClient (request) {
+    const client = clientOf(request)
+    if (!ips(client)) return false
+    if (!warned && isForwarded(request) && !trustsPeer(request)) {
+      warned = true
+      log.warn(`maintenance: a request from the ignored address ${client} was let through, but it came through a proxy: ` +
+        "it has the header X-Forwarded-For or Forwarded, and Fastify's trustProxy is off or does not cover that address, so all visitors behind it are let through. " +
+        'Set trustProxy to the address of the proxy, or remove it from ignore.ips (logged once)')
+    }
+    return true
+  }
+}
+
+const isForwarded = ({ raw }: FastifyRequest): boolean =>
+  headerOf(raw, 'x-forwarded-for') !== undefined || headerOf(raw, 'forwarded') !== undefined
+
+/** Without `trustProxy` there is no `ips`; with it, the list holds the peer, and more if the peer is trusted. */
+function trustsPeer ({ raw, ips }: FastifyRequest): boolean {
+  return ips !== undefined && (ips.length > 1 || headerOf(raw, 'x-forwarded-for') === undefined)
+}
