@@ -29,22 +29,19 @@ export function send (body: Body, request: FastifyRequest, reply: FastifyReply):
 
 /** @param merged `null`: nobody else has set a header */
 function write ({ statusCode, headers, list, content }: Body, merged: OutgoingHttpHeaders | null, request: FastifyRequest, raw: Raw): void {
-  const empty = request.method === 'HEAD'
-  if (raw.writeHead === writeHead) {
-    raw.writeHead(statusCode, merged ?? list as string[])
-    raw.end(empty ? undefined : content, 'latin1')
-  } else {
-    // HTTP/2, old on-headers, bridges of Lambda: not all of them know lists, or text that stands for bytes
-    raw.writeHead(statusCode, merged ?? { ...headers })
-    raw.end(empty ? undefined : typeof content === 'string' ? Buffer.from(content, 'latin1') : content)
-  }
+  // others (HTTP/2, old on-headers, bridges of Lambda) may know neither lists nor text that stands for bytes
+  const own = raw.writeHead === writeHead
+  if (!raw.headersSent) raw.writeHead(statusCode, merged ?? (own ? list as string[] : { ...headers }))
+  if (request.method === 'HEAD') raw.end()
+  else if (own) raw.end(content, 'latin1')
+  else raw.end(typeof content === 'string' ? Buffer.from(content, 'latin1') : content)
 }
 
 /** With nothing from others: no header, and Node's own functions. */
 function sendAlone (body: Body, request: FastifyRequest, raw: Raw): void {
   try {
     for (const name of ['writeHead', 'write', 'end']) Reflect.deleteProperty(raw, name)
-    for (const name of raw.getHeaderNames()) raw.removeHeader(name)
+    if (!raw.headersSent) for (const name of raw.getHeaderNames()) raw.removeHeader(name)
     if (request.raw.httpVersionMajor === 1) raw.statusMessage = ''
     write(body, isUpgrade(request) ? { ...body.headers, connection: 'close' } : null, request, raw)
   } catch (error) {
