@@ -4,7 +4,7 @@ import { connect as connectHttp2 } from 'node:http2'
 import { connect, type AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { FastifyInstance, FastifyReply, FastifyServerOptions, onSendHookHandler } from 'fastify'
+import type { FastifyInstance, FastifyServerOptions, onSendHookHandler } from 'fastify'
 import t from 'tap'
 import maintenance from '../index.ts'
 import type { FastifyMaintenanceOptions } from '../types/index.ts'
@@ -23,6 +23,7 @@ interface Row {
   readonly status: number | string
   readonly text?: RegExp
   readonly headers?: object
+  readonly accept?: string
   readonly runs?: number
   readonly only?: 1 | 2
   /** How long it takes at least, ms. */
@@ -92,6 +93,26 @@ const ROWS: { readonly [name: string]: Row } = {
     before: app => app.addHook('onRequest', async ({ log }) => { log.debug = () => { throw new Error('the log is full') } }),
     status: 500
   },
+  'a logger that throws, behind ignore.request': {
+    options: ignoring(async () => false),
+    before: app => app.addHook('onRequest', async ({ log }) => { log.debug = () => { throw new Error('the log is full') } }),
+    status: 'closed'
+  },
+  'a logger that throws, behind data and a writeHead that does': {
+    options: { response: { template: 'test/fixtures/page.eta', data: async () => ({}) } },
+    accept: 'text/html',
+    before: app => {
+      patched(() => { throw new Error('boom') })(app)
+      app.addHook('onRequest', async ({ log }) => { log.warn = () => { throw new Error('the log is full') } })
+    },
+    status: 503
+  },
+  'a host that cannot be read': {
+    before: app => app.addHook('onRequest', async request => { Object.defineProperty(request, 'host', { get () { throw new Error('boom') } }) }),
+    options: { response: { redirect: '/down' } },
+    accept: 'text/html',
+    ...ours
+  },
 
   'handlerTimeout before ignore.request says no': { server: timeout(50), options: ignoring(async () => { await sleep(150); return false }), status: 503, text: /HANDLER_TIMEOUT/ },
   'handlerTimeout before ignore.request says yes': { server: timeout(50), options: ignoring(async () => { await sleep(150); return true }), status: 503, text: /HANDLER_TIMEOUT/ },
@@ -116,27 +137,29 @@ function breakEverything (app: FastifyInstance): void {
   app.addHook('onRequest', async (_request, { raw }) => { raw.getHeaderNames = () => { throw new Error('boom') } })
 }
 
-async function visit (app: FastifyInstance, version: number): Promise<Seen> {
+async function visit (app: FastifyInstance, version: number, accept: string): Promise<Seen> {
   const { port } = app.server.address() as AddressInfo
   try {
-    return await Promise.race([version === 1 ? visitHttp1(port) : visitHttp2(port), sleep(10_000, { status: 'no answer', text: '', headers: {} }, { ref: false })])
+    return await Promise.race([version === 1 ? visitHttp1(port, accept) : visitHttp2(port, accept), sleep(10_000, { status: 'no answer', text: '', headers: {} }, { ref: false })])
   } catch {
     return { status: 'closed', text: '', headers: {} }
   }
 }
 
-async function visitHttp1 (port: number): Promise<Seen> {
-  const request = requestHttp1({ host: '127.0.0.1', port, agent: false }).end()
+async function visitHttp1 (port: number, accept: string): Promise<Seen> {
+  const request = requestHttp1({ host: '127.0.0.1', port, agent: false, headers: { accept } }).end()
   const [response] = await once(request, 'response') as [IncomingMessage]
   return { status: response.statusCode as number, headers: response.headers, text: (await response.toArray()).join('') }
 }
 
-async function visitHttp2 (port: number): Promise<Seen> {
+async function visitHttp2 (port: number, accept: string): Promise<Seen> {
   const session = connectHttp2(`http://127.0.0.1:${port}`)
   session.on('error', () => {})
   try {
-    const stream = session.request({ ':path': '/' })
-    const [headers] = await once(stream, 'response')
+    const stream = session.request({ ':path': '/', accept })
+    const closed = once(stream, 'close').then(() => { throw new Error('closed without an answer') })
+    closed.catch(() => {})
+    const [headers] = await Promise.race([once(stream, 'response'), closed])
     return { status: headers[':status'], headers, text: (await stream.toArray()).join('') }
   } finally {
     session.destroy()
@@ -150,7 +173,7 @@ for (const version of [1, 2]) {
     for (const [name, row] of rows) lasts.push(check(name, row))
     await Promise.all(lasts)
 
-    async function check (name: string, { options = {}, server = {}, before, status, text = /^/, headers = {}, runs = 0, wait = 0 }: Row): Promise<void> {
+    async function check (name: string, { options = {}, server = {}, before, status, text = /^/, headers = {}, accept = '*/*', runs = 0, wait = 0 }: Row): Promise<void> {
       const { app } = bareApp(t, { ...(version === 2 ? { http2: true, forceCloseConnections: false } : {}), ...server } as FastifyServerOptions)
       before?.(app)
       await app.register(maintenance, options)
@@ -160,7 +183,7 @@ for (const version of [1, 2]) {
       await app.maintenance.set(true, { mode: options.hold === undefined ? 'full' : 'hold' })
       for (const round of wait > 0 ? [1] : [1, 2]) {
         const began = performance.now()
-        const seen = await visit(app, version)
+        const seen = await visit(app, version, accept)
         t.match(seen, { status, text, headers }, `${name}, round ${round}`)
         t.ok(performance.now() - began >= wait, `${name}: not before its time`)
         await sleep(wait > 0 ? 500 : 200)
@@ -176,17 +199,17 @@ t.test('a client that hangs up before ignore.request has answered: no handler ru
   let asked: () => void = () => {}
   await app.register(maintenance, ignoring(() => new Promise(resolve => { asked = () => resolve(true) })))
   const handler = counter()
-  let closed: FastifyReply | undefined
+  let closed = false
   app.addHook('onRequest', async () => { throw new Error('never called') })
   app.get('/', handler)
   await app.listen({ port: 0, host: '127.0.0.1' })
   await app.maintenance.set(true)
-  app.server.once('request', (_request, response) => response.once('close', () => { closed = response }))
+  app.server.once('request', (_request, response) => response.once('close', () => { closed = true }))
   const idle = asked
   const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1', () => socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n'))
   await until('it is asked', () => asked !== idle)
   socket.destroy()
-  await until('the server knows', () => closed !== undefined)
+  await until('the server knows', () => closed)
   asked()
   await sleep(50)
   t.equal(handler.runs, 0)

@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import { Agent, request as requestHttp1, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
-import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2'
+import { open } from 'node:fs/promises'
+import { connect as connectHttp2, sensitiveHeaders, type ClientHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import t from 'tap'
 import maintenance from '../index.ts'
 import { bareApp } from './fixtures/app.ts'
@@ -68,6 +69,47 @@ for (const version of [1, 2]) {
     })
   }
 }
+
+t.test('private, however the application writes its headers', async t => {
+  const file = await open(import.meta.filename)
+  t.teardown(() => file.close())
+  const ways: { readonly [way: string]: (raw: FastifyReply['raw'], stream: ServerHttp2Stream) => unknown } = {
+    object: raw => raw.writeHead(200, { 'X-A': '1', 'Cache-Control': 'public', ETag: '"x"' }).end(),
+    'an object, and a reason': raw => raw.writeHead(200, 'Fine', { 'X-A': '1', 'Cache-Control': 'public' }).end(),
+    'an object, and nothing': raw => raw.writeHead(200, { 'X-A': '1', 'Cache-Control': 'public' } as never, undefined).end(),
+    list: raw => raw.writeHead(200, ['X-A', '1', 'Cache-Control', 'public', 'Set-Cookie', 'a=1', 'Set-Cookie', 'b=2']).end(),
+    pairs: raw => raw.writeHead(200, [['X-A', '1'], ['Cache-Control', 'public']] as never).end(),
+    'one by one, then write': raw => { raw.setHeader('X-A', '1'); raw.setHeader('Expires', '0'); raw.setHeader('Surrogate-Control', 'max-age=9'); raw.write('a'); raw.end() },
+    'one by one, then flush': raw => { raw.setHeader('X-A', '1'); raw.setHeader('Pragma', 'cache'); raw.flushHeaders(); raw.end() },
+    'twice, the second time in vain': raw => {
+      raw.writeHead(200, { 'X-A': '1' })
+      t.throws(() => raw.writeHead(200, { 'X-A': '2' }), { code: /ERR_HTTP2?_HEADERS_SENT/ })
+      raw.end()
+    },
+    respond: (_raw, stream) => { stream.respond({ ':status': 200, 'x-a': '1', 'cache-control': 'public', age: '1', [sensitiveHeaders]: ['x-a'] }); stream.end() },
+    'respond with a file': (_raw, stream) => stream.respondWithFile(import.meta.filename, { 'x-a': '1', 'cdn-cache-control': 'max-age=9', 'last-modified': 'x' }),
+    'respond with a descriptor': (_raw, stream) => stream.respondWithFD(file.fd, { 'x-a': '1', expires: '0' })
+  }
+  for (const version of [1, 2]) {
+    const { app } = bareApp(t, { trustProxy: true, ...(version === 2 ? { http2: true, forceCloseConnections: false } as object : {}) })
+    await app.register(maintenance, { ignore: { ips: '10.1.1.1' } })
+    app.get('/', ({ headers }, reply) => {
+      reply.hijack()
+      ways[String(headers['x-way'])]?.(reply.raw, (reply.raw as unknown as { stream: ServerHttp2Stream }).stream)
+    })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    await app.maintenance.set(true)
+    const client = version === 1 ? http1(app) : http2(app)
+    t.teardown(() => client.close())
+    for (const way of Object.keys(ways)) {
+      if (version === 1 && way.startsWith('respond')) continue
+      const { status, headers } = await client.ask('GET', { 'x-way': way, 'x-forwarded-for': '10.1.1.1' })
+      t.match({ status, headers }, { status: 200, headers: { 'x-a': '1', 'cache-control': 'private, no-store', 'maintenance-pass': 'ignored-ip' } }, `HTTP/${version}: ${way}`)
+      t.strictSame(Object.keys(CACHE).filter(name => name !== 'cache-control' && headers[name] !== undefined), [], `HTTP/${version}: ${way}: no header for caches`)
+      if (way === 'list') t.strictSame(headers['set-cookie'], ['a=1', 'b=2'])
+    }
+  }
+})
 
 function checkCommon ({ headers, bytes }: Answer, kept: object, complain: (what: string) => void): void {
   for (const [name, value] of Object.entries(kept)) {
