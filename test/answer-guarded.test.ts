@@ -5,7 +5,7 @@ import { connect, type AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance, FastifyServerOptions, onSendHookHandler } from 'fastify'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import maintenance from '../index.ts'
 import type { FastifyMaintenanceOptions } from '../types/index.ts'
 import { bareApp, counter, until } from './fixtures/app.ts'
@@ -166,32 +166,33 @@ async function visitHttp2 (port: number, accept: string): Promise<Seen> {
   }
 }
 
-for (const version of [1, 2]) {
-  t.test(`HTTP/${version}: one answer, whatever others do`, async t => {
-    const rows = Object.entries(ROWS).filter(([, { only = version }]) => only === version)
-    const lasts: Promise<void>[] = []
-    for (const [name, row] of rows) lasts.push(check(name, row))
-    await Promise.all(lasts)
+t.test('one answer, whatever others do (HTTP/1)', t => checkAll(t, 1))
+t.test('one answer, whatever others do (HTTP/2)', t => checkAll(t, 2))
 
-    async function check (name: string, { options = {}, server = {}, before, status, text = /^/, headers = {}, accept = '*/*', runs = 0, wait = 0 }: Row): Promise<void> {
-      const { app } = bareApp(t, { ...(version === 2 ? { http2: true, forceCloseConnections: false } : {}), ...server } as FastifyServerOptions)
-      before?.(app)
-      await app.register(maintenance, options)
-      const handler = counter()
-      app.get('/', handler)
-      await app.listen({ port: 0, host: '127.0.0.1' })
-      await app.maintenance.set(true, { mode: options.hold === undefined ? 'full' : 'hold' })
-      for (const round of wait > 0 ? [1] : [1, 2]) {
-        const began = performance.now()
-        const seen = await visit(app, version, accept)
-        t.match(seen, { status, text, headers }, `${name}, round ${round}`)
-        t.ok(performance.now() - began >= wait, `${name}: not before its time`)
-        await sleep(wait > 0 ? 500 : 200)
-      }
-      t.equal(handler.runs, runs, `${name}: runs of the handler`)
-      t.match(app.maintenance.status(), { inFlight: 0, held: 0 }, `${name}: nothing is left`)
+async function checkAll (t: Test, version: number): Promise<void> {
+  const rows = Object.entries(ROWS).filter(([, { only = version }]) => only === version)
+  const lasts: Promise<void>[] = []
+  for (const [name, row] of rows) lasts.push(check(name, row))
+  await Promise.all(lasts)
+
+  async function check (name: string, { options = {}, server = {}, before, status, text = /^/, headers = {}, accept = '*/*', runs = 0, wait = 0 }: Row): Promise<void> {
+    const { app } = bareApp(t, { ...(version === 2 ? { http2: true, forceCloseConnections: false } : {}), ...server } as FastifyServerOptions)
+    before?.(app)
+    await app.register(maintenance, options)
+    const handler = counter()
+    app.get('/', handler)
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    await app.maintenance.set(true, { mode: options.hold === undefined ? 'full' : 'hold' })
+    for (const round of wait > 0 ? [1] : [1, 2]) {
+      const began = performance.now()
+      const seen = await visit(app, version, accept)
+      t.match(seen, { status, text, headers }, `${name}, round ${round}`)
+      t.ok(performance.now() - began >= wait, `${name}: not before its time`)
+      await sleep(wait > 0 ? 500 : 200)
     }
-  })
+    t.equal(handler.runs, runs, `${name}: runs of the handler`)
+    t.match(app.maintenance.status(), { inFlight: 0, held: 0 }, `${name}: nothing is left`)
+  }
 }
 
 t.test('a client that hangs up before ignore.request has answered: no handler runs, nothing is left', async t => {
