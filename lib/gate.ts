@@ -1,7 +1,9 @@
 import type { FastifyRequest } from 'fastify'
 import type { Decision, Mode, Reason, Upcoming } from '../types/index.ts'
 import type { Answer } from './answer/answer.ts'
-import { BYPASS_HEADER, hasPass, type Guesses } from './bypass/request.ts'
+import type { Marks } from './answer/mark-private.ts'
+import { shownMode } from './answer/texts.ts'
+import { hasPass, type Guesses } from './bypass/request.ts'
 import type { Pass } from './bypass/secret.ts'
 import { isBlocking, type Questions } from './decision.ts'
 import { routerPath, type RouterOptions } from './match/path.ts'
@@ -34,7 +36,7 @@ export interface Outcome {
    * Sees the inside of a closed site, where others get the 503: nobody may keep that for the public. More headers of such an
    * answer; `null`: it is for everybody.
    */
-  readonly seen: Readonly<Record<string, string>> | null
+  readonly seen: Marks | null
 }
 
 export interface GateParts {
@@ -62,12 +64,8 @@ const REASONS: readonly Reason[] = [
   'route-off', 'route-on', 'inactive', 'preflight', 'ignored-route', 'ignored-ip', 'bypass', 'ignored-request', 'read', 'active'
 ]
 
-const SEEN: { readonly [reason in Reason]?: Readonly<Record<string, string>> } = {
-  'ignored-ip': {},
-  // a tester should know that the public sees something else
-  bypass: { [BYPASS_HEADER]: 'active' },
-  'ignored-request': {}
-}
+/** They see the inside of a closed site, and should know that the public sees something else. */
+const SEEN: readonly Reason[] = ['ignored-ip', 'bypass', 'ignored-request']
 
 const SAFE_METHODS = ['GET', 'HEAD', 'OPTIONS']
 
@@ -76,7 +74,7 @@ export function compileGate ({ index, site, active, mode, upcoming, routes, isIg
     decision: Object.freeze({ blocked: isBlocking(reason), reason, site, active, mode: active ? mode : null, upcoming }),
     counted: active && !isBlocking(reason) && reason !== 'route-off' && reason !== 'read',
     waitedFor: reason === 'inactive' || reason === 'read',
-    seen: Object.hasOwn(SEEN, reason) ? SEEN[reason] ?? null : null
+    seen: SEEN.includes(reason) ? { 'maintenance-mode': shownMode(mode), 'maintenance-pass': reason } : null
   }])) as Gate['outcomes']
 
   function isPreflight ({ raw }: FastifyRequest, route: Route): boolean {

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import type { Decision, Reason } from '../types/index.ts'
-import { keepPrivate } from './answer/mark-private.ts'
+import type { Answer } from './answer/answer.ts'
+import { markPrivate } from './answer/mark-private.ts'
 import type { Decided } from './request-decision.ts'
 import { decide } from './decision.ts'
 import type { Gate } from './gate.ts'
@@ -9,9 +10,10 @@ import type { Settings } from './options.ts'
 import type { Place, Places } from './sites.ts'
 import type { Route, Routes } from './route-config.ts'
 import type { Running } from './drain/in-flight.ts'
+import { giveUp, hasReplied, standBy, watchReply } from './util/replied.ts'
 import { withTimeout } from './util/timeout.ts'
 
-/** `ignore.request` may take so long, and `onBlocked`, ms; then the request is refused. */
+/** How long `ignore.request` and `onBlocked` may take, ms; then the request is blocked. An answer that was begun may take as long. */
 const CALLBACK_TIMEOUT = 3000
 
 export interface Hook {
@@ -27,13 +29,26 @@ export interface Hook {
   close (): void
 }
 
-/** Whatever it does, the refusal is sent. */
+/** Whatever it does, the request is answered: by it, or by us. */
 async function callOnBlocked (onBlocked: NonNullable<Settings['onBlocked']>, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   try {
     await withTimeout(Promise.resolve(onBlocked(request, reply)), CALLBACK_TIMEOUT)
   } catch (error) {
     request.log.error({ err: error }, 'maintenance: onBlocked failed')
   }
+}
+
+const isHeld = ({ gate }: Place): boolean => gate.active && gate.holds
+
+/** Asked after every wait: if somebody else has begun to answer, nothing happens but that the client gets an answer in time. */
+function proceed (request: FastifyRequest, reply: FastifyReply, answer: Answer, next: () => void): void {
+  if (!hasReplied(reply)) return next()
+  standBy(reply, CALLBACK_TIMEOUT, () => answer.send(request, reply))
+}
+
+function fail (error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  giveUp(reply)
+  request.log.error({ err: error }, 'maintenance: a request could not be decided on')
 }
 
 export interface HookParts {
@@ -61,10 +76,11 @@ export function createHook ({ places, routes, decided, running, settings: { igno
   function decideOn (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, place: Place, route: Route): void {
     const reason = decide(place.gate, request, route)
     if (reason !== null) return carryOut(reason, request, reply, done, place, route)
-    askUser(request, place).then(says => {
+    watchReply(reply)
+    askUser(request, place).then(says => proceed(request, reply, place.gate.answer, () => {
       // asked again of the gate that stands now: the site may have opened meanwhile
       carryOut(decide(place.gate, request, route, says) as Reason, request, reply, done, place, route)
-    })
+    })).catch(error => fail(error, request, reply))
   }
 
   function carryOut (reason: Reason, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, place: Place, route: Route): void {
@@ -73,15 +89,17 @@ export function createHook ({ places, routes, decided, running, settings: { igno
     if (decision.blocked) return holdOrRefuse(reason, request, reply, done, place, route)
     if (counted) place.counts.ignored++
     if (waitedFor) running.enter(reply)
-    if (seen !== null) keepPrivate(reply.raw, seen)
+    if (seen !== null) markPrivate(reply, seen)
     done()
   }
 
   function holdOrRefuse (reason: Reason, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, place: Place, route: Route): void {
-    const held = () => place.gate.active && place.gate.holds
-    const isHeld = reason === 'active' && held() &&
-      hold.add(reply, place.counts, held, () => decideOn(request, reply, done, place, route), () => refuse(request, reply, place))
-    if (!isHeld) refuse(request, reply, place)
+    if (reason !== 'active' || !isHeld(place)) return refuse(request, reply, place)
+    watchReply(reply)
+    const after = (next: () => void) => () => proceed(request, reply, place.gate.answer, next)
+    const hasPlace = hold.add(reply, place.counts, () => isHeld(place),
+      after(() => decideOn(request, reply, done, place, route)), after(() => refuse(request, reply, place)))
+    if (!hasPlace) refuse(request, reply, place)
   }
 
   function refuse (request: FastifyRequest, reply: FastifyReply, place: Place): void {
@@ -89,7 +107,10 @@ export function createHook ({ places, routes, decided, running, settings: { igno
     counts.blocked++
     request.log.debug({ maintenance: decided.of(request) }, 'maintenance: request refused')
     if (onBlocked === undefined) return gate.answer.send(request, reply)
-    callOnBlocked(onBlocked, request, reply).then(() => gate.answer.send(request, reply))
+    watchReply(reply)
+    callOnBlocked(onBlocked, request, reply)
+      .then(() => proceed(request, reply, gate.answer, () => gate.answer.send(request, reply)))
+      .catch(error => fail(error, request, reply))
   }
 
   /** Closed, never a 500, never open: whatever goes wrong here is a no. */

@@ -1,6 +1,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import type { BypassOptions, CloseStreamsOptions, FastifyMaintenanceOptions, HoldOptions, ResponseOptions, ScheduleOptions } from '../types/index.ts'
+import { isCacheHeader } from './answer/cache-headers.ts'
 import { isRedirect, REDIRECT_EXPECTED } from './answer/redirect.ts'
 import { bool, checkShape, either, func, integer, isObject, isRule, literal, seconds, text, type Rule, type Shape } from './util/validate.ts'
 import { InvalidOptionError, messageOf, OptionError, show } from './errors.ts'
@@ -50,7 +51,7 @@ export type ResponseSettings = Readonly<Required<Omit<ResponseOptions, Optional>
 export const ROBOTS = '/robots.txt'
 
 /** Headers that follow from the answer itself. */
-const OWN_HEADERS = ['connection', 'content-encoding', 'content-length', 'content-type', 'keep-alive', 'maintenance-mode', 'refresh', 'retry-after', 'transfer-encoding']
+const OWN_HEADERS = ['connection', 'content-encoding', 'content-length', 'content-type', 'keep-alive', 'maintenance-mode', 'maintenance-pass', 'refresh', 'retry-after', 'transfer-encoding']
 
 /** DESIGN section 1: also safe as a part of keys and file names. */
 const SITE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
@@ -233,6 +234,7 @@ function readHeaders (headers: Record<string, unknown>): Record<string, string> 
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => {
     const at = `response.headers.${name}`
     if (OWN_HEADERS.includes(name.toLowerCase())) throw fail(at, value, `no header of the answer itself (${OWN_HEADERS.join(', ')})`)
+    if (isCacheHeader(name.toLowerCase())) throw fail(at, value, "no header for caches: the answer is always 'no-store'")
     if (typeof value !== 'string' || !isHeader(name, value)) throw fail(at, value, 'a valid header name and a string without line breaks or control characters')
     return [name.toLowerCase(), value]
   }))

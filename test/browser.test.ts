@@ -1,8 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import type { BrowserContextOptions, Page } from 'playwright-core'
 import t from 'tap'
-import { createApp, until } from './fixtures/app.ts'
+import maintenance from '../index.ts'
+import { bareApp, createApp, until } from './fixtures/app.ts'
 import { launch, noBrowser, open, screenshots, violations } from './fixtures/browser.ts'
+import { addEarlier } from './fixtures/headers.ts'
 
 t.test('the page in a real browser', { skip: noBrowser }, async t => {
   const browser = await launch(t)
@@ -32,6 +34,20 @@ t.test('the page in a real browser', { skip: noBrowser }, async t => {
       if (screenshots !== undefined) await page.screenshot({ path: `${screenshots}/${name}.png` })
       t.strictSame(problems, [], name)
     }
+  })
+
+  t.test('behind helmet, CORS and a request id, in every encoding that the browser accepts', async t => {
+    const { app } = bareApp(t)
+    for (const earlier of ['helmet', 'cors', 'a request id', 'Content-Encoding']) await addEarlier(app, earlier)
+    await app.register(maintenance)
+    const address = await app.listen({ port: 0, host: '127.0.0.1' })
+    await app.maintenance.set(true)
+    const { page, problems } = await open(t, browser)
+    const answer = await page.goto(`${address}/page`)
+    t.match(await answer?.allHeaders(), { 'content-encoding': /^(br|gzip)$/, 'x-frame-options': 'SAMEORIGIN', 'x-request-id': 'r1' })
+    t.equal(await page.locator('h1').textContent(), 'Down for maintenance')
+    t.ok(await page.locator('#status').isVisible(), 'its script runs')
+    t.strictSame(problems, [])
   })
 
   t.test('it comes back by itself, to the same page', async t => {

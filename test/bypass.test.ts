@@ -72,7 +72,7 @@ t.test('the way in: the page, the post, the cookie', async t => {
   t.match(answer, { statusCode: 204, headers: { location: '/', 'cache-control': 'no-store' } })
   t.match(answer.headers['set-cookie'], /^maintenance=v1\.\d{10}\.[\w-]{22}\.[\w-]{43}; Path=\/; Max-Age=43200; HttpOnly; SameSite=Lax$/)
   const inside = await enter(app, cookieOf(answer))
-  t.match(inside, { statusCode: 200, headers: { 'cache-control': 'private, no-store', 'maintenance-bypass': 'active' } })
+  t.match(inside, { statusCode: 200, headers: { 'cache-control': 'private, no-store', 'maintenance-mode': 'full', 'maintenance-pass': 'bypass' } })
   t.equal((await enter(app, cookieOf(answer))).statusCode, 200, 'and when seen before')
   t.equal(run.runs, 2)
 

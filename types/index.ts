@@ -382,8 +382,9 @@ export interface FastifyMaintenanceOptions {
   /** Ends WebSockets (1012) and event streams from before the site closed. Default: they stay. */
   closeStreams?: CloseStreamsOptions
   /**
-   * Called before a refusal is sent, and never for who is let through: to log the user out, say.
-   * What it throws is logged; it is waited for, at most 3 s.
+   * Called before a blocked request is answered, and never for requests that are let through: to log the user out, say.
+   * It may answer itself (`reply.send()`, `reply.redirect()`, `reply.hijack()`, `reply.raw.end()`); then ours is not sent.
+   * What it throws is logged. It is waited for, at most 3 s.
    */
   onBlocked?: (request: FastifyRequest, reply: FastifyReply) => void | Promise<void>
   onChange?: ChangeListener

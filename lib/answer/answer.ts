@@ -2,13 +2,14 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Log } from '../../types/index.ts'
 import type { ResponseSettings } from '../options.ts'
 import type { StateRecord } from '../state/record.ts'
+import { giveUp, hasBegun } from '../util/replied.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { compressed, makeHtml, makeRedirect, makeTexts, type Body, type Html } from './bodies.ts'
-import { isUpgrade, withForeignHeaders } from './merge-headers.ts'
 import { negotiateEncoding, negotiateFormat, negotiateLanguage, type Encoding, type Format } from './negotiate.ts'
 import type { Pages, TemplateVariables } from './page.ts'
 import { leadsAway } from './redirect.ts'
-import { TEXTS, type Language } from './texts.ts'
+import { send } from './send.ts'
+import { shownMode, TEXTS, type Language } from './texts.ts'
 
 /** Answers refused requests of one site in one state. */
 export interface Answer {
@@ -99,6 +100,25 @@ export async function prepareAnswer ({ site, record, response, pages, log, clock
     }
   }
 
+  function bodyFor (request: FastifyRequest): Body | Promise<Body> {
+    refresh()
+    const format = chooseFormat(request, response.type)
+    if (format !== 'html') return texts[format]
+    if (redirect !== undefined && leadsAway(redirect, request)) return makeRedirect(redirect, request.method, variables(), response)
+    if (pages.custom === null || askData === null) return html(request)
+    return personal(request, pages.custom, askData)
+  }
+
+  /** Some of what it looks at is the application's: a `trustProxy` that throws, for one. */
+  function choose (request: FastifyRequest): Body | Promise<Body> {
+    try {
+      return bodyFor(request)
+    } catch (error) {
+      request.log.warn({ err: error }, 'maintenance: no body could be chosen, JSON is sent')
+      return texts.json
+    }
+  }
+
   const ready = makeReady()
   // whoever wants to know awaits `ready`; for everybody else the bundled page stands
   ready.catch(() => {})
@@ -106,23 +126,13 @@ export async function prepareAnswer ({ site, record, response, pages, log, clock
   return {
     ready,
     send (request, reply) {
-      refresh()
+      if (reply.sent || hasBegun(reply.raw)) return
       reply.hijack()
-      const format = chooseFormat(request, response.type)
-      if (format !== 'html') return write(texts[format], request, reply)
-      if (redirect !== undefined && leadsAway(redirect, request)) return write(makeRedirect(redirect, request.method, variables(), response), request, reply)
-      if (pages.custom === null || askData === null) return write(html(request), request, reply)
-      personal(request, pages.custom, askData).then(body => write(body, request, reply))
+      const body = choose(request)
+      if (!(body instanceof Promise)) return send(body, request, reply)
+      body.then(body => send(body, request, reply)).catch(() => giveUp(reply))
     }
   }
-}
-
-function write ({ statusCode, headers, list, content }: Body, request: FastifyRequest, reply: FastifyReply): void {
-  const { raw } = reply
-  // a plugin that took the upgrade over may never close the socket, and no HTTP follows on it
-  if (isUpgrade(request)) raw.once('finish', () => request.raw.socket.destroySoon())
-  raw.writeHead(statusCode, withForeignHeaders(headers, request, reply) ?? list as string[])
-  raw.end(request.method === 'HEAD' ? undefined : content, 'latin1')
 }
 
 /**
@@ -136,7 +146,7 @@ function retryAfterOf (record: StateRecord, response: ResponseSettings, now: num
 
 export function variablesOf (site: string, record: StateRecord, response: ResponseSettings, now: number): TemplateVariables {
   const { startsAt, endsAt } = record
-  const mode = record.mode === 'read-only' ? 'read-only' : 'full'
+  const mode = shownMode(record.mode)
   const message = record.message ?? TEXTS.en.message[mode]
   return { message, mode, site, startsAt, endsAt, retryAfter: retryAfterOf(record, response, now), statusCode: response.statusCode }
 }

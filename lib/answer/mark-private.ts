@@ -1,30 +1,78 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { ServerHttp2Stream } from 'node:http2'
+import type { FastifyReply } from 'fastify'
+import { isCacheHeader } from './cache-headers.ts'
+import { expose } from './merge-headers.ts'
 
-const HIDDEN = ['etag', 'cdn-cache-control']
-const OURS = new Set([...HIDDEN, 'cache-control'])
+export type Marks = Readonly<Record<string, string>>
+
+type WriteHead = (this: ServerResponse, statusCode: number, ...rest: unknown[]) => ServerResponse
+type Respond = (this: ServerHttp2Stream, ...args: unknown[]) => void
+
+/** What sends the headers of an HTTP/2 stream, and where it takes them. Node's own response goes through the first. */
+const RESPONDERS = [['respond', 0], ['respondWithFile', 1], ['respondWithFD', 1]] as const
 
 /**
- * What is shown of a closed site to those few who may see it must not be kept by a CDN for the public.
- * The headers are set when they are written, after all hooks and handlers, so that nothing of the
- * application can say otherwise; and only for these answers, so that no other request pays for it.
+ * The few who may look inside a closed site see what no cache may keep for the public. The headers change when
+ * they are written, after all hooks and handlers, so that nothing in the application can overrule them; only such
+ * requests pay for it.
+ * @param marks headers that say what it is
  */
-export function keepPrivate (raw: ServerResponse<IncomingMessage>, more: { readonly [name: string]: string }): void {
-  const writeHead = raw.writeHead as (this: typeof raw, ...args: unknown[]) => typeof raw
-  raw.writeHead = function writePrivateHead (this: typeof raw, statusCode: number, ...rest: unknown[]) {
-    const given = rest.at(-1)
-    const headers = typeof given === 'object' && given !== null ? rest.pop() as object : {}
-    for (const name of HIDDEN) raw.removeHeader(name)
-    raw.setHeader('cache-control', 'private, no-store')
-    for (const name in more) raw.setHeader(name, more[name] as string)
-    return writeHead.call(raw, statusCode, ...rest, withoutOurs(headers))
+export function markPrivate ({ raw }: FastifyReply, marks: Marks): void {
+  const { stream } = raw as { stream?: ServerHttp2Stream }
+  if (stream === undefined) markResponse(raw, marks)
+  else markStream(stream, marks)
+}
+
+function markResponse (raw: ServerResponse, marks: Marks): void {
+  const writeHead = raw.writeHead as WriteHead
+  raw.writeHead = function writePrivateHead (statusCode: number, reason?: unknown, given?: unknown) {
+    if (raw.headersSent) return writeHead.call(raw, statusCode)
+    const text = typeof reason === 'string' ? [reason] : []
+    const headers = privateHeaders({ ...takeHeaders(raw), ...toObject(given ?? reason) }, marks)
+    return writeHead.call(raw, statusCode, ...text, headers)
   }
 }
 
-const isOurs = (name: unknown): boolean => OURS.has(String(name).toLowerCase())
+function markStream (stream: ServerHttp2Stream, marks: Marks): void {
+  for (const [name, at] of RESPONDERS) {
+    const respond = stream[name] as Respond
+    stream[name] = function respondPrivately (...args: unknown[]) {
+      args[at] = privateHeaders(toObject(args[at]), marks)
+      respond.apply(stream, args)
+    }
+  }
+}
 
-/** Headers as an object, or as a flat list of names and values, as `writeHead` takes them. */
-function withoutOurs (headers: object): object {
-  if (Array.isArray(headers)) return headers.filter((_value, i) => !isOurs(headers[i - i % 2]))
-  if (!Object.keys(headers).some(isOurs)) return headers
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !isOurs(name)))
+/** Those that were set one by one, without those that caches look at. */
+function takeHeaders (raw: ServerResponse): OutgoingHttpHeaders {
+  for (const name of raw.getHeaderNames()) if (isCacheHeader(name)) raw.removeHeader(name)
+  return raw.getHeaders()
+}
+
+function privateHeaders (headers: OutgoingHttpHeaders, marks: Marks): OutgoingHttpHeaders {
+  for (const name of Object.keys(headers)) if (isCacheHeader(name)) delete headers[name]
+  Object.assign(headers, marks, { 'cache-control': 'private, no-store' })
+  expose(headers, Object.keys(marks).join())
+  return headers
+}
+
+/**
+ * A copy with names in lower case. `writeHead` and `respond` take an object, names and values in turn, or pairs;
+ * a symbol is Node's list of sensitive headers.
+ */
+function toObject (given: unknown): OutgoingHttpHeaders {
+  const headers: Record<string | symbol, unknown> = {}
+  if (typeof given !== 'object' || given === null) return {}
+  for (const [name, value] of Array.isArray(given) ? pairsOf(given) : Object.entries(given)) {
+    const key = String(name).toLowerCase()
+    headers[key] = headers[key] === undefined ? value : [headers[key], value].flat()
+  }
+  for (const symbol of Object.getOwnPropertySymbols(given)) headers[symbol] = Reflect.get(given, symbol)
+  return headers as OutgoingHttpHeaders
+}
+
+function * pairsOf (list: readonly unknown[]): Generator<[unknown, unknown]> {
+  if (Array.isArray(list[0])) yield * list as [unknown, unknown][]
+  else for (let i = 0; i < list.length; i += 2) yield [list[i], list[i + 1]]
 }

@@ -1,29 +1,59 @@
-import type { OutgoingHttpHeaders } from 'node:http'
+import { validateHeaderName, validateHeaderValue, type OutgoingHttpHeaders } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { isCacheHeader } from './cache-headers.ts'
 
-/** What would say something of another body, or make it a 304, 206 or 412. */
-const NOT_OF_THIS_BODY = ['etag', 'last-modified', 'content-range', 'accept-ranges', 'content-encoding', 'transfer-encoding', 'trailer']
+/** They describe another body than ours, or have a proxy send another one. */
+const OF_ANOTHER_BODY = new Set([
+  'accept-ranges', 'content-digest', 'content-disposition', 'content-encoding', 'content-length', 'content-location', 'content-md5',
+  'content-range', 'content-type', 'digest', 'refresh', 'repr-digest', 'trailer', 'transfer-encoding', 'x-accel-redirect', 'x-sendfile'
+])
 
-/** What a script of another origin may read of a refusal (Fetch, CORS-exposed header names). */
+/** What a script of another origin may read of a blocked answer (Fetch, CORS-exposed header names). */
 const EXPOSED = 'Retry-After, Maintenance-Mode'
 
 /**
- * Our headers with those that earlier `onRequest` hooks set (CORS, helmet, a request id), which a refusal
- * would lose otherwise. Ours win; lists are joined.
- * @returns `null` where ours are all
+ * Our headers, and those that earlier `onRequest` hooks set (CORS, helmet, a request id), which the answer would
+ * lose otherwise. Ours win; lists are joined. What does not belong to our answer is removed from the raw response, too.
+ * @returns `null` if ours are all
  */
-export function withForeignHeaders (own: OutgoingHttpHeaders, request: FastifyRequest, reply: FastifyReply): OutgoingHttpHeaders | null {
+export function mergeHeaders (own: OutgoingHttpHeaders, request: FastifyRequest, reply: FastifyReply): OutgoingHttpHeaders | null {
   const foreign = reply.getHeaders() as OutgoingHttpHeaders
   const upgrade = isUpgrade(request)
   if (!upgrade && Object.keys(foreign).length === 0) return null
-  const headers = { ...foreign, ...own }
-  for (const name of NOT_OF_THIS_BODY) delete headers[name]
-  if (foreign.vary !== undefined) headers.vary = join(own.vary, foreign.vary)
-  if (foreign['access-control-allow-origin'] !== undefined) {
-    headers['access-control-expose-headers'] = join(EXPOSED, foreign['access-control-expose-headers'])
+  const headers: OutgoingHttpHeaders = {}
+  for (const [name, value] of Object.entries(foreign)) {
+    if (belongs(name) && isValid(name, value)) headers[name] = value
+    else if (reply.raw.hasHeader(name)) reply.raw.removeHeader(name)
   }
+  const { vary } = headers
+  Object.assign(headers, own)
+  if (vary !== undefined) headers.vary = joinLists(own.vary, vary)
+  expose(headers, EXPOSED)
   if (upgrade) headers.connection = 'close'
   return headers
+}
+
+const belongs = (name: string): boolean => !OF_ANOTHER_BODY.has(name) && !isCacheHeader(name)
+
+/** Would Node send it? One that it rejects would cost the whole answer. */
+function isValid (name: string, value: unknown): boolean {
+  try {
+    validateHeaderName(name)
+    for (const part of [value].flat()) {
+      // HTTP/2 rejects null, too
+      if (part === null) return false
+      validateHeaderValue(name, part as string)
+    }
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Scripts of other origins can read these, if they can read the answer at all. */
+export function expose (headers: OutgoingHttpHeaders, names: string): void {
+  if (headers['access-control-allow-origin'] === undefined) return
+  headers['access-control-expose-headers'] = joinLists(names, headers['access-control-expose-headers'])
 }
 
 /** A client that asks for WebSocket or the like; HTTP/2 knows neither the header nor `Connection` (RFC 9113 section 8.2.2). */
@@ -32,7 +62,7 @@ export function isUpgrade ({ raw }: FastifyRequest): boolean {
 }
 
 /** Two comma-separated lists as one, each name once. */
-function join (...lists: OutgoingHttpHeaders[string][]): string {
+function joinLists (...lists: OutgoingHttpHeaders[string][]): string {
   const names = new Map(lists.flatMap(list => String(list ?? '').split(',')).map(name => [name.trim().toLowerCase(), name.trim()]))
   names.delete('')
   return [...names.values()].join(', ')

@@ -55,11 +55,15 @@ export const SCRIPT = `
     if (asking) return
     asking = true
     fetch(url, { method: 'HEAD', cache: 'no-store', headers: { accept: 'text/html' } }).then(function (answer) {
-      if (answer.headers.has('maintenance-mode') || answer.status >= 500) return again()
+      if (isClosed(answer.headers) || answer.status >= 500) return again()
       if (answer.ok) return location.replace(url)
       status.textContent = main.dataset.back
       document.getElementById('home').hidden = false
     }).catch(again)
+  }
+  // whoever is let through sees the header, too
+  function isClosed (headers) {
+    return headers.has('maintenance-mode') && !headers.has('maintenance-pass')
   }
   function again () {
     setTimeout(function () { asking = false; ask() }, 20000 + Math.random() * 20000)

@@ -1,5 +1,9 @@
-/** What a refusal says of itself: who was held in vain is refused like anybody else. */
+import type { Mode } from '../../types/index.ts'
+
+/** The mode that answers name: a request that was held in vain is blocked like any other. */
 export type ShownMode = 'full' | 'read-only'
+
+export const shownMode = (mode: Mode): ShownMode => mode === 'read-only' ? 'read-only' : 'full'
 
 export const LANGUAGES = ['en', 'de', 'fr', 'es', 'it', 'pt', 'zh', 'ja', 'ar'] as const
 

@@ -7,8 +7,8 @@ import { headerOf } from '../util/header.ts'
 import type { BypassSettings } from '../options.ts'
 import type { Pass } from './secret.ts'
 
-/** Scripts send the secret in it; and what testers see carries it, so that they know that the public sees something else. */
-export const BYPASS_HEADER = 'maintenance-bypass'
+/** Scripts send the secret in it. */
+const BYPASS_HEADER = 'maintenance-bypass'
 
 /** More cookies of the same name than this nobody has. */
 const COOKIES_MAX = 20

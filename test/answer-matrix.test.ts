@@ -1,0 +1,186 @@
+import { once } from 'node:events'
+import { Agent, request as requestHttp1, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
+import { open } from 'node:fs/promises'
+import { connect as connectHttp2, sensitiveHeaders, type ClientHttp2Session, type ServerHttp2Stream } from 'node:http2'
+import type { AddressInfo } from 'node:net'
+import { brotliDecompressSync, gunzipSync } from 'node:zlib'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import t from 'tap'
+import maintenance from '../index.ts'
+import { bareApp } from './fixtures/app.ts'
+import { addEarlier, CACHE, EARLIER, OF_ANOTHER_BODY } from './fixtures/headers.ts'
+
+// All that decides on an answer, in every combination, over real sockets, by a client that believes what the headers say.
+
+const ENCODINGS = ['br', 'gzip', 'deflate', 'identity', null]
+const KINDS: { readonly [kind: string]: { readonly method?: string, readonly headers: Record<string, string>, readonly status: number, readonly body: RegExp } } = {
+  html: { headers: { accept: 'text/html', 'sec-fetch-mode': 'cors' }, status: 503, body: /^<!doctype html>[^]*<\/html>\n$/ },
+  json: { headers: { accept: 'application/json' }, status: 503, body: /^\{"statusCode":503,.*\}$/ },
+  problem: { headers: { accept: 'application/problem+json' }, status: 503, body: /^\{"type":"about:blank",.*\}$/ },
+  text: { headers: { accept: 'text/plain' }, status: 503, body: /^The site is being maintained.*\n$/ },
+  events: { headers: { accept: 'text/event-stream' }, status: 200, body: /^retry: \d+\nevent: maintenance\ndata: \{.*\}\n\n$/ },
+  redirect: { headers: { accept: 'text/html', 'sec-fetch-mode': 'navigate' }, status: 302, body: /^$/ },
+  head: { method: 'HEAD', headers: { accept: 'text/html', 'sec-fetch-mode': 'cors' }, status: 503, body: /^$/ },
+  upgrade: { headers: { accept: 'application/json', connection: 'Upgrade', upgrade: 'websocket' }, status: 503, body: /^\{"statusCode":503,.*\}$/ }
+}
+
+interface Answer { status: number, headers: IncomingHttpHeaders, bytes: Buffer }
+interface Client { ask (method: string, headers: Record<string, string>): Promise<Answer>, close (): void }
+
+for (const version of [1, 2]) {
+  for (const [earlier, { kept }] of Object.entries(EARLIER)) {
+    t.test(`HTTP/${version}, behind ${earlier}`, async t => {
+      const { app } = bareApp(t, { trustProxy: true, ...(version === 2 ? { http2: true, forceCloseConnections: false } as object : {}) })
+      await addEarlier(app, earlier)
+      await app.register(maintenance, { ignore: { ips: '10.1.1.1' }, bypass: {}, response: { redirect: '/down' } })
+      let runs = 0
+      app.get('/', async (_request, reply) => {
+        runs++
+        for (const name of ['content-encoding', 'content-length', 'trailer']) reply.removeHeader(name)
+        for (const [name, value] of Object.entries(CACHE)) reply.header(name, value)
+        return 'inside'
+      })
+      app.get('/down', async () => 'down')
+      await app.listen({ port: 0, host: '127.0.0.1' })
+      const { bypass } = await app.maintenance.set(true, { bypass: true })
+      const people = { blocked: {}, 'ignored-ip': { 'x-forwarded-for': '10.1.1.1' }, bypass: { 'maintenance-bypass': String(bypass?.secret) } }
+      const client = version === 1 ? http1(app) : http2(app)
+      t.teardown(() => client.close())
+
+      const wrong: string[] = []
+      let inside = 0
+      for (const [person, shown] of Object.entries(people)) {
+        for (const [kind, { method = 'GET', headers, status, body }] of Object.entries(KINDS)) {
+          if (version === 2 && kind === 'upgrade') continue
+          for (const encoding of ENCODINGS) {
+            const answer = await client.ask(method, { origin: 'https://a.example', ...headers, ...shown, ...(encoding === null ? {} : { 'accept-encoding': encoding }) })
+            const complain = (what: string): void => { wrong.push(`${person} ${kind} ${encoding}: ${what}`) }
+            checkCommon(answer, kept, complain)
+            if (person === 'blocked') checkBlocked(answer, { method, status, body, encoded: /html|head/.test(kind) ? encoding : null, cors: earlier === 'cors' }, complain)
+            else {
+              inside++
+              checkInside(answer, method, person, earlier === 'cors', complain)
+            }
+          }
+        }
+      }
+      t.strictSame(wrong.slice(0, 10), [])
+      t.equal(runs, inside, 'the handler ran for those who were let through, and for nobody else')
+    })
+  }
+}
+
+t.test('private, however the application writes its headers', async t => {
+  const file = await open(import.meta.filename)
+  t.teardown(() => file.close())
+  const ways: { readonly [way: string]: (raw: FastifyReply['raw'], stream: ServerHttp2Stream) => unknown } = {
+    object: raw => raw.writeHead(200, { 'X-A': '1', 'Cache-Control': 'public', ETag: '"x"' }).end(),
+    'an object, and a reason': raw => raw.writeHead(200, 'Fine', { 'X-A': '1', 'Cache-Control': 'public' }).end(),
+    'an object, and nothing': raw => raw.writeHead(200, { 'X-A': '1', 'Cache-Control': 'public' } as never, undefined).end(),
+    list: raw => raw.writeHead(200, ['X-A', '1', 'Cache-Control', 'public', 'Set-Cookie', 'a=1', 'Set-Cookie', 'b=2']).end(),
+    pairs: raw => raw.writeHead(200, [['X-A', '1'], ['Cache-Control', 'public']] as never).end(),
+    'one by one, then write': raw => { raw.setHeader('X-A', '1'); raw.setHeader('Expires', '0'); raw.setHeader('Surrogate-Control', 'max-age=9'); raw.write('a'); raw.end() },
+    'one by one, then flush': raw => { raw.setHeader('X-A', '1'); raw.setHeader('Pragma', 'cache'); raw.flushHeaders(); raw.end() },
+    'twice, the second time in vain': raw => {
+      raw.writeHead(200, { 'X-A': '1' })
+      t.throws(() => raw.writeHead(200, { 'X-A': '2' }), { code: /ERR_HTTP2?_HEADERS_SENT/ })
+      raw.end()
+    },
+    respond: (_raw, stream) => { stream.respond({ ':status': 200, 'x-a': '1', 'cache-control': 'public', age: '1', [sensitiveHeaders]: ['x-a'] }); stream.end() },
+    'respond with a file': (_raw, stream) => stream.respondWithFile(import.meta.filename, { 'x-a': '1', 'cdn-cache-control': 'max-age=9', 'last-modified': 'x' }),
+    'respond with a descriptor': (_raw, stream) => stream.respondWithFD(file.fd, { 'x-a': '1', expires: '0' })
+  }
+  for (const version of [1, 2]) {
+    const { app } = bareApp(t, { trustProxy: true, ...(version === 2 ? { http2: true, forceCloseConnections: false } as object : {}) })
+    await app.register(maintenance, { ignore: { ips: '10.1.1.1' } })
+    app.get('/', ({ headers }, reply) => {
+      reply.hijack()
+      ways[String(headers['x-way'])]?.(reply.raw, (reply.raw as unknown as { stream: ServerHttp2Stream }).stream)
+    })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    await app.maintenance.set(true)
+    const client = version === 1 ? http1(app) : http2(app)
+    t.teardown(() => client.close())
+    for (const way of Object.keys(ways)) {
+      if (version === 1 && way.startsWith('respond')) continue
+      const { status, headers } = await client.ask('GET', { 'x-way': way, 'x-forwarded-for': '10.1.1.1' })
+      t.match({ status, headers }, { status: 200, headers: { 'x-a': '1', 'cache-control': 'private, no-store', 'maintenance-pass': 'ignored-ip' } }, `HTTP/${version}: ${way}`)
+      t.strictSame(Object.keys(CACHE).filter(name => name !== 'cache-control' && headers[name] !== undefined), [], `HTTP/${version}: ${way}: no header for caches`)
+      if (way === 'list') t.strictSame(headers['set-cookie'], ['a=1', 'b=2'])
+    }
+  }
+})
+
+function checkCommon ({ headers, bytes }: Answer, kept: object, complain: (what: string) => void): void {
+  for (const [name, value] of Object.entries(kept)) {
+    if (value !== undefined && JSON.stringify(headers[name]) !== JSON.stringify(value)) complain(`${name} is ${headers[name]}`)
+  }
+  const cached = Object.keys(CACHE).filter(name => name !== 'cache-control' && headers[name] !== undefined)
+  if (cached.length > 0) complain(`for caches: ${cached.join()}`)
+  if (headers.trailer !== undefined || headers['transfer-encoding'] !== undefined) complain('it has a trailer, or is chunked')
+  if (bytes.length > 0 && headers['content-length'] !== String(bytes.length)) complain(`content-length ${headers['content-length']} of ${bytes.length}`)
+}
+
+interface Expected { method: string, status: number, body: RegExp, encoded: string | null, cors: boolean }
+
+function checkBlocked ({ status, headers, bytes }: Answer, { method, status: right, body, encoded, cors }: Expected, complain: (what: string) => void): void {
+  const coding = encoded === 'br' || encoded === 'gzip' ? encoded : undefined
+  if (status !== right) complain(`status ${status}`)
+  if (headers['content-encoding'] !== coding) complain(`content-encoding ${headers['content-encoding']}`)
+  if (headers['cache-control'] !== 'no-store' || headers['retry-after'] !== '300' || headers['maintenance-mode'] !== 'full') complain('ours is missing')
+  if (!String(headers.vary).startsWith('Accept')) complain(`vary ${headers.vary}`)
+  for (const name of Object.keys(OF_ANOTHER_BODY)) if (headers[name] !== undefined) complain(`${name}: ${headers[name]}`)
+  if (cors && headers['access-control-expose-headers'] !== 'Retry-After, Maintenance-Mode, X-Total') complain(`exposed: ${headers['access-control-expose-headers']}`)
+  if (method === 'HEAD' && !(Number(headers['content-length']) > 1000)) complain(`content-length ${headers['content-length']}`)
+  const text = decode(bytes, headers['content-encoding'])
+  if (!body.test(text)) complain(`the body is ${JSON.stringify(text.slice(0, 40))}`)
+}
+
+function checkInside ({ status, headers, bytes }: Answer, method: string, person: string, cors: boolean, complain: (what: string) => void): void {
+  if (status !== 200 || bytes.toString() !== (method === 'HEAD' ? '' : 'inside')) complain(`${status} ${bytes}`)
+  if (headers['cache-control'] !== 'private, no-store') complain(`cache-control ${headers['cache-control']}`)
+  if (headers['maintenance-mode'] !== 'full' || headers['maintenance-pass'] !== person) complain('it does not say what it is')
+  if (cors && headers['access-control-expose-headers'] !== 'maintenance-mode, maintenance-pass, X-Total') complain(`exposed: ${headers['access-control-expose-headers']}`)
+}
+
+function decode (bytes: Buffer, coding: string | undefined): string {
+  if (bytes.length === 0) return ''
+  try {
+    return String(coding === 'br' ? brotliDecompressSync(bytes) : coding === 'gzip' ? gunzipSync(bytes) : bytes)
+  } catch (error) {
+    return String(error)
+  }
+}
+
+async function readAll (stream: AsyncIterable<Buffer>): Promise<Buffer> {
+  const parts: Buffer[] = []
+  for await (const part of stream) parts.push(part)
+  return Buffer.concat(parts)
+}
+
+const portOf = (app: FastifyInstance): number => (app.server.address() as AddressInfo).port
+
+/** One connection for all, but for upgrades, which close theirs. */
+function http1 (app: FastifyInstance): Client {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  return {
+    async ask (method, headers) {
+      const request = requestHttp1({ host: '127.0.0.1', port: portOf(app), method, headers, agent: headers.upgrade === undefined ? agent : false }).end()
+      const [response] = await once(request, 'response') as [IncomingMessage]
+      return { status: response.statusCode as number, headers: response.headers, bytes: await readAll(response) }
+    },
+    close: () => agent.destroy()
+  }
+}
+
+function http2 (app: FastifyInstance): Client {
+  const session: ClientHttp2Session = connectHttp2(`http://127.0.0.1:${portOf(app)}`)
+  return {
+    async ask (method, headers) {
+      const stream = session.request({ ':path': '/', ':method': method, ...headers })
+      const [received] = await once(stream, 'response')
+      return { status: received[':status'], headers: received, bytes: await readAll(stream) }
+    },
+    close: () => session.destroy()
+  }
+}
