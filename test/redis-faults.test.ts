@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
 import type { FastifyMaintenanceOptions, MaintenanceStatus, RedisStoreOptions } from '../types/index.ts'
 import { counter, createApp, until, type LogLine } from './fixtures/app.ts'
+import { Cluster, Redis } from './fixtures/ioredis.ts'
 import { freePort, startMute, startProxy, startRedis, type RedisServer } from './fixtures/redis.ts'
 
 // those that mostly wait, two at a time

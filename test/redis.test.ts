@@ -4,17 +4,19 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fastifyRedis from '@fastify/redis'
-import { Redis, type RedisOptions } from 'ioredis'
+import type { RedisOptions } from 'ioredis'
 import t, { type Test } from 'tap'
 import maintenance from '../index.ts'
 import { main } from '../lib/cli/main.ts'
 import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
 import { storeContract } from '../lib/stores/contract.ts'
-import { createConnector, reconnect, whenReady } from '../lib/stores/redis/connect.ts'
+import { createConnector } from '../lib/stores/redis/connect.ts'
+import { reconnect, whenReady } from '../lib/stores/redis/ready.ts'
 import { createRedisStore } from '../lib/stores/redis/redis-store.ts'
 import { WRITE } from '../lib/stores/redis/script.ts'
 import type { FastifyMaintenanceOptions, RedisStoreOptions } from '../types/index.ts'
 import { bareApp, createApp, until } from './fixtures/app.ts'
+import { hide, Redis } from './fixtures/ioredis.ts'
 import { startFleet } from './fixtures/redis-fleet.ts'
 import { callsOf, startMute, startProxy, startRedis } from './fixtures/redis.ts'
 
@@ -53,9 +55,9 @@ function directory (t: Test): string {
 
 /** A server of its own, in a process of its own. */
 async function startServer (t: Test, options: FastifyMaintenanceOptions, { shift = 0, preload = [] as string[] } = {}) {
-  const imports = ['tsx', ...preload.map(name => new URL(`fixtures/${name}`, import.meta.url).href)]
+  const imports = ['tsx', ...['ioredis.ts', ...preload].map(name => new URL(`fixtures/${name}`, import.meta.url).href)]
   const child: ChildProcess = fork(new URL('fixtures/redis-server.ts', import.meta.url), [JSON.stringify(options)], {
-    execArgv: imports.flatMap(name => ['--import', name]), env: { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0', SHIFT: String(shift) }, stdio: ['ignore', 'ignore', 'pipe', 'ipc']
+    execArgv: imports.flatMap(name => ['--import', name]), env: { PATH: process.env.PATH, MAINTENANCE_IOREDIS: process.env.MAINTENANCE_IOREDIS, _TAPJS_PROCESSINFO_COVERAGE_: '0', SHIFT: String(shift) }, stdio: ['ignore', 'ignore', 'pipe', 'ipc']
   })
   let errors = ''
   child.stderr?.on('data', chunk => { errors += chunk })
@@ -128,16 +130,20 @@ t.test('fastify.redis of @fastify/redis', async t => {
   await until('closed by its owner', () => apps[0]!.redis.status === 'end')
 })
 
-t.test('a client of another kind, and no ioredis: clear coded errors', async t => {
-  const { app } = bareApp(t)
-  app.register(maintenance, { store: { redis: { duplicate () {}, sendCommand () {} } } })
-  await t.rejects(async () => app.ready(), { code: 'FST_ERR_MAINTENANCE_OPTION', message: "maintenance: option 'store.redis' is a client of another kind, expected a client of ioredis or @fastify/redis" })
-  const alone: { createConnector: typeof createConnector } = await t.mockImport('../lib/stores/redis/connect.ts', { ioredis: { get Redis () { throw new Error('not installed') } } })
-  await t.rejects(alone.createConnector('redis://localhost'), { code: 'FST_ERR_MAINTENANCE_OPTION', message: /not installed/ })
+t.test('without ioredis: iovalkey is taken, else a clear coded error', async t => {
+  const back = hide('ioredis')
+  t.equal(createConnector(`${server.url}/3`).description, `127.0.0.1:${server.port}, database 3`)
+  const allBack = hide('iovalkey')
+  t.throws(() => createConnector('redis://user:secret@localhost'), {
+    code: 'FST_ERR_MAINTENANCE_OPTION',
+    message: "maintenance: option 'store.redis' is an address or options, expected the package ioredis beside it (npm install ioredis)"
+  })
+  allBack()
+  back()
   for (const redis of ['redis://user:secret@localhost', { host: 'localhost', password: 'secret' }]) {
-    const error = await startServer(t, { store: { redis } }, { preload: ['no-ioredis.mjs'] }).then(() => 'started', error => error.message)
+    const error = await startServer(t, { store: { redis } }, { preload: ['no-ioredis.ts'] }).then(() => 'started', error => error.message)
     t.match(error, /FST_ERR_MAINTENANCE_OPTION/)
-    t.match(error, /'store\.redis' is .*, expected to find the package ioredis, which comes with @fastify\/redis/)
+    t.match(error, /npm install ioredis/)
     t.notMatch(error, /secret/)
   }
 })
@@ -627,7 +633,7 @@ t.test('a database that cannot be selected is no connection: nothing is written 
 
 t.test('the command ends by itself', async t => {
   const { redis, prefix } = own()
-  const child = spawn(process.execPath, ['--import', 'tsx', 'lib/cli/bin.ts', 'on', '--store', redis, '--prefix', prefix], { env: { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: 'ignore' })
+  const child = spawn(process.execPath, ['--import', 'tsx', 'lib/cli/bin.ts', 'on', '--store', redis, '--prefix', prefix], { env: { PATH: process.env.PATH, MAINTENANCE_IOREDIS: process.env.MAINTENANCE_IOREDIS, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: 'ignore' })
   t.teardown(() => child.kill('SIGKILL'))
   t.strictSame(await once(child, 'exit'), [0, null])
   t.match(await server.client.hget(`${prefix}{default}`, 'record'), /"on":true/)

@@ -1,10 +1,11 @@
-import { fileURLToPath } from 'node:url'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
-import type { FastifyMaintenanceOptions, MaintenanceChange } from '../../types/index.ts'
+import type { MaintenanceChange } from '../../types/index.ts'
 import { messageOf, show } from '../errors.ts'
 import { siteName } from '../options.ts'
 import { checkChange, type CheckedChange } from '../state/change.ts'
 import { DURATION_EXPECTED, parseDuration, toTime } from '../state/time.ts'
+import { ADDRESS_EXPECTED, describeAddress, parseAddress } from '../stores/address.ts'
+import type { StoreOption } from '../stores/options.ts'
 
 /** Wrong use: nothing was done. */
 export class UsageError extends Error {}
@@ -49,7 +50,7 @@ const WAIT_MAX = 86_400_000
 export interface Command {
   readonly name: 'on' | 'off' | 'status' | 'history' | 'servers'
   readonly sites: readonly string[]
-  readonly store: NonNullable<FastifyMaintenanceOptions['store']>
+  readonly store: StoreOption
   readonly json: boolean
   /** Of `status`: goes on until it is interrupted. */
   readonly watch: boolean
@@ -116,21 +117,13 @@ function readSites (names: string[]): string[] {
 }
 
 function readStore (address: string | undefined, prefix: string | undefined): Command['store'] {
-  const expected = 'expected redis://…, rediss://… or file:PATH, by --store or the variable MAINTENANCE_STORE'
+  const expected = `expected ${ADDRESS_EXPECTED}, by --store or the variable MAINTENANCE_STORE`
   if (address === undefined) throw new UsageError(`no store: ${expected}`)
-  if (/^rediss?:\/\//.test(address) && URL.canParse(address)) return { redis: address, ...(prefix === undefined ? {} : { prefix }) }
-  if (prefix !== undefined) throw new UsageError('--prefix is for a Redis store')
-  const path = address.startsWith('file://') ? toPath(address) : address.replace(/^file:/, '')
-  if (path === '' || path === address) throw new UsageError(`store ${show(address)}: ${expected}`)
-  return { file: path }
-}
-
-function toPath (url: string): string {
-  try {
-    return fileURLToPath(url)
-  } catch {
-    return ''
-  }
+  const store = parseAddress(address)
+  if (store === null) throw new UsageError(`the store is ${describeAddress(address)}, ${expected}`)
+  if (prefix === undefined) return store
+  if ('file' in store) throw new UsageError('--prefix is for a Redis store')
+  return { ...store, prefix }
 }
 
 function readChange (values: Values, now: number): CheckedChange {
