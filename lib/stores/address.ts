@@ -18,11 +18,11 @@ function toPath (url: string): string {
   }
 }
 
-/** An `@` behind the host is what an unencoded `/`, `?` or `#` in a password leaves. */
+/** An `@` behind the host, or a stray `%`, is what is left of a password that was not encoded. */
 export function isRedisAddress (address: string): boolean {
   if (!/^rediss?:\/\//.test(address) || !URL.canParse(address)) return false
-  const { pathname, search, hash } = new URL(address)
-  return /^\/?\d*$/.test(pathname) && !`${search}${hash}`.includes('@')
+  const { pathname, search, hash, username, password } = new URL(address)
+  return /^\/?\d*$/.test(pathname) && !`${search}${hash}`.includes('@') && !/%(?![0-9a-f]{2})/i.test(username + password)
 }
 
 /** What is wrong with an address, in words that cannot contain its password. */

@@ -26,7 +26,7 @@ const REDIS: Shape = {
 export function readStore (option: FastifyMaintenanceOptions['store'] = 'memory'): StoreOption {
   if (option === 'memory' || isStore(option)) return option
   if (typeof option === 'string') return parseAddress(option) ?? refuse(describeAddress(option))
-  if (!isObject(option)) return refuse(option === null ? 'null' : `a ${typeof option}`)
+  if (!isObject(option)) return refuse(option === null ? 'null' : `of type ${typeof option}`)
   if ('redis' in option) return readRedis(option)
   const { file, ...others } = option as { file?: unknown }
   if (file === undefined || Object.values(others).some(value => value !== undefined)) return refuse(`an object with ${namesOf(option)}`)

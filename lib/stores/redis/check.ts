@@ -47,7 +47,7 @@ function isPlain (value: object): boolean {
 
 /** The package @upstash/redis leaves its class without a name. */
 function nameOf (value: object): string {
-  return value.constructor.name || 'a class'
+  return (value.constructor as { name?: string } | undefined)?.name || 'a class'
 }
 
-const kindOf = (value: unknown): string => typeof value === 'string' ? describeAddress(value) : `a ${typeof value}`
+const kindOf = (value: unknown): string => typeof value === 'string' ? describeAddress(value) : `of type ${typeof value}`
