@@ -1,6 +1,6 @@
 import { messageOf } from '../../errors.ts'
 import type { Client } from './client.ts'
-import { noConnection } from './errors.ts'
+import { isReply, isUnsent, noConnection } from './errors.ts'
 
 /** How long a command waits for a connection that is being made, ms. */
 const READY_TIMEOUT = 1500
@@ -31,8 +31,15 @@ export function watchConnection (client: Client): Client {
   return client
 }
 
-/** Why a command was not sent. */
-export const whyNotReady = (client: Client): Error => noConnection(reasons.get(client) as string)
+const whyNotReady = (client: Client): Error => noConnection(reasons.get(client) as string)
+
+/**
+ * The error of a command, in the same words for all clients: ioredis 5 and iovalkey still send commands, or refuse to
+ * in words of their own, while Redis refuses the password.
+ */
+export function explain (client: Client, error: Error): Error {
+  return isUnsent(error) || (isReply(error, 'NOAUTH') && astray.has(client)) ? whyNotReady(client) : error
+}
 
 /** Waits for a connection that is being made; one that breaks, or takes too long, is an error. */
 export function whenReady (client: Client): Promise<void> {

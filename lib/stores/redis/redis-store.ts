@@ -5,9 +5,9 @@ import { ConflictError, messageOf, UnreadableError } from '../../errors.ts'
 import { createClock } from './clock.ts'
 import type { Client } from './client.ts'
 import { COMMAND_TIMEOUT, type Connector } from './connect.ts'
-import { clean, isReply, isTimeout, isUnsent, outcome } from './errors.ts'
+import { clean, isReply, isTimeout, outcome } from './errors.ts'
 import { listen } from './listen.ts'
-import { reconnect, whenReady, whyNotReady } from './ready.ts'
+import { explain, reconnect, whenReady } from './ready.ts'
 import { BEAT, BEATS, WRITE } from './script.ts'
 
 export interface RedisStoreOptions {
@@ -40,7 +40,7 @@ export function createRedisStore ({ keyPrefix, connect }: Pick<Connector, 'keyPr
     await connecting
     return command().catch(error => {
       if (isTimeout(error)) reconnect(commands)
-      throw isUnsent(error) ? whyNotReady(commands) : error
+      throw explain(commands, error)
     })
   }
 
