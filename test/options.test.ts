@@ -77,6 +77,7 @@ t.test('options: what is wrong is refused, with the name, the value and what is 
     [{ store: { redis: Promise.resolve() } }, /'store.redis' is a Promise, expected .* await it/],
     [{ store: { redis: new Map([['password', 'S3cret']]) } }, /'store.redis' is an instance of Map, expected/],
     [{ store: { redis: new (class { password = 'S3cret' })() } }, /'store.redis' is an instance of a class, expected/],
+    [{ store: { redis: Object.create(Object.create(Object.create(null))) } }, /'store.redis' is an instance of a class, expected/],
     [{ store: { redis: { duplicate () {}, sendCommand () {} } } }, /'store.redis' is a client of another package \(redis or @redis\/client\), expected/],
     [{ store: { redis: Object.assign(Object.create(null), { 'a b': client }) } }, /'store.redis' is an object of clients, expected one of them: pass its member 'a b' \(of @fastify\/redis: app.redis\['a b'\]\)/],
     [{ store: { redis: { socket: { host: 'x' }, password: 'S3cret' } } }, /'store.redis' is options of another package \(redis\), expected/],

@@ -140,8 +140,8 @@ t.test('the log names where the state is kept, and no password', async t => {
   t.equal(describe({ path: '/run/redis.sock', db: 1 }), '/run/redis.sock, database 1')
   t.equal(describe({ host: '::1', port: 7000, password: 'hunter2' }), '[::1]:7000, database 0')
   t.equal(describe({ sentinels: [{ host: 's1', port: 26379 }, { host: 's2' }], name: 'mymaster', sentinelPassword: 'hunter2' }), 'mymaster of the sentinels s1:26379 and s2:6379, database 0')
-  const cluster = new Cluster([7000, { host: 'c2', port: 7001, password: 'hunter2' } as object, 'redis://:hunter2@c3:7002', 'c4:7003', 'c5:hunter2'], { lazyConnect: true })
-  t.equal(describe(cluster), 'the cluster of localhost:7000 and c2:7001 and c3:7002 and c4:7003 and a node')
+  const cluster = new Cluster([7000, { host: 'c2', port: 7001, password: 'hunter2' } as object, 'redis://:hunter2@c3:7002', 'c4:7003', 'c5:hunter2', {}], { lazyConnect: true })
+  t.equal(describe(cluster), 'the cluster of localhost:7000 and c2:7001 and c3:7002 and c4:7003 and a node and localhost:6379')
 })
 
 t.test('without ioredis: iovalkey is taken, else a clear coded error', async t => {

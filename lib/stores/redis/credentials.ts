@@ -56,16 +56,15 @@ function connectAfter (client: Client, prepare: () => Promise<void>, retryDelay:
   const connect = client.connect.bind(client)
   const disconnect = client.disconnect.bind(client)
   const closing = new AbortController()
-  const { signal } = closing
   let connecting: Promise<unknown> | null = null
 
   async function connectPrepared (): Promise<unknown> {
-    for (let times = 1; !signal.aborted; times++) {
+    for (let times = 1; !closing.signal.aborted; times++) {
       const problem = await withTimeout(prepare(), ANSWER_TIMEOUT, late).catch((error: Error) => error)
-      if (signal.aborted) break
+      if (closing.signal.aborted) break
       if (problem === undefined) return connect()
       client.emit('error', problem)
-      await sleep(retryDelay(times), undefined, { ref: false, signal }).catch(() => {})
+      await sleep(retryDelay(times), undefined, { ref: false })
     }
   }
 
