@@ -34,7 +34,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   const unrouted = new Set([ROBOTS, localPath(response.redirect)].filter(path => path !== null))
   const common = { routes: compileRoutes([...unrouted, ...ignore.routes], router), isIgnoredIp: createClientCheck(ignore.ips, log), asksUser: ignore.request !== undefined, bypass, router, unrouted }
 
-  const opened = await openStore(settings.store, settings.sites)
+  const opened = await openStore(settings.store, settings.sites, log)
   const pages = await createPages(fastify, response.template)
   const decided = createDecided()
   const running = createRunning(request => places.of(request), routes, decided)

@@ -13,6 +13,7 @@ import { isPattern, PATTERN_EXPECTED } from './match/route.ts'
 import { MESSAGE_MAX, mode } from './state/record.ts'
 import { toCron, type ScheduleEntry } from './state/schedule.ts'
 import { DURATION_EXPECTED, parseDuration } from './state/time.ts'
+import { REDIS, readStore, type StoreOption } from './stores/options.ts'
 
 /** The options with their defaults, checked once: trusted from here on. */
 export interface Settings {
@@ -21,7 +22,7 @@ export interface Settings {
   readonly site: string
   readonly siteOf: ((request: FastifyRequest) => string) | null
   readonly sites: readonly string[]
-  readonly store: NonNullable<FastifyMaintenanceOptions['store']>
+  readonly store: StoreOption
   readonly fallback: boolean
   readonly ignore: {
     readonly routes: readonly (string | RegExp)[]
@@ -61,36 +62,13 @@ export const siteName: Rule = {
   test: value => typeof value === 'string' && SITE_NAME.test(value)
 }
 
-const path = text(4096)
-
-const store: Rule = {
-  expected: "'memory', { file: 'path' }, or { redis: … }, or an object with the functions read, write, watch and close",
-  test: value => value === 'memory' || isStore(value) || (isObject(value) && 'redis' in value) ||
-    (isObject(value) && Object.keys(value).join() === 'file' && path.test(value.file))
-}
-
-/** A wrong part of an address, or of the options beside it, is told by its own name. */
-const redisStore: Shape = {
-  redis: {
-    expected: "a client of ioredis or @fastify/redis, a URL such as 'redis://localhost:6379', or options of ioredis",
-    test: value => isObject(value) || (typeof value === 'string' && /^rediss?:\/\//.test(value) && URL.canParse(value))
-  },
-  // a cluster keeps a site's keys together by what stands in the first braces
-  prefix: { expected: "text without control characters and without '{}'", test: value => typeof value === 'string' && !/[\u0000-\u001f]|\{\}/.test(value) && value.length <= 200 }, // eslint-disable-line no-control-regex
-  mirror: path,
-  pollInterval: integer(100, 3_600_000, ' (milliseconds)')
-}
-
-const isStore = (value: unknown): boolean =>
-  isObject(value) && ['read', 'write', 'watch', 'close'].every(name => typeof value[name] === 'function')
-
 const anything: Rule = { expected: '', test: () => true }
 
 const SHAPE: Shape = {
   enabled: bool,
   site: either(siteName, func),
   sites: anything,
-  store,
+  store: anything,
   fallback: bool,
   ignore: { routes: anything, ips: anything, request: func },
   response: {
@@ -126,7 +104,6 @@ const SHAPE: Shape = {
  */
 export function readOptions (options: FastifyMaintenanceOptions): Settings {
   checkShape(SHAPE, options, fail)
-  if (isObject(options.store) && 'redis' in options.store) checkShape(redisStore, options.store, fail, 'store')
   const { site = 'default', ignore = {}, response = {} } = options
   const ips = readList('ignore.ips', ignore.ips ?? [], { expected: IP_RULE_EXPECTED, test: isIpRule })
   return Object.freeze({
@@ -134,7 +111,7 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
     site: typeof site === 'function' ? '' : site,
     siteOf: typeof site === 'function' ? site : null,
     sites: readSites(site, options.sites),
-    store: options.store ?? 'memory',
+    store: readStore(options.store),
     fallback: options.fallback ?? false,
     ignore: {
       routes: readList('ignore.routes', ignore.routes ?? [], routeRule),
@@ -172,7 +149,7 @@ const HARMLESS = ['store.prefix', 'store.mirror', 'store.pollInterval', 'bypass.
 const isSecret = (name: string): boolean => /^(store|bypass)\b/.test(name) && !HARMLESS.includes(name)
 
 /** All options that there are, with their parts. */
-const PATHS = [...pathsOf(SHAPE), ...pathsOf(redisStore, 'store.')]
+const PATHS = [...pathsOf(SHAPE), ...pathsOf(REDIS, 'store.')]
 
 function pathsOf (shape: Shape, prefix = ''): string[] {
   return Object.entries(shape).flatMap(([name, part]) => [prefix + name, ...(isRule(part) ? [] : pathsOf(part, `${prefix}${name}.`))])

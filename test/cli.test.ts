@@ -105,7 +105,8 @@ t.test('wrong use: exit 2, nothing changed, one readable line', async t => {
   for (const store of [undefined, '', 'file:', 'redis:localhost', 'http://x', './state.json', 'file://host/x']) {
     t.match(await run(['status'], store === undefined ? {} : { MAINTENANCE_STORE: store }), { code: 2, out: '', err: /expected redis:.*file:PATH/ }, String(store))
   }
-  t.match(await run(['status', '--store', 'http://user:secret@host']), { code: 2, err: /--store is text, expected redis/ })
+  t.match(await run(['status', '--store', 'http://user:secret@host']), { code: 2, err: /the store is an address of http:\/\/, expected/ })
+  t.match(await run(['status', '--store', './state.json']), { code: 2, err: /did you mean 'file:\.\/state\.json'/ })
   t.match(await run(['status', '--store', 'redis://127.0.0.1:1', '--prefix', 'y']), { code: 1, err: /ECONNREFUSED/ })
   t.match(await run(['status', '--store', 'file:x', '--prefix', 'y']), { code: 2, err: /--prefix is for a Redis store/ })
 })

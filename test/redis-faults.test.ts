@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
 import type { FastifyMaintenanceOptions, MaintenanceStatus, RedisStoreOptions } from '../types/index.ts'
 import { counter, createApp, until, type LogLine } from './fixtures/app.ts'
+import { Cluster, Redis } from './fixtures/ioredis.ts'
 import { freePort, startMute, startProxy, startRedis, type RedisServer } from './fixtures/redis.ts'
 
 // those that mostly wait, two at a time
@@ -270,6 +270,74 @@ t.test('the password is changed while servers run: told, the last known state st
   await t.rejects(without.maintenance.set(true), { code: STORE, message: /NOAUTH/ })
 })
 
+t.test('credentials that change: each connection uses those of its moment', { timeout: 60_000 }, async t => {
+  const server = await startRedis(t)
+  const rotate = async (...rules: string[]) => {
+    await server.client.call('ACL', 'SETUSER', 'app', 'on', '~*', '&*', '+@all', 'resetpass', ...rules)
+    await server.client.call('CLIENT', 'KILL', 'USER', 'app')
+  }
+  const at = { host: '127.0.0.1', port: server.port, username: 'app' }
+
+  await t.test('of the client', async t => {
+    await rotate('>hunter1')
+    const client = new Redis({ ...at, password: 'hunter1', retryStrategy: () => 20 })
+    client.on('error', () => {})
+    t.teardown(() => client.disconnect())
+    const { maintenance, status, lines } = await boot(t, client, { store: { pollInterval: 300 } })
+    await maintenance.set(true)
+    await listening(server.client, 1)
+    await rotate('>hunter2')
+    await until('refused', () => /WRONGPASS/.test(status().store.error ?? ''))
+    client.options.password = 'hunter2'
+    await until('well again', () => status().store.connected)
+    t.match(await maintenance.set(false), { active: false })
+    await listening(server.client, 1)
+    t.notMatch(JSON.stringify(lines), /hunter/)
+    await maintenance.set(true)
+  })
+
+  await t.test('of functions in the options', async t => {
+    await rotate('>hunter3')
+    let calls = 0
+    let password = (): unknown => 'hunter3'
+    const redis = { ...at, username: () => 'app', password: () => { calls++; return password() } }
+    const { app, maintenance, status, lines } = await boot(t, redis, { store: { pollInterval: 300 } })
+    t.match(status(), { source: 'store', active: true })
+    await listening(server.client, 1)
+    t.equal(calls, 2, 'once for each connection')
+    password = async () => 'hunter4'
+    await rotate('>hunter4')
+    await until('connected anew', () => calls === 4)
+    await listening(server.client, 1)
+    t.match(await maintenance.set(false), { active: false })
+    for (const [fails, words] of [
+      [async () => { throw new Error('no token today') }, /no connection: the function store\.redis\.password failed: no token today/],
+      [() => undefined, /the function store\.redis\.password failed: it returned undefined/],
+      [() => '', /it returned empty text/],
+      [() => new Promise(() => {}), /no connection: the credentials of store\.redis did not arrive within 2000 ms/]
+    ] as const) {
+      password = fails
+      await rotate('>hunter4')
+      await until(String(words), () => words.test(status().store.error ?? ''))
+    }
+    password = () => 'hunter4'
+    await until('well again', () => status().store.connected)
+    t.match(await maintenance.set(true), { active: true })
+    t.notMatch(JSON.stringify(lines), /hunter/)
+
+    password = () => new Promise(() => {})
+    await rotate('>hunter4')
+    await until('gone', () => !status().store.connected)
+    const begin = Date.now()
+    await app.close()
+    t.ok(Date.now() - begin < 1000)
+    const before = calls
+    await sleep(2500)
+    t.equal(calls, before, 'nobody asks after close()')
+    t.notMatch(await server.client.call('CLIENT', 'LIST'), /user=app/)
+  })
+})
+
 t.test('Redis stops during set(): unknown, a read settles it, and it is never carried out over a newer one', { timeout: 40_000 }, async t => {
   const server = await startRedis(t)
   const proxy = await startProxy(t, server.port)
@@ -507,6 +575,26 @@ t.test('Cluster: switches, a failover, history; the client of the user is never 
     await until('followed', () => reader!.maintenance.active)
     t.equal((await reader!.maintenance.history()).length, 1)
     await Promise.all([writer!.app.close(), reader!.app.close()])
+  })
+
+  await t.test('with a password that changes', async t => {
+    const setUser = (...rules: string[]) => Promise.all(nodes.map(({ client }) => client.call('ACL', 'SETUSER', 'turns', 'on', '~*', '&*', '+@all', 'resetpass', ...rules)))
+    await setUser('>hunter1')
+    const redisOptions = { username: 'turns', password: 'hunter1', keyPrefix: 'turns:' }
+    const turns = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })), { lazyConnect: true, redisOptions })
+    turns.on('error', () => {})
+    t.teardown(() => turns.disconnect())
+    const { app, maintenance, status } = await boot(t, turns, { store: { pollInterval: 300 } })
+    t.match(await maintenance.set(true), { active: true })
+    t.equal((await Promise.all(nodes.map(({ client }) => client.exists(`turns:${KEY}`).catch(() => 0)))).includes(1), true, 'the prefix stands there once')
+    await setUser('>hunter2')
+    await Promise.all(nodes.map(({ client }) => client.call('CLIENT', 'KILL', 'USER', 'turns')))
+    await until('refused', () => !status().store.connected)
+    t.comment(`the error reads: ${status().store.error}`)
+    turns.options.redisOptions!.password = 'hunter2'
+    await until('well again', () => status().store.connected)
+    t.match(await maintenance.set(false), { active: false })
+    await app.close()
   })
 
   const owner = (await Promise.all(nodes.map(async node => [node, await node.client.exists(`app:${KEY}`).catch(() => 0), await node.client.info('replication')] as const)))

@@ -4,17 +4,19 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fastifyRedis from '@fastify/redis'
-import { Redis, type RedisOptions } from 'ioredis'
+import type { RedisOptions } from 'ioredis'
 import t, { type Test } from 'tap'
 import maintenance from '../index.ts'
 import { main } from '../lib/cli/main.ts'
 import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
 import { storeContract } from '../lib/stores/contract.ts'
-import { createConnector, reconnect, whenReady } from '../lib/stores/redis/connect.ts'
+import { createConnector } from '../lib/stores/redis/connect.ts'
+import { reconnect, whenReady } from '../lib/stores/redis/ready.ts'
 import { createRedisStore } from '../lib/stores/redis/redis-store.ts'
 import { WRITE } from '../lib/stores/redis/script.ts'
 import type { FastifyMaintenanceOptions, RedisStoreOptions } from '../types/index.ts'
 import { bareApp, createApp, until } from './fixtures/app.ts'
+import { Cluster, hide, Redis } from './fixtures/ioredis.ts'
 import { startFleet } from './fixtures/redis-fleet.ts'
 import { callsOf, startMute, startProxy, startRedis } from './fixtures/redis.ts'
 
@@ -53,9 +55,9 @@ function directory (t: Test): string {
 
 /** A server of its own, in a process of its own. */
 async function startServer (t: Test, options: FastifyMaintenanceOptions, { shift = 0, preload = [] as string[] } = {}) {
-  const imports = ['tsx', ...preload.map(name => new URL(`fixtures/${name}`, import.meta.url).href)]
+  const imports = ['tsx', ...['ioredis.ts', ...preload].map(name => new URL(`fixtures/${name}`, import.meta.url).href)]
   const child: ChildProcess = fork(new URL('fixtures/redis-server.ts', import.meta.url), [JSON.stringify(options)], {
-    execArgv: imports.flatMap(name => ['--import', name]), env: { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0', SHIFT: String(shift) }, stdio: ['ignore', 'ignore', 'pipe', 'ipc']
+    execArgv: imports.flatMap(name => ['--import', name]), env: { PATH: process.env.PATH, MAINTENANCE_IOREDIS: process.env.MAINTENANCE_IOREDIS, _TAPJS_PROCESSINFO_COVERAGE_: '0', SHIFT: String(shift) }, stdio: ['ignore', 'ignore', 'pipe', 'ipc']
   })
   let errors = ''
   child.stderr?.on('data', chunk => { errors += chunk })
@@ -82,12 +84,15 @@ t.test('forms of a client: a URL, options, a client, with user, password, db and
   await guarded.client.call('ACL', 'SETUSER', 'ops', 'on', '>p@ss:word', '~*', '&*', '+@all')
   const at = { host: '127.0.0.1', port: guarded.port }
   const client = new Redis({ ...at, username: 'ops', password: 'p@ss:word', db: 2, keyPrefix: 'app:', stringNumbers: true, enableReadyCheck: true })
+  const encoded = encodeURIComponent('the secret/#?')
   const plain = new Redis({ ...at, password: 'the secret/#?', protocol: 2 })
   t.teardown(() => { client.disconnect(); plain.disconnect() })
   const forms: Record<string, [redis: RedisStoreOptions['redis'], db: number, key: string]> = {
     'URL with a password': [`redis://:${encodeURIComponent('the secret/#?')}@127.0.0.1:${guarded.port}`, 0, 'm:{default}'],
     'URL with user, password and db': [`redis://ops:${encodeURIComponent('p@ss:word')}@127.0.0.1:${guarded.port}/3`, 3, 'm:{default}'],
     options: [{ ...at, username: 'ops', password: 'p@ss:word', db: 4, keyPrefix: 'o:' } satisfies RedisOptions, 4, 'o:m:{default}'],
+    '{ url } and options beside it': [{ url: `redis://:${encoded}@127.0.0.1:${guarded.port}/6`, keyPrefix: 'u:' }, 6, 'u:m:{default}'],
+    'URL with options in it': [`redis://:${encoded}@127.0.0.1:${guarded.port}/7?keyPrefix=q:&enableOfflineQueue=true`, 7, 'q:m:{default}'],
     'client with db and keyPrefix': [client, 2, 'app:m:{default}'],
     'client of the older protocol': [plain, 5, 'm:{default}']
   }
@@ -104,6 +109,7 @@ t.test('forms of a client: a URL, options, a client, with user, password, db and
       // a client that was moved to another db by hand is duplicated as it was made
       await guarded.client.select(name === 'client of the older protocol' ? 0 : db)
       t.equal(JSON.parse(await guarded.client.hget(key, 'record') as string).message, name)
+      t.strictSame(lines.filter(({ msg }) => msg.includes('the store is')).map(({ msg }) => msg), [`maintenance: the store is Redis at 127.0.0.1:${guarded.port}, database ${name.includes('older') ? 0 : db}`])
       t.notMatch(JSON.stringify(lines), /secret|p@ss/)
     })
   }
@@ -128,16 +134,30 @@ t.test('fastify.redis of @fastify/redis', async t => {
   await until('closed by its owner', () => apps[0]!.redis.status === 'end')
 })
 
-t.test('a client of another kind, and no ioredis: clear coded errors', async t => {
-  const { app } = bareApp(t)
-  app.register(maintenance, { store: { redis: { duplicate () {}, sendCommand () {} } } })
-  await t.rejects(async () => app.ready(), { code: 'FST_ERR_MAINTENANCE_OPTION', message: "maintenance: option 'store.redis' is a client of another kind, expected a client of ioredis or @fastify/redis" })
-  const alone: { createConnector: typeof createConnector } = await t.mockImport('../lib/stores/redis/connect.ts', { ioredis: { get Redis () { throw new Error('not installed') } } })
-  await t.rejects(alone.createConnector('redis://localhost'), { code: 'FST_ERR_MAINTENANCE_OPTION', message: /not installed/ })
+t.test('the log names where the state is kept, and no password', async t => {
+  const describe = (redis: unknown): string => createConnector(redis).description
+  t.equal(describe('rediss://ops:hunter2@redis.example'), 'redis.example:6379, database 0')
+  t.equal(describe({ path: '/run/redis.sock', db: 1 }), '/run/redis.sock, database 1')
+  t.equal(describe({ host: '::1', port: 7000, password: 'hunter2' }), '[::1]:7000, database 0')
+  t.equal(describe({ sentinels: [{ host: 's1', port: 26379 }, { host: 's2' }], name: 'mymaster', sentinelPassword: 'hunter2' }), 'mymaster of the sentinels s1:26379 and s2:6379, database 0')
+  const cluster = new Cluster([7000, { host: 'c2', port: 7001, password: 'hunter2' } as object, 'redis://:hunter2@c3:7002', 'c4:7003', 'c5:hunter2', {}], { lazyConnect: true })
+  t.equal(describe(cluster), 'the cluster of localhost:7000 and c2:7001 and c3:7002 and c4:7003 and a node and localhost:6379')
+})
+
+t.test('without ioredis: iovalkey is taken, else a clear coded error', async t => {
+  const back = hide('ioredis')
+  t.equal(createConnector(`${server.url}/3`).description, `127.0.0.1:${server.port}, database 3`)
+  const allBack = hide('iovalkey')
+  t.throws(() => createConnector('redis://user:secret@localhost'), {
+    code: 'FST_ERR_MAINTENANCE_OPTION',
+    message: "maintenance: option 'store.redis' is an address or options, expected the package ioredis beside it (npm install ioredis)"
+  })
+  allBack()
+  back()
   for (const redis of ['redis://user:secret@localhost', { host: 'localhost', password: 'secret' }]) {
-    const error = await startServer(t, { store: { redis } }, { preload: ['no-ioredis.mjs'] }).then(() => 'started', error => error.message)
+    const error = await startServer(t, { store: { redis } }, { preload: ['no-ioredis.ts'] }).then(() => 'started', error => error.message)
     t.match(error, /FST_ERR_MAINTENANCE_OPTION/)
-    t.match(error, /'store\.redis' is .*, expected to find the package ioredis, which comes with @fastify\/redis/)
+    t.match(error, /npm install ioredis/)
     t.notMatch(error, /secret/)
   }
 })
@@ -547,8 +567,7 @@ t.test('the command line: Redis unreachable, mute, refusing: exit 1 within 5 s, 
     'wrong password': [`redis://:hunter2@127.0.0.1:${guarded.port}`, /WRONGPASS/],
     'wrong user': [`redis://ops:hunter2@127.0.0.1:${guarded.port}`, /WRONGPASS/],
     'no password': [guarded.url, /NOAUTH/],
-    'TLS where there is none': [`rediss://ops:hunter2@127.0.0.1:${server.port}`, /no connection/],
-    'a password that is no URL encoding': [`redis://:hunter2%zz@127.0.0.1:${server.port}`, /./]
+    'TLS where there is none': [`rediss://ops:hunter2@127.0.0.1:${server.port}`, /no connection/]
   }
   await Promise.all(Object.entries(cases).flatMap(([name, [url, words]]) => ['status', 'on', 'off'].map(async command => {
     const { code, out, err, took } = await run([command, 'shop', 'blog', '--store', url])
@@ -559,7 +578,7 @@ t.test('the command line: Redis unreachable, mute, refusing: exit 1 within 5 s, 
     t.notMatch(err, /hunter2/)
     t.ok(took < 5000, `after ${took} ms`)
   })))
-  for (const store of ['redis://ops:hunter2@:x', 'redis://ops:hunter2@127.0.0.1:999999']) {
+  for (const store of ['redis://ops:hunter2@:x', 'redis://ops:hunter2@127.0.0.1:999999', 'redis://:hunter2%zz@127.0.0.1', 'redis://ops:12/hunter2@127.0.0.1', 'redis://ops:12?hunter2@127.0.0.1']) {
     const { code, err } = await run(['status', '--store', store])
     t.equal(code, 2, store)
     t.notMatch(err, /hunter2/, store)
@@ -627,7 +646,7 @@ t.test('a database that cannot be selected is no connection: nothing is written 
 
 t.test('the command ends by itself', async t => {
   const { redis, prefix } = own()
-  const child = spawn(process.execPath, ['--import', 'tsx', 'lib/cli/bin.ts', 'on', '--store', redis, '--prefix', prefix], { env: { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: 'ignore' })
+  const child = spawn(process.execPath, ['--import', 'tsx', 'lib/cli/bin.ts', 'on', '--store', redis, '--prefix', prefix], { env: { PATH: process.env.PATH, MAINTENANCE_IOREDIS: process.env.MAINTENANCE_IOREDIS, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: 'ignore' })
   t.teardown(() => child.kill('SIGKILL'))
   t.strictSame(await once(child, 'exit'), [0, null])
   t.match(await server.client.hget(`${prefix}{default}`, 'record'), /"on":true/)

@@ -259,15 +259,19 @@ export interface MaintenanceStore {
 }
 
 /**
- * What is used of a client of ioredis, its Cluster and Sentinel included, such as `fastify.redis` of `@fastify/redis`.
- * The plugin works on connections of its own, made by `duplicate()`.
+ * A client of ioredis 5.3 or later, ioredis 6 or iovalkey, a Cluster or Sentinel client included; `fastify.redis` of `@fastify/redis` is one.
+ * The plugin works on connections of its own, made by `duplicate()`. Each is made with the credentials that the client's options have by then.
  */
 export interface RedisClient {
   duplicate (...overrides: never[]): unknown
 }
 
 export interface RedisStoreOptions {
-  /** A client, a URL (`redis://`, `rediss://`), or options of ioredis. */
+  /**
+   * A client, an address (`redis://`, `rediss://`), or options of ioredis. They may have a `url`, as those of `@fastify/redis`; their
+   * `username`, `password`, `sentinelUsername` and `sentinelPassword` may be functions, called before each connection is made.
+   * @throws FST_ERR_MAINTENANCE_OPTION if it is anything else, such as a client of the package `redis`
+   */
   redis: RedisClient | string | object
   /** Before every key and channel; default `'fastify-maintenance:'`. */
   prefix?: string
@@ -367,8 +371,8 @@ export interface FastifyMaintenanceOptions {
   /** The site of this server, default `'default'`; or a function, together with `sites`. */
   site?: string | ((request: FastifyRequest) => string)
   sites?: string | string[]
-  /** Default `'memory'`. */
-  store?: 'memory' | { file: string } | RedisStoreOptions | MaintenanceStore
+  /** `'memory'`, an address (`'redis://…'`, `'rediss://…'`, `'file:PATH'`), or an object. Default `'memory'`. */
+  store?: string | { file: string } | RedisStoreOptions | MaintenanceStore
   /** On or off while the state was never known (store unreachable since boot). Default false. */
   fallback?: boolean
   ignore?: IgnoreOptions

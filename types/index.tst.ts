@@ -2,15 +2,25 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, 
 import type { FastifyAuthFunction } from '@fastify/auth'
 import '@fastify/basic-auth'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { FastifyRedis } from '@fastify/redis'
+import type { Cluster as Cluster6, Redis as Redis6 } from 'ioredis'
+import type { Cluster as Cluster5, Redis as Redis5 } from 'ioredis5'
+import type { Cluster as ValkeyCluster, Redis as Valkey } from 'iovalkey'
 import { expect, test } from 'tstyche'
 import Type from 'typebox'
 import maintenance, { fastifyMaintenance } from '../index.ts'
 import maintenanceAdmin, { adminTexts } from '../lib/admin/index.ts'
 import { MaintenanceOff, MaintenanceOn } from '../lib/nest.ts'
-import type { AdminTexts, Decision, FastifyMaintenance, FastifyMaintenanceAdminOptions, FastifyMaintenanceOptions, Maintenance, MaintenanceStatus, MaintenanceStore, ServerStatus, StillRunning } from './index.ts'
+import type { AdminTexts, Decision, FastifyMaintenance, FastifyMaintenanceAdminOptions, FastifyMaintenanceOptions, Maintenance, MaintenanceStatus, MaintenanceStore, RedisClient, ServerStatus, StillRunning } from './index.ts'
 
 declare const app: FastifyInstance
 declare const store: MaintenanceStore
+
+test('clients of Redis', () => {
+  for (const client of [{} as Redis6, {} as Cluster6, {} as Redis5, {} as Cluster5, {} as Valkey, {} as ValkeyCluster, {} as FastifyRedis]) {
+    expect<RedisClient>().type.toBeAssignableFrom(client)
+  }
+})
 
 test('the plugin and its options', () => {
   expect(maintenance).type.toBe<FastifyMaintenance>()
@@ -26,7 +36,8 @@ test('the plugin and its options', () => {
     onChange: (status: MaintenanceStatus, previous: MaintenanceStatus) => { console.log(status.active, previous.active) }
   })
   expect<FastifyMaintenanceOptions>().type.not.toBeAssignableFrom({ ingore: {} })
-  expect<FastifyMaintenanceOptions>().type.not.toBeAssignableFrom({ store: 'redis' })
+  expect<FastifyMaintenanceOptions>().type.toBeAssignableFrom({ store: String(process.env.MAINTENANCE_STORE) })
+  expect<FastifyMaintenanceOptions>().type.not.toBeAssignableFrom({ store: 6379 })
   expect<FastifyMaintenanceOptions>().type.not.toBeAssignableFrom({ response: { retryAfter: true } })
 })
 

@@ -1,12 +1,13 @@
-import { fileURLToPath } from 'node:url'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
-import type { FastifyMaintenanceOptions, MaintenanceChange } from '../../types/index.ts'
+import type { MaintenanceChange } from '../../types/index.ts'
 import { codeOf, messageOf, show } from '../errors.ts'
 import { didYouMean } from '../util/did-you-mean.ts'
 import { showType } from '../util/show.ts'
 import { siteName } from '../options.ts'
 import { checkChange, type CheckedChange } from '../state/change.ts'
 import { DURATION_EXPECTED, parseDuration, toTime } from '../state/time.ts'
+import { ADDRESS_EXPECTED, describeAddress, parseAddress } from '../stores/address.ts'
+import type { StoreOption } from '../stores/options.ts'
 
 /** Wrong use: nothing was done. */
 export class UsageError extends Error {}
@@ -53,7 +54,7 @@ const WAIT_MAX = 86_400_000
 export interface Command {
   readonly name: 'on' | 'off' | 'status' | 'history' | 'servers'
   readonly sites: readonly string[]
-  readonly store: NonNullable<FastifyMaintenanceOptions['store']>
+  readonly store: StoreOption
   readonly json: boolean
   /** Of `status`: goes on until it is interrupted. */
   readonly watch: boolean
@@ -78,7 +79,7 @@ export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv, 
   return {
     name,
     sites: readSites(sites),
-    store: readStore(values.store, env.MAINTENANCE_STORE, values.prefix),
+    store: readStore(values.store ?? env.MAINTENANCE_STORE, values.prefix),
     json: values.json === true,
     watch: values.watch === true,
     wait: readWait(values.wait),
@@ -134,24 +135,14 @@ function readSites (names: string[]): string[] {
   return names.length === 0 ? ['default'] : [...new Set(names)]
 }
 
-/** An address that is wrong is not shown: it may be the password that is written in a wrong way. */
-function readStore (option: string | undefined, variable: string | undefined, prefix: string | undefined): Command['store'] {
-  const expected = 'expected redis://…, rediss://… or file:PATH'
-  const address = option ?? variable
-  if (address === undefined) throw new UsageError(`no store: ${expected}, by --store or the variable MAINTENANCE_STORE`)
-  if (/^rediss?:\/\//.test(address) && URL.canParse(address)) return { redis: address, ...(prefix === undefined ? {} : { prefix }) }
-  if (prefix !== undefined) throw new UsageError('--prefix is for a Redis store')
-  const path = address.startsWith('file://') ? toPath(address) : address.replace(/^file:/, '')
-  if (path === '' || path === address) throw new UsageError(`${option === undefined ? 'MAINTENANCE_STORE' : '--store'} is ${showType(address)}, ${expected}`)
-  return { file: path }
-}
-
-function toPath (url: string): string {
-  try {
-    return fileURLToPath(url)
-  } catch {
-    return ''
-  }
+function readStore (address: string | undefined, prefix: string | undefined): Command['store'] {
+  const expected = `expected ${ADDRESS_EXPECTED}, by --store or the variable MAINTENANCE_STORE`
+  if (address === undefined) throw new UsageError(`no store: ${expected}`)
+  const store = parseAddress(address)
+  if (store === null) throw new UsageError(`the store is ${describeAddress(address)}, ${expected}`)
+  if (prefix === undefined) return store
+  if ('file' in store) throw new UsageError('--prefix is for a Redis store')
+  return { ...store, prefix }
 }
 
 function readChange (values: Values, now: number): CheckedChange {

@@ -1,9 +1,10 @@
-import type { FastifyMaintenanceOptions, MaintenanceStore, StoreStatus } from '../../types/index.ts'
+import type { Log, MaintenanceStore, StoreStatus } from '../../types/index.ts'
 import { createFileHistory } from './file/history.ts'
 import { createFileServers } from './file/servers.ts'
 import { createFileStore } from './file/file-store.ts'
 import { guardStore } from './guard.ts'
 import { createMemoryStore } from './memory.ts'
+import type { StoreOption } from './options.ts'
 import { createConnector } from './redis/connect.ts'
 import { createRedisStore } from './redis/redis-store.ts'
 
@@ -25,15 +26,16 @@ const CUSTOM_POLL_INTERVAL = 5000
 const REDIS_PREFIX = 'fastify-maintenance:'
 
 /** Opens the store that the option `store` names, for these sites. */
-export async function openStore (option: NonNullable<FastifyMaintenanceOptions['store']>, sites: readonly string[]): Promise<OpenedStore> {
+export async function openStore (option: StoreOption, sites: readonly string[], log?: Log): Promise<OpenedStore> {
   if (option === 'memory') return { kind: 'memory', store: createMemoryStore(), pollInterval: null }
+  // a store of the user's own may have members of any name
+  if ('read' in option) return { kind: 'custom', ...guardStore(option), pollInterval: CUSTOM_POLL_INTERVAL }
   if ('file' in option) return { kind: 'file', store: openFile(option.file), pollInterval: FILE_POLL_INTERVAL }
-  if ('redis' in option) {
-    const { redis, prefix = REDIS_PREFIX, mirror, pollInterval = REDIS_POLL_INTERVAL } = option
-    const store = createRedisStore(await createConnector(redis), { prefix, sites })
-    return { kind: 'redis', store, pollInterval, mirror: mirror === undefined ? undefined : createFileStore(mirror) }
-  }
-  return { kind: 'custom', ...guardStore(option), pollInterval: CUSTOM_POLL_INTERVAL }
+  const { redis, prefix = REDIS_PREFIX, mirror, pollInterval = REDIS_POLL_INTERVAL } = option
+  const connector = createConnector(redis)
+  log?.info(`maintenance: the store is Redis at ${connector.description}`)
+  const store = createRedisStore(connector, { prefix, sites })
+  return { kind: 'redis', store, pollInterval, mirror: mirror === undefined ? undefined : createFileStore(mirror) }
 }
 
 function openFile (file: string): MaintenanceStore {

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks'
-import type { Client } from './connect.ts'
+import type { Client } from './client.ts'
 
-/** How long the difference between the clocks is believed, ms. */
+/** How long a clock offset is used before Redis is asked again, ms. */
 const BELIEVED = 1000
 
 /** The clock of Redis as seen from here; where it was never heard of, or may not be asked, ours. */

@@ -11,8 +11,16 @@ export function clean (error: Error): Error {
   return new Error(error.message)
 }
 
-/** Redis answers with an error: refused. Nothing was sent: nothing was written. Anything else may have been carried out. */
+/** A command for which there was no connection; ioredis 5 and 6 say so in words of their own. */
+export const isUnsent = (error: Error): boolean => /^Stream isn't writeable|^Cluster isn't ready/.test(error.message)
+
+const NO_CONNECTION = 'no connection: '
+
+/** The error of a command that was not sent. */
+export const noConnection = (reason: string): Error => new Error(`${NO_CONNECTION}${reason}`)
+
+/** An error reply or an unsent command means not written; anything else leaves the outcome unknown. */
 export function outcome (error: Error): Error {
-  const unsent = error.message.includes("isn't writeable") || error.message.includes("isn't ready")
-  return isReply(error) || unsent ? clean(error) : new StoreUnknownError(COMMAND_TIMEOUT, { cause: clean(error) })
+  const refused = isReply(error) || error.message.startsWith(NO_CONNECTION)
+  return refused ? clean(error) : new StoreUnknownError(COMMAND_TIMEOUT, { cause: clean(error) })
 }

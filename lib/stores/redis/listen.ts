@@ -1,6 +1,8 @@
 import { withTimeout } from '../../util/timeout.ts'
-import { COMMAND_TIMEOUT, reconnect, type Client } from './connect.ts'
+import type { Client } from './client.ts'
+import { COMMAND_TIMEOUT } from './connect.ts'
 import { clean, isReply } from './errors.ts'
+import { reconnect } from './ready.ts'
 
 /** How often the connection that only listens is asked whether it still stands, ms. */
 const WATCHDOG_INTERVAL = 2000

@@ -3,9 +3,11 @@ import { performance } from 'node:perf_hooks'
 import type { MaintenanceStore, WriteCondition } from '../../../types/index.ts'
 import { ConflictError, messageOf, UnreadableError } from '../../errors.ts'
 import { createClock } from './clock.ts'
-import { COMMAND_TIMEOUT, reconnect, whenReady, type Client, type Connector } from './connect.ts'
+import type { Client } from './client.ts'
+import { COMMAND_TIMEOUT, type Connector } from './connect.ts'
 import { clean, isReply, isTimeout, outcome } from './errors.ts'
 import { listen } from './listen.ts'
+import { explain, reconnect, whenReady } from './ready.ts'
 import { BEAT, BEATS, WRITE } from './script.ts'
 
 export interface RedisStoreOptions {
@@ -19,7 +21,7 @@ export interface RedisStoreOptions {
  * State in Redis, for all servers that reach it: a hash for each site with the record and its revision, a list
  * with its history, two keys with its servers, and a channel for hints. One key family shares a hash tag, so that a cluster keeps it together.
  */
-export function createRedisStore ({ keyPrefix, connect }: Connector, { prefix, sites }: RedisStoreOptions): MaintenanceStore {
+export function createRedisStore ({ keyPrefix, connect }: Pick<Connector, 'keyPrefix' | 'connect'>, { prefix, sites }: RedisStoreOptions): MaintenanceStore {
   const commands = connect()
   const clock = createClock()
   let connecting: Promise<void> | null = null
@@ -38,7 +40,7 @@ export function createRedisStore ({ keyPrefix, connect }: Connector, { prefix, s
     await connecting
     return command().catch(error => {
       if (isTimeout(error)) reconnect(commands)
-      throw error
+      throw explain(commands, error)
     })
   }
 

@@ -1,0 +1,68 @@
+import { messageOf } from '../../errors.ts'
+import type { Client } from './client.ts'
+import { isReply, isUnsent, noConnection } from './errors.ts'
+
+/** How long a command waits for a connection that is being made, ms. */
+const READY_TIMEOUT = 1500
+
+/** Why there is no connection, as it was told last. */
+const reasons = new WeakMap<Client, string>()
+const NO_ANSWER = `no answer within ${READY_TIMEOUT} ms`
+/**
+ * Where Redis refused the database, ioredis would go on in the database 0; where it refused the password, ioredis 5
+ * calls the connection ready all the same.
+ */
+const astray = new WeakSet<Client>()
+const HANDSHAKE = ['select', 'auth', 'hello']
+
+const isReady = (client: Client): boolean => client.status === 'ready' && !astray.has(client)
+
+/** Errors reach us where they matter, by the commands that fail; unheard events would be printed. */
+export function watchConnection (client: Client): Client {
+  reasons.set(client, NO_ANSWER)
+  client.on('error', error => {
+    reasons.set(client, messageOf(error.lastNodeError ?? error))
+    const command = error.command?.name ?? ''
+    if (HANDSHAKE.includes(command)) astray.add(client)
+    if (command === 'select') client.disconnect(true)
+  })
+  client.on('close', () => astray.delete(client))
+  client.on('ready', () => { if (isReady(client)) reasons.set(client, NO_ANSWER) })
+  return client
+}
+
+const whyNotReady = (client: Client): Error => noConnection(reasons.get(client) as string)
+
+/**
+ * The error of a command, in the same words for all clients: ioredis 5 and iovalkey still send commands, or refuse to
+ * in words of their own, while Redis refuses the password.
+ */
+export function explain (client: Client, error: Error): Error {
+  return isUnsent(error) || (isReply(error, 'NOAUTH') && astray.has(client)) ? whyNotReady(client) : error
+}
+
+/** Waits for a connection that is being made; one that breaks, or takes too long, is an error. */
+export function whenReady (client: Client): Promise<void> {
+  if (isReady(client)) return Promise.resolve()
+  if (client.status === 'wait') client.connect().catch(() => {})
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(settle, READY_TIMEOUT)
+    function settle (): void {
+      clearTimeout(timer)
+      client.off('ready', settle).off('close', settle).off('end', settle)
+      if (isReady(client)) resolve()
+      else reject(whyNotReady(client))
+    }
+    client.on('ready', settle).on('close', settle).on('end', settle)
+  })
+}
+
+const broken = new WeakSet<Client>()
+
+/** A half-open connection looks well for ever: one that does not answer is cut, and made anew. */
+export function reconnect (client: Client): void {
+  if (client.status !== 'ready' || broken.has(client)) return
+  broken.add(client)
+  client.once('close', () => broken.delete(client))
+  client.disconnect(true)
+}
