@@ -2,6 +2,7 @@ import type { FastifyMaintenanceOptions, MaintenanceStore, StoreStatus } from '.
 import { createFileHistory } from './file/history.ts'
 import { createFileServers } from './file/servers.ts'
 import { createFileStore } from './file/file-store.ts'
+import { refuseMount } from './file/mount.ts'
 import { createMemoryStore } from './memory.ts'
 import { createConnector } from './redis/connect.ts'
 import { createRedisStore } from './redis/redis-store.ts'
@@ -24,9 +25,13 @@ const REDIS_PREFIX = 'fastify-maintenance:'
 /** Opens the store that the option `store` names, for these sites. */
 export async function openStore (option: NonNullable<FastifyMaintenanceOptions['store']>, sites: readonly string[]): Promise<OpenedStore> {
   if (option === 'memory') return { kind: 'memory', store: createMemoryStore(), pollInterval: null }
-  if ('file' in option) return { kind: 'file', store: openFile(option.file), pollInterval: FILE_POLL_INTERVAL }
+  if ('file' in option) {
+    await refuseMount('store.file', option.file)
+    return { kind: 'file', store: openFile(option.file), pollInterval: FILE_POLL_INTERVAL }
+  }
   if ('redis' in option) {
     const { redis, prefix = REDIS_PREFIX, mirror, pollInterval = REDIS_POLL_INTERVAL } = option
+    if (mirror !== undefined) await refuseMount('store.mirror', mirror)
     const store = createRedisStore(await createConnector(redis), { prefix, sites })
     return { kind: 'redis', store, pollInterval, mirror: mirror === undefined ? undefined : createFileStore(mirror) }
   }
@@ -34,5 +39,5 @@ export async function openStore (option: NonNullable<FastifyMaintenanceOptions['
 }
 
 function openFile (file: string): MaintenanceStore {
-  return { ...createFileStore(file), ...createFileHistory(createFileStore(`${file}.history`)), ...createFileServers(file) }
+  return { ...createFileStore(file), ...createFileHistory(createFileStore(file, '.history')), ...createFileServers(file) }
 }
