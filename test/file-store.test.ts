@@ -1,20 +1,28 @@
-import { execFileSync, fork, spawnSync, type ChildProcess } from 'node:child_process'
+import { execFile, execFileSync, fork, spawnSync, type ChildProcess } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import fs, { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import fsp from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { hostname, tmpdir } from 'node:os'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import maintenance from '../index.ts'
 import { checkChange } from '../lib/state/change.ts'
 import { parseRecord, type StateRecord } from '../lib/state/record.ts'
 import { updateRecord } from '../lib/state/write.ts'
-import { replaceFile } from '../lib/stores/file/atomic-write.ts'
+import { accessLike, replaceFile } from '../lib/stores/file/atomic-write.ts'
 import { createFileStore } from '../lib/stores/file/file-store.ts'
-import { takeLock } from '../lib/stores/file/lock.ts'
+import { takeLock as takeLockLike } from '../lib/stores/file/lock.ts'
+import { createFileHistory } from '../lib/stores/file/history.ts'
+import { isDead, processSpace, readSpace } from '../lib/stores/file/process-liveness.ts'
+import { readRegular } from '../lib/stores/file/read-regular-file.ts'
+import { createFileServers } from '../lib/stores/file/servers.ts'
+import { refuseMount } from '../lib/stores/file/mount.ts'
+import type { FastifyMaintenanceOptions } from '../types/index.ts'
 
 const isRoot = process.getuid?.() === 0
 
@@ -59,6 +67,14 @@ const ODD: Record<string, [make: (file: string) => void, why: RegExp]> = {
 function write (content: string | Buffer): (file: string) => void {
   return file => writeFileSync(file, content)
 }
+
+const PRIVATE = { mode: 0o600, uid: -1, gid: -1 }
+
+const takeLock = (path: string) => takeLockLike(path, PRIVATE)
+
+/** Replaces a file as the store does. */
+const replace = async (file: string, text: string, beforeRename = async () => {}): Promise<void> =>
+  replaceFile(file, text, { access: await accessLike(file), durable: true, beforeRename })
 
 /** A directory of its own, for users of all kinds. */
 function directory (t: Test): string {
@@ -126,7 +142,7 @@ async function message<T> (child: ChildProcess): Promise<T> {
 }
 
 /** Everything beside the file itself. */
-const beside = (file: string): string[] => readdirSync(join(file, '..')).filter(name => !['state.json', 'state.json.history', 'state.json.servers'].includes(name))
+const beside = (file: string): string[] => readdirSync(join(file, '..')).filter(name => !['state.json', 'state.json.history', '.state.json.servers.swp'].includes(name))
 
 const stored = (file: string): StateRecord => parseRecord(JSON.parse(readFileSync(file, 'utf8')).sites.default.record)
 
@@ -559,7 +575,7 @@ t.test('a new file is as private as the one that it replaces, at every moment', 
   writeFileSync(file, OPEN)
   fs.chmodSync(file, 0o600)
   const modes: number[] = []
-  await replaceFile(file, CLOSED, async () => {
+  await replace(file, CLOSED, async () => {
     for (const name of beside(file)) modes.push(statSync(join(file, '..', name)).mode & 0o777)
   })
   t.same(modes, [0o600])
@@ -571,7 +587,7 @@ t.test('a new file is as private as the one that it replaces, at every moment', 
       return open(path, flags, mode)
     }
   })
-  await replaceFile(file, CLOSED, async () => {})
+  await replace(file, CLOSED)
   t.same(asked, [0o600])
 })
 
@@ -590,7 +606,7 @@ t.test('who may not give a file away keeps its group at least, or writes all the
   })
   const file = join(directory(t), 'state.json')
   writeFileSync(file, OPEN)
-  await replaceFile(file, CLOSED, async () => {})
+  await replace(file, CLOSED)
   const { uid, gid } = statSync(file)
   t.same(asked, [[uid, gid], [-1, gid]])
   t.equal(readFileSync(file, 'utf8'), CLOSED)
@@ -601,17 +617,22 @@ t.test('a system that cannot sync directories writes all the same', async t => {
   const place = directory(t)
   const file = join(place, 'state.json')
   let fail = 'open'
+  let descriptor: number | undefined
+  const { fsync } = fs
+  stub(t, fs, {
+    fsync: ((fd: number, done: (error: Error | null) => void) => fd === descriptor ? done(new Error('EINVAL')) : fsync(fd, done)) as typeof fsync
+  })
   stub(t, fsp, {
     open: async (path, ...rest) => {
       if (path !== place) return open(path, ...rest)
       if (fail === 'open') throw new Error('EISDIR')
       const handle = await open(path, ...rest)
-      handle.sync = async () => { throw new Error('EINVAL') }
+      descriptor = handle.fd
       return handle
     }
   })
   for (fail of ['open', 'sync']) {
-    await replaceFile(file, fail, async () => {})
+    await replace(file, fail)
     t.equal(readFileSync(file, 'utf8'), fail)
   }
 })
@@ -619,12 +640,14 @@ t.test('a system that cannot sync directories writes all the same', async t => {
 t.test('writing sweeps what killed writers left, and nothing of others', async t => {
   const file = join(directory(t), 'state.json')
   const id = '01234567-89ab-cdef-0123-456789abcdef'
-  const ours = `${file}.${id}.tmp`
-  const others = ['state.json.backup.tmp', `state.json.eu.${id}.tmp`, `other.json.${id}.tmp`, `state.json.${id}`]
-  for (const path of [ours, ...others.map(name => join(file, '..', name))]) writeFileSync(path, '')
+  const place = join(file, '..')
+  const others = ['state.json.backup.tmp', `.state.json.eu.${id}.tmp`, `.other.json.${id}.tmp`, `state.json.${id}`, `state.json.${id}.tmp`, `.state.json.${id.slice(1)}.tmp`]
+  for (const name of [`.state.json.${id}.tmp`, ...others]) writeFileSync(join(place, name), '')
+  // what cannot be removed does not stop a write
+  mkdirSync(join(place, `.state.json.${id.replace('0', 'f')}.tmp`))
   await createFileStore(file).write('default', 'a', { revision: 1 })
-  t.same(beside(file).sort(), others.sort())
-  await t.rejects(replaceFile(join(file, 'none', 'x'), '', async () => {}))
+  t.same(beside(file).sort(), [...others, `.state.json.${id.replace('0', 'f')}.tmp`].sort())
+  await t.rejects(replace(join(file, 'none', 'x'), ''))
 })
 
 t.test('reads at once share one look, a later one looks again', async t => {
@@ -668,14 +691,15 @@ t.test('a lock', async t => {
   const probed = await takeLock(probe)
   const [, here] = readFileSync(probe, 'utf8').split(' ') as [string, string]
   await probed.release()
-  const dead = `${spawnSync(process.execPath, ['-e', '']).pid} ${here} x`
-  const elsewhere = '1 elsewhere/1 x'
+  const dead = `${spawnSync(process.execPath, ['-e', '']).pid} ${here} host x`
+  const elsewhere = '1 elsewhere/1 host x'
 
   t.test('names its holder', async t => {
     const path = join(directory(t), 'a.lock')
     const lock = await takeLock(path)
-    t.equal(readFileSync(path, 'utf8').split(' ')[0], String(process.pid))
-    t.ok(here.startsWith(hostname()))
+    t.same(readFileSync(path, 'utf8').split(' ').slice(0, 3), [process.pid, processSpace(), hostname()])
+    t.equal(here, processSpace())
+    t.equal(statSync(path).mode & 0o777, 0o600)
     await t.resolves(lock.check())
     await lock.release()
     t.notOk(existsSync(path))
@@ -702,8 +726,8 @@ t.test('a lock', async t => {
         writeFileSync(lock, elsewhere)
         utimesSync(lock, Date.now() / 1000 + 3600, Date.now() / 1000 + 3600)
       },
-      'of this host, but of the process ids of another container': write(dead.replace(here, `${hostname()}/1`)),
-      'of a live process that hangs': write(`${process.pid} ${here} x`),
+      'of this host, but of another PID namespace': write(dead.replace(here, here.replace(/\d+$/, '1'))),
+      'of a live process that hangs': write(`${process.pid} ${here} host x`),
       'without a word, its writer died on the way': write(''),
       'that is a FIFO': lock => execFileSync('mkfifo', [lock]),
       'that someone died breaking': lock => {
@@ -720,6 +744,39 @@ t.test('a lock', async t => {
     }))
   })
 
+  t.test('that says nothing of a live process here is broken when it is stale', async t => {
+    const past = new Date(Date.now() - 3600_000)
+    const kinds: Record<string, (lock: string) => unknown> = {
+      'of a process from before the last boot': write(dead.replace(here, here.replace(/^[^/]+/, '0'))),
+      'of no process': write(`-1 ${here} host x`),
+      'a FIFO': lock => execFileSync('mkfifo', [lock]),
+      'a socket': lock => createServer().unref().listen(lock),
+      'a link to an endless device': lock => symlinkSync('/dev/zero', lock),
+      'a link to nowhere': lock => symlinkSync('nowhere', lock),
+      'a huge file': lock => {
+        writeFileSync(lock, '')
+        fs.truncateSync(lock, 2 ** 40)
+      },
+      "a link to somebody else's file, and the lock for breaking it too": lock => {
+        for (const name of [lock, `${lock}.breaking`]) {
+          symlinkSync(victim, name)
+          fs.lutimesSync(name, past, past)
+        }
+      }
+    }
+    const victim = join(directory(t), 'victim')
+    writeFileSync(victim, dead)
+    utimesSync(victim, past, past)
+    await Promise.all(Object.entries(kinds).map(async ([kind, make]) => {
+      const path = join(directory(t), 'a.lock')
+      make(path)
+      const time = await timed(takeLock(path).then(lock => lock.release()))
+      t.ok(time > 1000 && time < 2000, `${kind}: after ${time.toFixed()} ms`)
+      t.same(readdirSync(join(path, '..')), [])
+    }))
+    t.equal(readFileSync(victim, 'utf8'), dead)
+  })
+
   t.test('that someone died breaking when it was broken leaves nothing behind', async t => {
     const { server, file } = await locked(t, lock => writeFileSync(`${lock}.breaking`, dead))
     await server.api.set(false)
@@ -730,13 +787,13 @@ t.test('a lock', async t => {
     const { server, file, lock, before } = await locked(t, () => {})
     let turn = 0
     const pass = (): void => {
-      writeFileSync(`${lock}.next`, `4711 elsewhere/1 ${turn++}`)
+      writeFileSync(`${lock}.next`, `4711 elsewhere/1 shop-3 ${turn++}`)
       renameSync(`${lock}.next`, lock)
     }
     pass()
     const timer = setInterval(pass, 200)
     t.teardown(() => clearInterval(timer))
-    const time = await timed(t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /state\.json\.lock.*4711 elsewhere/ }))
+    const time = await timed(t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /state\.json\.lock is held by process 4711 on host 'shop-3'/ }))
     t.ok(time < 2000, `after ${time.toFixed()} ms`)
     clearInterval(timer)
     t.equal(readFileSync(file, 'utf8'), before)
@@ -746,7 +803,7 @@ t.test('a lock', async t => {
 
   t.test('that is a directory makes set reject', async t => {
     const { server, file, before } = await locked(t, lock => mkdirSync(lock))
-    await t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /state\.json\.lock/ })
+    await t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /state\.json\.lock is held by something unknown: remove it/ })
     t.equal(readFileSync(file, 'utf8'), before)
   })
 
@@ -821,5 +878,263 @@ t.test('a lock', async t => {
     full = false
     const time = await timed(server.api.set(false))
     t.ok(time < 700, `then it is free: ${time.toFixed()} ms`)
+  })
+})
+
+t.test('new files are for their owner alone, or as open as the state file', async t => {
+  const modes = (place: string): Record<string, string> => Object.fromEntries(readdirSync(place, { recursive: true, encoding: 'utf8' })
+    .map(name => [name, (lstatSync(join(place, name)).mode & 0o777).toString(8)])
+    .map(([name, mode]) => [name!.replace(/@.*/, ''), mode!]))
+  const place = directory(t)
+  fs.chmodSync(place, 0o2770)
+  const file = join(place, 'state.json')
+  const servers = '.state.json.servers.swp'
+  const server = await serve(t, file)
+  await server.api.set(true)
+  t.same(modes(place), { 'state.json': '600', 'state.json.history': '600', [servers]: '770', [`${servers}/default`]: '600' })
+  t.equal(statSync(join(place, servers)).mode & 0o2000, 0o2000, 'the directory is as the one around it')
+
+  for (const name of ['state.json.history', servers]) rmSync(join(place, name), { recursive: true })
+  fs.chmodSync(file, 0o640)
+  writeFileSync(file, 'garbage')
+  await createFileStore(file).write('default', 'x', { revision: 1 })
+  await createFileServers(file).beat('default', 'id', 'entry', 60_000)
+  await createFileStore(file, '.history').write('default', 'x', { revision: 1 })
+  t.same(modes(place), { 'state.json': '640', 'state.json.unreadable': '640', 'state.json.history': '640', [servers]: '770', [`${servers}/default`]: '640' })
+})
+
+t.test("nothing is written through links into somebody else's files", async t => {
+  const place = directory(t)
+  const victim = join(directory(t), 'victim')
+  writeFileSync(victim, 'untouched')
+  const file = join(place, 'state.json')
+  writeFileSync(file, 'garbage')
+  symlinkSync(victim, `${file}.unreadable`)
+  await createFileStore(file).write('default', 'x', { revision: 1 })
+  t.equal(readFileSync(victim, 'utf8'), 'untouched')
+
+  const servers = join(place, '.state.json.servers.swp')
+  const store = createFileServers(file)
+  mkdirSync(servers)
+  symlinkSync(victim, join(servers, 'default@id'))
+  await store.beat('default', 'id', 'entry', 60_000)
+  t.equal(readFileSync(victim, 'utf8'), 'untouched')
+  t.same(await store.beats('default'), ['entry'])
+
+  rmSync(servers, { recursive: true })
+  const elsewhere = directory(t)
+  symlinkSync(elsewhere, servers)
+  await t.rejects(store.beat('default', 'id', 'entry', 60_000), { code: 'ENOTDIR' })
+  t.same(readdirSync(elsewhere), [])
+  rmSync(servers)
+  writeFileSync(servers, '')
+  await t.rejects(store.beat('default', 'id', 'entry', 60_000), { code: 'ENOTDIR' })
+  await t.rejects(store.beats('default'), { code: 'ENOTDIR' })
+  await t.rejects(createFileServers(join(place, 'none', 'x')).beats('a'), { code: 'ENOENT' })
+  await t.rejects(createFileServers(join(place, 'x'.repeat(250))).beat('a', 'b', 'entry', 1000), { code: 'ENAMETOOLONG' })
+})
+
+t.test('temporary files of killed servers go once they are old', async t => {
+  const file = join(directory(t), 'state.json')
+  const servers = join(file, '../.state.json.servers.swp')
+  const store = createFileServers(file)
+  await store.beat('default', 'a', 'entry', 60_000)
+  const temporary = (id: string): string => `.default@b.${id}1234567-89ab-cdef-0123-456789abcdef.tmp`
+  for (const id of ['0', '1']) writeFileSync(join(servers, temporary(id)), '')
+  utimesSync(join(servers, temporary('0')), Date.now() / 1000 - 20, Date.now() / 1000 - 20)
+  await store.beat('default', 'a', 'entry', 60_000)
+  await until(() => readdirSync(servers).length === 2, 5000, 'swept')
+  t.same(readdirSync(servers).sort(), [temporary('1'), 'default@a'])
+})
+
+t.test('a file that grows while it is read, or has no size, is read up to the limit', async t => {
+  const file = join(directory(t), 'file')
+  writeFileSync(file, 'x'.repeat(70_000))
+  t.equal((await readRegular(file, 70_000)).length, 70_000)
+  const { open } = fsp
+  stub(t, fsp, {
+    open: async (...args) => {
+      const handle = await open(...args)
+      handle.stat = (async () => ({ isFile: () => true, size: 0 })) as unknown as typeof handle.stat
+      return handle
+    }
+  })
+  await t.rejects(readRegular(file, 69_999), /more than 69999 bytes/)
+})
+
+t.test('sockets, devices and FIFOs beside the state occupy no thread', async t => {
+  const file = join(directory(t), 'state.json')
+  const servers = join(file, '../.state.json.servers.swp')
+  const store = createFileServers(file)
+  await store.beat('default', 'own', 'entry', 60_000)
+  for (let i = 0; i < 8; i++) execFileSync('mkfifo', [join(servers, `default@fifo${i}`)])
+  symlinkSync('/dev/zero', join(servers, 'default@zero'))
+  const socket = createServer().listen(join(servers, 'default@socket'))
+  t.teardown(() => socket.close())
+  await until(() => existsSync(join(servers, 'default@socket')), 1000, 'a socket')
+  const time = await timed(Promise.all(Array.from({ length: 8 }, async () => t.same(await store.beats('default'), ['entry']))))
+  t.ok(time < 3000, `${time.toFixed()} ms`)
+})
+
+t.test('file handles that cannot sync are synced by their descriptor', async t => {
+  const handle = await fsp.open(process.execPath)
+  const prototype = Object.getPrototypeOf(handle)
+  await handle.close()
+  const throws = (): never => { throw new Error('Method not implemented.') }
+  stub(t, prototype, { sync: throws, datasync: throws })
+  const server = await serve(t, join(directory(t), 'state.json'))
+  await server.api.set(true)
+  t.equal(await server.ask(), 503)
+})
+
+t.test('where Node forbids changes to open files, the mode is set by name', async t => {
+  const file = join(directory(t), 'state.json')
+  writeFileSync(file, OPEN)
+  fs.chmodSync(file, 0o644)
+  const { open } = fsp
+  const denied = async (): Promise<never> => { throw Object.assign(new Error('fchmod API is disabled'), { code: 'ERR_ACCESS_DENIED' }) }
+  stub(t, fs, { fsync: (() => { throw Object.assign(new Error('fsync API is disabled'), { code: 'ERR_ACCESS_DENIED' }) }) as unknown as typeof fs.fsync })
+  stub(t, fsp, { open: async (...args) => Object.assign(await open(...args), { chown: denied, chmod: denied }) })
+  await replace(file, CLOSED)
+  t.equal(statSync(file).mode & 0o777, 0o644)
+  const failing = async (): Promise<never> => { throw new Error('EPERM') }
+  stub(t, fsp, { open: async (...args) => Object.assign(await open(...args), { chown: failing, chmod: failing }) })
+  await replace(file, OPEN)
+  t.equal(statSync(file).mode & 0o777, 0o600, 'a file system without modes has its own')
+})
+
+t.test("under Node's permission model, with the right to the directory alone", async t => {
+  const place = directory(t)
+  const root = new URL('..', import.meta.url).pathname
+  const program = `
+    const app = require('fastify')()
+    app.register(require('fastify-maintenance'), { store: { file: '${place}/state.json' } })
+    app.ready().then(() => app.maintenance.set(true)).then(async () => {
+      console.log(app.maintenance.active, (await app.maintenance.servers()).length)
+      await app.close()
+    })`
+  const flag = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission'
+  const run = (...rights: string[]) => promisify(execFile)(process.execPath, [flag, '--no-warnings', `--allow-fs-read=${root}`, `--allow-fs-read=${place}/`, ...rights, '-e', program], { cwd: root, env: ENV })
+  t.equal((await run(`--allow-fs-write=${place}/`)).stdout, 'true 1\n')
+  t.equal(stored(join(place, 'state.json')).on, true)
+  const { stderr } = await run().catch((error: { stderr: string }) => error)
+  t.match(stderr, /permission model forbids writing.*--allow-fs-write=/)
+})
+
+t.test('a process space', async t => {
+  t.match(processSpace(), process.platform === 'linux' ? /^[0-9a-f-]{36}\/\d+$/ : hostname())
+  t.equal(isDead(process.pid, processSpace()), false)
+  for (const pid of [0, -1, NaN, 1.5, 2 ** 31]) t.equal(isDead(pid, processSpace()), false)
+  t.equal(isDead(spawnSync(process.execPath, ['-e', '']).pid, processSpace()), true)
+
+  const none = (): never => { throw new Error('ENOENT') }
+  stub(t, fs, { readFileSync: none, statSync: none } as unknown as Partial<typeof fs>)
+  const own = Object.getOwnPropertyDescriptor(process, 'platform')!
+  t.teardown(() => Object.defineProperty(process, 'platform', own))
+  Object.defineProperty(process, 'platform', { ...own, value: 'darwin' })
+  t.equal(readSpace(), hostname())
+  Object.defineProperty(process, 'platform', { ...own, value: 'linux' })
+  t.not(readSpace(), readSpace(), 'without /proc, it shares none with others')
+})
+
+t.test('a state file that is a mount is refused', async t => {
+  const place = join(directory(t), 'with blank \\ and ü')
+  mkdirSync(place)
+  const file = join(place, 'state.json')
+  const other = join(place, 'other.json')
+  const link = join(directory(t), 'link.json')
+  for (const path of [file, other]) writeFileSync(path, '')
+  symlinkSync(file, link)
+  const boots = async (store: NonNullable<FastifyMaintenanceOptions['store']>) => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(maintenance, { store })
+  }
+  const { status } = spawnSync('mount', ['--bind', other, file])
+  if (status === 0) t.teardown(() => execFileSync('umount', ['-l', file]))
+  else {
+    const { readFile } = fsp
+    const line = `36 35 98:0 /other ${file.replaceAll('\\', '\\134').replaceAll(' ', '\\040')} rw - ext4 /dev/root rw\n`
+    stub(t, fsp, { readFile: (async (path: string, ...rest: []) => path === '/proc/self/mountinfo' ? line : readFile(path, ...rest)) as typeof readFile })
+  }
+  const expected = { code: 'FST_ERR_MAINTENANCE_OPTION', message: /option 'store\.file' is .* a mount of its own, expected .* mount the directory .*with blank \\ and ü instead/ }
+  await t.rejects(boots({ file }), expected)
+  await t.rejects(boots({ file: link }), expected)
+  await t.rejects(boots({ redis: 'redis://127.0.0.1:1', mirror: file }), { code: 'FST_ERR_MAINTENANCE_OPTION', message: /store\.mirror/ })
+  await t.resolves(boots({ file: other }))
+  if (status === 0) await t.rejects(createFileStore(file).write('default', 'x', { revision: 1 }), /mount the directory/, 'mounted later')
+})
+
+t.test('a file server that hangs does not hold up the look for mounts', async t => {
+  stub(t, fsp, { realpath: (() => new Promise(() => {})) as unknown as typeof fsp.realpath })
+  const time = await timed(refuseMount('store.file', 'x'))
+  t.ok(time < 3000, `${time.toFixed()} ms`)
+})
+
+t.test('where the directory may not be written to, set says so', async t => {
+  const file = join(directory(t), 'state.json')
+  const { open } = fsp
+  let code = ''
+  stub(t, fsp, {
+    open: async (path, flags, ...rest) => {
+      if (flags === 'wx') throw Object.assign(new Error(`${code}: refused`), { code })
+      return open(path, flags, ...rest)
+    }
+  })
+  const log: string[] = []
+  const app = Fastify({ logger: { level: 'warn', stream: { write: line => { log.push(JSON.parse(line).msg) } } } })
+  t.teardown(() => app.close())
+  code = 'EROFS'
+  await app.register(maintenance, { store: { file } })
+  await app.ready()
+  for (const [next, why] of Object.entries({ EROFS: /may not write to the directory .*: EROFS/, EACCES: /may not write to/, EPERM: /may not write to/, ERR_ACCESS_DENIED: /--allow-fs-write=/, EBUSY: /mount the directory/, EIO: /EIO: refused/ })) {
+    code = next
+    await t.rejects(app.maintenance.set(true), { code: 'FST_ERR_MAINTENANCE_STORE', message: why })
+  }
+  t.equal(log.filter(line => /cannot see this one/.test(line)).length, 1, 'one warning of the heartbeat')
+})
+
+t.test("a ConfigMap's files are followed when all of them are swapped", async t => {
+  const place = directory(t)
+  const file = join(place, 'state.json')
+  const swap = (name: string, content: string): void => {
+    mkdirSync(join(place, name))
+    writeFileSync(join(place, name, 'state.json'), content)
+    symlinkSync(name, join(place, '..data_tmp'))
+    renameSync(join(place, '..data_tmp'), join(place, '..data'))
+  }
+  swap('..1', OPEN)
+  symlinkSync('..data/state.json', file)
+  const server = await serve(t, file)
+  t.equal(await server.ask(), 200)
+  const store = createFileStore(file)
+  t.teardown(() => store.close())
+  let hints = 0
+  await store.watch(() => { hints++ })
+  swap('..2', document({ on: true, revision: 1001 }))
+  rmSync(join(place, '..1'), { recursive: true })
+  await until(async () => await server.ask() === 503, 1500, 'closed')
+  await until(() => hints > 0, 1000, 'a hint')
+})
+
+t.test('a history', async t => {
+  t.test('lies beside the file that links lead to', async t => {
+    const shared = directory(t)
+    const releases = [directory(t), directory(t)].map(release => join(release, 'state.json'))
+    for (const release of releases) symlinkSync(join(shared, 'state.json'), release)
+    const paths = [join(shared, 'state.json'), ...releases]
+    for (const [i, path] of paths.entries()) await createFileHistory(createFileStore(path, '.history')).append('default', `entry ${i}`)
+    for (const path of paths) t.same(await createFileHistory(createFileStore(path, '.history')).list('default', 9), ['entry 2', 'entry 1', 'entry 0'])
+    t.same(readdirSync(shared), ['state.json.history'])
+  })
+
+  t.test('that was edited by hand goes on', async t => {
+    for (const record of ['{"count":7,"entries":["old"]}', '{"count":"7"}', '{"count":1,"entries":[1]}', '{', 'null']) {
+      const pages = createFileStore(join(directory(t), 'history'))
+      const history = createFileHistory(pages)
+      await pages.write('default', record, { revision: 3 })
+      await history.append('default', 'new')
+      t.same(await history.list('default', 9), record.includes('old') ? ['new', 'old'] : ['new'])
+    }
   })
 })

@@ -1,7 +1,10 @@
-import { execFile, fork } from 'node:child_process'
+import { execFile, execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import fsp from 'node:fs/promises'
 import { Agent, request as httpRequest } from 'node:http'
+import { syncBuiltinESMExports } from 'node:module'
+import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -184,53 +187,71 @@ t.test('on a file: a server that was killed holds nobody up, and its entry goes;
   // the servers follow the link, the command does not
   symlinkSync('state.json', join(directory, 'link.json'))
   const [victim] = await Promise.all([startServer(t, { store: { file: join(directory, 'link.json') }, logs: directory }), startServer(t, { store: { file }, logs: directory })])
-  const entries = () => readdirSync(`${file}.servers`)
+  const folder = join(directory, '.state.json.servers.swp')
+  const entries = () => readdirSync(folder)
   t.equal(entries().length, 2)
   post(`${victim.url}/work?site=default&id=1&ms=60000`, null)
   await eventually('it works', () => existsSync(join(directory, 'default.log')))
   const waiting = command('on', '--wait=60s', ...args)
   await eventually('it tells what it runs', async () => /1 × POST/.test((await command('servers', ...args)).out))
-  const expires = Math.min(...entries().map(name => JSON.parse(readFileSync(join(`${file}.servers`, name), 'utf8')).until))
+  const expires = Math.min(...entries().map(name => JSON.parse(readFileSync(join(folder, name), 'utf8')).until))
   victim.kill()
   const { code, out } = await waiting
   t.ok(Date.now() < expires, 'it has not expired, it is known to be dead')
   t.match({ code, out }, { code: 0, out: /1 of 1 server closed, 0 requests running: safe to proceed\n {2}\S+ \(process \d+\) was last seen/ })
   t.equal(entries().length, 1)
 
-  // what others leave there, and a server that must not be overlooked
-  const servers = `${file}.servers`
-  for (const [name, text] of [['a', ''], ['b', '{'], ['c', 'null'], ['d', '{"until":9e15,"pid":1,"space":"x"}'], ['e', 'x'.repeat(1024 * 1024 + 1)]]) writeFileSync(join(servers, `default@${name}.json`), text as string)
-  mkdirSync(join(servers, 'default@folder.json'))
-  writeFileSync(join(servers, 'default@far.json'), JSON.stringify({ until: 1, pid: 1, space: 'elsewhere', entry: 'old' }))
+  // what others leave there
+  const odd: Record<string, (path: string) => void> = {
+    empty: path => writeFileSync(path, ''),
+    'no JSON': path => writeFileSync(path, '{'),
+    'no object': path => writeFileSync(path, 'null'),
+    'without an entry': path => writeFileSync(path, '{"until":9e15,"pid":1,"space":"x"}'),
+    'too large': path => writeFileSync(path, 'x'.repeat(1024 * 1024 + 1)),
+    directory: path => mkdirSync(path),
+    FIFO: path => execFileSync('mkfifo', [path]),
+    loop: path => symlinkSync(path, path),
+    'endless device': path => symlinkSync('/dev/zero', path)
+  }
+  for (const [name, make] of Object.entries(odd)) make(join(folder, `default@${name}`))
+  const socket = createServer().listen(join(folder, 'default@socket'))
+  await once(socket, 'listening')
+  t.teardown(() => socket.close())
+  writeFileSync(join(folder, 'default@far'), JSON.stringify({ until: 1, pid: 1, space: 'elsewhere', entry: 'old' }))
   t.equal(JSON.parse((await command('servers', '--json', ...args)).out).length, 1)
-  t.equal(existsSync(join(servers, 'default@far.json')), false, 'what has expired goes')
-  symlinkSync('default@loop.json', join(servers, 'default@loop.json'))
-  t.match(await command('servers', ...args), { code: 1, out: '', err: /ELOOP/ })
+  t.equal(existsSync(join(folder, 'default@far')), false, 'an expired entry is removed')
+  t.ok(Object.keys(odd).every(name => entries().includes(`default@${name}`)), 'nothing else is')
+
+  // a server that must not be overlooked
+  const { open } = fsp
+  fsp.open = async (path, ...rest) => {
+    if (String(path).includes('default@')) throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' })
+    return open(path, ...rest)
+  }
+  syncBuiltinESMExports()
+  const restore = () => {
+    fsp.open = open
+    syncBuiltinESMExports()
+  }
+  t.teardown(restore)
+  t.match(await command('servers', ...args), { code: 1, out: '', err: /EMFILE/ })
   const unknown = await command('on', '--wait=1s', '--json', ...args)
+  restore()
   t.match(unknown, { code: 3, err: /the list of servers could not be read/ })
   t.match(JSON.parse(unknown.out), { active: true, safe: false, servers: [] })
 })
 
-t.test('on a file: who boots sweeps the dead away, and says good-bye; the directory is as open as the one around it', { buffered: true }, async t => {
+t.test('on a file: a server that boots removes the entries of the dead, and its own when it closes', { buffered: true }, async t => {
   const file = join(t.testdir(), 'state.json')
+  const folder = join(dirname(file), '.state.json.servers.swp')
   const store = createFileServers(file)
   t.strictSame(await store.beats('default'), [])
   await store.beat('another', 'dead', 'entry', 1)
-  chmodSync(dirname(file), 0o770)
   await sleep(5)
   const { app } = await createApp(t, { store: { file } })
   await app.ready()
-  await until('swept', () => readdirSync(`${file}.servers`).length === 1)
-  t.match(readdirSync(`${file}.servers`)[0], /^default@[0-9a-f-]{36}\.json$/)
+  await until('swept', () => readdirSync(folder).length === 1)
+  t.match(readdirSync(folder)[0], /^default@[0-9a-f-]{36}$/)
   await app.close()
-  await until('gone', () => readdirSync(`${file}.servers`).length === 0)
-  rmSync(`${file}.servers`, { recursive: true })
-  await createFileServers(file).beat('a', 'b', 'entry', 60_000)
-  t.equal(statSync(`${file}.servers`).mode & 0o777, 0o770)
-  t.strictSame(await store.beats('a'), ['entry'])
-  await t.rejects(createFileServers(join(t.testdir(), 'no/where.json')).beats('a'), { code: 'ENOENT' })
-  writeFileSync(join(dirname(file), 'taken.json.servers'), '')
-  await t.rejects(createFileServers(join(dirname(file), 'taken.json')).beat('a', 'b', 'entry', 1000), { code: 'ENOTDIR' })
-  await t.rejects(createFileServers(join(dirname(file), 'taken.json')).beats('a'), { code: 'ENOTDIR' })
-  await t.rejects(createFileServers(join(dirname(file), 'x'.repeat(250))).beat('a', 'b', 'entry', 1000), { code: 'ENAMETOOLONG' }, 'no room for .servers in the name')
+  await until('gone', () => readdirSync(folder).length === 0)
 })

@@ -261,7 +261,7 @@ t.test('options: no secret below store or bypass is shown, whatever its name and
   class Client { options = { password: secret } }
   const client = Object.assign(new Client(), { password: secret, host: 'redis.internal' })
   const wrong: unknown[] = [
-    ...[client, { url: 'redis://x', password: secret }, { host: 'x', password: secret }, secret, [secret], `redis://user:${secret}@host`, { file: './x', password: secret }, { password: secret, file: secret }].map(store => ({ store })),
+    ...[client, { url: 'redis://x', password: secret }, { host: 'x', password: secret }, secret, [secret], { file: './x', password: secret }, { password: secret, file: secret }].map(store => ({ store })),
     ...[`http://user:${secret}@host`, `redis:/user:${secret}@host`, `redis://user:p ${secret} "'w@ho st`, `redis://us%65r:p@${secret}@`, secret, [secret], 6379].map(redis => ({ store: { redis } })),
     ...['password', 'passwrd', 'url', 'prefx', 'username'].map(name => ({ store: { redis: 'redis://localhost', [name]: secret } })),
     ...[{ secret }, secret, [secret], { key: secret }, { keys: `${secret}${secret}${secret}${secret}${secret}${secret}` }, { key: [secret] }, { key: { value: secret } }].map(bypass => ({ bypass }))

@@ -2,6 +2,7 @@ import type { Log, MaintenanceStore, StoreStatus } from '../../types/index.ts'
 import { createFileHistory } from './file/history.ts'
 import { createFileServers } from './file/servers.ts'
 import { createFileStore } from './file/file-store.ts'
+import { refuseMount } from './file/mount.ts'
 import { guardStore } from './guard.ts'
 import { createMemoryStore } from './memory.ts'
 import type { StoreOption } from './options.ts'
@@ -30,8 +31,12 @@ export async function openStore (option: StoreOption, sites: readonly string[], 
   if (option === 'memory') return { kind: 'memory', store: createMemoryStore(), pollInterval: null }
   // a store of the user's own may have members of any name
   if ('read' in option) return { kind: 'custom', ...guardStore(option), pollInterval: CUSTOM_POLL_INTERVAL }
-  if ('file' in option) return { kind: 'file', store: openFile(option.file), pollInterval: FILE_POLL_INTERVAL }
+  if ('file' in option) {
+    await refuseMount('store.file', option.file)
+    return { kind: 'file', store: openFile(option.file), pollInterval: FILE_POLL_INTERVAL }
+  }
   const { redis, prefix = REDIS_PREFIX, mirror, pollInterval = REDIS_POLL_INTERVAL } = option
+  if (mirror !== undefined) await refuseMount('store.mirror', mirror)
   const connector = createConnector(redis)
   log?.info(`maintenance: the store is Redis at ${connector.description}`)
   const store = createRedisStore(connector, { prefix, sites })
@@ -39,5 +44,5 @@ export async function openStore (option: StoreOption, sites: readonly string[], 
 }
 
 function openFile (file: string): MaintenanceStore {
-  return { ...createFileStore(file), ...createFileHistory(createFileStore(`${file}.history`)), ...createFileServers(file) }
+  return { ...createFileStore(file), ...createFileHistory(createFileStore(file, '.history')), ...createFileServers(file) }
 }

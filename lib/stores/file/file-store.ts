@@ -1,15 +1,15 @@
-import { constants, watch, type FSWatcher } from 'node:fs'
-import { copyFile } from 'node:fs/promises'
+import { watch, type FSWatcher } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import type { MaintenanceStore, WriteCondition } from '../../../types/index.ts'
 import { isObject } from '../../util/validate.ts'
 import { codeOf, ConflictError, messageOf, show, UnreadableError } from '../../errors.ts'
-import { realTarget, replaceFile } from './atomic-write.ts'
+import { accessLike, createFile, realTarget, replaceFile, sweep, type Access } from './atomic-write.ts'
 import { takeLock } from './lock.ts'
+import { mountDirectory } from './mount.ts'
 import { readRegular } from './read-regular-file.ts'
 import { isRevision } from '../../util/revision.ts'
 
-/** Larger files are none of ours: neither read nor replaced. */
+/** Larger files are not ours: neither read nor replaced. */
 const SIZE_MAX = 1024 * 1024
 
 /** One document for all sites. */
@@ -20,22 +20,28 @@ interface Document {
 
 interface Entry { revision: number, record: string }
 
+/** The link that Kubernetes swaps to change all files of a ConfigMap at once. */
+const CONFIG_MAP_LINK = '..data'
+
 /**
  * State in one file, for all processes that share its directory. Written as a whole (temporary file,
  * fsync, rename), so that a reader sees the old state or the new one, whenever a writer dies.
  * @param file relative to the working directory; symbolic links are followed
+ * @param suffix of a file beside the one that `file` leads to, which is used in place of it
  */
-export function createFileStore (file: string): MaintenanceStore {
+export function createFileStore (file: string, suffix = ''): MaintenanceStore {
   const path = resolve(file)
   const watchers = new Set<FSWatcher>()
   let closed = false
   let next: Promise<Buffer | null> | null = null
 
+  const locate = async (): Promise<string> => suffix === '' ? path : `${await realTarget(path)}${suffix}`
+
   /** Many sites are read at once: they share one look into the file, unless it has begun before they asked. */
   function readShared (): Promise<Buffer | null> {
-    next ??= Promise.resolve().then(() => {
+    next ??= Promise.resolve().then(async () => {
       next = null
-      return readBytes(path)
+      return readBytes(await locate())
     })
     return next
   }
@@ -48,20 +54,20 @@ export function createFileStore (file: string): MaintenanceStore {
     throw new UnreadableError(`the state file holds ${show(entry)} for site '${site}', expected { revision, record }`)
   }
 
-  async function write (site: string, record: string, { revision, expected }: WriteCondition): Promise<void> {
-    const target = await realTarget(path)
-    const lock = await takeLock(`${target}.lock`)
+  async function write (site: string, record: string, condition: WriteCondition): Promise<void> {
+    const target = await realTarget(await locate())
+    const access = await accessLike(target, await realTarget(path))
     try {
-      const document = await readForWriting(target)
-      const entry = entryOf(document, site)
-      const stored = isEntry(entry) ? entry.revision : 0
-      if (expected !== undefined && expected !== stored) throw new ConflictError(stored, expected)
-      document.sites[site] = { revision, record }
-      const text = JSON.stringify(document)
-      if (Buffer.byteLength(text) > SIZE_MAX) throw new Error(`the state of all sites would be larger than ${SIZE_MAX} bytes`)
-      await replaceFile(target, text, lock.check)
-    } finally {
-      await lock.release()
+      const lock = await takeLock(`${target}.lock`, access)
+      try {
+        const text = withRecord(await readForWriting(target, access), site, record, condition)
+        await sweep(target)
+        await replaceFile(target, text, { access, durable: true, beforeRename: lock.check })
+      } finally {
+        await lock.release()
+      }
+    } catch (error) {
+      throw explain(error, target)
     }
   }
 
@@ -72,7 +78,7 @@ export function createFileStore (file: string): MaintenanceStore {
       if (closed) return
       try {
         const watcher = watch(directory, { persistent: false }, (_event, name) => {
-          if (name === null || name === basename(path) || name === basename(target)) onHint()
+          if (name === null || [basename(path), basename(target), CONFIG_MAP_LINK].includes(name)) onHint()
         })
         watcher.on('error', () => watcher.close())
         watchers.add(watcher)
@@ -86,6 +92,30 @@ export function createFileStore (file: string): MaintenanceStore {
   }
 
   return { read, write, watch: watchDirectories, close }
+}
+
+/** @throws FST_ERR_MAINTENANCE_CONFLICT */
+function withRecord (document: Document, site: string, record: string, { revision, expected }: WriteCondition): string {
+  const entry = entryOf(document, site)
+  const stored = isEntry(entry) ? entry.revision : 0
+  if (expected !== undefined && expected !== stored) throw new ConflictError(stored, expected)
+  document.sites[site] = { revision, record }
+  const text = JSON.stringify(document)
+  if (Buffer.byteLength(text) > SIZE_MAX) throw new Error(`the state of all sites would be larger than ${SIZE_MAX} bytes`)
+  return text
+}
+
+/** What the codes of the system don't say. */
+function explain (error: unknown, target: string): unknown {
+  switch (codeOf(error)) {
+    case 'EROFS': case 'EACCES': case 'EPERM':
+      return new Error(`this process may not write to the directory ${dirname(target)}: ${messageOf(error)}`, { cause: error })
+    case 'ERR_ACCESS_DENIED':
+      return new Error(`Node's permission model forbids writing to ${dirname(target)}, start it with --allow-fs-write=${dirname(target)}/`, { cause: error })
+    case 'EBUSY':
+      return new Error(`${mountDirectory(target)}: ${messageOf(error)}`, { cause: error })
+    default: return error
+  }
 }
 
 /**
@@ -123,14 +153,16 @@ const entryOf = ({ sites }: Document, site: string): unknown => Object.hasOwn(si
 
 /**
  * What cannot be understood counts as empty, and is replaced: that is how an operator repairs it.
- * A copy is kept, in case that the path was a slip and the file something else.
+ * A copy is kept, in case the path was a slip and the file something else.
  */
-async function readForWriting (target: string): Promise<Document> {
+async function readForWriting (target: string, access: Access): Promise<Document> {
   const bytes = await readBytes(target)
+  if (bytes === null) return { v: 1, sites: {} }
   try {
-    if (bytes !== null) return parse(bytes)
+    return parse(bytes)
   } catch {
-    await copyFile(target, `${target}.unreadable`, constants.COPYFILE_EXCL).catch(() => {})
+    // the first copy stays
+    await createFile(`${target}.unreadable`, bytes, access).catch(() => {})
+    return { v: 1, sites: {} }
   }
-  return { v: 1, sites: {} }
 }

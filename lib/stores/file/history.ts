@@ -1,5 +1,6 @@
 import type { MaintenanceStore } from '../../../types/index.ts'
 import { isConflict } from '../../errors.ts'
+import { isObject } from '../../util/validate.ts'
 
 type History = Required<Pick<MaintenanceStore, 'append' | 'list'>>
 
@@ -11,6 +12,7 @@ interface Page {
   readonly entries: string[]
 }
 
+const EMPTY: Page = { count: 0, entries: [] }
 const ENTRIES_MAX = 100
 /** A file holds many sites: the oldest entries of one that writes long messages go first. */
 const LENGTH_MAX = 50_000
@@ -20,24 +22,40 @@ const LENGTH_MAX = 50_000
  * @param pages a store of its own
  */
 export function createFileHistory (pages: MaintenanceStore): History {
-  async function read (site: string): Promise<Page> {
-    const text = await pages.read(site)
-    return text === null ? { count: 0, entries: [] } : JSON.parse(text) as Page
-  }
+  const read = async (site: string): Promise<Page> => parsePage(await pages.read(site))
 
-  async function append (site: string, entry: string): Promise<void> {
+  /** @param before the count at the last try, which met a conflict */
+  async function append (site: string, entry: string, before?: number): Promise<void> {
     const { count, entries } = await read(site)
     const page = { count: count + 1, entries: fitting([entry, ...entries]) }
+    // a conflict, and yet the same count: no other writer was there, the file was edited by hand
+    const condition = count === before ? { revision: page.count } : { revision: page.count, expected: count }
     try {
-      await pages.write(site, JSON.stringify(page), { revision: page.count, expected: count })
+      await pages.write(site, JSON.stringify(page), condition)
     } catch (error) {
       if (!isConflict(error)) throw error
-      await append(site, entry)
+      await append(site, entry, count)
     }
   }
 
-  return { append, list: async (site, limit) => (await read(site)).entries.slice(0, limit) }
+  return {
+    append: (site, entry) => append(site, entry),
+    list: async (site, limit) => (await read(site)).entries.slice(0, limit)
+  }
 }
+
+/** What cannot be understood begins anew: a history decides nothing. */
+function parsePage (text: string | null): Page {
+  try {
+    const page: unknown = JSON.parse(text ?? 'null')
+    return isPage(page) ? page : EMPTY
+  } catch {
+    return EMPTY
+  }
+}
+
+const isPage = (value: unknown): value is Page => isObject(value) && Number.isSafeInteger(value.count) &&
+  Array.isArray(value.entries) && value.entries.every(entry => typeof entry === 'string')
 
 /** As many of the newest as there is room for, and the newest in any case. */
 function fitting (entries: string[]): string[] {

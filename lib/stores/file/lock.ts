@@ -1,37 +1,41 @@
 import { randomUUID } from 'node:crypto'
-import { constants, statSync } from 'node:fs'
-import { open, readFile, rm } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { lstat, rm } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { codeOf } from '../../errors.ts'
-import { isDead, SPACE } from './process-liveness.ts'
+import { codeOf, show } from '../../errors.ts'
+import { createFile, type Access } from './atomic-write.ts'
+import { isDead, processSpace } from './process-liveness.ts'
+import { readRegular } from './read-regular-file.ts'
 
-/** A lock whose holder lives elsewhere, or hangs, is broken when it was seen unchanged for so long, ms. */
+/** A lock held by another host or a hung process is stale after this long (ms). */
 const STALE_AFTER = 1400
-/** How long to wait for it, ms: longer than a stale one lives, shorter than `set` may take. */
+/** How long to wait for the lock (ms): longer than a stale one lives, shorter than `set` may take. */
 const WAIT_MAX = 1650
+const TOKEN_MAX = 1000
 
 export interface Lock {
-  /** Throws where someone else has taken the lock for stale and broken it. */
+  /** Throws if another process has taken this lock for a stale one and broken it. */
   check (): Promise<void>
   release (): Promise<void>
 }
 
 /**
- * One writer at a time, on all processes and hosts that share the directory: a file that only one can
+ * One writer at a time among all processes and hosts that share the directory: a file that only one can
  * create. The lock of a dead process of this host is broken at once, any other when it is stale.
  * @param path of the lock file
  */
-export async function takeLock (path: string): Promise<Lock> {
-  const token = `${process.pid} ${SPACE} ${randomUUID()}`
+export async function takeLock (path: string, access: Access): Promise<Lock> {
+  const token = [process.pid, processSpace(), hostname(), randomUUID()].join(' ')
   const began = performance.now()
   let seen = { token: '', since: began }
-  while (!await create(path, token)) {
+  while (!await create(path, token, access)) {
     const now = performance.now()
     const other = await holder(path)
-    // watched rather than asked for its date: the clock of a file server is another one
+    // watched instead of asking for its date: a file server has a clock of its own
     if (other !== seen.token) seen = { token: other, since: now }
-    if (isHolderDead(other) || now - seen.since > STALE_AFTER) await breakLock(path, other)
-    if (now - began > WAIT_MAX) throw new Error(`other writers hold ${path}, now process and host ${other.slice(0, 200)}`)
+    if (isHolderDead(other) || now - seen.since > STALE_AFTER) await breakLock(path, other, access)
+    if (now - began > WAIT_MAX) throw new Error(`${path} is held by ${inWords(other)}`)
     await sleep(2 + Math.random() * 10)
   }
   return {
@@ -46,27 +50,25 @@ export async function takeLock (path: string): Promise<Lock> {
   }
 }
 
-/** @returns false where there is one already */
-async function create (path: string, token: string): Promise<boolean> {
-  const file = await open(path, 'wx').catch(error => {
-    if (codeOf(error) === 'EEXIST') return null
-    throw error
-  })
-  if (file === null) return false
+/** @returns false if there is one already */
+async function create (path: string, token: string, access: Access): Promise<boolean> {
   try {
-    await file.writeFile(token)
+    await createFile(path, token, access)
+    return true
   } catch (error) {
-    await remove(path)
+    if (codeOf(error) === 'EEXIST') return false
     throw error
-  } finally {
-    await file.close()
   }
-  return true
 }
 
-/** @returns `''` for none; without O_NONBLOCK, a FIFO of that name would be waited for */
+/** @returns `''` for none, and for what is no lock of ours: a link, a FIFO, a device, a large file */
 const holder = (path: string): Promise<string> =>
-  readFile(path, { encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NONBLOCK }).catch(() => '')
+  readRegular(path, TOKEN_MAX, constants.O_NOFOLLOW).then(String).catch(() => '')
+
+function inWords (token: string): string {
+  const [pid, , host] = token.split(' ')
+  return host === undefined ? 'something unknown: remove it if it stays' : `process ${Number(pid)} on host ${show(host)}`
+}
 
 /** A lock that cannot be removed becomes stale. */
 const remove = (path: string): Promise<void> => rm(path, { force: true }).catch(() => {})
@@ -76,14 +78,14 @@ function isHolderDead (token: string): boolean {
   return isDead(Number(pid), space)
 }
 
-/** Whoever breaks the lock holds this one. */
+/** The second lock, under which the first is broken. */
 const breakingOf = (path: string): string => `${path}.breaking`
 
-/** Only one breaks at a time, and looks again before: none takes the next writer's lock for the stale one. */
-async function breakLock (path: string, token: string): Promise<void> {
+/** Guards the removal: the holder is read again under a second lock, so a fresh lock is never removed. */
+async function breakLock (path: string, token: string, access: Access): Promise<void> {
   const breaking = breakingOf(path)
-  if (!await create(breaking, token)) {
-    const made = statSync(breaking, { throwIfNoEntry: false })?.mtimeMs
+  if (!await create(breaking, token, access)) {
+    const made = (await lstat(breaking).catch(() => null))?.mtimeMs
     if (made !== undefined && Math.abs(Date.now() - made) > STALE_AFTER) await remove(breaking)
     return
   }

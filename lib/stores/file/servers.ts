@@ -1,10 +1,11 @@
-import { chmod, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { constants } from 'node:fs'
+import { mkdir, open, readdir, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
 import type { MaintenanceStore } from '../../../types/index.ts'
 import { isObject } from '../../util/validate.ts'
 import { codeOf } from '../../errors.ts'
-import { realTarget } from './atomic-write.ts'
-import { isDead, SPACE } from './process-liveness.ts'
+import { accessLike, realTarget, replaceFile, setAccess, sweepOlder } from './atomic-write.ts'
+import { isDead, processSpace } from './process-liveness.ts'
 import { readRegular } from './read-regular-file.ts'
 
 type Servers = Required<Pick<MaintenanceStore, 'beat' | 'beats'>>
@@ -18,70 +19,92 @@ interface Beat {
   readonly entry: string
 }
 
-/** Larger ones are none of ours. */
+/** Larger files are not ours. */
 const SIZE_MAX = 1024 * 1024
+/** A temporary file older than this (ms) has no writer any more. */
+const TEMPORARY_MAX = 10_000
 
 /**
- * Servers of one directory, a file each: nobody waits for anybody, and the dead of this machine are known at once.
+ * The servers of one directory, a file each: nobody waits for anybody, and the dead of this machine are known at once.
  * @param file of the state, beside which the directory stands; symbolic links are followed
  */
 export function createFileServers (file: string): Servers {
   const state = resolve(file)
   let swept = false
 
-  const findDirectory = async (): Promise<string> => `${await realTarget(state)}.servers`
-
   async function beat (site: string, id: string, entry: string, ttl: number): Promise<void> {
-    const directory = await findDirectory()
-    // no name of a site holds an '@'
-    const path = join(directory, `${site}@${id}.json`)
+    const target = await realTarget(state)
+    const directory = directoryOf(target)
+    // no name of a site contains an '@'
+    const path = join(directory, `${site}@${id}`)
     if (ttl === 0) return rm(path, { force: true })
     await makeDirectory(directory)
-    const beat: Beat = { until: Date.now() + ttl, pid: process.pid, space: SPACE, entry }
-    await writeFile(`${path}.tmp`, JSON.stringify(beat))
-    await rename(`${path}.tmp`, path)
-    if (!swept) readAll(directory).catch(() => {})
+    const beat: Beat = { until: Date.now() + ttl, pid: process.pid, space: processSpace(), entry }
+    await replaceFile(path, JSON.stringify(beat), { access: await accessLike(target), durable: false })
+    sweep(directory, path).catch(() => {})
+  }
+
+  /** Once, what killed servers left; their temporary files each time, because a server restarts before they are old enough. */
+  async function sweep (directory: string, own: string): Promise<void> {
+    if (!swept) await readAll(directory)
     swept = true
+    await sweepOlder(directory, (await stat(own)).mtimeMs, TEMPORARY_MAX)
   }
 
   async function beats (site: string): Promise<string[]> {
-    return readAll(await findDirectory(), `${site}@`)
+    return readAll(directoryOf(await realTarget(state)), `${site}@`)
   }
 
   return { beat, beats }
 }
 
-/** Open to whoever may change the state: with the mode of the directory around it. */
+/**
+ * File watchers would restart the server at every beat: hidden, and named as an editor's swap file, the directory is ignored
+ * by nodemon, `tsx watch` and pm2 (hidden), and by `fastify start --watch` (.swp). Servers on other hosts see it.
+ */
+const directoryOf = (target: string): string => join(dirname(target), `.${basename(target)}.servers.swp`)
+
+/** Open to everybody who may change the state: with the mode and the owner of the directory around it. */
 async function makeDirectory (path: string): Promise<void> {
+  const isNew = await mkdir(path).then(() => true, error => {
+    if (codeOf(error) === 'EEXIST') return false
+    throw error
+  })
+  // ENOTDIR for a link, which may lead anywhere
+  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
   try {
-    await mkdir(path)
-    await chmod(path, (await stat(dirname(path))).mode & 0o7777)
-  } catch (error) {
-    if (codeOf(error) !== 'EEXIST') throw error
+    if (!isNew) return
+    const { mode, uid, gid } = await stat(dirname(path))
+    await setAccess(directory, path, { mode: mode & 0o7777, uid, gid })
+  } finally {
+    await directory.close()
   }
 }
 
-/** One after the other: a server that cannot be read because too many files are open would be one that nobody waits for. */
+/** One after the other: a server whose file cannot be read because too many files are open would be overlooked. */
 async function readAll (directory: string, prefix = ''): Promise<string[]> {
   const names = await readdir(directory).catch(error => {
     if (codeOf(error) === 'ENOENT') return []
     throw error
   })
   const entries: string[] = []
-  for (const name of names.filter(name => name.startsWith(prefix) && name.endsWith('.json'))) {
+  for (const name of names.filter(name => name.startsWith(prefix) && !name.startsWith('.'))) {
     const entry = await readBeat(join(directory, name))
     if (entry !== null) entries.push(entry)
   }
   return entries
 }
 
+/** Of what is gone meanwhile, or is no regular file: a link, a socket, a device. */
+const NO_BEAT: readonly unknown[] = [undefined, 'ENOENT', 'ELOOP', 'ENXIO', 'ENODEV']
+
 /**
- * @returns `null` for what is none, and for the dead, whose file goes
+ * @returns `null` for what is not ours, and for the dead, whose file is removed
  * @throws for what may be a server that we are not allowed to see
  */
 async function readBeat (path: string): Promise<string | null> {
-  const beat = await readRegular(path, SIZE_MAX).then(bytes => JSON.parse(bytes.toString()) as unknown).catch(error => {
-    if (codeOf(error) === undefined || codeOf(error) === 'ENOENT') return null
+  const beat = await readRegular(path, SIZE_MAX, constants.O_NOFOLLOW).then(bytes => JSON.parse(bytes.toString()) as unknown).catch(error => {
+    if (NO_BEAT.includes(codeOf(error))) return null
     throw error
   })
   if (!isBeat(beat)) return null

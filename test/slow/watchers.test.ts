@@ -1,0 +1,93 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { main } from '../../lib/cli/main.ts'
+import { until } from '../fixtures/app.ts'
+
+// Development servers that restart when a file changes: heartbeats must not be such a change. Needs `npm run build`, and the
+// registry for nodemon.
+
+const BOOTS_FOR = 20_000
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const bin = (name: string): string => join(root, 'node_modules/.bin', name)
+
+const PLUGIN = `const require2 = require('node:module').createRequire(${JSON.stringify(`${root}package.json`)})
+const plugin = async (app, options) => {
+  await app.register(require2('fastify-maintenance'), { store: { file: './maintenance.json' } })
+  app.addHook('onListen', async () => { console.log('BOOTED') })
+}
+`
+const SERVER = `${PLUGIN}require2('fastify')().register(plugin).listen({ port: 0, host: '127.0.0.1' })\n`
+
+const tools = mkdtempSync(join(tmpdir(), 'maintenance-tools-'))
+t.teardown(() => rmSync(tools, { recursive: true }))
+execFileSync('npm', ['install', '--prefix', tools, '--no-audit', '--no-fund', '--silent', 'nodemon@3'], { cwd: tools })
+const nodemon = join(tools, 'node_modules/.bin/nodemon')
+// port 0 would be its default, 3000
+const fastify = async () => [bin('fastify'), 'start', '--watch', '--address', '127.0.0.1', '--port', String(await freePort()), 'plugin.cjs']
+
+/** The ones that see the state file change are told to ignore it, as docs/file-store.md says, before the site is switched. */
+const WATCHERS: Record<string, { args: string[], switches: boolean }> = {
+  nodemon: { args: [nodemon, 'server.cjs'], switches: false },
+  'nodemon that ignores the file': { args: [nodemon, '--ignore', 'maintenance.json', 'server.cjs'], switches: true },
+  'fastify start --watch': { args: await fastify(), switches: false },
+  'fastify start --watch that ignores the file': { args: [...await fastify(), '--ignore-watch', 'maintenance.json'], switches: true },
+  'node --watch': { args: [process.execPath, '--watch', 'server.cjs'], switches: true },
+  'tsx watch': { args: [bin('tsx'), 'watch', 'server.cjs'], switches: true }
+}
+
+t.jobs = 3
+t.setTimeout(120_000)
+
+for (const [name, { args: [program, ...args], switches }] of Object.entries(WATCHERS)) {
+  t.test(`${name} boots the server once, and its entry is there`, { buffered: true, timeout: 100_000 }, async t => {
+    const place = mkdtempSync(join(tmpdir(), 'maintenance-watch-'))
+    writeFileSync(join(place, 'package.json'), '{}')
+    writeFileSync(join(place, 'plugin.cjs'), `${PLUGIN}module.exports = plugin\n`)
+    writeFileSync(join(place, 'server.cjs'), SERVER)
+    const output = watch(t, program!, args, place)
+    const boots = (): number => output().split('BOOTED').length - 1
+    await until('booted', () => boots() > 0, 60_000).catch(error => { throw new Error(`${error.message}: ${output()}`) })
+    await sleep(BOOTS_FOR / 2)
+    if (switches) t.match(await command(place, 'on'), { code: 0 })
+    await sleep(BOOTS_FOR / 2)
+    t.equal(boots(), 1, output())
+    t.equal(JSON.parse((await command(place, 'servers')).out).length, 1)
+    t.match(readdirSync(place).filter(name => name.startsWith('.')), ['.maintenance.json.servers.swp'])
+  })
+}
+
+/** Starts a program in a process group of its own, which ends with the test. */
+function watch (t: Test, program: string, args: string[], cwd: string): () => string {
+  const child = spawn(program, args, { cwd, detached: true, stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, HOME: process.env.HOME } })
+  t.teardown(async () => {
+    try { process.kill(-child.pid!, 'SIGKILL') } catch {}
+    rmSync(cwd, { recursive: true, force: true, maxRetries: 5 })
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', text => { output += text })
+  return () => output
+}
+
+async function freePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  return port
+}
+
+/** A store that was too slow on a busy machine is asked again. */
+async function command (place: string, name: string): Promise<{ code: number, out: string }> {
+  for (let tries = 1; ; tries++) {
+    let out = ''
+    const code = await main([name, '--json', '--store', `file:${join(place, 'maintenance.json')}`], {}, { out: text => { out += text }, err: text => { out += text } })
+    if (code !== 1 || tries === 5) return { code, out }
+  }
+}
