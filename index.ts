@@ -81,4 +81,8 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
 export const fastifyMaintenance: FastifyMaintenance = fp(maintenance, { fastify: '5.x', name: 'fastify-maintenance' })
 export default fastifyMaintenance
 
+// dist/ is CommonJS, where `require` gives the plugin itself; it has `default` and `fastifyMaintenance` from fastify-plugin
+/* c8 ignore next */
+if (typeof module === 'object') module.exports = fastifyMaintenance
+
 export type * from './types/index.ts'

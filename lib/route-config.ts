@@ -23,6 +23,11 @@ export interface Routes {
   of (request: FastifyRequest): Route
 }
 
+const OWN_PAGE = Symbol('fastify-maintenance.own-page')
+
+/** The `config` of the plugin's own pages. */
+export const OWN_PAGE_CONFIG = { maintenance: 'off', [OWN_PAGE]: true } as const
+
 const DECLARATIONS: readonly unknown[] = ['off', 'on', 'read', 'write'] satisfies RouteMaintenance[]
 
 /**
@@ -41,7 +46,7 @@ export function watchRoutes (fastify: FastifyInstance): Routes {
     if (!DECLARATIONS.includes(declared)) throw new RouteError(String(method), url, show(declared))
     if (declared === 'on') mayBeOn = true
     // of a GET and its HEAD, one counts; our own pages do not
-    if (declared === 'off' && method !== 'HEAD' && config?.maintenancePage !== true) off++
+    if (declared === 'off' && method !== 'HEAD' && !isOwnPage(config)) off++
   })
 
   return {
@@ -66,6 +71,8 @@ export function watchRoutes (fastify: FastifyInstance): Routes {
     return route
   }
 }
+
+const isOwnPage = (config: FastifyContextConfig | undefined): boolean => config !== undefined && OWN_PAGE in config
 
 /** Only the route's own word counts, not what someone put on `Object.prototype`. */
 function declarationOf (config: FastifyContextConfig | undefined): unknown {

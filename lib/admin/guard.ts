@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { FastifyMaintenanceAdminOptions } from '../../types/index.ts'
+import type { FastifyMaintenanceAdminOptions } from '../../types/admin.ts'
 import { ForbiddenError, show } from '../errors.ts'
 import { NAME_MAX } from '../state/record.ts'
 import { readCookie, writeCookie } from './cookies.ts'

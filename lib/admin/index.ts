@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import type { AdminTexts, FastifyMaintenanceAdmin, FastifyMaintenanceAdminOptions } from '../../types/index.ts'
+import type { AdminTexts, FastifyMaintenanceAdmin, FastifyMaintenanceAdminOptions } from '../../types/admin.ts'
 import { createEvents } from './events.ts'
 import { createGuard } from './guard.ts'
 import { readAdminOptions } from './options.ts'
@@ -28,4 +28,8 @@ export default fastifyMaintenanceAdmin
 /** The words of the page in English and German, to be changed or added to. */
 export const adminTexts: { readonly en: AdminTexts, readonly de: AdminTexts } = TEXTS
 
-export type { AdminText, AdminTexts, FastifyMaintenanceAdmin, FastifyMaintenanceAdminOptions } from '../../types/index.ts'
+// dist/ is CommonJS, where `require` gives the plugin itself; it has `default` and its name from fastify-plugin
+/* c8 ignore next */
+if (typeof module === 'object') module.exports = Object.assign(fastifyMaintenanceAdmin, { adminTexts })
+
+export type * from '../../types/admin.ts'

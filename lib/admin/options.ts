@@ -1,4 +1,4 @@
-import type { AdminTexts, FastifyMaintenanceAdminOptions } from '../../types/index.ts'
+import type { AdminTexts, FastifyMaintenanceAdminOptions } from '../../types/admin.ts'
 import { checkShape, checkWhole, func, isObject, text, type Rule, type Shape } from '../util/validate.ts'
 import { OptionError, show } from '../errors.ts'
 import { TEXTS } from './texts.ts'
