@@ -3,8 +3,6 @@ import { createFileHistory } from './file/history.ts'
 import { createFileServers } from './file/servers.ts'
 import { createFileStore } from './file/file-store.ts'
 import { createMemoryStore } from './memory.ts'
-import { createConnector } from './redis/connect.ts'
-import { createRedisStore } from './redis/redis-store.ts'
 
 export interface OpenedStore {
   readonly kind: StoreStatus['kind']
@@ -27,6 +25,8 @@ export async function openStore (option: NonNullable<FastifyMaintenanceOptions['
   if ('file' in option) return { kind: 'file', store: openFile(option.file), pollInterval: FILE_POLL_INTERVAL }
   if ('redis' in option) {
     const { redis, prefix = REDIS_PREFIX, mirror, pollInterval = REDIS_POLL_INTERVAL } = option
+    // loaded here, so that the command starts faster without Redis
+    const [{ createConnector }, { createRedisStore }] = await Promise.all([import('./redis/connect.ts'), import('./redis/redis-store.ts')])
     const store = createRedisStore(await createConnector(redis), { prefix, sites })
     return { kind: 'redis', store, pollInterval, mirror: mirror === undefined ? undefined : createFileStore(mirror) }
   }

@@ -5,7 +5,7 @@ import type {
   MaintenanceChange, MaintenanceStatus, MaintenanceStore, Mode, Reason, RedisClient, RedisStoreOptions,
   ResponseOptions, ResponseType, RouteMaintenance, RunOptions, ScheduleOptions, ServerStatus, SiteState,
   Source, StillRunning, StoreStatus, Upcoming, WaitOptions, WriteCondition
-} from './index.ts'
+} from '../types/index.ts'
 
 /**
  * Maintenance mode for Fastify: register it, then close the site with `fastify.maintenance.set(true)`.

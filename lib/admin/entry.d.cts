@@ -1,5 +1,5 @@
 // The declarations of `fastify-maintenance/admin`: `module.exports` is the plugin itself, and everything public is a member of it.
-import type { AdminText, AdminTexts, FastifyMaintenanceAdmin, FastifyMaintenanceAdminOptions } from './admin.ts'
+import type { AdminText, AdminTexts, FastifyMaintenanceAdmin, FastifyMaintenanceAdminOptions } from '../../types/admin.ts'
 
 /**
  * The admin page for fastify-maintenance. Register it after the plugin, usually with a `prefix`.
