@@ -78,8 +78,8 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
 }
 
 /**
- * Maintenance mode: `fastify.register(maintenance)`, then `fastify.maintenance.set(true)`.
- * @throws FST_ERR_MAINTENANCE_OPTION while registering, where an option is wrong
+ * Maintenance mode for Fastify: register it, then close the site with `fastify.maintenance.set(true)`.
+ * @throws FST_ERR_MAINTENANCE_OPTION while it is registered, if an option is invalid
  */
 export const fastifyMaintenance: FastifyMaintenance = fp(maintenance, { fastify: '5.x', name: 'fastify-maintenance' })
 export default fastifyMaintenance

@@ -1,4 +1,5 @@
-import type { ChangeListener, Log, MaintenanceStatus } from '../types/index.ts'
+import type { ChangeListener, MaintenanceStatus } from '../types/index.ts'
+import type { Log } from './util/log.ts'
 import type { Settings } from './options.ts'
 import type { Routes } from './route-config.ts'
 import type { StateRecord } from './state/record.ts'

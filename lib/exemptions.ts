@@ -1,4 +1,4 @@
-import type { Log } from '../types/index.ts'
+import type { Log } from './util/log.ts'
 import type { Settings } from './options.ts'
 import type { Routes } from './route-config.ts'
 import type { StateRecord } from './state/record.ts'

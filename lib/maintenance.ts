@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import type { Decision, Log, Maintenance, WaitOptions } from '../types/index.ts'
+import type { Decision, Maintenance, MaintenanceChange, WaitOptions } from '../types/index.ts'
+import type { Log } from './util/log.ts'
 import { integer, isObject } from './util/validate.ts'
 import { checkTimeout, drained } from './drain/drain.ts'
 import { ChangeError, show, SiteError } from './errors.ts'
@@ -28,7 +29,7 @@ export function createMaintenance (sites: ReadonlyMap<string, Site>, own: string
       get active () { return siteOf().gate.active },
       get sites () { return [...names] },
       status: () => siteOf().status(),
-      async set (on, options) {
+      async set (on: boolean, options?: MaintenanceChange & WaitOptions) {
         const { wait, change } = takeWait(options)
         const site = siteOf()
         const status = await site.set(on, change)

@@ -9,13 +9,24 @@ interface Metadata {
   defineMetadata (key: string, value: object, target: object): void
 }
 
-/** For a handler of NestJS, or a controller: there, for all handlers that do not say something else themselves. */
+/** Decorates a handler of NestJS, or a controller: then it applies to all handlers without a decorator of their own. */
 export type MaintenanceDecorator = ClassDecorator & MethodDecorator
 
-/** `@MaintenanceOff()`: never refused. On a handler it stands above `@RouteConfig()`, which would replace it. */
+/**
+ * Never refuses the route. On a handler, write it above `@RouteConfig()`, which would replace it.
+ * @example
+ * ```ts
+ * @MaintenanceOff()
+ * @Get('health')
+ * health () { return 'ok' }
+ * ```
+ */
 export const MaintenanceOff = (): MaintenanceDecorator => declare('off')
 
-/** `@MaintenanceOn()`: always refused. On a handler it stands above `@RouteConfig()`, which would replace it. */
+/**
+ * Always refuses the route, even while the site is open. On a handler, write it above `@RouteConfig()`, which would
+ * replace it.
+ */
 export const MaintenanceOn = (): MaintenanceDecorator => declare('on')
 
 function declare (maintenance: RouteMaintenance): MaintenanceDecorator {

@@ -34,6 +34,11 @@ type Declared = Pick<RouteOptions, 'config' | 'method' | 'url'>
 /** How many routes say it. */
 interface Summary { readonly on: number, readonly off: number }
 
+const OWN_PAGE = Symbol('fastify-maintenance.own-page')
+
+/** The `config` of the plugin's own pages. */
+export const OWN_PAGE_CONFIG = { maintenance: 'off', [OWN_PAGE]: true } as const
+
 const DECLARATIONS: readonly unknown[] = ['off', 'on', 'read', 'write'] satisfies RouteMaintenance[]
 
 /**
@@ -82,6 +87,8 @@ export function watchRoutes (fastify: FastifyInstance): Routes {
   }
 }
 
+const isOwnPage = (config: FastifyContextConfig | null | undefined): boolean => config != null && OWN_PAGE in config
+
 function validate ({ config, method, url }: Declared): void {
   const declared = declarationOf(config)
   if (declared !== undefined && !DECLARATIONS.includes(declared)) throw new RouteError(String(method), url, show(declared))
@@ -97,7 +104,7 @@ function summarise (routes: readonly Declared[]): Summary {
   return {
     on: saying('on').length,
     // of a GET and its HEAD, one counts; our own pages do not
-    off: saying('off').filter(({ config, method }) => method !== 'HEAD' && config?.maintenancePage !== true).length
+    off: saying('off').filter(({ config, method }) => method !== 'HEAD' && !isOwnPage(config)).length
   }
 }
 

@@ -1,5 +1,6 @@
 import type { FastifyReply } from 'fastify'
-import type { ChangeListener, HistoryEntry, Log, MaintenanceChange, MaintenanceStatus } from '../types/index.ts'
+import type { ChangeListener, HistoryEntry, MaintenanceChange, MaintenanceStatus } from '../types/index.ts'
+import type { Log } from './util/log.ts'
 import { createAnnouncer } from './change-log.ts'
 import { prepareAnswer, variablesOf, type Answer } from './answer/answer.ts'
 import type { Pages } from './answer/page.ts'

@@ -39,7 +39,7 @@ async function startProcess (t: Test, args: string[]) {
     if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`)
     return get('/').then(() => true, () => false)
   }, 60_000)
-  const command = (name: 'on' | 'off') => promisify(execFile)(process.execPath, ['dist/cli.cjs', name, '--store', `file:${file}`], { env })
+  const command = (name: 'on' | 'off') => promisify(execFile)(process.execPath, ['dist/lib/cli/bin.js', name, '--store', `file:${file}`], { env })
   return { get, command }
 }
 

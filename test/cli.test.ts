@@ -342,7 +342,7 @@ t.test('status --watch: every change, until it is interrupted', async t => {
 t.test('status --watch: Ctrl-C, and a reader who has gone', async t => {
   const file = join(t.testdir(), 'state.json')
   await run(['on'], { MAINTENANCE_STORE: `file:${file}` })
-  const start = () => spawn(process.execPath, ['dist/cli.cjs', 'status', '--watch', '--store', `file:${file}`], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const start = () => spawn(process.execPath, ['dist/lib/cli/bin.js', 'status', '--watch', '--store', `file:${file}`], { stdio: ['ignore', 'pipe', 'pipe'] })
   const watching = start()
   t.match(String((await once(watching.stdout, 'data'))[0]), /^default: closed/)
   watching.kill('SIGINT')
@@ -361,7 +361,7 @@ t.test('status --watch: Ctrl-C, and a reader who has gone', async t => {
 t.test('the command itself, against a server that runs', async t => {
   const file = join(t.testdir(), 'state.json')
   const { app } = await createApp(t, { store: { file } })
-  const command = (...args: string[]) => promisify(execFile)(process.execPath, ['dist/cli.cjs', ...args], { env: { ...process.env, MAINTENANCE_STORE: `file:${file}` } })
+  const command = (...args: string[]) => promisify(execFile)(process.execPath, ['dist/lib/cli/bin.js', ...args], { env: { ...process.env, MAINTENANCE_STORE: `file:${file}` } })
   t.match((await command('on')).stdout, /^default: closed \(full\)/)
   await until('the server is closed', () => app.maintenance.active, 1500)
   await t.rejects(command('status'), { code: 4 })

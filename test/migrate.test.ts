@@ -39,7 +39,7 @@ async function command (...args: string[]): Promise<Result> {
 /** The same, as operators start it. */
 function program (...args: string[]): Promise<Result> {
   return new Promise(resolve => {
-    execFile(process.execPath, ['dist/cli.cjs', ...args], (error, out, err) => resolve({ code: Number(error?.code ?? 0), out, err }))
+    execFile(process.execPath, ['dist/lib/cli/bin.js', ...args], (error, out, err) => resolve({ code: Number(error?.code ?? 0), out, err }))
   })
 }
 

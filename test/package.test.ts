@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { createRequire } from 'node:module'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { publint } from 'publint'
 import t, { type Test } from 'tap'
@@ -13,11 +13,9 @@ import { until } from './fixtures/app.ts'
 import { blocksIn, masked } from './fixtures/docs.ts'
 import { freePort } from './fixtures/redis.ts'
 import { checkTypes } from './fixtures/types.ts'
+import { publicNames, undocumented } from './fixtures/public.ts'
 
 const run = promisify(execFile)
-
-/** Bytes. */
-const UNPACKED_MAX = 240_000
 
 /** What `attw` and `publint` say of it. */
 async function lint (t: Test, tarball: string): Promise<void> {
@@ -34,10 +32,11 @@ t.test('the packed tarball works from an empty directory: as the pages say, as E
   t.teardown(() => [dir, packs].forEach(path => rmSync(path, { recursive: true, force: true })))
   // built by `npm test` before; --ignore-scripts does not build it once more under the feet of other tests
   const packed = JSON.parse((await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', packs])).stdout)
-  const { filename, unpackedSize, files } = [packed].flat()[0] ?? Object.values(packed)[0]
+  const { filename, files } = [packed].flat()[0] ?? Object.values(packed)[0]
   const tarball = join(packs, filename)
-  t.ok(files.every(({ path }: { path: string }) => /^(dist\/[\w-]+\.d?\.?cts$|dist\/[\w-]+\.cjs$|package\.json$|README\.md$|LICENSE$)/.test(path)), 'nothing but what is built')
-  t.ok(unpackedSize < UNPACKED_MAX, `unpacked: ${unpackedSize} bytes of ${UNPACKED_MAX}`)
+  const paths: string[] = files.map(({ path }: { path: string }) => path)
+  t.strictSame(paths.filter(path => !/^(dist\/(index|lib\/.*|types\/.*)\.(c?js|js\.map|d\.c?ts)|dist\/package\.json|package\.json|README\.md|LICENSE)$/.test(path)), [], 'nothing but what is built')
+  isReadable(t, paths.filter(path => path.endsWith('.js')))
   await lint(t, tarball)
 
   await t.test('the walk-through of the README, typed as written', t => walkThrough(t, dir, tarball))
@@ -58,12 +57,21 @@ t.test('the packed tarball works from an empty directory: as the pages say, as E
       import maintenance, { fastifyMaintenance } from 'fastify-maintenance'
       import { storeContract } from 'fastify-maintenance/store-contract'
       import { createRequire } from 'node:module'
-      const same = maintenance === fastifyMaintenance && maintenance === createRequire(import.meta.url)('fastify-maintenance') && typeof storeContract === 'function'
+      import maintenanceAdmin, { adminTexts, fastifyMaintenanceAdmin } from 'fastify-maintenance/admin'
+      import { MaintenanceOff, MaintenanceOn } from 'fastify-maintenance/nest'
+      const require = createRequire(import.meta.url)
+      const same = maintenance === fastifyMaintenance && maintenance === require('fastify-maintenance') &&
+        maintenanceAdmin === fastifyMaintenanceAdmin && maintenanceAdmin === require('fastify-maintenance/admin') && adminTexts === maintenanceAdmin.adminTexts &&
+        [storeContract, MaintenanceOff, MaintenanceOn].every(value => typeof value === 'function')
       ${body}`,
     'cjs.cjs': `const Fastify = require('fastify')
       const maintenance = require('fastify-maintenance')
       const { storeContract } = require('fastify-maintenance/store-contract')
-      const same = typeof maintenance === 'function' && maintenance.default === maintenance && maintenance.fastifyMaintenance === maintenance && typeof storeContract === 'function'
+      const maintenanceAdmin = require('fastify-maintenance/admin')
+      const { MaintenanceOff, MaintenanceOn } = require('fastify-maintenance/nest')
+      const same = typeof maintenance === 'function' && maintenance.default === maintenance && maintenance.fastifyMaintenance === maintenance &&
+        maintenanceAdmin.default === maintenanceAdmin && maintenanceAdmin.fastifyMaintenanceAdmin === maintenanceAdmin && maintenanceAdmin.adminTexts.en.title !== undefined &&
+        [storeContract, MaintenanceOff, MaintenanceOn].every(value => typeof value === 'function')
       ${body}`
   }
   for (const [name, program] of Object.entries(programs)) {
@@ -72,10 +80,38 @@ t.test('the packed tarball works from an empty directory: as the pages say, as E
   }
 
   const wrong = "require('fastify')().register(require('fastify-maintenance'), { nope: 1 }).ready(error => console.log(error.stack))"
-  t.match((await run(process.execPath, ['-e', wrong], { cwd: dir })).stdout, /option 'nope'[^]* at checkShape [^]* at readOptions /, 'a stack trace has the names of the sources')
+  t.match((await run(process.execPath, ['--enable-source-maps', '-e', wrong], { cwd: dir })).stdout, /option 'nope'[^]* at checkShape [^]* at readOptions \(.*lib\/options\.ts:\d+/, 'a stack trace has the names and lines of the sources')
 
-  t.equal(checkTypes(dir, createRequire(import.meta.url).resolve('typescript/bin/tsc'), true), '', 'TypeScript, as ES module and as CommonJS')
+  const typescript = dirname(createRequire(import.meta.url).resolve('typescript/package.json'))
+  for (const verbatim of [false, true]) {
+    t.equal(checkTypes(dir, typescript, { kind: 'nodenext', verbatim, exact: true }), '', `TypeScript, with import and ${verbatim ? 'require' : 'in CommonJS files'}`)
+  }
 })
+
+t.test('every public name has a comment, and is exported by its entry', async t => {
+  for (const file of ['types/index.ts', 'types/admin.ts', 'lib/nest.ts', 'lib/stores/contract.ts']) t.strictSame(undocumented(file), [], file)
+  t.ok(publicNames('types/index.ts').length > 30)
+  for (const [entry, types] of [['lib/entry.d.cts', 'types/index.ts'], ['lib/admin/entry.d.cts', 'types/admin.ts']] as const) {
+    const [, names = ''] = /export \{([^}]*)\}/.exec(readFileSync(entry, 'utf8')) ?? []
+    const exported = names.split(',').map(name => name.trim())
+    t.strictSame(publicNames(types).filter(name => !exported.includes(name)), [], entry)
+  }
+})
+
+/** As tsc emits it: no minifier, no bundler, and a map with the source in it. */
+function isReadable (t: Test, files: string[]): void {
+  const sources = readdirSync('lib', { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.ts'))
+  t.strictSame(sources.map(file => `dist/lib/${file.replace(/ts$/, 'js')}`).filter(file => !files.includes(file)), [], 'a file for each source')
+  for (const file of files) {
+    const code = readFileSync(file, 'utf8')
+    const { sources: [source = ''], sourcesContent } = JSON.parse(readFileSync(`${file}.map`, 'utf8'))
+    const inSource = Math.max(...String(sourcesContent).split('\n').map(line => line.length))
+    const longest = Math.max(...code.split('\n').map(line => line.length))
+    if (longest > 200 + inSource) t.fail(`${file} has a line of ${longest} characters`)
+    if (!code.trimEnd().endsWith(`//# sourceMappingURL=${basename(file)}.map`)) t.fail(`${file} names no map`)
+    if (readFileSync(join(dirname(file), source), 'utf8') !== String(sourcesContent)) t.fail(`${file}.map is not that of ${source}`)
+  }
+}
 
 /** As a user has it: nothing of the test runner, nor of the npm that runs it. */
 const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(NODE_OPTIONS|_?TAP|INIT_CWD|npm_package|npm_lifecycle|npm_config_local_prefix)/.test(name)))

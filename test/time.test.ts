@@ -470,7 +470,7 @@ async function notingApp (t: { teardown (work: () => unknown): void }, hold = {}
   app.get('/', async request => note('handler', request))
   app.post('/:mode', { config: { maintenance: 'off' } }, async request => {
     const { mode } = request.params as { mode: 'open' | 'full' }
-    await app.maintenance.set(mode !== 'open', mode === 'open' ? {} : { mode })
+    await (mode === 'open' ? app.maintenance.set(false) : app.maintenance.set(true, { mode }))
   })
   await app.listen({ port: 0, host: '127.0.0.1' })
   await app.maintenance.set(true, { mode: 'hold' })

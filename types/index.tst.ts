@@ -11,7 +11,8 @@ import Type from 'typebox'
 import maintenance, { fastifyMaintenance } from '../index.ts'
 import maintenanceAdmin, { adminTexts } from '../lib/admin/index.ts'
 import { MaintenanceOff, MaintenanceOn } from '../lib/nest.ts'
-import type { AdminTexts, Decision, FastifyMaintenance, FastifyMaintenanceAdminOptions, FastifyMaintenanceOptions, Maintenance, MaintenanceStatus, MaintenanceStore, RedisClient, ServerStatus, StillRunning } from './index.ts'
+import type { AdminTexts, FastifyMaintenanceAdminOptions } from './admin.ts'
+import type { Decision, FastifyMaintenance, FastifyMaintenanceOptions, Maintenance, MaintenanceStatus, MaintenanceStore, RedisClient, ServerStatus, StillRunning } from './index.ts'
 
 declare const app: FastifyInstance
 declare const store: MaintenanceStore
@@ -47,6 +48,10 @@ test('what hangs at the instance', () => {
   expect(app.maintenance.set(true)).type.toBe<Promise<MaintenanceStatus>>()
   expect(app.maintenance.set).type.toBeCallableWith(true, { message: 'x', endsAt: new Date(), ignoreRoutes: ['/a', { pattern: '/b' }] })
   expect(app.maintenance.set).type.not.toBeCallableWith('on')
+  expect(app.maintenance.set).type.toBeCallableWith(false, { by: 'ada', expectedRevision: 3, wait: 1000 })
+  expect(app.maintenance.set).type.not.toBeCallableWith(false, { message: 'x' })
+  expect(app.maintenance.set).type.toBeCallableWith(Math.random() > 0.5, { by: 'ada' })
+  expect(app.maintenance.set).type.not.toBeCallableWith(Math.random() > 0.5, { endsAt: new Date() })
   expect(app.maintenance.set).type.not.toBeCallableWith(true, { mode: 'half' })
   expect(app.maintenance.run(async () => 3)).type.toBe<Promise<number>>()
   expect(app.maintenance.for('shop')).type.toBe<Maintenance>()

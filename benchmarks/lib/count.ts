@@ -8,7 +8,7 @@ import { findProgram } from '../../test/fixtures/debian.ts'
 export const IN_PROCESS = new URL('in-process.js', import.meta.url).pathname
 export const WHOLE = new URL('whole.js', import.meta.url).pathname
 /** The plugin as it is published. */
-export const PLUGIN = new URL('../../dist/index.cjs', import.meta.url).pathname
+export const PLUGIN = new URL('../../dist/lib/entry.cjs', import.meta.url).pathname
 
 /** Everything on one thread, nothing by chance; and no collection of garbage within a sample. */
 const FLAGS = ['--single-threaded', '--predictable', '--hash-seed=1', '--random-seed=1', '--predictable-gc-schedule', '--min-semi-space-size=64', '--max-semi-space-size=64']

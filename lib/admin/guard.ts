@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { FastifyMaintenanceAdminOptions } from '../../types/index.ts'
+import type { FastifyMaintenanceAdminOptions } from '../../types/admin.ts'
 import { ForbiddenError } from '../errors.ts'
 import { NAME_MAX } from '../state/record.ts'
 import { withTimeout } from '../util/timeout.ts'

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import type { AdminTexts, FastifyMaintenanceAdmin, FastifyMaintenanceAdminOptions } from '../../types/index.ts'
+import type { AdminTexts, FastifyMaintenanceAdmin, FastifyMaintenanceAdminOptions } from '../../types/admin.ts'
 import { createEvents } from './events.ts'
 import { createGuard } from './guard.ts'
 import { readAdminOptions } from './options.ts'
@@ -17,15 +17,15 @@ async function maintenanceAdmin (fastify: FastifyInstance, options: FastifyMaint
 }
 
 /**
- * The admin page: `fastify.register(maintenanceAdmin, { prefix: '/maintenance', authorize })`, after fastify-maintenance.
- * @throws FST_ERR_MAINTENANCE_OPTION while registering, where an option is wrong or `authorize` is missing
+ * The admin page for fastify-maintenance. Register it after the plugin, usually with a `prefix`.
+ * @throws FST_ERR_MAINTENANCE_OPTION while it is registered, if an option is invalid or `authorize` is missing
  */
 export const fastifyMaintenanceAdmin: FastifyMaintenanceAdmin = fp(maintenanceAdmin, {
   fastify: '5.x', name: 'fastify-maintenance-admin', encapsulate: true, dependencies: ['fastify-maintenance']
 })
 export default fastifyMaintenanceAdmin
 
-/** The words of the page in English and German, to be changed or added to. */
+/** The texts of the page in English and German, to change or to add to. */
 export const adminTexts: { readonly en: AdminTexts, readonly de: AdminTexts } = TEXTS
 
-export type { AdminAnswer, AdminAuthorizeDone, AdminText, AdminTexts, FastifyMaintenanceAdmin, FastifyMaintenanceAdminOptions } from '../../types/index.ts'
+export type * from '../../types/admin.ts'

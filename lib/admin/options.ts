@@ -1,4 +1,4 @@
-import type { AdminTexts, FastifyMaintenanceAdminOptions } from '../../types/index.ts'
+import type { AdminTexts, FastifyMaintenanceAdminOptions } from '../../types/admin.ts'
 import { checkShape, checkWhole, func, isObject, text, type Rule, type Shape } from '../util/validate.ts'
 import { InvalidOptionError, OptionError, show } from '../errors.ts'
 import { suggest } from '../util/did-you-mean.ts'

@@ -10,6 +10,7 @@ import { carryOut, parseJson, readForm, readJson, siteOf, typedIn, wrongFields, 
 import { HEADERS } from './headers.ts'
 import type { AdminPage } from './page.ts'
 import type { Failure } from './view.ts'
+import { OWN_PAGE_CONFIG } from '../route-config.ts'
 
 const BODY_LIMIT = 64 * 1024
 
@@ -38,7 +39,7 @@ export function addRoutes (fastify: FastifyInstance, { guard, page, events }: Ad
   fastify.addHook('preHandler', async (_request, reply) => { reply.headers(HEADERS) })
 
   // @fastify/swagger leaves out what is hidden; without it, the word means nothing
-  const options: RouteShorthandOptions = { config: { maintenance: 'off', maintenancePage: true }, schema: { hide: true } as FastifySchema, bodyLimit: BODY_LIMIT }
+  const options: RouteShorthandOptions = { config: OWN_PAGE_CONFIG, schema: { hide: true } as FastifySchema, bodyLimit: BODY_LIMIT }
   fastify.get('/', options, (request, reply) => page.send(request, reply))
   fastify.get('/state', options, async () => stateOf(maintenance))
   fastify.get('/events', options, (request, reply) => events.open(request, reply))

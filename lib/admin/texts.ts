@@ -1,4 +1,4 @@
-import type { AdminTexts } from '../../types/index.ts'
+import type { AdminTexts } from '../../types/admin.ts'
 
 /** The words of the admin page. */
 export const TEXTS: { readonly en: AdminTexts, readonly de: AdminTexts } = {

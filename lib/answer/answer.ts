@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Log } from '../../types/index.ts'
+import type { Log } from '../util/log.ts'
 import type { ResponseSettings } from '../options.ts'
 import type { StateRecord } from '../state/record.ts'
 import { giveUp, hasBegun } from '../util/replied.ts'

@@ -4,6 +4,7 @@ import type { BypassSettings } from '../options.ts'
 import type { Place } from '../sites.ts'
 import { BYPASS_PAGE, BYPASS_POLICY } from './page.ts'
 import { cookieName, type Guesses } from './request.ts'
+import { OWN_PAGE_CONFIG } from '../route-config.ts'
 
 /** Under which the instance carries the path of the page, or `null`: the admin page links to it. */
 export const BYPASS_PATH = Symbol.for('fastify-maintenance.bypass-path')
@@ -23,7 +24,7 @@ export async function addBypassRoutes (fastify: FastifyInstance, settings: Bypas
       reply.headers({ 'cache-control': 'no-store', 'referrer-policy': 'no-referrer', 'x-frame-options': 'DENY' })
     })
     // @fastify/swagger leaves out what is hidden; without it, the word means nothing
-    const options: RouteShorthandOptions = { config: { maintenance: 'off', maintenancePage: true }, schema: { hide: true } as FastifySchema, bodyLimit: BODY_LIMIT }
+    const options: RouteShorthandOptions = { config: OWN_PAGE_CONFIG, schema: { hide: true } as FastifySchema, bodyLimit: BODY_LIMIT }
     child.get(settings.path, options, (_request, reply) => {
       reply.header('content-security-policy', BYPASS_POLICY).type('text/html; charset=utf-8').send(BYPASS_PAGE)
     })

@@ -1,17 +1,13 @@
 import type { HistoryEntry, MaintenanceStore, ServerStatus } from '../../types/index.ts'
-import { createHistory, HISTORY_MAX } from '../state/history.ts'
-import { readServers } from '../servers/heartbeat.ts'
-import { openStore } from '../stores/open.ts'
 import { timeOf } from '../state/time.ts'
 import { toSafeJson } from '../util/escape.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { VERSION } from '../util/version.ts'
 import type { Progress } from '../servers/wait.ts'
 import { readArguments, UsageError, type Command } from './args.ts'
-import { changeAll, together, waitForAll, warnUnserved, type Waited } from './change.ts'
+import type { Waited } from './change.ts'
 import { createProgress, endInWords, entryInWords, HELP, inWords, reasonOf, serverInWords, tell } from './print.ts'
 import { readStates } from './read-states.ts'
-import { watchStates } from './watch.ts'
 
 export const EXIT = { done: 0, failed: 1, usage: 2, late: 3, inMaintenance: 4 } as const
 
@@ -36,6 +32,8 @@ export async function main (args: readonly string[], env: NodeJS.ProcessEnv, out
       output.out(command === 'help' ? HELP : `${VERSION}\n`)
       return EXIT.done
     }
+    // what only some calls need is loaded by those: the command starts faster
+    const { openStore } = await import('../stores/open.ts')
     const { store } = await openStore(command.store, command.sites)
     try {
       return await perform(command, store, output)
@@ -52,14 +50,22 @@ export async function main (args: readonly string[], env: NodeJS.ProcessEnv, out
 
 function perform (command: Command, store: MaintenanceStore, output: Output): Promise<number> {
   switch (command.name) {
-    case 'history': return list(command, output, createHistory(store, own(command)).read(HISTORY_MAX), entryInWords)
-    case 'servers': return list(command, output, readServers(store, own(command)), server => serverInWords(server, timeOf(store)))
+    case 'history': return list(command, output, readHistory(command, store), entryInWords)
+    case 'servers': return list(command, output, readServers(command, store), server => serverInWords(server, timeOf(store)))
     case 'status': return showStatus(command, store, output)
     default: return change(command, store, output)
   }
 }
 
-const own = ({ sites: [site = ''] }: Command): string => site
+async function readHistory ({ sites: [site = ''] }: Command, store: MaintenanceStore): Promise<HistoryEntry[]> {
+  const { createHistory, HISTORY_MAX } = await import('../state/history.ts')
+  return createHistory(store, site).read(HISTORY_MAX)
+}
+
+async function readServers ({ sites: [site = ''] }: Command, store: MaintenanceStore): Promise<ServerStatus[]> {
+  const heartbeat = await import('../servers/heartbeat.ts')
+  return heartbeat.readServers(store, site)
+}
 
 async function list<T extends HistoryEntry | ServerStatus> ({ json }: Command, { out }: Output, reading: Promise<T[]>, words: (entry: T) => string): Promise<number> {
   const entries = await withTimeout(reading, ANSWER_TIMEOUT)
@@ -69,12 +75,13 @@ async function list<T extends HistoryEntry | ServerStatus> ({ json }: Command, {
 
 async function showStatus ({ sites, watch, json }: Command, store: MaintenanceStore, output: Output): Promise<number> {
   const read = () => withTimeout(readStates(store, sites), ANSWER_TIMEOUT)
-  const states = watch ? await watchStates(store, read, json, output) : await read()
+  const states = watch ? await (await import('./watch.ts')).watchStates(store, read, json, output) : await read()
   if (!watch) output.out(json ? toJson(states) : states.map(inWords).join(''))
   return states.some(state => state.active) ? EXIT.inMaintenance : EXIT.done
 }
 
 async function change ({ sites, change, json, wait }: Command, store: MaintenanceStore, output: Output): Promise<number> {
+  const { changeAll, together, waitForAll, warnUnserved } = await import('./change.ts')
   // all sites are looked at before the first is changed
   await withTimeout(readStates(store, sites, false), ANSWER_TIMEOUT)
   const states = await changeAll(store, sites, change)

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { Log } from '../../types/index.ts'
+import type { Log } from '../util/log.ts'
 import { clientOf } from '../util/client-ip.ts'
 import { headerOf } from '../util/header.ts'
 import type { IpMatcher } from './ip.ts'

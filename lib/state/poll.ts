@@ -1,4 +1,4 @@
-import type { Log } from '../../types/index.ts'
+import type { Log } from '../util/log.ts'
 import { messageOf } from '../errors.ts'
 import type { OpenedStore } from '../stores/open.ts'
 import { withTimeout } from '../util/timeout.ts'

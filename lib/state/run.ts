@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import type { Log, MaintenanceChange, RunOptions } from '../../types/index.ts'
+import type { MaintenanceChange, RunOptions } from '../../types/index.ts'
+import type { Log } from '../util/log.ts'
 import { ChangeError, messageOf, show } from '../errors.ts'
 import { integer } from '../util/validate.ts'
 import { changeOf, checkChange, type CheckedChange } from './change.ts'

@@ -1,4 +1,5 @@
-import type { Log, MaintenanceStore, Source } from '../../types/index.ts'
+import type { MaintenanceStore, Source } from '../../types/index.ts'
+import type { Log } from '../util/log.ts'
 import { isConflict, isOutcomeUnknown, messageOf } from '../errors.ts'
 import { createQueue, createSharedRun } from '../util/queue.ts'
 import { withTimeout } from '../util/timeout.ts'

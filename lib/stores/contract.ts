@@ -2,17 +2,19 @@ import { deepEqual, equal, rejects } from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaintenanceStore } from '../../types/index.ts'
 
-/** Storage of its own, empty at first. */
+/** A new, empty storage. */
 export interface StoreUnderTest {
-  /** Opens one more handle on this storage, as another server would. A store that lives in one process may give the same one again. */
+  /** Opens another handle on this storage, as another server would. A store that lives in one process may return the same one. */
   connect (): MaintenanceStore | Promise<MaintenanceStore>
-  /** Called when the check is over and every handle is closed. */
+  /** Removes the storage. Called at the end of the check, when all handles are closed. */
   remove? (): void | Promise<void>
 }
 
-/** One promise of a store, to be run as one test. */
+/** One requirement of the contract, to run as one test. */
 export interface StoreCheck {
+  /** What is required, as the name of the test. */
   readonly name: string
+  /** Runs the check on a new storage; rejects with an `AssertionError` if the store fails it. */
   run (): Promise<void>
 }
 
@@ -20,8 +22,9 @@ export interface StoreCheck {
 type Connect = () => Promise<MaintenanceStore>
 
 /**
- * What every store must keep, as a list of tests for any test runner.
- *
+ * Returns the contract of a store as a list of tests, for any test runner.
+ * @param create called once for each check
+ * @example
  * ```ts
  * import { test } from 'node:test'
  * import { storeContract } from 'fastify-maintenance/store-contract'
@@ -32,7 +35,6 @@ type Connect = () => Promise<MaintenanceStore>
  * }
  * for (const { name, run } of storeContract(create)) test(name, run)
  * ```
- * @param create called once for each check
  */
 export function storeContract (create: () => StoreUnderTest | Promise<StoreUnderTest>): StoreCheck[] {
   return Object.entries(CHECKS).map(([name, check]) => ({

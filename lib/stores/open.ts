@@ -1,4 +1,5 @@
-import type { Log, MaintenanceStore, StoreStatus } from '../../types/index.ts'
+import type { MaintenanceStore, StoreStatus } from '../../types/index.ts'
+import type { Log } from '../util/log.ts'
 import { createFileHistory } from './file/history.ts'
 import { createFileServers } from './file/servers.ts'
 import { createFileStore } from './file/file-store.ts'
@@ -6,8 +7,6 @@ import { refuseMount } from './file/mount.ts'
 import { guardStore } from './guard.ts'
 import { createMemoryStore } from './memory.ts'
 import type { StoreOption } from './options.ts'
-import { createConnector } from './redis/connect.ts'
-import { createRedisStore } from './redis/redis-store.ts'
 
 export interface OpenedStore {
   readonly kind: StoreStatus['kind']
@@ -37,6 +36,8 @@ export async function openStore (option: StoreOption, sites: readonly string[], 
   }
   const { redis, prefix = REDIS_PREFIX, mirror, pollInterval = REDIS_POLL_INTERVAL } = option
   if (mirror !== undefined) await refuseMount('store.mirror', mirror)
+  // loaded here, so that the command starts faster without Redis
+  const [{ createConnector }, { createRedisStore }] = await Promise.all([import('./redis/connect.ts'), import('./redis/redis-store.ts')])
   const connector = createConnector(redis)
   log?.info(`maintenance: the store is Redis at ${connector.description}`)
   const store = createRedisStore(connector, { prefix, sites })

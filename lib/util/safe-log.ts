@@ -1,4 +1,4 @@
-import type { Log } from '../../types/index.ts'
+import type { Log } from './log.ts'
 
 /** A log that never throws: a broken destination or serializer must not stop a change of state. */
 export function createSafeLog (log: Log): Log {

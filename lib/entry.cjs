@@ -1,0 +1,8 @@
+// The entry of the package, as it is in dist/: `require` gives the plugin itself.
+'use strict'
+
+const { fastifyMaintenance } = require('../index.js')
+
+module.exports = fastifyMaintenance
+module.exports.default = fastifyMaintenance
+module.exports.fastifyMaintenance = fastifyMaintenance

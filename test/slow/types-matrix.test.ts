@@ -1,0 +1,33 @@
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import t from 'tap'
+import { checkAlone, checkTypes, installInto, majorOf, type Project } from '../fixtures/types.ts'
+
+const run = promisify(execFile)
+const VERSIONS = ['5.4', '5.5', '5.6', '5.7', '5.8', '5.9', '6.0', 'latest']
+
+t.test('the types of the packed tarball, in every TypeScript since 5.4', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'fastify-maintenance-types-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  const { stdout } = await run('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', dir])
+  installInto(dir, join(dir, stdout.trim()), ...VERSIONS.map(version => `typescript-${version}@npm:typescript@${version}`))
+
+  for (const version of VERSIONS) {
+    const typescript = join(dir, 'node_modules', `typescript-${version}`)
+    await t.test(`TypeScript ${version}`, async t => {
+      for (const project of projectsFor(typescript)) t.equal(checkTypes(dir, typescript, project), '', JSON.stringify(project))
+    })
+  }
+
+  const own = dirname(createRequire(import.meta.url).resolve('typescript/package.json'))
+  t.equal(checkAlone(dir, own), '', 'every declaration file compiles alone')
+})
+
+function projectsFor (typescript: string): Project[] {
+  const kinds: Project['kind'][] = majorOf(typescript) >= 7 ? ['nodenext', 'node16', 'bundler'] : ['nodenext', 'node16', 'bundler', 'node10']
+  return kinds.flatMap(kind => [true, false].flatMap(verbatim => [true, false].map(exact => ({ kind, verbatim, exact }))))
+}
