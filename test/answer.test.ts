@@ -466,7 +466,7 @@ t.test('template: one that fails at set is refused there; one that fails later i
   const other = await createApp(t, { store: { file } })
   await other.app.maintenance.set(true, { message: 'three' })
   await app.maintenance.refresh()
-  await until('told', () => lines.some(line => line.level === 50 && line.msg.includes("site 'default' shows the bundled page")))
+  await until('told', () => lines.some(line => line.level === 50 && line.msg.includes("the template of site 'default' failed, serving the bundled page")))
   const body = await page()
   t.match(body, '<p class="message" dir="auto">three</p>')
   t.notMatch(body, 'secret')
