@@ -22,7 +22,7 @@ const DEFAULTS: RouterOptions = { ignoreTrailingSlash: false, ignoreDuplicateSla
 const CONFIGURATIONS = Array.from({ length: 16 }, (_, i): RouterOptions => ({
   ignoreTrailingSlash: (i & 1) !== 0, ignoreDuplicateSlashes: (i & 2) !== 0, caseSensitive: (i & 4) === 0, useSemicolonDelimiter: (i & 8) !== 0
 }))
-const TARGETS = 6500
+const TARGETS = 2500
 
 /** A Fastify, and the router that it uses. */
 interface Routing { readonly Fastify: typeof Fastify, readonly FindMyWay: typeof FindMyWay }
@@ -88,7 +88,7 @@ const EDITS: ((target: string) => string)[] = [
   target => `*${target}`, target => target.slice(1), target => target + pick(PATHS), target => `${target}/${'x'.repeat(random(120))}`, target => target.replace(/k/i, '%E2%84%AA')
 ]
 
-t.test('the requests let through are those whose handler is ignored, in every configuration of the router', { timeout: 110_000 }, async t => {
+t.test('the requests let through are those whose handler is ignored, in every configuration of the router', async t => {
   const caught = { 'raw prefix': 0, 'new URL': 0, 'no ambiguity check': 0 }
   let total = 0
   for (const [i, options] of CONFIGURATIONS.entries()) {
@@ -104,11 +104,11 @@ t.test('the requests let through are those whose handler is ignored, in every co
       }
     })
   }
-  t.ok(total >= 100_000, `${total} targets`)
+  t.ok(total >= 40_000, `${total} targets`)
   for (const [name, count] of Object.entries(caught)) t.ok(count > 0, `the mutant '${name}' was caught ${count} times`)
 })
 
-t.test('the same with Fastify 5.0, whose router reads the absolute form in another way', { timeout: 110_000, skip: process.env.MAINTENANCE_OLDEST === undefined ? 'slow: set MAINTENANCE_OLDEST' : false }, async t => {
+t.test('the same with Fastify 5.0, whose router reads the absolute form in another way', { skip: process.env.MAINTENANCE_OLDEST === undefined ? 'slow: set MAINTENANCE_OLDEST' : false }, async t => {
   const oldest = await installOldest(t)
   for (const [i, options] of CONFIGURATIONS.entries()) {
     await compareWithRouter(t, options, i % 2 === 1, Array.from({ length: 1000 }, randomTarget), oldest)

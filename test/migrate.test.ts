@@ -126,17 +126,17 @@ async function prove (t: Test, { store, args }: Fleet): Promise<void> {
   t.strictSame(violations, [])
 }
 
-t.test('safe to migrate, on Redis: 50 rounds under load on three servers, and no write after the return', { timeout: 110_000, buffered: true }, async t => {
+t.test('safe to migrate, on Redis: 50 rounds under load on three servers, and no write after the return', { buffered: true }, async t => {
   const redis = await startRedis(t)
   await prove(t, { store: { redis: redis.url }, args: ['--store', redis.url] })
 })
 
-t.test('safe to migrate, on one file: the same', { timeout: 110_000, buffered: true }, async t => {
+t.test('safe to migrate, on one file: the same', { buffered: true }, async t => {
   const file = join(t.testdir(), 'state.json')
   await prove(t, { store: { file }, args: ['--store', `file:${file}`] })
 })
 
-t.test('on Redis: a server that was killed holds the wait until it has expired, one that cannot reach Redis too; both are named', { timeout: 110_000, buffered: true }, async t => {
+t.test('on Redis: a server that was killed holds the wait until it has expired, one that cannot reach Redis too; both are named', { buffered: true }, async t => {
   const redis = await startRedis(t)
   const proxy = await startProxy(t, redis.port)
   const logs = t.testdir()
@@ -180,7 +180,7 @@ t.test('on Redis: a server that was killed holds the wait until it has expired, 
   await Promise.all([killed(), silent()])
 })
 
-t.test('on a file: a server that was killed holds nobody up, and its entry goes; what is no entry is none', { timeout: 60_000, buffered: true }, async t => {
+t.test('on a file: a server that was killed holds nobody up, and its entry goes; what is no entry is none', { buffered: true }, async t => {
   const directory = t.testdir()
   const file = join(directory, 'state.json')
   const args = ['--store', `file:${file}`]

@@ -17,7 +17,7 @@ t.test('the page shows the store that is tested, and it is short', async t => {
   t.ok(code.split('\n').length - 1 < 80, 'under 80 lines')
 })
 
-t.test('the store on PostgreSQL', { skip: noPostgres, timeout: 60_000 }, async t => {
+t.test('the store on PostgreSQL', { skip: noPostgres }, async t => {
   const server = await startPostgres(t)
   const usage = blocksOf('docs/custom-stores.md').filter(({ language }) => language === 'ts')[1]?.code ?? ''
 

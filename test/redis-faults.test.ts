@@ -47,7 +47,7 @@ async function load (code: () => Promise<number>, seconds: number): Promise<{ co
   return { codes, count: took.length, slowest: took.sort((a, b) => b - a) }
 }
 
-t.test('6 s of load on a closed site, Redis gone from second 2 to 4: no handler runs', { timeout: 60_000 }, async t => {
+t.test('6 s of load on a closed site, Redis gone from second 2 to 4: no handler runs', async t => {
   t.jobs = 2
   await Promise.all((['killed', 'stopped'] as const).map(async fault => {
     await t.test(fault, { buffered: true }, async t => {
@@ -77,7 +77,7 @@ t.test('6 s of load on a closed site, Redis gone from second 2 to 4: no handler 
   }))
 })
 
-t.test('what was known is lost: the last known state stands, and is put back', { timeout: 30_000 }, async t => {
+t.test('what was known is lost: the last known state stands, and is put back', async t => {
   const server = await startRedis(t)
   const one = await boot(t, server.url, { store: { pollInterval: 300 } })
   const two = await boot(t, server.url, { store: { pollInterval: 300 } })
@@ -144,7 +144,7 @@ const GARBAGE: Record<string, [make: (client: Redis) => unknown, words: RegExp]>
   'a record with the revision -1': [client => put(client, record({ revision: -1 }), -1), /revision is .*expected/]
 }
 
-t.test('garbage of many kinds: who runs keeps what is known, who boots is closed, set() repairs', { timeout: 60_000 }, async t => {
+t.test('garbage of many kinds: who runs keeps what is known, who boots is closed, set() repairs', async t => {
   const server = await startRedis(t)
   const running = await boot(t, server.url, { store: { pollInterval: 3_600_000 } })
   await listening(server.client, 1)
@@ -186,7 +186,7 @@ t.test('a poisoned revision field locks nobody out', async t => {
   }
 })
 
-t.test('Redis refuses: set() rejects with the cause, and nothing is changed', { timeout: 60_000 }, async t => {
+t.test('Redis refuses: set() rejects with the cause, and nothing is changed', async t => {
   const refusals: Record<string, [prepare: (t: Test, server: RedisServer) => Promise<unknown>, heal: (server: RedisServer) => Promise<unknown>, words: RegExp]> = {
     READONLY: [async (t, server) => {
       const master = await startRedis(t)
@@ -250,7 +250,7 @@ t.test('an address that leads to another Redis after a failover: READONLY makes 
   t.match(JSON.parse(await after.client.hget(KEY, 'record') as string), { on: false })
 })
 
-t.test('the password is changed while servers run: told, the last known state stands, no password in the log', { timeout: 30_000 }, async t => {
+t.test('the password is changed while servers run: told, the last known state stands, no password in the log', async t => {
   const server = await startRedis(t, [], { password: 'hunter2' })
   const { maintenance, status, lines } = await boot(t, `redis://:hunter2@127.0.0.1:${server.port}`, { store: { pollInterval: 300 } })
   await maintenance.set(true)
@@ -270,7 +270,7 @@ t.test('the password is changed while servers run: told, the last known state st
   await t.rejects(without.maintenance.set(true), { code: STORE, message: /NOAUTH/ })
 })
 
-t.test('credentials that change: each connection uses those of its moment', { timeout: 60_000 }, async t => {
+t.test('credentials that change: each connection uses those of its moment', async t => {
   const server = await startRedis(t)
   const rotate = async (...rules: string[]) => {
     await server.client.call('ACL', 'SETUSER', 'app', 'on', '~*', '&*', '+@all', 'resetpass', ...rules)
@@ -338,7 +338,7 @@ t.test('credentials that change: each connection uses those of its moment', { ti
   })
 })
 
-t.test('Redis stops during set(): unknown, a read settles it, and it is never carried out over a newer one', { timeout: 40_000 }, async t => {
+t.test('Redis stops during set(): unknown, a read settles it, and it is never carried out over a newer one', async t => {
   const server = await startRedis(t)
   const proxy = await startProxy(t, server.port)
   const one = await boot(t, proxy.url, { store: { pollInterval: 300 } })
@@ -398,7 +398,7 @@ t.test('Redis stops during set(): unknown, a read settles it, and it is never ca
   })
 })
 
-t.test('Redis is away at boot: ready within 5 s, the fallback, caught up within 6 s; close() within 1 s', { timeout: 60_000 }, async t => {
+t.test('Redis is away at boot: ready within 5 s, the fallback, caught up within 6 s; close() within 1 s', async t => {
   for (const fault of ['refuses', 'is mute']) {
     await t.test(fault, async t => {
       const server = await startRedis(t, [], { down: true })
@@ -438,7 +438,7 @@ t.test('close() within 1 s while Redis is stopped, and while a set() is under wa
   t.match((await write).code, STORE)
 })
 
-t.test('a link that is half open is noticed by both connections, and healed', { timeout: 40_000 }, async t => {
+t.test('a link that is half open is noticed by both connections, and healed', async t => {
   const server = await startRedis(t)
   const proxy = await startProxy(t, server.port)
   const far = await boot(t, proxy.url, { store: { pollInterval: 3_600_000 } })
@@ -500,7 +500,7 @@ t.test('an expected revision', async t => {
   t.match(one.status(), { active: true })
 })
 
-t.test('a failover that loses an acknowledged write: servers that know better repair it', { timeout: 60_000, buffered: true }, async t => {
+t.test('a failover that loses an acknowledged write: servers that know better repair it', { buffered: true }, async t => {
   const master = await startRedis(t)
   const replica = await startRedis(t, ['--replicaof', '127.0.0.1', String(master.port)])
   await until('replicates', async () => /master_link_status:up/.test(await replica.client.info('replication')), 10_000)
@@ -546,7 +546,7 @@ sentinel failover-timeout mymaster 5000
   return sentinels
 }
 
-t.test('Cluster: switches, a failover, history; the client of the user is never in subscriber mode', { timeout: 90_000, buffered: true }, async t => {
+t.test('Cluster: switches, a failover, history; the client of the user is never in subscriber mode', { buffered: true }, async t => {
   const nodes = await startCluster(t)
   const cluster = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })), { keyPrefix: 'app:', redisOptions: { password: 'hunter2' } })
   cluster.on('error', () => {})

@@ -162,7 +162,7 @@ t.test('without ioredis: iovalkey is taken, else a clear coded error', async t =
   }
 })
 
-t.test('5 servers, 200 switches: all follow', { timeout: 60_000 }, async t => {
+t.test('5 servers, 200 switches: all follow', async t => {
   const store = own()
   // one page of its own: to compress the bundled ones in nine languages for five servers is another question
   const template = join(directory(t), 'page.eta')
@@ -551,7 +551,7 @@ t.test('the command line: all sites are looked at before the first is changed', 
   t.match(await run(['on', 'shop', 'blog', '--store', `redis://reader:secret@127.0.0.1:${own1.port}`]), { code: 1, err: /^fastify-maintenance: site 'shop': the store failed, nothing was changed: NOPERM/ })
 })
 
-t.test('the command line: Redis unreachable, mute, refusing: exit 1 within 5 s, one line, no password', { timeout: 40_000 }, async t => {
+t.test('the command line: Redis unreachable, mute, refusing: exit 1 within 5 s, one line, no password', async t => {
   const guarded = await startRedis(t, [], { password: 'right' })
   const stopped = await startRedis(t)
   stopped.stop()

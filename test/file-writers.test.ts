@@ -1,0 +1,381 @@
+import { execFileSync, fork, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import fs, { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import fsp from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { checkChange } from '../lib/state/change.ts'
+import { parseRecord } from '../lib/state/record.ts'
+import { updateRecord } from '../lib/state/write.ts'
+import { createFileStore } from '../lib/stores/file/file-store.ts'
+import { takeLock as takeLockLike } from '../lib/stores/file/lock.ts'
+import { isDead, processSpace, readSpace } from '../lib/stores/file/process-liveness.ts'
+import { createFileServers } from '../lib/stores/file/servers.ts'
+import { beside, directory, ENV, message, replace, serve, start, stored, stub, timed, write } from './fixtures/file-store.ts'
+import { until } from './fixtures/app.ts'
+
+const PRIVATE = { mode: 0o600, uid: -1, gid: -1 }
+
+const takeLock = (path: string) => takeLockLike(path, PRIVATE)
+
+/** A stale lock holds a writer up for most of the time that it has: on a busy machine, it may take another try. */
+async function retried<T> (work: () => Promise<T>, tries = 10): Promise<T> {
+  return tries === 1 ? work() : work().catch(() => retried(work, tries - 1))
+}
+
+/** No lock grows stale: the clock that tells stands still. */
+const stopClock = (t: Test): void => stub(t, performance, { now: () => 1000 })
+
+t.test('a change in one process closes and opens other processes on the same file', async t => {
+  const file = join(directory(t), 'state.json')
+  const link = join(directory(t), 'link.json')
+  symlinkSync(file, link)
+  const kinds: Record<string, string[]> = {
+    'with a watch': [file],
+    'where watching throws': [file, 'watch-throws.mjs'],
+    'where watching is silent': [file, 'watch-silent.mjs'],
+    'through a link': [link],
+    'through a link, where watching is silent': [link, 'watch-silent.mjs']
+  }
+  const urls = await Promise.all(Object.values(kinds).map(async ([path, ...preload]) =>
+    (await message<{ url: string }>(start(t, 'file-server.ts', [path!], preload))).url))
+  const { api } = await serve(t, link)
+  const statuses = (): Promise<number[]> => Promise.all(urls.map(url => fetch(url).then(async answer => {
+    await answer.arrayBuffer()
+    return answer.status
+  })))
+
+  t.same(await statuses(), urls.map(() => 200))
+  for (const [on, expected] of [[true, 503], [false, 200], [true, 503]] as const) {
+    await api.set(on)
+    for (const [i, kind] of Object.keys(kinds).entries()) await until(`${expected} ${kind}`, async () => (await statuses())[i] === expected)
+    t.same(await statuses(), urls.map(() => expected))
+  }
+  t.ok(lstatSync(link).isSymbolicLink(), 'the link is still one')
+})
+
+t.test('30 writers are killed at random moments', async t => {
+  const file = join(directory(t), 'state.json')
+  const store = createFileStore(file)
+  // compiled once: 30 processes start in a third of the time that tsx takes
+  const compiled = t.testdir()
+  execFileSync(process.execPath, [
+    'node_modules/typescript/bin/tsc', 'test/fixtures/file-writer.ts', '--outDir', compiled, '--ignoreConfig', '--noCheck',
+    '--rootDir', '.', '--module', 'nodenext', '--target', 'es2022', '--types', 'node', '--rewriteRelativeImportExtensions'
+  ], { cwd: new URL('..', import.meta.url), env: ENV })
+  const boot = (): { child: ChildProcess, ready: Promise<string> } => {
+    const child = fork(join(compiled, 'test/fixtures/file-writer.js'), [file, 'loop'], { execArgv: [], env: ENV })
+    t.teardown(() => child.kill('SIGKILL'))
+    const ready = message<string>(child)
+    // awaited later, or never where the test has failed by then
+    ready.catch(() => {})
+    return { child, ready }
+  }
+  const pool = [boot(), boot()]
+  let left = 0
+  let most = 0
+  let slowest = 0
+  let writes = 0
+  for (let kill = 0; kill < 30; kill++) {
+    const { child, ready } = pool.shift()!
+    if (kill < 28) pool.push(boot())
+    await ready
+    let told = 0
+    const first = message<number>(child)
+    child.on('message', revision => {
+      told = revision as number
+      writes++
+    })
+    child.send('go')
+    await first
+    // not a wait for something: the random moment
+    await sleep(Math.random() * 25)
+    const exit = once(child, 'exit')
+    child.kill('SIGKILL')
+    await exit
+
+    const { revision } = parseRecord(await store.read('default') as string)
+    if (revision < told) t.fail(`kill ${kill}: revision ${told} was told, but is lost (${revision})`)
+    const names = beside(file)
+    if (names.length > 0) left++
+    most = Math.max(most, names.length)
+    // every other time, the next killed one finds what this one left
+    if (kill % 2 === 0) slowest = Math.max(slowest, await timed(retried(() => updateRecord(store, 'default', checkChange(true)))))
+  }
+  t.ok(left > 0, `${left} of 30 kills hit a write (${writes} writes)`)
+  t.ok(most <= 2, `at most ${most} files left by a kill`)
+  t.comment(`the slowest write after a kill took ${slowest.toFixed()} ms`)
+  await retried(() => updateRecord(store, 'default', checkChange(false)))
+  t.same(beside(file), [], 'nothing is left after one more write')
+})
+
+t.test('four processes that count together lose nothing', async t => {
+  const file = join(directory(t), 'state.json')
+  await updateRecord(createFileStore(file), 'default', checkChange(true, { message: '0' }))
+  const told: [number, number][] = []
+  const children = Array.from({ length: 4 }, () => start(t, 'file-writer.ts', [file, 'count']))
+  await Promise.all(children.map(message))
+  const exits = children.map(async child => {
+    child.on('message', pair => told.push(pair as [number, number]))
+    const [code] = await once(child, 'exit')
+    t.equal(code, 0)
+  })
+  for (const child of children) child.send('go')
+  await Promise.all(exits)
+
+  told.sort(([a], [b]) => a - b)
+  t.same(told.map(([number]) => number), Array.from({ length: 100 }, (_, i) => i + 1))
+  t.ok(told.every(([, revision], i) => i === 0 || revision > told[i - 1]![1]), 'revisions strictly increase')
+  t.equal(stored(file).message, '100')
+  t.same(beside(file), [])
+})
+
+t.test('writing sweeps what killed writers left, and nothing of others', async t => {
+  const file = join(directory(t), 'state.json')
+  const id = '01234567-89ab-cdef-0123-456789abcdef'
+  const place = join(file, '..')
+  const others = ['state.json.backup.tmp', `.state.json.eu.${id}.tmp`, `.other.json.${id}.tmp`, `state.json.${id}`, `state.json.${id}.tmp`, `.state.json.${id.slice(1)}.tmp`]
+  for (const name of [`.state.json.${id}.tmp`, ...others]) writeFileSync(join(place, name), '')
+  // what cannot be removed does not stop a write
+  mkdirSync(join(place, `.state.json.${id.replace('0', 'f')}.tmp`))
+  await createFileStore(file).write('default', 'a', { revision: 1 })
+  t.same(beside(file).sort(), [...others, `.state.json.${id.replace('0', 'f')}.tmp`].sort())
+  await t.rejects(replace(join(file, 'none', 'x'), ''))
+})
+
+t.test('a lock', async t => {
+  /** A store whose lock looks as `make` leaves it, and a server on it. */
+  async function locked (t: Test, make: (lock: string) => void) {
+    const file = join(directory(t), 'state.json')
+    const server = await serve(t, file)
+    await server.api.set(true)
+    const before = readFileSync(file, 'utf8')
+    make(`${file}.lock`)
+    return { file, lock: `${file}.lock`, server, before }
+  }
+
+  const probe = join(directory(t), 'probe.lock')
+  const probed = await takeLock(probe)
+  const [, here] = readFileSync(probe, 'utf8').split(' ') as [string, string]
+  await probed.release()
+  const dead = `${spawnSync(process.execPath, ['-e', '']).pid} ${here} host x`
+  const elsewhere = '1 elsewhere/1 host x'
+
+  t.test('names its holder', async t => {
+    const path = join(directory(t), 'a.lock')
+    const lock = await takeLock(path)
+    t.same(readFileSync(path, 'utf8').split(' ').slice(0, 3), [process.pid, processSpace(), hostname()])
+    t.equal(here, processSpace())
+    t.equal(statSync(path).mode & 0o777, 0o600)
+    await t.resolves(lock.check())
+    await lock.release()
+    t.notOk(existsSync(path))
+    await t.rejects(takeLock(join(path, 'none', 'b.lock')), /ENOENT/)
+  })
+
+  t.test('of a dead process is broken at once', async t => {
+    const { server, file } = await locked(t, write(dead))
+    stopClock(t)
+    await t.resolves(server.api.set(false), 'without waiting until it is stale')
+    t.equal(stored(file).on, false)
+    t.same(beside(file), [])
+  })
+
+  t.test('that nobody renews is broken when it is stale', async t => {
+    const long = new Date(Date.now() - 3600_000)
+    const kinds: Record<string, (lock: string) => void> = {
+      'of another host': write(elsewhere),
+      'of another host, whose date is long past': lock => {
+        writeFileSync(lock, elsewhere)
+        utimesSync(lock, long, long)
+      },
+      'of another host, whose date is to come': lock => {
+        writeFileSync(lock, elsewhere)
+        utimesSync(lock, Date.now() / 1000 + 3600, Date.now() / 1000 + 3600)
+      },
+      'of this host, but of another PID namespace': write(dead.replace(here, here.replace(/\d+$/, '1'))),
+      'of a live process that hangs': write(`${process.pid} ${here} host x`),
+      'without a word, its writer died on the way': write(''),
+      'that is a FIFO': lock => execFileSync('mkfifo', [lock]),
+      'that someone died breaking': lock => {
+        writeFileSync(lock, dead)
+        writeFileSync(`${lock}.breaking`, dead)
+      }
+    }
+    await Promise.all(Object.entries(kinds).map(async ([kind, make]) => {
+      const { server, file } = await locked(t, make)
+      const time = await timed(retried(() => server.api.set(false)))
+      t.ok(time > 1000, `${kind}: after ${time.toFixed()} ms`)
+      t.equal(stored(file).on, false)
+      t.same(beside(file), [])
+    }))
+  })
+
+  t.test('that says nothing of a live process here is broken when it is stale', async t => {
+    const past = new Date(Date.now() - 3600_000)
+    const kinds: Record<string, (lock: string) => unknown> = {
+      'of a process from before the last boot': write(dead.replace(here, here.replace(/^[^/]+/, '0'))),
+      'of no process': write(`-1 ${here} host x`),
+      'a FIFO': lock => execFileSync('mkfifo', [lock]),
+      'a socket': lock => createServer().unref().listen(lock),
+      'a link to an endless device': lock => symlinkSync('/dev/zero', lock),
+      'a link to nowhere': lock => symlinkSync('nowhere', lock),
+      'a huge file': lock => {
+        writeFileSync(lock, '')
+        fs.truncateSync(lock, 2 ** 40)
+      },
+      "a link to somebody else's file, and the lock for breaking it too": lock => {
+        for (const name of [lock, `${lock}.breaking`]) {
+          symlinkSync(victim, name)
+          fs.lutimesSync(name, past, past)
+        }
+      }
+    }
+    const victim = join(directory(t), 'victim')
+    writeFileSync(victim, dead)
+    utimesSync(victim, past, past)
+    await Promise.all(Object.entries(kinds).map(async ([kind, make]) => {
+      const path = join(directory(t), 'a.lock')
+      make(path)
+      const time = await timed(retried(() => takeLock(path)).then(lock => lock.release()))
+      t.ok(time > 1000, `${kind}: after ${time.toFixed()} ms`)
+      t.same(readdirSync(join(path, '..')), [])
+    }))
+    t.equal(readFileSync(victim, 'utf8'), dead)
+  })
+
+  t.test('that someone died breaking when it was broken leaves nothing behind', async t => {
+    const { server, file } = await locked(t, lock => writeFileSync(`${lock}.breaking`, dead))
+    await retried(() => server.api.set(false))
+    t.same(beside(file), [])
+  })
+
+  t.test('that goes from one live writer to the next makes set reject, and says who has it', async t => {
+    const { server, file, lock, before } = await locked(t, () => {})
+    let turn = 0
+    const pass = (): void => {
+      writeFileSync(`${lock}.next`, `4711 elsewhere/1 shop-3 ${turn++}`)
+      renameSync(`${lock}.next`, lock)
+    }
+    pass()
+    const timer = setInterval(pass, 200)
+    t.teardown(() => clearInterval(timer))
+    await t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /state\.json\.lock is held by process 4711 on host 'shop-3'|no answer within/ })
+    await t.rejects(createFileStore(file).write('default', 'x', { revision: 2 }), /state\.json\.lock is held by process 4711 on host 'shop-3'/)
+    clearInterval(timer)
+    t.equal(readFileSync(file, 'utf8'), before)
+    t.same(beside(file), ['state.json.lock'])
+    t.equal(await server.ask(), 503)
+  })
+
+  t.test('that is a directory makes set reject', async t => {
+    const { server, file, before } = await locked(t, lock => mkdirSync(lock))
+    await t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /state\.json\.lock is held by something unknown: remove it/ })
+    t.equal(readFileSync(file, 'utf8'), before)
+  })
+
+  t.test('that was lost: the file is not replaced', async t => {
+    const { server, file, lock, before } = await locked(t, () => {})
+    const { open } = fsp
+    stub(t, fsp, {
+      open: async (path, ...rest) => {
+        if (String(path).endsWith('.tmp')) writeFileSync(lock, elsewhere)
+        return open(path, ...rest)
+      }
+    })
+    await t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /was lost/ })
+    t.equal(readFileSync(file, 'utf8'), before)
+    t.equal(readFileSync(lock, 'utf8'), elsewhere, "the other's lock stands")
+    t.same(beside(file), ['state.json.lock'])
+    t.equal(await server.ask(), 503)
+  })
+
+  t.test('of a writer that stopped for long: it finds it lost when it goes on', async t => {
+    const file = join(directory(t), 'state.json')
+    const child = start(t, 'file-writer.ts', [file, 'stop'])
+    await message(child)
+    const told = message<string>(child)
+    child.send('go')
+    await until('stopped with the lock', () => existsSync(`${file}.lock`) && /^\d+ \(.*\) T/.test(readFileSync(`/proc/${child.pid}/stat`, 'utf8')))
+    const store = createFileStore(file)
+    const time = await timed(retried(() => store.write('default', 'of the other', { revision: 2 })))
+    t.ok(time > 1000, `written after ${time.toFixed()} ms`)
+    child.kill('SIGCONT')
+    t.match(await told, /was lost/)
+    t.equal(await store.read('default'), 'of the other')
+    t.same(beside(file), [])
+  })
+
+  t.test('of a stopped breaker does no harm to the next one', async t => {
+    const path = join(directory(t), 'a.lock')
+    const { open } = fsp
+    let next: Awaited<ReturnType<typeof takeLock>> | undefined
+    writeFileSync(path, dead)
+    stub(t, fsp, {
+      open: async (name, ...rest) => {
+        // it has seen that the lock is stale; before it breaks it, someone else does, and a third takes it
+        if (name === `${path}.breaking` && next === undefined) {
+          unlinkSync(path)
+          next = await takeLock(path)
+        }
+        return open(name, ...rest)
+      }
+    })
+    const late = takeLock(path)
+    await until('the next one has the lock', () => next !== undefined && !existsSync(`${path}.breaking`))
+    await t.resolves(next!.check(), 'and keeps it')
+    await next!.release()
+    await (await late).release()
+    t.same(readdirSync(join(path, '..')), [])
+  })
+
+  t.test('for which there is no room is taken back', async t => {
+    const { server, file } = await locked(t, () => {})
+    const { open } = fsp
+    let full = true
+    stub(t, fsp, {
+      open: async (path, ...rest) => {
+        const handle = await open(path, ...rest)
+        if (full && String(path).endsWith('.lock')) handle.writeFile = async () => { throw new Error('ENOSPC') }
+        return handle
+      }
+    })
+    await t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /ENOSPC/ })
+    t.same(beside(file), [])
+    full = false
+    stopClock(t)
+    await t.resolves(server.api.set(false), 'then it is free')
+  })
+})
+
+t.test('temporary files of killed servers go once they are old', async t => {
+  const file = join(directory(t), 'state.json')
+  const servers = join(file, '../.state.json.servers.swp')
+  const store = createFileServers(file)
+  await store.beat('default', 'a', 'entry', 60_000)
+  const temporary = (id: string): string => `.default@b.${id}1234567-89ab-cdef-0123-456789abcdef.tmp`
+  for (const id of ['0', '1']) writeFileSync(join(servers, temporary(id)), '')
+  utimesSync(join(servers, temporary('0')), Date.now() / 1000 - 20, Date.now() / 1000 - 20)
+  await store.beat('default', 'a', 'entry', 60_000)
+  await until('swept', () => readdirSync(servers).length === 2)
+  t.same(readdirSync(servers).sort(), [temporary('1'), 'default@a'])
+})
+
+t.test('a process space', async t => {
+  t.match(processSpace(), process.platform === 'linux' ? /^[0-9a-f-]{36}\/\d+$/ : hostname())
+  t.equal(isDead(process.pid, processSpace()), false)
+  for (const pid of [0, -1, NaN, 1.5, 2 ** 31]) t.equal(isDead(pid, processSpace()), false)
+  t.equal(isDead(spawnSync(process.execPath, ['-e', '']).pid, processSpace()), true)
+
+  const none = (): never => { throw new Error('ENOENT') }
+  stub(t, fs, { readFileSync: none, statSync: none } as unknown as Partial<typeof fs>)
+  const own = Object.getOwnPropertyDescriptor(process, 'platform')!
+  t.teardown(() => Object.defineProperty(process, 'platform', own))
+  Object.defineProperty(process, 'platform', { ...own, value: 'darwin' })
+  t.equal(readSpace(), hostname())
+  Object.defineProperty(process, 'platform', { ...own, value: 'linux' })
+  t.not(readSpace(), readSpace(), 'without /proc, it shares none with others')
+})

@@ -1,0 +1,131 @@
+import t from 'tap'
+import type { ServerStatus } from '../types/index.ts'
+import { createApp, until, type LogLine } from './fixtures/app.ts'
+import { beatingStore, slowApp, step } from './fixtures/requests.ts'
+
+t.jobs = 4
+
+t.test('servers(): this one, where the store keeps none', { buffered: true }, async t => {
+  const { app } = await createApp(t)
+  const [server, ...others] = await app.maintenance.servers()
+  t.strictSame(others, [])
+  t.match(server, { site: 'default', pid: process.pid, revision: 0, active: false, pinned: false, inFlight: 0, streams: 0, holding: {}, version: /^\d/, host: /./, id: /^[0-9a-f-]{36}$/, startedAt: /Z$/, seenAt: /Z$/ })
+  await app.maintenance.set(true)
+  t.match(await app.maintenance.servers(), [{ active: true, id: server?.id }])
+  const pinned = await createApp(t, { enabled: true })
+  t.match(await pinned.app.maintenance.servers(), [{ active: true, pinned: true }])
+})
+
+t.test('servers(): what others tell, oldest first; garbage is none, what a later version adds is left out', { buffered: true }, async t => {
+  const store = beatingStore()
+  const { app } = await createApp(t, { store })
+  await app.ready()
+  t.equal(store.entries.size, 1)
+  const [own] = await app.maintenance.servers()
+  const write = (id: string, entry: unknown) => store.entries.set(`default/${id}`, typeof entry === 'string' ? entry : JSON.stringify(entry))
+  write('old', { ...own, id: 'old', startedAt: '2001-01-01T00:00:00.000Z', later: 'more' })
+  write('new', { ...own, id: 'new', startedAt: '2999-01-01T00:00:00.000Z', holding: { 'GET /': 1 } })
+  const garbage: unknown[] = ['', 'no JSON', 'null', '7', '[]', '{}', { ...own, id: 'x', site: 'another' }, { ...own, id: 7 }, { ...own, holding: { a: -1 } }, { ...own, holding: null }, { ...own, seenAt: 'soon' }, { ...own, active: 1 }, { ...own, revision: undefined }]
+  garbage.forEach((entry, i) => write(`garbage${i}`, entry))
+  const servers = await app.maintenance.servers()
+  t.strictSame(servers.map(({ id }) => id), ['old', own?.id, 'new'])
+  t.strictSame(Object.keys(servers[0] ?? {}), Object.keys(servers[2] ?? {}))
+  store.fail = 'list'
+  await t.rejects(app.maintenance.servers(), { code: 'FST_ERR_MAINTENANCE_STORE', message: /gone fishing/, cause: { message: 'gone fishing' } })
+})
+
+t.test('servers(): what a server tells follows it, and goes when it is closed', { buffered: true }, async t => {
+  const store = beatingStore()
+  const { app, begin } = await slowApp(t, { store })
+  const told = () => JSON.parse([...store.entries.values()][0] ?? 'null') as ServerStatus
+  t.match(told(), { active: false, revision: 0, inFlight: 0 })
+  const [one, two] = [await begin(), await begin()]
+  const { revision } = await app.maintenance.set(true)
+  // the word of every four seconds cannot be what is seen in each of these steps
+  const soon = (what: string, condition: () => boolean) => until(what, condition, 1500)
+  await soon('told at once', () => told().active && told().revision === revision && told().inFlight === 2)
+  t.strictSame(told().holding, { 'GET /slow': 2 })
+  one()
+  await soon('told while it goes down', () => told().inFlight === 1)
+  two()
+  await soon('told that nothing runs', () => told().inFlight === 0 && Object.keys(told().holding).length === 0)
+  for (const on of [false, true, false, true]) {
+    await app.maintenance.set(on)
+    await soon(`told that it is ${on ? 'closed' : 'open'}`, () => told().active === on)
+  }
+  await app.close()
+  t.equal(store.entries.size, 0)
+})
+
+t.test('servers(): a store that takes no word is told of once for each change, and asked again', { buffered: true }, async t => {
+  const store = beatingStore()
+  store.fail = 'beat'
+  const { app, lines } = await createApp(t, { store })
+  await app.ready()
+  const complaints = () => lines.filter((line: LogLine) => line.level === 40 && /other servers of site 'default' cannot see this one, and do not wait for it: /.test(line.msg)).length
+  t.equal(complaints(), 1)
+  for (const on of [true, false]) await app.maintenance.set(on)
+  await until('tried again', () => store.beating >= 3)
+  t.equal(complaints(), 1)
+  store.fail = ''
+  await app.maintenance.set(true)
+  await until('well again', () => store.entries.size === 1)
+  store.fail = 'beat'
+  await app.maintenance.set(false)
+  await until('told anew', () => complaints() === 2)
+})
+
+t.test('servers(): a word that hangs harms neither boot nor close, is told, and another is tried', { buffered: true }, async t => {
+  const store = beatingStore()
+  store.hang = 'beat'
+  const { app, lines } = await createApp(t, { store })
+  const began = performance.now()
+  await app.ready()
+  t.ok(performance.now() - began < 5000, 'ready within 5 s')
+  await until('told', () => lines.some(line => /cannot see this one.*no answer within 3000 ms/.test(line.msg)))
+  store.hang = ''
+  await app.maintenance.set(true)
+  await until('heard of again', () => store.entries.size === 1)
+  store.hang = 'beat'
+  await app.maintenance.set(false)
+  const closing = performance.now()
+  await app.close()
+  t.ok(performance.now() - closing < 1500, 'closed within a second, on a busy machine')
+})
+
+t.test('servers(): what changes while a word is on its way goes out as one', { buffered: true }, async t => {
+  const store = beatingStore()
+  const revisions: number[] = []
+  const go = step()
+  const { app } = await createApp(t, { store: { ...store, beat: async (_site, _id, entry) => { revisions.push(JSON.parse(entry || '{}').revision); await go.promise } } })
+  await app.ready()
+  for (let i = 0; i < 10; i++) await app.maintenance.set(i % 2 === 0)
+  go.resolve()
+  await until('told', () => revisions.at(-1) === app.maintenance.status().revision)
+  t.ok(revisions.length < 6, `${revisions.length} words of 10 changes`)
+})
+
+t.test('servers(): after its good-bye a server says nothing more', { buffered: true }, async t => {
+  const store = beatingStore()
+  const words: number[] = []
+  const go = step()
+  const { app } = await createApp(t, { store: { ...store, beat: async (_site, _id, _entry, ttl) => { words.push(ttl); await go.promise } } })
+  // booting does not wait for the first word; what follows waits behind it
+  await app.ready()
+  for (const on of [true, false]) await app.maintenance.set(on)
+  await app.close()
+  go.resolve()
+  await until('good-bye', () => words.length === 2)
+  t.strictSame(words, [15_000, 0])
+})
+
+t.test('servers(): one that boots while the site is closed sees it, or is seen', { buffered: true }, async t => {
+  const store = beatingStore()
+  const { app } = await createApp(t, { store })
+  // closed by somebody else between the first read and the first word, and the hint is lost
+  const other = await createApp(t, { store: { ...store, watch () {} } })
+  await other.app.maintenance.set(true)
+  t.equal(app.maintenance.active, false)
+  await app.ready()
+  t.equal(app.maintenance.active, true)
+})
