@@ -79,7 +79,7 @@ t.test('closeStreams: WebSockets get 1012, event streams end, whoever comes back
   await app.maintenance.drained()
   t.strictSame(await Promise.all(before.map(client => client.ended)), ['ended', 'ended', '1012', '1012'])
   t.equal(await refused(), 503)
-  await until('no stream is left', () => app.maintenance.status().streams === 0, 3500)
+  await until('no stream is left', () => app.maintenance.status().streams === 0)
   // what the application goes on writing must not end the process
   await sleep(30)
 })
@@ -139,12 +139,12 @@ t.test('closeStreams: what read-only refuses is ended, whatever it is; what expl
 })
 
 t.test('closeStreams: nothing is ended where the site opens before its time, and each stream once', { buffered: true }, async t => {
-  const { app, events, socket } = await streamApp(t, { closeStreams: { after: 1500, jitter: 0 } })
+  const { app, events, socket } = await streamApp(t, { closeStreams: { after: 3000, jitter: 0 } })
   const clients = [await events(), await socket()]
   await app.maintenance.set(true)
   await app.maintenance.set(true, { message: 'still' })
   await app.maintenance.set(false)
-  await sleep(1700)
+  await sleep(3300)
   t.strictSame(clients.map(client => client.isOpen()), [true, true])
   await app.maintenance.set(true)
   t.strictSame(await Promise.all(clients.map(client => client.ended)), ['ended', '1012'])

@@ -109,7 +109,7 @@ t.test('set with wait: settles when all are ready, else tells who is not; the ch
   t.equal(app.maintenance.active, true)
   first()
   t.match(await waiting, { active: true, message: 'Moving', inFlight: 0 } satisfies Partial<MaintenanceStatus>)
-  t.match(await app.maintenance.set(false, { wait: 1 }), { active: false })
+  t.match(await app.maintenance.set(false, { wait: 60_000 }), { active: false })
 
   await begin()
   await begin('POST')
@@ -152,7 +152,7 @@ t.test('set with wait: nothing is changed by a wrong argument; what is no object
     await t.rejects(app.maintenance.set(true, change), { code: 'FST_ERR_MAINTENANCE_CHANGE', message })
   }
   t.equal(app.maintenance.active, false)
-  t.match((await app.maintenance.set(true, { bypass: true, wait: 1000 })).bypass, { secret: /^\S{20,}$/ }, 'shown all the same')
+  t.match((await app.maintenance.set(true, { bypass: true, wait: 60_000 })).bypass, { secret: /^\S{20,}$/ }, 'shown all the same')
 })
 
 t.test('set with wait: a server that has not followed, one that is pinned, one that comes back', { buffered: true }, async t => {
@@ -167,14 +167,14 @@ t.test('set with wait: a server that has not followed, one that is pinned, one t
   await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) has not seen the change/, routes: {} })
   await t.rejects(app.maintenance.set(false, { wait: 50 }), { message: /there \(process 7\) has not seen the change/ }, 'also for off')
   tell({ pinned: true })
-  await app.maintenance.set(true, { wait: 50 })
+  await app.maintenance.set(true, { wait: 60_000 })
   tell({ revision: Number.MAX_SAFE_INTEGER })
   await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) is open/ }, 'it has the state, but its window is ahead or over')
   tell({ revision: Number.MAX_SAFE_INTEGER, active: true, inFlight: 3, holding: { 'GET /a': 2 } })
   await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) runs 2 × GET \/a/, inFlight: 2, routes: { 'GET /a': 2 } })
-  await app.maintenance.set(false, { wait: 50 })
+  await app.maintenance.set(false, { wait: 60_000 })
   store.entries.delete('default/other')
-  await app.maintenance.set(true, { wait: 50 })
+  await app.maintenance.set(true, { wait: 60_000 })
 
   store.fail = 'list'
   await t.rejects(app.maintenance.set(true, { wait: 50 }), { code: DRAIN, message: /the list of servers could not be read/, inFlight: 0 })

@@ -7,7 +7,7 @@ import t from 'tap'
 import { createFileStore } from '../lib/stores/file/file-store.ts'
 import { createFileHistory } from '../lib/stores/file/history.ts'
 import { readRegular } from '../lib/stores/file/read-regular-file.ts'
-import { beside, CLOSED, directory, document, ENV, isRoot, message, OPEN, serve, start, stored, stub, write } from './fixtures/file-store.ts'
+import { cleared, CLOSED, directory, document, ENV, isRoot, message, OPEN, serve, start, stored, stub, write } from './fixtures/file-store.ts'
 import { until } from './fixtures/app.ts'
 
 /** Files that cannot be understood, but are small and regular: `set` repairs them. */
@@ -124,10 +124,10 @@ t.test('a disk that is full leaves the old state intact', async t => {
   }
   fill()
   await t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /ENOSPC/ }, 'no room for the lock')
-  t.same(beside(file), ['filler'])
+  await cleared(t, file, ['filler'])
   fs.truncateSync(filler, statSync(filler).size - 4096)
   await t.rejects(server.api.set(false, { by: 'x' }), { code: 'FST_ERR_MAINTENANCE_STORE', message: /ENOSPC/ }, 'room for the lock only')
-  t.same(beside(file), ['filler'])
+  await cleared(t, file, ['filler'])
   t.equal(readFileSync(file, 'utf8'), before)
   t.equal(await server.ask(), 503)
   t.match(server.api.status(), { on: true, message: 'before' })
@@ -135,7 +135,7 @@ t.test('a disk that is full leaves the old state intact', async t => {
   unlinkSync(filler)
   await server.api.set(false)
   t.equal(await server.ask(), 200)
-  t.same(beside(file), [])
+  await cleared(t, file)
 })
 
 t.test('a limit of file sizes leaves the old state intact', async t => {
@@ -149,10 +149,10 @@ t.test('a limit of file sizes leaves the old state intact', async t => {
 
   t.equal(run('4'), 'EFBIG')
   t.equal(await store.read('default'), 'before')
-  t.same(beside(file), [])
+  await cleared(t, file)
   t.equal(run('unlimited'), 'written')
   t.equal(await store.read('default'), 'x'.repeat(5000))
-  t.same(beside(file), [])
+  await cleared(t, file)
 })
 
 t.test('a state that would grow too large is refused', async t => {
@@ -161,7 +161,7 @@ t.test('a state that would grow too large is refused', async t => {
   await store.write('a', 'before', { revision: 1 })
   await t.rejects(store.write('a', 'x'.repeat(1024 * 1024), { revision: 2 }), /larger than 1048576 bytes/)
   t.equal(await store.read('a'), 'before')
-  t.same(beside(file), [])
+  await cleared(t, file)
 })
 
 t.test('a server boots closed on a file that', async t => {
@@ -182,7 +182,7 @@ t.test('a server boots closed on a file that', async t => {
         await t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: why })
         const { ino, size, mode } = lstatSync(file)
         t.same({ ino, size, mode }, { ino: before.ino, size: before.size, mode: before.mode }, 'it is left as it was')
-        t.same(beside(file), [])
+        await cleared(t, file)
         t.equal(await server.ask(), 503)
         t.equal(server.calls, 0)
       } else {

@@ -14,7 +14,7 @@ import { createFileStore } from '../lib/stores/file/file-store.ts'
 import { takeLock as takeLockLike } from '../lib/stores/file/lock.ts'
 import { isDead, processSpace, readSpace } from '../lib/stores/file/process-liveness.ts'
 import { createFileServers } from '../lib/stores/file/servers.ts'
-import { beside, directory, ENV, message, replace, serve, start, stored, stub, timed, write } from './fixtures/file-store.ts'
+import { beside, cleared, directory, ENV, message, replace, serve, start, stored, stub, timed, write } from './fixtures/file-store.ts'
 import { until } from './fixtures/app.ts'
 
 const PRIVATE = { mode: 0o600, uid: -1, gid: -1 }
@@ -130,7 +130,7 @@ t.test('four processes that count together lose nothing', async t => {
   t.same(told.map(([number]) => number), Array.from({ length: 100 }, (_, i) => i + 1))
   t.ok(told.every(([, revision], i) => i === 0 || revision > told[i - 1]![1]), 'revisions strictly increase')
   t.equal(stored(file).message, '100')
-  t.same(beside(file), [])
+  await cleared(t, file)
 })
 
 t.test('writing sweeps what killed writers left, and nothing of others', async t => {
@@ -181,7 +181,7 @@ t.test('a lock', async t => {
     stopClock(t)
     await t.resolves(server.api.set(false), 'without waiting until it is stale')
     t.equal(stored(file).on, false)
-    t.same(beside(file), [])
+    await cleared(t, file)
   })
 
   t.test('that nobody renews is broken when it is stale', async t => {
@@ -210,7 +210,7 @@ t.test('a lock', async t => {
       const time = await timed(retried(() => server.api.set(false)))
       t.ok(time > 1000, `${kind}: after ${time.toFixed()} ms`)
       t.equal(stored(file).on, false)
-      t.same(beside(file), [])
+      await cleared(t, file)
     }))
   })
 
@@ -250,7 +250,7 @@ t.test('a lock', async t => {
   t.test('that someone died breaking when it was broken leaves nothing behind', async t => {
     const { server, file } = await locked(t, lock => writeFileSync(`${lock}.breaking`, dead))
     await retried(() => server.api.set(false))
-    t.same(beside(file), [])
+    await cleared(t, file)
   })
 
   t.test('that goes from one live writer to the next makes set reject, and says who has it', async t => {
@@ -267,7 +267,7 @@ t.test('a lock', async t => {
     await t.rejects(createFileStore(file).write('default', 'x', { revision: 2 }), /state\.json\.lock is held by process 4711 on host 'shop-3'/)
     clearInterval(timer)
     t.equal(readFileSync(file, 'utf8'), before)
-    t.same(beside(file), ['state.json.lock'])
+    await cleared(t, file, ['state.json.lock'])
     t.equal(await server.ask(), 503)
   })
 
@@ -289,7 +289,7 @@ t.test('a lock', async t => {
     await t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /was lost/ })
     t.equal(readFileSync(file, 'utf8'), before)
     t.equal(readFileSync(lock, 'utf8'), elsewhere, "the other's lock stands")
-    t.same(beside(file), ['state.json.lock'])
+    await cleared(t, file, ['state.json.lock'])
     t.equal(await server.ask(), 503)
   })
 
@@ -306,7 +306,7 @@ t.test('a lock', async t => {
     child.kill('SIGCONT')
     t.match(await told, /was lost/)
     t.equal(await store.read('default'), 'of the other')
-    t.same(beside(file), [])
+    await cleared(t, file)
   })
 
   t.test('of a stopped breaker does no harm to the next one', async t => {
@@ -344,7 +344,7 @@ t.test('a lock', async t => {
       }
     })
     await t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /ENOSPC/ })
-    t.same(beside(file), [])
+    await cleared(t, file)
     full = false
     stopClock(t)
     await t.resolves(server.api.set(false), 'then it is free')

@@ -106,7 +106,8 @@ function isReadable (t: Test, files: string[]): void {
     const code = readFileSync(file, 'utf8')
     const { sources: [source = ''], sourcesContent } = JSON.parse(readFileSync(`${file}.map`, 'utf8'))
     const inSource = Math.max(...String(sourcesContent).split('\n').map(line => line.length))
-    const longest = Math.max(...code.split('\n').map(line => line.length))
+    // one line of tsc names all exports
+    const longest = Math.max(...code.split('\n').filter(line => !line.endsWith('= void 0;')).map(line => line.length))
     if (longest > 200 + inSource) t.fail(`${file} has a line of ${longest} characters`)
     if (!code.trimEnd().endsWith(`//# sourceMappingURL=${basename(file)}.map`)) t.fail(`${file} names no map`)
     if (readFileSync(join(dirname(file), source), 'utf8') !== String(sourcesContent)) t.fail(`${file}.map is not that of ${source}`)

@@ -11,6 +11,7 @@ import maintenance, { fastifyMaintenance } from '../index.ts'
 import { VERSION } from '../lib/util/version.ts'
 import type { Decision, FastifyMaintenanceOptions, MaintenanceStatus } from '../types/index.ts'
 import { bareApp, counter, createApp, sendRaw, until } from './fixtures/app.ts'
+import { createTimedStore } from './fixtures/store.ts'
 import packageJson from '../package.json' with { type: 'json' }
 
 t.test('is a Fastify plugin', async t => {
@@ -476,16 +477,20 @@ t.test('run: a store that fails at the end is told, and the error of the work co
 
 t.test('onChange: every record and every turn of a window; a listener that fails harms nobody', async t => {
   const told: [MaintenanceStatus, MaintenanceStatus][] = []
-  const { app, lines } = await createApp(t, { onChange: (status, previous) => told.push([status, previous]) })
+  const store = createTimedStore()
+  const { app, lines } = await createApp(t, { store, onChange: (status, previous) => told.push([status, previous]) })
   app.maintenance.onChange(() => { throw new Error('listener') })
   app.maintenance.onChange((async () => { throw new Error('listener') }) as () => void)
   let calls = 0
   const remove = app.maintenance.onChange(() => { calls++ })
   t.equal(told.length, 0, 'an open site that was never written is no change')
-  await app.maintenance.set(true, { endsAt: new Date(Date.now() + 300), startsAt: new Date(Date.now() + 100) })
+  await app.maintenance.set(true, { endsAt: new Date(store.time + 200), startsAt: new Date(store.time + 100) })
   remove()
   t.equal(app.maintenance.active, false)
-  await until('start and end', () => told.length === 3)
+  for (const turn of [2, 3]) {
+    store.time += 100
+    await until('a turn', () => told.length === turn)
+  }
   t.strictSame(told.map(([now, previous]) => [previous.on, previous.active, now.on, now.active]), [
     [false, false, true, false], [true, false, true, true], [true, true, true, false]
   ])
@@ -494,9 +499,10 @@ t.test('onChange: every record and every turn of a window; a listener that fails
   t.strictSame(lines.filter(line => line.level === 30).map(line => line.msg.replace(/\d{4}-.*Z/g, 'T')), [
     "maintenance: site 'default' is open and closes at T",
     "maintenance: site 'default' is now closed (full), until T",
+    "maintenance: everyone is blocked from site 'default'. Reopen with: app.maintenance.for('default').set(false)",
     "maintenance: site 'default' is open again"
   ])
-  await app.maintenance.set(true, { startsAt: new Date(Date.now() + 60_000) })
+  await app.maintenance.set(true, { startsAt: new Date(store.time + 60_000) })
   await app.maintenance.set(false)
   t.equal(lines.findLast(line => line.level === 30)?.msg, "maintenance: site 'default' stays open")
 })
