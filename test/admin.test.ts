@@ -354,7 +354,7 @@ t.test('events: the state at once, then each change, from the command line too; 
   t.comment(`a change of the command line came after ${Math.round(performance.now() - started)} ms`)
   t.match(stream.states()[1], [{ site: 'default', active: false }, { site: 'blog', active: true, message: 'from the\ncommand line' }])
 
-  await app.maintenance.set(true, { startsAt: new Date(Date.now() + 300), endsAt: new Date(Date.now() + 600) })
+  await app.maintenance.set(true, { startsAt: new Date(Date.now() + 2000), endsAt: new Date(Date.now() + 4000) })
   await until('the window began and ended', () => stream.states().length === 5)
   t.strictSame(stream.states().map(([site]) => site?.active), [false, false, false, true, false], 'one event for each')
   t.equal(app.maintenance.status().inFlight, 0, 'nobody waits for these streams')

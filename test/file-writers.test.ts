@@ -15,16 +15,11 @@ import { takeLock as takeLockLike } from '../lib/stores/file/lock.ts'
 import { isDead, processSpace, readSpace } from '../lib/stores/file/process-liveness.ts'
 import { createFileServers } from '../lib/stores/file/servers.ts'
 import { beside, cleared, directory, ENV, message, replace, serve, start, stored, stub, timed, write } from './fixtures/file-store.ts'
-import { until } from './fixtures/app.ts'
+import { retried, until } from './fixtures/app.ts'
 
 const PRIVATE = { mode: 0o600, uid: -1, gid: -1 }
 
 const takeLock = (path: string) => takeLockLike(path, PRIVATE)
-
-/** A stale lock holds a writer up for most of the time that it has: on a busy machine, it may take another try. */
-async function retried<T> (work: () => Promise<T>, tries = 10): Promise<T> {
-  return tries === 1 ? work() : work().catch(() => retried(work, tries - 1))
-}
 
 /** No lock grows stale: the clock that tells stands still. */
 const stopClock = (t: Test): void => stub(t, performance, { now: () => 1000 })
