@@ -15,7 +15,7 @@ import { reconnect, whenReady } from '../lib/stores/redis/ready.ts'
 import { createRedisStore } from '../lib/stores/redis/redis-store.ts'
 import { WRITE } from '../lib/stores/redis/script.ts'
 import type { FastifyMaintenanceOptions, RedisStoreOptions } from '../types/index.ts'
-import { bareApp, createApp, until } from './fixtures/app.ts'
+import { bareApp, createApp, retried, until } from './fixtures/app.ts'
 import { Cluster, hide, Redis } from './fixtures/ioredis.ts'
 import { startFleet } from './fixtures/redis-fleet.ts'
 import { callsOf, startMute, startProxy, startRedis } from './fixtures/redis.ts'
@@ -180,7 +180,7 @@ t.test('5 servers, 200 switches: all follow', async t => {
         resolve()
       })
     })))
-    await servers[i % 5]!.maintenance.set(i % 2 === 0)
+    await retried(() => servers[i % 5]!.maintenance.set(i % 2 === 0))
     await seen
     if (i % 20 < 2) for (const { app } of servers) t.equal((await app.inject('/')).statusCode, i % 2 === 0 ? 503 : 404)
   }
