@@ -99,7 +99,7 @@ export async function createSite ({ name, index, settings, common, opened, pages
   }
 
   async function adopt (next: Known): Promise<void> {
-    if (next.source === 'store' && next.record.revision > 0) history.remember(next.record)
+    if (next.source === 'store' && next.record.revision > 0 && !isRenewal(known.record, next.record)) history.remember(next.record)
     await inTurn(() => change(next))
     unwatch()
     unwatch = watchTurns(() => turnAfter(known.record, schedule, clock()), clock, turn)
