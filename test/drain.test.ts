@@ -187,7 +187,7 @@ t.test('set with wait: a server that has not followed, one that is pinned, one t
   const again = app.maintenance.set(true, { wait: 60_000 })
   await sleep(100)
   tell({})
-  t.equal(await isPending(Promise.race([again, sleep(500)])), true)
+  t.equal(await isPending(again), true)
   tell({ revision: Number.MAX_SAFE_INTEGER, active: true })
   await again
 })
