@@ -18,6 +18,7 @@ import { createSite, type Site } from './lib/site.ts'
 import { closeStore, followStore } from './lib/state/poll.ts'
 import { openStore } from './lib/stores/open.ts'
 import { closeStreams } from './lib/drain/close-streams.ts'
+import { watchUpgradeListeners } from './lib/upgrade-listeners.ts'
 import { createSafeLog } from './lib/util/safe-log.ts'
 import { warnOfNoLogin } from './lib/exemptions.ts'
 import type { FastifyMaintenance, FastifyMaintenanceOptions } from './types/index.ts'
@@ -62,6 +63,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
     await Promise.all([...sites.values()].map(site => site.checkTemplate()))
     await servers.start()
   })
+  watchUpgradeListeners(fastify, log)
 
   fastify.addHook('preClose', async () => hook.close())
   const stopFollowing = settings.enabled === undefined ? await followStore(opened, [...sites.values()], log) : () => {}
@@ -81,7 +83,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
  * Maintenance mode for Fastify: register it, then close the site with `fastify.maintenance.set(true)`.
  * @throws FST_ERR_MAINTENANCE_OPTION while it is registered, if an option is invalid
  */
-export const fastifyMaintenance: FastifyMaintenance = fp(maintenance, { fastify: '5.x', name: 'fastify-maintenance' })
+export const fastifyMaintenance: FastifyMaintenance = fp(maintenance, { fastify: '5.x || 6.x', name: 'fastify-maintenance' })
 export default fastifyMaintenance
 
 export type * from './types/index.ts'

@@ -1,3 +1,4 @@
+import websocket from '@fastify/websocket'
 import { SpanStatusCode } from '@opentelemetry/api'
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { Queue } from 'bullmq'
@@ -6,6 +7,7 @@ import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { promisify } from 'node:util'
 import 'reflect-metadata'
 import t, { type Test } from 'tap'
@@ -16,7 +18,7 @@ import { createApi as createDocumented } from '../examples/swagger/app.ts'
 import { createApi as createTyped } from '../examples/typebox/app.ts'
 import { createApp as createPressed } from '../examples/under-pressure/app.ts'
 import { MaintenanceOff, MaintenanceOn } from '../lib/nest.ts'
-import { until } from './fixtures/app.ts'
+import { createApp, until } from './fixtures/app.ts'
 import { freePort, startRedis } from './fixtures/redis.ts'
 
 // docs/around-fastify.md: every example, run as its user would.
@@ -34,22 +36,26 @@ async function startProcess (t: Test, args: string[]) {
     child.kill('SIGTERM')
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
   })
-  const get = async (path: string, method = 'GET') => (await fetch(`http://127.0.0.1:${port}${path}`, { method })).status
+  const ask = async (path: string, method = 'GET') => await fetch(`http://127.0.0.1:${port}${path}`, { method })
+  const get = async (path: string, method?: string) => (await ask(path, method)).status
   await until('it answers', () => {
     if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`)
     return get('/').then(() => true, () => false)
   }, 60_000)
   const command = (name: 'on' | 'off') => promisify(execFile)(process.execPath, ['dist/lib/cli/bin.js', name, '--store', `file:${file}`], { env })
-  return { get, command }
+  return { ask, get, command }
 }
 
-t.test('NestJS: RouteConfig, and the decorators, on handlers and controllers', async t => {
-  const { get, command } = await startProcess(t, ['node_modules/tsx/dist/cli.mjs', '--tsconfig', 'examples/nestjs/tsconfig.json', 'examples/nestjs/main.ts'])
+t.test('NestJS: RouteConfig, and the decorators, on handlers and controllers; no middleware runs for a refused request', async t => {
+  const { ask, get, command } = await startProcess(t, ['node_modules/tsx/dist/cli.mjs', '--tsconfig', 'examples/nestjs/tsconfig.json', 'examples/nestjs/main.ts'])
   const all = async () => await Promise.all([get('/shop'), get('/shop/about'), get('/shop/imprint'), get('/shop/search', 'POST'), get('/health'), get('/health/old'), get('/nowhere')])
+  const greeting = async () => (await ask('/shop')).headers.get('x-greeting')
   t.strictSame(await all(), [200, 200, 200, 201, 200, 503, 404])
+  t.equal(await greeting(), 'welcome')
   await command('on')
   await until('it is closed', async () => await get('/shop') === 503)
   t.strictSame(await all(), [503, 200, 200, 503, 200, 503, 503])
+  t.equal(await greeting(), null)
   await command('off')
   await until('it is open', async () => await get('/shop') === 200)
 })
@@ -188,6 +194,30 @@ t.test('OpenTelemetry: spans of refused requests are marked, or left out', async
     t.strictSame(spans, [['/', 200, SpanStatusCode.UNSET, null, null], ...(leaveOut ? [] : refused), ['/about', 200, SpanStatusCode.UNSET, null, null]])
   }
 })
+
+t.test("a foreign listener for 'upgrade' is warned of once; those that hand over to Fastify are not", async t => {
+  const warnings = async (use: (app: FastifyInstance) => unknown) => {
+    const { app, lines } = await createApp(t)
+    await use(app)
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    return lines.filter(({ msg }) => msg.includes("a listener for 'upgrade' that bypasses Fastify")).length
+  }
+  const socketIo = (app: FastifyInstance) => { app.server.on('upgrade', (_request, socket) => { socket.destroy() }) }
+  t.equal(await warnings(() => {}), 0)
+  t.equal(await warnings(app => app.register(websocket)), 0)
+  t.equal(await warnings(app => app.register(async child => { await child.register(websocket) })), 0, 'in a context of its own')
+  t.equal(await warnings(proxied), 0, 'as @fastify/http-proxy does')
+  t.equal(await warnings(socketIo), 1)
+  t.equal(await warnings(async app => { await app.register(websocket); socketIo(app) }), 1, 'beside @fastify/websocket')
+  t.equal(await warnings(async app => { await app.ready(); socketIo(app) }), 1, 'added after ready()')
+})
+
+/** Keeps its listener on the server, as @fastify/http-proxy does. */
+function proxied (app: FastifyInstance): void {
+  const handOver = (_request: unknown, socket: Duplex) => { socket.destroy() }
+  Reflect.set(app.server, Symbol('wsUpgradeListener'), handOver)
+  app.server.on('upgrade', handOver)
+}
 
 t.test('every piece of code in the documentation stands in an example', async t => {
   const lines = (text: string) => text.split('\n').map(line => line.trim()).join('\n')

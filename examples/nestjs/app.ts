@@ -1,10 +1,18 @@
 // NestJS on Fastify: some handlers and controllers that stay open, or closed, whatever happens.
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import 'reflect-metadata'
-import { Controller, Get, Module, Post } from '@nestjs/common'
+import { Controller, Get, Module, Post, type MiddlewareConsumer, type NestModule } from '@nestjs/common'
 import { NestFactory } from '@nestjs/core'
 import { FastifyAdapter, RouteConfig, type NestFastifyApplication } from '@nestjs/platform-fastify'
+import type { FastifyInstance } from 'fastify'
 import maintenance, { type FastifyMaintenanceOptions } from 'fastify-maintenance'
 import { MaintenanceOff, MaintenanceOn } from 'fastify-maintenance/nest'
+
+/** A middleware; none runs for a refused request. */
+function greet (_request: IncomingMessage, response: ServerResponse, next: () => void) {
+  response.setHeader('x-greeting', 'welcome')
+  next()
+}
 
 @Controller('shop')
 class ShopController {
@@ -37,10 +45,14 @@ class HealthController {
 }
 
 @Module({ controllers: [ShopController, HealthController] })
-class AppModule {}
+class AppModule implements NestModule {
+  configure (consumer: MiddlewareConsumer) {
+    consumer.apply(greet).forRoutes('*path')
+  }
+}
 
 export async function createShop (options: FastifyMaintenanceOptions) {
-  const app = await NestFactory.create<NestFastifyApplication>(AppModule, new FastifyAdapter(), { logger: false })
-  await app.register(maintenance, options)
-  return app
+  const adapter = new FastifyAdapter()
+  await adapter.getInstance<FastifyInstance>().register(maintenance, options)
+  return await NestFactory.create<NestFastifyApplication>(AppModule, adapter, { logger: false })
 }

@@ -21,7 +21,7 @@ async function maintenanceAdmin (fastify: FastifyInstance, options: FastifyMaint
  * @throws FST_ERR_MAINTENANCE_OPTION while it is registered, if an option is invalid or `authorize` is missing
  */
 export const fastifyMaintenanceAdmin: FastifyMaintenanceAdmin = fp(maintenanceAdmin, {
-  fastify: '5.x', name: 'fastify-maintenance-admin', encapsulate: true, dependencies: ['fastify-maintenance']
+  fastify: '5.x || 6.x', name: 'fastify-maintenance-admin', encapsulate: true, dependencies: ['fastify-maintenance']
 })
 export default fastifyMaintenanceAdmin
 

@@ -2,12 +2,16 @@ import { createRequire } from 'node:module'
 import { resolve } from 'node:path'
 
 /**
- * A literal `require` is what bundlers and Jest follow (`import()` breaks both when the package is missing).
- * In the ES module sources there is no `require`; it throws there, and the application is asked.
+ * Each a literal `require` in a `try` of its own: bundlers follow it, and a package that is missing is no error of theirs.
+ * (`import()` breaks webpack and Jest.) In the ES module sources there is no `require`; the application is asked then.
  */
 const BESIDE_THE_PLUGIN = {
-  ioredis: (): unknown => require('ioredis'),
-  iovalkey: (): unknown => require('iovalkey')
+  ioredis () {
+    try { return require('ioredis') as unknown } catch { return null }
+  },
+  iovalkey () {
+    try { return require('iovalkey') as unknown } catch { return null }
+  }
 }
 
 /**
@@ -16,9 +20,8 @@ const BESIDE_THE_PLUGIN = {
  * @throws what the package throws while it loads
  */
 export function optionalRequire (name: keyof typeof BESIDE_THE_PLUGIN): unknown {
-  try {
-    return BESIDE_THE_PLUGIN[name]()
-  } catch {}
+  const beside = BESIDE_THE_PLUGIN[name]()
+  if (beside !== null) return beside
   for (const root of [String(process.argv[1]), '_']) {
     const requireThere = createRequire(resolve(root))
     try {
