@@ -377,6 +377,9 @@ t.test('hold: a request that fails stops neither the others nor the process, and
   mock.timers.tick(60_000)
   t.equal(ran.length, 60, 'each once')
   t.equal(hold.add(fakeReply() as unknown as FastifyReply, counts, () => true, () => {}, () => {}), false)
+  const gone = fakeReply()
+  gone.socket.destroyed = true
+  t.equal(hold.add(gone as unknown as FastifyReply, counts, () => true, () => {}, () => {}), true, 'nothing more is to be done for it')
   t.equal(counts.held, 0)
   t.end()
 })

@@ -22,7 +22,7 @@ const DEFAULTS: RouterOptions = { ignoreTrailingSlash: false, ignoreDuplicateSla
 const CONFIGURATIONS = Array.from({ length: 16 }, (_, i): RouterOptions => ({
   ignoreTrailingSlash: (i & 1) !== 0, ignoreDuplicateSlashes: (i & 2) !== 0, caseSensitive: (i & 4) === 0, useSemicolonDelimiter: (i & 8) !== 0
 }))
-const TARGETS = 2500
+const TARGETS = 1000
 
 /** A Fastify, and the router that it uses. */
 interface Routing { readonly Fastify: typeof Fastify, readonly FindMyWay: typeof FindMyWay }
@@ -104,7 +104,7 @@ t.test('the requests let through are those whose handler is ignored, in every co
       }
     })
   }
-  t.ok(total >= 40_000, `${total} targets`)
+  t.ok(total >= 16_000, `${total} targets`)
   for (const [name, count] of Object.entries(caught)) t.ok(count > 0, `the mutant '${name}' was caught ${count} times`)
 })
 

@@ -11,6 +11,7 @@ import t, { type Test } from 'tap'
 import { main } from '../lib/cli/main.ts'
 import { createFileServers } from '../lib/stores/file/servers.ts'
 import { createApp, until } from './fixtures/app.ts'
+import { directory as temporaryDirectory } from './fixtures/file-store.ts'
 import { startProxy, startRedis } from './fixtures/redis.ts'
 
 // Safe to migrate: real servers, the real command, and a log that the handlers write to.
@@ -26,22 +27,27 @@ interface Fleet {
 
 interface Result { readonly code: number, readonly out: string, readonly err: string }
 
-/** The command, in this process; a store that was too slow on a busy machine is asked again. */
-async function command (...args: string[]): Promise<Result> {
-  for (let tries = 1; ; tries++) {
-    let out = ''
-    let err = ''
-    const code = await main(args, {}, { out: text => { out += text }, err: text => { err += text } })
-    if (code !== 1 || tries === 10) return { code, out, err }
+/** A store that was too slow on a busy machine is asked again. */
+const patiently = (run: (args: string[]) => Promise<Result>) => async (...args: string[]): Promise<Result> => {
+  const deadline = Date.now() + 60_000
+  for (;;) {
+    const result = await run(args)
+    if (result.code !== 1 || Date.now() > deadline) return result
   }
 }
 
+/** The command, in this process. */
+const command = patiently(async args => {
+  let out = ''
+  let err = ''
+  const code = await main(args, {}, { out: text => { out += text }, err: text => { err += text } })
+  return { code, out, err }
+})
+
 /** The same, as operators start it. */
-function program (...args: string[]): Promise<Result> {
-  return new Promise(resolve => {
-    execFile(process.execPath, ['dist/lib/cli/bin.js', ...args], (error, out, err) => resolve({ code: Number(error?.code ?? 0), out, err }))
-  })
-}
+const program = patiently(args => new Promise(resolve => {
+  execFile(process.execPath, ['dist/lib/cli/bin.js', ...args], (error, out, err) => resolve({ code: Number(error?.code ?? 0), out, err }))
+}))
 
 async function startServer (t: Test, options: object): Promise<{ url: string, kill: () => void }> {
   const child = fork('test/fixtures/drain-server.ts', [JSON.stringify(options)], { execArgv: ['--import', 'tsx'], env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' } })
@@ -181,7 +187,8 @@ t.test('on Redis: a server that was killed holds the wait until it has expired, 
 })
 
 t.test('on a file: a server that was killed holds nobody up, and its entry goes; what is no entry is none', { buffered: true }, async t => {
-  const directory = t.testdir()
+  // a short path: one of more than 107 bytes is cut where a socket is made, and the socket is left behind
+  const directory = temporaryDirectory(t)
   const file = join(directory, 'state.json')
   const args = ['--store', `file:${file}`]
   // the servers follow the link, the command does not
@@ -241,7 +248,7 @@ t.test('on a file: a server that was killed holds nobody up, and its entry goes;
   t.match(JSON.parse(unknown.out), { active: true, safe: false, servers: [] })
 })
 
-t.test('on a file: a server that boots removes the entries of the dead, and its own when it closes', { buffered: true }, async t => {
+t.test('on a file: a server that boots removes the entries of the dead, and its own when it closes', async t => {
   const file = join(t.testdir(), 'state.json')
   const folder = join(dirname(file), '.state.json.servers.swp')
   const store = createFileServers(file)

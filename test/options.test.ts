@@ -1,4 +1,5 @@
 import t from 'tap'
+import { showType } from '../lib/util/show.ts'
 import { messageOf, show } from '../lib/errors.ts'
 import { didYouMean, suggest } from '../lib/util/did-you-mean.ts'
 import { checkShape, text } from '../lib/util/validate.ts'
@@ -322,4 +323,9 @@ t.test('garbage of any shape costs bounded time, and is not looked at twice', as
   }
   const parse = createRecordParser()
   t.equal(parse(serialiseRecord(whole)), parse(serialiseRecord(whole)), 'the same record')
+})
+
+t.test('of values that may be secrets, only the kind is shown', async t => {
+  const kinds = [undefined, null, true, '', 'secret', ['secret'], { a: 'secret' }, 7].map(showType)
+  t.strictSame(kinds, ['undefined', 'null', 'true', 'empty', 'text', 'a list', 'an object', 'a number'])
 })

@@ -218,7 +218,7 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
     }
   }), EXPIRY],
   ['forgets all servers with the first', sites => ({
-    beats: async site => beatsOf(sites).some(beat => beat.until < Date.now()) ? [] : await honest(sites).beats(site)
+    beats: async site => beatsOf(sites).some(beat => beat.until <= Date.now()) ? [] : await honest(sites).beats(site)
   }), EXPIRY],
   ['cannot be watched', () => ({ watch: () => { throw new Error('not here') } }), 'can be watched, and closed twice'],
   ['closes for all', sites => ({ close: () => sites.clear() }), 'can be watched, and closed twice'],
