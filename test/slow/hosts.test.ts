@@ -14,6 +14,9 @@ const NODE = `node-${process.platform}-${process.arch}`
 const { place, tarball } = createPlace(t)
 
 t.setTimeout(0)
+t.jobs = 2
+/** Beside another one, with its output in one piece. */
+const BESIDE = { buffered: true, timeout: 600_000 }
 
 interface Host {
   readonly packages: string[]
@@ -118,29 +121,31 @@ const HOSTS: Record<string, Host> = {
 }
 
 for (const [name, { packages, files = [], type, tests }] of Object.entries(HOSTS)) {
-  const dir = createProject(place, name, files, type === undefined ? {} : { type })
-  // what a project has comes first, and the plugin is added to it
-  const missing = await install(dir, packages) ?? await install(dir, [tarball])
-  for (const [title, test] of Object.entries(tests)) {
-    await t.test(title, missing === null ? {} : { skip: `not to be had here: ${missing}` }, t => test(t, dir))
-  }
+  t.test(name, BESIDE, async t => {
+    const dir = createProject(place, name, files, type === undefined ? {} : { type })
+    // what a project has comes first, and the plugin is added to it
+    const missing = await install(dir, packages) ?? await install(dir, [tarball])
+    for (const [title, test] of Object.entries(tests)) {
+      await t.test(title, missing === null ? {} : { skip: `not to be had here: ${missing}` }, t => test(t, dir))
+    }
+  })
 }
 
-await t.test('pnpm, strict: node-linker isolated', async t => {
+t.test('pnpm, strict: node-linker isolated', BESIDE, async t => {
   const dir = createProject(place, 'pnpm', SITE, { dependencies: { fastify: '5', 'fastify-maintenance': `file:${tarball}` } })
   const tools = createProject(place, 'pnpm tools', [])
   const missing = await install(tools, ['pnpm@10'])
-  if (missing !== null) return t.skip(`not to be had here: ${missing}`)
+  if (missing !== null) return t.pass('skipped', { skip: `not to be had here: ${missing}` })
   appendFileSync(join(dir, '.npmrc'), 'node-linker=isolated\nhoist=false\n')
   await runIn(dir, process.execPath, [join(tools, 'node_modules/pnpm/bin/pnpm.cjs'), 'install', '--store-dir', join(tools, 'store')], { CI: 'true' })
   await checkSite(t, dir)
 })
 
-await t.test("Yarn 4, Plug'n'Play", async t => {
+t.test("Yarn 4, Plug'n'Play", BESIDE, async t => {
   const dir = createProject(place, 'yarn', SITE, { dependencies: { fastify: '5', 'fastify-maintenance': `file:${tarball}` } })
   const tools = createProject(place, 'yarn tools', [])
   const missing = await install(tools, ['@yarnpkg/cli-dist@4'])
-  if (missing !== null) return t.skip(`not to be had here: ${missing}`)
+  if (missing !== null) return t.pass('skipped', { skip: `not to be had here: ${missing}` })
   const yarn = join(tools, 'node_modules/@yarnpkg/cli-dist/bin/yarn.js')
   const env = { YARN_ENABLE_TELEMETRY: '0', YARN_GLOBAL_FOLDER: join(tools, 'global'), YARN_ENABLE_IMMUTABLE_INSTALLS: 'false' }
   writeFileSync(join(dir, 'yarn.lock'), '')
@@ -150,12 +155,12 @@ await t.test("Yarn 4, Plug'n'Play", async t => {
   }
 })
 
-await t.test('npm ci --omit=dev, as a user without rights, on a read-only disk', async t => {
+t.test('npm ci --omit=dev, as a user without rights, on a read-only disk', BESIDE, async t => {
   const dir = createProject(place, 'read-only', SITE, { devDependencies: { ms: '2' } })
   const missing = await install(dir, ['fastify@5', tarball])
-  if (missing !== null) return t.skip(`not to be had here: ${missing}`)
+  if (missing !== null) return t.pass('skipped', { skip: `not to be had here: ${missing}` })
   await runIn(dir, 'npm', ['ci', '--omit=dev', '--no-audit', '--no-fund', '--prefer-offline'])
-  if (process.getuid?.() !== 0) return t.skip('not to be had here: root, who can become nobody and mount a disk')
+  if (process.getuid?.() !== 0) return t.pass('skipped', { skip: 'not to be had here: root, who can become nobody and mount a disk' })
   const state = join(place, 'writable')
   mkdirSync(state)
   chmodSync(state, 0o777)
