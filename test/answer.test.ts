@@ -4,6 +4,7 @@ import view from '@fastify/view'
 import websocket from '@fastify/websocket'
 import { Eta } from 'eta'
 import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import type { AddressInfo } from 'node:net'
 import { connect as connectHttp2 } from 'node:http2'
@@ -12,6 +13,7 @@ import maintenance from '../index.ts'
 import { negotiateFormat as negotiate } from '../lib/answer/negotiate.ts'
 import type { FastifyMaintenanceOptions, MaintenanceChange } from '../types/index.ts'
 import { LANGUAGES, TEXTS } from '../lib/answer/texts.ts'
+import { chooseLanguage } from '../lib/util/accept-language.ts'
 import { bareApp, counter, createApp, sendRaw, until } from './fixtures/app.ts'
 import { createTimedStore } from './fixtures/store.ts'
 
@@ -227,8 +229,19 @@ t.test('languages: the bundled page in the language of the visitor', async t => 
   }
   t.match((await get('xx')).body, '<html lang="en"')
   t.match((await get('de;q=0, *')).body, '<html lang="en"')
+  t.strictSame(readdirSync('lib/answer/page/locales').sort(), LANGUAGES.map(language => `${language}.json`).sort())
   await app.maintenance.set(true, { message: 'As written' })
   t.match((await get('de')).body, /<p class="message" dir="auto">As written<\/p>/)
+})
+
+t.test('chooseLanguage: by weight, the exact tag before a shorter one, never one that is excluded', async t => {
+  const available = ['en', 'fr', 'pt', 'pt-BR', 'zh', 'zh-Hant'] as const
+  const choices = [
+    ['fr-CA', 'fr'], ['pt-br', 'pt-BR'], ['PT-PT', 'pt'], ['zh-hant-TW', 'zh-Hant'], ['zh-Hans-CN', 'zh'],
+    ['fr;q=0.2, pt;q=0.8', 'pt'], ['fr;q=0.5, pt;q=0.5', 'fr'], ['pt-BR;q=0, pt-br-x', 'pt'], ['fr-CA, fr;q=0', 'en'],
+    ['fra, f, -, ,fr-', 'fr'], ['fre', 'en'], ['p', 'en'], ['*', 'en'], ['', 'en'], ['fr;q=2', 'en']
+  ] as const
+  for (const [header, language] of choices) t.equal(chooseLanguage(header, available, 'en'), language, header)
 })
 
 t.test('encodings: made beforehand, the smallest that is accepted', async t => {

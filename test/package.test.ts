@@ -1,4 +1,5 @@
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core'
+import { buildSync } from 'esbuild'
 import { exec, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -35,8 +36,9 @@ t.test('the packed tarball works from an empty directory: as the pages say, as E
   const { filename, files } = [packed].flat()[0] ?? Object.values(packed)[0]
   const tarball = join(packs, filename)
   const paths: string[] = files.map(({ path }: { path: string }) => path)
-  t.strictSame(paths.filter(path => !/^(dist\/(index|lib\/.*|types\/.*)\.(c?js|js\.map|d\.c?ts)|dist\/package\.json|package\.json|README\.md|LICENSE)$/.test(path)), [], 'nothing but what is built')
-  isReadable(t, paths.filter(path => path.endsWith('.js')))
+  t.strictSame(paths.filter(path => !/^(dist\/(index|lib\/.*|types\/.*)\.(c?js|js\.map|d\.c?ts|eta|css)|dist\/lib\/.*\/locales\/\w+\.json|dist\/package\.json|package\.json|README\.md|LICENSE)$/.test(path)), [], 'nothing but what is built')
+  isReadable(t, paths.filter(path => /(?<!\.client)\.js$/.test(path)))
+  hasAssets(t, paths)
   await lint(t, tarball)
 
   await t.test('the walk-through of the README, typed as written', t => walkThrough(t, dir, tarball))
@@ -79,6 +81,8 @@ t.test('the packed tarball works from an empty directory: as the pages say, as E
     t.equal((await run(process.execPath, [name], { cwd: dir })).stdout, '503 true\n', name)
   }
 
+  await t.test('the three pages, from the package and from one file that esbuild made of it', t => renderPages(t, dir))
+
   const wrong = "require('fastify')().register(require('fastify-maintenance'), { nope: 1 }).ready(error => console.log(error.stack))"
   t.match((await run(process.execPath, ['--enable-source-maps', '-e', wrong], { cwd: dir })).stdout, /option 'nope'[^]* at checkShape [^]* at readOptions \(.*lib\/options\.ts:\d+/, 'a stack trace has the names and lines of the sources')
 
@@ -111,6 +115,41 @@ function isReadable (t: Test, files: string[]): void {
     if (longest > 200 + inSource) t.fail(`${file} has a line of ${longest} characters`)
     if (!code.trimEnd().endsWith(`//# sourceMappingURL=${basename(file)}.map`)) t.fail(`${file} names no map`)
     if (readFileSync(join(dirname(file), source), 'utf8') !== String(sourcesContent)) t.fail(`${file}.map is not that of ${source}`)
+  }
+}
+
+/** Templates, styles, browser scripts and locales arrive as they are, and the module that is read has the same texts. */
+function hasAssets (t: Test, paths: string[]): void {
+  const { readAsset } = createRequire(import.meta.url)('../dist/lib/util/asset.cjs')
+  const assets = readdirSync('lib', { recursive: true, encoding: 'utf8' }).filter(file => /\.(eta|css|client\.js|json)$/.test(file))
+  t.ok(assets.length > 15)
+  for (const file of assets) {
+    const text = readFileSync(`lib/${file}`, 'utf8')
+    t.ok(paths.includes(`dist/lib/${file}`), file)
+    t.equal(readFileSync(`dist/lib/${file}`, 'utf8'), text)
+    t.equal(readAsset(file), text)
+    t.ok(text.split('\n').every(line => line.length <= 120) || file.includes('/locales/'), `${file}: lines of at most 120 characters`)
+  }
+}
+
+async function renderPages (t: Test, dir: string): Promise<void> {
+  writeFileSync(join(dir, 'pages.cjs'), `
+    const app = require('fastify')()
+    app.register(require('fastify-maintenance'), { bypass: {} })
+    app.register(require('fastify-maintenance/admin'), { prefix: '/admin', authorize: () => true })
+    const show = async url => {
+      const { body, headers } = await app.inject({ url, headers: { accept: 'text/html', 'accept-language': 'de' } })
+      const [, title] = /<title>(.*)<.title>/.exec(body)
+      console.log(title, /<style>:root[^]*<script/.test(body), headers['content-security-policy'].includes('sha256-'))
+    }
+    app.ready().then(() => app.maintenance.set(true)).then(async () => {
+      for (const url of ['/', '/maintenance/bypass', '/admin']) await show(url)
+      await app.close()
+    })`)
+  const bundled = join(dir, 'bundled', 'pages.cjs')
+  buildSync({ entryPoints: [join(dir, 'pages.cjs')], outfile: bundled, bundle: true, platform: 'node', logLevel: 'error' })
+  for (const file of [join(dir, 'pages.cjs'), bundled]) {
+    t.equal((await run(process.execPath, [file], { cwd: tmpdir() })).stdout, 'Wartungsarbeiten true true\nEnter during maintenance true true\nWartung true true\n', file)
   }
 }
 

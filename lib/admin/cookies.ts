@@ -1,16 +1,17 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { cookieName, findCookie } from '../bypass/request.ts'
+import { cookieName, findCookie, formatCookie } from '../util/cookie.ts'
 
-/** Ours are 192 random bits, a name of a site behind them at most. */
+/** 192 random bits, and after them at most the name of a site. */
 const VALUE = /^[\w-]{32}(\.[\w.-]{1,64})?$/
 
-export function readCookie (request: FastifyRequest, cookie: string): string | undefined {
-  return findCookie(request.headers.cookie ?? '', cookieName({ cookie }, request), value => VALUE.test(value)) ?? undefined
+export function readCookie (request: FastifyRequest, name: string): string | undefined {
+  const header = request.headers.cookie ?? ''
+  return findCookie(header, cookieName(name, request), value => VALUE.test(value)) ?? undefined
 }
 
-/** @param maxAge seconds; absent: until the browser ends */
-export function writeCookie (request: FastifyRequest, reply: FastifyReply, cookie: string, value: string, maxAge?: number): void {
-  const age = maxAge === undefined ? '' : `; Max-Age=${maxAge}`
-  const secure = request.protocol === 'https' ? '; Secure' : ''
-  reply.header('set-cookie', `${cookieName({ cookie }, request)}=${value}; Path=/${age}; HttpOnly; SameSite=Strict${secure}`)
+/** @param maxAge seconds; absent: until the browser is closed */
+export function writeCookie (
+  request: FastifyRequest, reply: FastifyReply, name: string, value: string, maxAge?: number
+): void {
+  reply.header('set-cookie', formatCookie({ name, value, maxAge, sameSite: 'Strict' }, request))
 }

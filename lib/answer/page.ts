@@ -4,8 +4,8 @@ import view from '@fastify/view'
 import { Eta } from 'eta'
 import type { FastifyInstance } from 'fastify'
 import { TemplateError, messageOf } from '../errors.ts'
+import { readAsset } from '../util/asset.cjs'
 import { withTimeout } from '../util/timeout.ts'
-import { SCRIPT, STYLE, TEMPLATE } from './template.ts'
 import { LANGUAGES, TEXTS, type Language, type ShownMode } from './texts.ts'
 
 /** What a template can use. */
@@ -46,7 +46,16 @@ export function policyFor (style: string, script: string, formAction = "'none'")
   ].join('; ')
 }
 
-export const PAGE_POLICY = policyFor(STYLE, SCRIPT)
+const TEMPLATE = readAsset('answer/page/page.eta')
+const SCRIPT = readAsset('answer/page/page.client.js')
+
+/** The colours of all our pages. */
+export const PALETTE = readAsset('util/palette.css')
+
+/** The style of the bundled page, and of the page that takes the secret of a bypass. */
+export const PAGE_STYLE = PALETTE + readAsset('answer/page/page.css')
+
+export const PAGE_POLICY = policyFor(PAGE_STYLE, SCRIPT)
 
 /**
  * Pages are rendered by `@fastify/view`: the bundled one in a child of its own, so that the name `view` stays
@@ -61,8 +70,9 @@ export async function createPages (fastify: FastifyInstance, template: string | 
 
   return {
     async bundled (variables, customMessage) {
+      const all = { ...variables, customMessage, style: PAGE_STYLE, script: SCRIPT }
       return new Map(await Promise.all(LANGUAGES.map(async language =>
-        [language, await renderBundled(page, { ...variables, customMessage, language, texts: TEXTS[language] })] as const)))
+        [language, await renderBundled(page, { ...all, language, texts: TEXTS[language] })] as const)))
     },
     custom: template === undefined || renderFile === null
       ? null

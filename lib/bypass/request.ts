@@ -3,19 +3,13 @@ import type { Bypass } from '../../types/index.ts'
 import { parseAddress } from '../match/address.ts'
 import { createBoundedMap } from '../util/bounded-map.ts'
 import { clientOf } from '../util/client-ip.ts'
+import { cookieName, findCookie } from '../util/cookie.ts'
 import { headerOf } from '../util/header.ts'
 import type { BypassSettings } from '../options.ts'
 import type { Pass } from './secret.ts'
 
 /** Scripts send the secret in it. */
 const BYPASS_HEADER = 'maintenance-bypass'
-
-/** More cookies of the same name than this nobody has. */
-const COOKIES_MAX = 20
-
-/** The browser takes a `__Host-` cookie over https only, for this host only, and lets no other host set it (RFC 6265bis section 4.1.3.2). */
-export const cookieName = ({ cookie }: Pick<BypassSettings, 'cookie'>, request: FastifyRequest): string =>
-  request.protocol === 'https' ? `__Host-${cookie}` : cookie
 
 /** Does the request show that it may pass? Whatever is malformed shows nothing. Who has no cookie does not pay for a look at the clock. */
 export function hasPass (request: FastifyRequest, pass: Pass, settings: BypassSettings, guesses: Guesses, clock: () => number): boolean {
@@ -25,36 +19,8 @@ export function hasPass (request: FastifyRequest, pass: Pass, settings: BypassSe
   // read here, for @fastify/cookie may come later; the look for the name costs less than taking the header apart
   const cookie = headerOf(raw, 'cookie')
   if (cookie === undefined || !cookie.includes(settings.cookie)) return false
-  return findCookie(cookie, cookieName(settings, request), value => pass.isCookie(value, clock())) !== null
+  return findCookie(cookie, cookieName(settings.cookie, request), value => pass.isCookie(value, clock())) !== null
 }
-
-/**
- * The first value of this name that is good: an older cookie of another path may stand before the right one. Takes no more
- * out of the header than that: a tester's every request comes here, and 16 KB of semicolons cost as little as any other header.
- */
-export function findCookie (header: string, cookie: string, isGood: (value: string) => boolean): string | null {
-  const name = `${cookie}=`
-  let found = 0
-  for (let at = header.indexOf(name); at !== -1 && found < COOKIES_MAX; at = header.indexOf(name, at + 1)) {
-    if (!isBegin(header, at)) continue
-    found++
-    const end = header.indexOf(';', at)
-    const value = header.slice(at + name.length, end === -1 ? header.length : end).trimEnd()
-    if (isGood(value)) return value
-  }
-  return null
-}
-
-/** Does a cookie begin here: behind nothing but blanks and the one before? */
-function isBegin (header: string, at: number): boolean {
-  let before = at - 1
-  while (isBlank(header.charCodeAt(before))) before--
-  return before === -1 || header.charCodeAt(before) === SEMICOLON
-}
-
-const SEMICOLON = 59
-/** A space or a tab. */
-const isBlank = (code: number): boolean => code === 32 || code === 9
 
 /** Wrong secrets, by address. */
 export interface Guesses {

@@ -1,9 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, RouteShorthandOptions } from 'fastify'
+import { formatCookie } from '../util/cookie.ts'
 import { isObject } from '../util/validate.ts'
 import type { BypassSettings } from '../options.ts'
 import type { Place } from '../sites.ts'
 import { BYPASS_PAGE, BYPASS_POLICY } from './page.ts'
-import { cookieName, type Guesses } from './request.ts'
+import type { Guesses } from './request.ts'
 import { OWN_PAGE_CONFIG } from '../route-config.ts'
 
 /** Under which the instance carries the path of the page, or `null`: the admin page links to it. */
@@ -32,7 +33,8 @@ export async function addBypassRoutes (fastify: FastifyInstance, settings: Bypas
       const body = isObject(request.body) ? request.body : {}
       const { pass, clock } = placeOf(request).gate
       if (pass === null || !guesses.check(request, () => pass.isSecret(body.secret))) return refuse(reply)
-      reply.header('set-cookie', makeCookie(request, pass.makeCookie(clock()), settings))
+      const cookie = { name: settings.cookie, value: pass.makeCookie(clock()), maxAge: settings.ttl, sameSite: 'Lax' } as const
+      reply.header('set-cookie', formatCookie(cookie, request))
       const location = localPath(body.next ?? (request.query as { next?: unknown }).next)
       reply.header('location', location).code(isJson(request) ? 204 : 303).send()
     })
@@ -51,11 +53,6 @@ const isJson = (request: FastifyRequest): boolean => request.headers['content-ty
 
 function refuse (reply: FastifyReply): void {
   reply.code(403).type('text/plain; charset=utf-8').send('This is not the secret of the maintenance that is under way.\n')
-}
-
-function makeCookie (request: FastifyRequest, value: string, settings: BypassSettings): string {
-  const secure = request.protocol === 'https' ? '; Secure' : ''
-  return `${cookieName(settings, request)}=${value}; Path=/; Max-Age=${settings.ttl}; HttpOnly; SameSite=Lax${secure}`
 }
 
 /** Where to go then: a path of this site, and nothing that a browser takes for another one. */
