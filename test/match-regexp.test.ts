@@ -34,6 +34,60 @@ const UNPROVEN = [
   /^[\w-x]+$/, /^[a-\d]$/, /^a{,5}$/, /^a}$/, /^a]$/, /^\/(?:^a)/, /^\/(?:a?){16}$/, /^(?:a|a){16}b/, /^(?:ab){1,17}$/, /^(?:(?:a|ab)c?){2}$/, /^(?:[a-z]{17}){2}$/, /^(?:\.\d{1,3}){0,2}$/, new RegExp('^\\u{61}'), /^\N/, /^\X41/
 ]
 
+/** What expressions of random shape are made of. */
+const ATOMS = [
+  'a', 'b', '\\/', '[ab]', '[^a]', '.', '\\w', '\\d', '[a-c]', '[^/]', 'x', '\\s', '\\b', '\\B',
+  '\\p{L}', '\\P{L}', '[^\\p{Lu}]', '[\\p{N}_]', '\\u{1f600}', '\\ud83d', '[\\u{10400}-\\u{10420}]', 'k', '\\u212a'
+]
+
+t.test('says in one sentence why it refuses an expression', async t => {
+  const slow = 'RegExp may be slow: '
+  const reasons: [RegExp, string][] = [
+    [/^(a+)+$/, `${slow}nested or adjacent open-ended quantifiers`],
+    [/^a*a*$/, `${slow}nested or adjacent open-ended quantifiers`],
+    [/^a+(?=a*b)/, `${slow}an open-ended quantifier before a lookahead that contains another`],
+    [/^(?:ab){1,17}$/, `${slow}an open-ended quantifier after a group`],
+    [/^(?:a?){2}$/, `${slow}a quantifier in a group that is repeated`],
+    [/^(?:a|a){16}b/, `${slow}too many combinations of alternatives and quantifiers`],
+    [/a+/, `${slow}an open-ended quantifier in an expression that does not begin with ^`],
+    [/^a/g, 'unsupported: the flag g'],
+    [/^a(?<=a)/, 'unsupported: lookbehind'],
+    [/^a(?<!b)/, 'unsupported: lookbehind'],
+    [/^(a)\1/, 'unsupported: backreferences'],
+    [/^(?<x>a)\k<x>/, 'unsupported: backreferences'],
+    [/^(?=a)*b/, 'unsupported: a quantifier after a lookahead'],
+    [/^\/(?:^a)/, 'unsupported: a ^ that is not at the beginning'],
+    [/^a}/, 'unsupported: a } without a backslash'],
+    [/^[\w-x]/, 'unsupported: a range to or from a class'],
+    [/^\cA/, 'unsupported: the escape \\c']
+  ]
+  for (const [expression, reason] of reasons) t.equal(whyRefused(expression), reason, String(expression))
+  t.equal(whyRefused(/^\/[^/]+$/), null)
+})
+
+t.test('no property has more alternatives of surrogate pairs than its weight counts', async t => {
+  // those with the most ranges beyond the BMP
+  for (const name of ['L', 'Cn', 'ID_Continue']) {
+    for (const escape of [`\\p{${name}}`, `\\P{${name}}`]) t.ok(pairAlternatives(new RegExp(escape, 'u')) <= 500, escape)
+  }
+})
+
+/** A range beyond the BMP is split at its first and its last lead surrogate. */
+function pairAlternatives (expression: RegExp): number {
+  const leadOf = (code: number): number => String.fromCodePoint(code).charCodeAt(0)
+  let count = 0
+  let start: number | null = null
+  for (let code = 0x10000; code <= 0x110000; code++) {
+    const matches = code < 0x110000 && expression.test(String.fromCodePoint(code))
+    if (matches) start ??= code
+    else if (start !== null) {
+      count += Math.min(3, leadOf(code - 1) - leadOf(start) + 1)
+      start = null
+    }
+  }
+  return count
+}
+
 t.test('takes what is linear, and refuses what is not or cannot be told', async t => {
   for (const expression of LINEAR) t.equal(isLinear(expression), true, String(expression))
   for (const expression of [...EVIL, ...UNPROVEN]) t.equal(isLinear(expression), false, String(expression))
@@ -78,7 +132,9 @@ function tooDear (expression: RegExp, weight = weightOf(expression)): string | n
 }
 
 /** A property's many comparisons cause few steps back: counted in full, they could hide a quadratic number. */
-const weightOf = (expression: RegExp): number => weigh(expression) / (/\\p/i.test(expression.source) ? 50 : 1)
+function weightOf (expression: RegExp): number {
+  return weigh(expression) / (/\\p/i.test(expression.source) ? 50 : 1)
+}
 
 /** Repetitions of what the expression itself is made of. */
 function adversarial (source: string): string[] {
@@ -90,11 +146,6 @@ function adversarial (source: string): string[] {
 function sequence (depth: number): string {
   return Array.from({ length: 1 + random(4) }, () => atom(depth) + ['', '', '', '*', '+', '?', '{2}', '{1,3}', '{2,}', '*?', '{3,40}'][random(11)]).join('')
 }
-
-const ATOMS = [
-  'a', 'b', '\\/', '[ab]', '[^a]', '.', '\\w', '\\d', '[a-c]', '[^/]', 'x', '\\s', '\\b', '\\B',
-  '\\p{L}', '\\P{L}', '[^\\p{Lu}]', '[\\p{N}_]', '\\u{1f600}', '\\ud83d', '[\\u{10400}-\\u{10420}]', 'k', '\\u212a'
-]
 
 function atom (depth: number): string {
   if (depth === 0 || random(3) > 0) return ATOMS[random(ATOMS.length)] as string

@@ -123,7 +123,7 @@ export function parse (source: string, flags: string): Alternative[] {
   }
 
   function parseGroup (): Item[][] {
-    if (eatMatch(/\?(?::|<[^>]*>)/y) === null && source.charAt(at) === '?') throw unsupported('a group with flags')
+    eatMatch(/\?(?::|<[^>]*>)/y)
     return parseOptions()
   }
 
@@ -198,7 +198,7 @@ export function parse (source: string, flags: string): Alternative[] {
   /** An escape that stands for one character by its number or as a control character. */
   function parseCode (): number | null {
     const pair = unicode ? eatMatch(/\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})/y) : null
-    if (pair !== null) return 0x10000 + (parseInt(pair[1] as string, 16) - 0xd800) * 0x400 + parseInt(pair[2] as string, 16) - 0xdc00
+    if (pair !== null) return JSON.parse(`"${pair[0]}"`).codePointAt(0)
     const point = unicode ? eatMatch(/\\u\{([0-9a-fA-F]+)\}/y) : null
     const number = point ?? eatMatch(/\\x([0-9a-fA-F]{2})/y) ?? eatMatch(/\\u([0-9a-fA-F]{4})/y)
     if (number !== null) return parseInt(number[1] as string, 16)
