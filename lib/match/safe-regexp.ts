@@ -16,8 +16,9 @@ export function whyRefused (expression: RegExp): string | null {
   }
 }
 
-/** The most characters that the engine compares for each character of a path; `Infinity` if the expression is refused. */
-export const weigh = (expression: RegExp): number => whyRefused(expression) === null ? weighOrThrow(expression) : Infinity
+/** The most characters that the engine compares per character of a path; `Infinity` if the expression is refused. */
+export const weigh = (expression: RegExp): number =>
+  whyRefused(expression) === null ? weighOrThrow(expression) : Infinity
 
 function weighOrThrow ({ source, flags }: RegExp): number {
   const flag = /[gymv]/.exec(flags)
@@ -62,7 +63,7 @@ function costOf (items: readonly Item[], follow: bigint): Cost {
   let cost = EMPTY
   items.forEach((item, i) => {
     const next = costOfItem(item, firstOf(items.slice(i + 1), follow))
-    if (cost.wild && isOpen(next)) throw slow('nested or adjacent open-ended quantifiers')
+    if (cost.wild && next.open) throw slow('nested or adjacent open-ended quantifiers')
     if (cost.open && next.peeks) throw slow('an open-ended quantifier before a lookahead that contains another')
     cost = {
       ways: cost.ways * next.ways,
