@@ -8,7 +8,7 @@ import { InvalidOptionError, messageOf, OptionError, show } from './errors.ts'
 import { suggest } from './util/did-you-mean.ts'
 import { showType } from './util/show.ts'
 import { compileIps, IP_RULE_EXPECTED, isIpRule, type IpMatcher } from './match/ip.ts'
-import { EXPRESSION_EXPECTED, isLinear } from './match/safe-regexp.ts'
+import { whyRefused } from './match/safe-regexp.ts'
 import { isPattern, PATTERN_EXPECTED } from './match/route.ts'
 import { MESSAGE_MAX, mode } from './state/record.ts'
 import { toCron, type ScheduleEntry } from './state/schedule.ts'
@@ -114,7 +114,7 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
     store: readStore(options.store),
     fallback: options.fallback ?? false,
     ignore: {
-      routes: readList('ignore.routes', ignore.routes ?? [], routeRule),
+      routes: readRoutes('ignore.routes', ignore.routes ?? []),
       ips: compileIps(ips),
       ipRules: ips.length,
       request: ignore.request
@@ -155,9 +155,15 @@ function pathsOf (shape: Shape, prefix = ''): string[] {
   return Object.entries(shape).flatMap(([name, part]) => [prefix + name, ...(isRule(part) ? [] : pathsOf(part, `${prefix}${name}.`))])
 }
 
-const routeRule: Rule = {
-  expected: `${PATTERN_EXPECTED}, or ${EXPRESSION_EXPECTED}`,
-  test: value => value instanceof RegExp ? isLinear(value) : isPattern(value)
+const routeRule: Rule = { expected: `${PATTERN_EXPECTED}, or a RegExp`, test: value => value instanceof RegExp || isPattern(value) }
+
+function readRoutes (name: string, value: string | RegExp | (string | RegExp)[]): (string | RegExp)[] {
+  return readList(name, value, routeRule).map((pattern, i) => {
+    const reason = pattern instanceof RegExp ? whyRefused(pattern) : null
+    if (reason === null) return pattern
+    const place = Array.isArray(value) ? `${name}[${i}]` : name
+    throw new InvalidOptionError(`option '${place}' is ${show(pattern)}. ${reason} (see docs/ignored-routes.md)`)
+  })
 }
 
 /** A lone value where a list belongs is a list of one, never a list of its characters. */

@@ -2,7 +2,10 @@
  * Parses IPv4 and IPv6 addresses strictly, without allocating: character by character, into 32-bit words.
  */
 
-/** Dotted decimal, strictly four parts of 0 to 255 without leading zeros; null for anything else. With a sign: small for V8. */
+/**
+ * Parses dotted decimal: exactly four parts of 0 to 255 without leading zeros.
+ * @returns the address as a signed integer, which V8 stores without allocating; `null` if the text is not an address
+ */
 export function parse4 (text: string, from: number, to: number): number | null {
   if (to - from < 7 || to - from > 15) return null
   let address = 0
@@ -10,7 +13,7 @@ export function parse4 (text: string, from: number, to: number): number | null {
   let next = POINT
   for (let part = 1; part <= 4; part++) {
     if (next !== POINT || at === to) return null
-    // a part's one to three digits, written out: a loop over them costs a third more
+    // the one to three digits of a part, unrolled: a loop is slower by a third
     const first = text.charCodeAt(at++) - 48
     if (first < 0 || first > 9) return null
     let value = first
@@ -20,7 +23,7 @@ export function parse4 (text: string, from: number, to: number): number | null {
       value = value * 10 + next
       next = at < to ? text.charCodeAt(at) - 48 : END
       if (next > 9) return null
-      // two digits or three is hard to foretell, for the processor too: no branch
+      // the processor cannot predict whether there is a third digit, so avoid the branch
       const none = next >> 31
       value += value * 9 + next & ~none
       if (value > 255) return null
@@ -33,12 +36,15 @@ export function parse4 (text: string, from: number, to: number): number | null {
 }
 
 const POINT = '.'.charCodeAt(0) - 48
-/** No character has it. */
+/** Not the value of any character. */
 const END = -100
 
-/** RFC 4291 section 2.2, all three forms, into four words; false where `text` up to `to` is no address. */
+/**
+ * Parses all three forms of RFC 4291 section 2.2 into four words.
+ * @returns `false` if `text` up to `to` is not an address
+ */
 export function parse6 (text: string, to: number, words: Uint32Array): boolean {
-  // the longest text is one with an embedded IPv4 address
+  // the longest form has an embedded IPv4 address
   if (to < 2 || to > 45) return false
   const leading = text.charCodeAt(0) === COLON
   if (leading && text.charCodeAt(1) !== COLON) return false
@@ -56,7 +62,7 @@ export function parse6 (text: string, to: number, words: Uint32Array): boolean {
       if (digits > 0) {
         if (count === 7) return false
         groups[count++] = group
-        // a colon at the end is half of '::', or wrong
+        // a single colon must not end the address
         if (at + 1 === to) return false
       } else {
         if (gap !== -1) return false
@@ -74,13 +80,14 @@ export function parse6 (text: string, to: number, words: Uint32Array): boolean {
 const COLON = 58
 const DOT = 46
 
-/** The value of a hexadecimal digit by its code, else -1. */
-const HEX = Int8Array.from({ length: 128 }, (_, code) => '0123456789abcdef'.indexOf(String.fromCharCode(code).toLowerCase()))
+/** The value of each hexadecimal digit by its character code; -1 for other characters. */
+const HEX = Int8Array.from({ length: 128 }, (_, code) =>
+  '0123456789abcdef'.indexOf(String.fromCharCode(code).toLowerCase()))
 
-/** The groups of 16 bits that were read: one address is parsed at a time. */
+/** The 16-bit groups read so far; shared, since only one address is parsed at a time. */
 const groups = new Uint16Array(8)
 
-/** The IPv4 address at the end of `::ffff:10.0.0.1` makes two groups. */
+/** Reads the IPv4 address at the end of `::ffff:10.0.0.1` as two groups. */
 function parseTail (text: string, from: number, to: number, count: number): boolean {
   const tail = parse4(text, from, to)
   if (tail === null) return false
@@ -89,7 +96,7 @@ function parseTail (text: string, from: number, to: number, count: number): bool
   return true
 }
 
-/** Moves the groups behind the gap (`::`) to the end, fills it with zeros, and joins groups to words. */
+/** Moves the groups after the gap (`::`) to the end, fills the gap with zeros, and joins the groups into words. */
 function toWords (words: Uint32Array, gap: number, count: number): boolean {
   if (gap === -1 ? count !== 8 : count > 7) return false
   if (gap !== -1) {
@@ -103,15 +110,15 @@ function toWords (words: Uint32Array, gap: number, count: number): boolean {
 /** An IPv4 address written as IPv6, `::ffff:a.b.c.d` (RFC 4291 section 2.5.5.2). */
 export const isMapped = (words: Uint32Array): boolean => words[0] === 0 && words[1] === 0 && words[2] === 0xffff
 
-/** The longest address has 45 characters; and room for a zone. */
+/** The longest address has 45 characters; the rest is room for a zone. */
 const TEXT_MAX = 64
 
-/** The name of a network interface behind a link-local address. */
+/** A link-local address with a zone, the name of a network interface. */
 const ZONE = /^[^%]+%[\w.:-]+$/
 
 /**
- * Parses an address of either family into `words`: one word for IPv4, four for IPv6. A zone does not count, and an
- * IPv4 address written as IPv6 is IPv4.
+ * Parses an address of either family into `words`: one word for IPv4, four for IPv6. Zones are
+ * ignored, and an IPv4 address written as IPv6 is IPv4.
  * @returns the family; 0 if `text` isn't an address
  */
 export function parseAddress (text: string, words: Uint32Array): 0 | 4 | 6 {

@@ -1,4 +1,4 @@
-/** CIDR blocks of one family: the address of block `i` stands in `words` from `i * width`, its length in `prefixes[i]`. */
+/** CIDR blocks of one family: the address of block `i` starts at `words[i * width]`, its length is `prefixes[i]`. */
 export interface Blocks {
   /** 32-bit words of an address: 1 for IPv4, 4 for IPv6. */
   readonly width: number
@@ -6,19 +6,19 @@ export interface Blocks {
   readonly prefixes: Uint8Array
 }
 
-/** So many slots of a node must be used, or it is made smaller: memory stays in proportion to the blocks. */
+/** A node with a smaller share of used slots is made smaller, so that memory stays proportional to the blocks. */
 const FILLED = 1 / 3
-/** A leaf of IPv6 has room for the number of a block in 23 bits. */
+/** A leaf of IPv6 stores the index of its block in 23 bits. */
 const BLOCKS_MAX = 2 ** 23
-/** Up to so many bits, a node decides two more than its blocks need at least: more than these do not fit a cache. */
+/** Nodes of up to this many bits get two extra index bits; larger ones would not fit in the CPU cache. */
 const ROOMY_MAX = 14
-/** Up to so many bits, the first node keeps its slots, however few are used. */
+/** A root of up to this many bits keeps all its slots, however few are used. */
 const SPARSE_MAX = 12
 
-/** Bits that the first node of IPv4 decides at least: a leaf has room for the other 25. */
+/** The minimum stride of the IPv4 root: a leaf has room for the other 25 bits. */
 const ROOT4 = 7
 
-/** Is the IPv4 address, as a number of 32 bits with or without sign, in one of the blocks? */
+/** Returns a function that tells whether an IPv4 address, a signed or unsigned 32-bit integer, is in a block. */
 export function compile4 (all: Blocks): (address: number) => boolean {
   const trie = buildTrie(merge(all), leaf4, ROOT4)
   const shift = 32 - ((trie[0] as number) >>> 8)
@@ -32,12 +32,14 @@ export function compile4 (all: Blocks): (address: number) => boolean {
   }
 }
 
-/** Is the IPv6 address, in four words, in one of the blocks? */
+/** Returns a function that tells whether an IPv6 address, in four words, is in a block. */
 export function compile6 (all: Blocks): (address: Uint32Array) => boolean {
-  if (all.prefixes.length > BLOCKS_MAX) throw new RangeError(`maintenance: more than ${BLOCKS_MAX} IPv6 addresses and blocks`)
+  if (all.prefixes.length > BLOCKS_MAX) {
+    throw new RangeError(`maintenance: more than ${BLOCKS_MAX} IPv6 addresses and blocks`)
+  }
   const blocks = merge(all)
   const { words } = blocks
-  // none and one need no trie: a node of one slot
+  // fewer than two blocks need no trie, just a node of one slot
   const trie = blocks.prefixes.length < 2 ? Int32Array.of(0, leaf6(blocks, 0)) : buildTrie(blocks, leaf6)
   return function holds6 (address) {
     let at = 0
@@ -56,12 +58,12 @@ function bitsAt (words: Uint32Array, base: number, from: number, count: number):
   const i = base + (from >>> 5)
   const offset = from & 31
   const high = (words[i] as number) << offset
-  // only an address of several words has a node across two of them
+  // only a node of IPv6 can span two words
   const low = offset + count > 32 ? (words[i + 1] as number) >>> (32 - offset) : 0
   return (high | low) >>> (32 - count)
 }
 
-/** Do the first `bits` bits of both addresses agree? */
+/** Whether the first `bits` bits of both addresses are equal. */
 function isIn (address: Uint32Array, base: number, block: Uint32Array, at: number, bits: number): boolean {
   for (let w = 0; bits > 0; w++, bits -= 32) {
     const difference = (address[base + w] as number) ^ (block[at + w] as number)
@@ -70,14 +72,15 @@ function isIn (address: Uint32Array, base: number, block: Uint32Array, at: numbe
   return true
 }
 
-/** A leaf is negative. Of IPv4 it is the block itself, behind the bits of the first node; and how many bits do not count. */
+/** A leaf of IPv4: the sign bit, the address without the bits of the root, and the number of bits to ignore. */
 const leaf4 = ({ words, prefixes }: Blocks, i: number): number =>
   1 << 31 | (words[i] as number) << ROOT4 >>> 1 | 31 - Math.max((prefixes[i] as number) - ROOT4, 0)
 
-/** Of IPv6, the block's number and its length; 0 where there is no such block. */
-const leaf6 = ({ prefixes }: Blocks, i: number): number => i < prefixes.length ? ~(i << 8 | (prefixes[i] as number)) : 0
+/** A leaf of IPv6: the index and the length of the block, inverted so that it is negative; 0 if there is no block. */
+const leaf6 = ({ prefixes }: Blocks, i: number): number =>
+  i < prefixes.length ? ~(i << 8 | (prefixes[i] as number)) : 0
 
-/** Sorted by address, without those that lie in another: CIDR blocks nest or are apart. */
+/** Sorts the blocks by address and drops those inside another: CIDR blocks are nested or disjoint. */
 function merge ({ width, words, prefixes }: Blocks): Blocks {
   const order = Uint32Array.from(prefixes, (_, i) => i).sort((a, b) => {
     for (let w = 0; w < width; w++) {
@@ -88,7 +91,7 @@ function merge ({ width, words, prefixes }: Blocks): Blocks {
   })
   let last = -1
   let count = 0
-  // the kept ones move to the front, over places already read
+  // the kept ones move to the front of `order`, over entries that were already read
   for (const i of order) {
     if (last !== -1 && isIn(words, i * width, words, last * width, prefixes[last] as number)) continue
     order[count++] = last = i
@@ -104,13 +107,13 @@ function merge ({ width, words, prefixes }: Blocks): Blocks {
 
 /**
  * Compiles blocks into a trie in one typed array, in which a node skips the bits that all its blocks have in
- * common and then decides as many bits at once as the blocks fill (an LC-trie: Nilsson and Karlsson, 1999).
+ * common and then indexes by as many bits as the blocks fill (an LC-trie: Nilsson and Karlsson, 1999).
  * A look-up takes two or three hops for 100,000 blocks, and compares with one block at the end.
  *
- * A node is a head (bits to skip, and from bit 8 on how many it decides) and a slot for each of its values:
- * 0 for no block, a negative leaf for one block, else the place of the next node.
+ * A node is a header (bits to skip, and from bit 8 on the number of index bits) and a slot for each index: 0 for no
+ * block, a negative leaf for one block, or the position of the next node.
  *
- * @param least so many bits the first node decides at least, and skips none; 0: it is as any other
+ * @param least minimum stride of the root, which then skips no prefix; 0: no minimum
  */
 function buildTrie (blocks: Blocks, leafOf: (blocks: Blocks, i: number) => number, least = 0): Int32Array {
   const { width, words, prefixes } = blocks
@@ -118,7 +121,7 @@ function buildTrie (blocks: Blocks, leafOf: (blocks: Blocks, i: number) => numbe
   addNode(0, prefixes.length, least)
   return Int32Array.from(trie)
 
-  /** Of the blocks from `low` to `high`; at least two of them, or a `least`. */
+  /** Adds a node for the blocks from `low` to `high`: at least two, unless there is a minimum stride. */
   function addNode (low: number, high: number, least: number): number {
     const skip = least > 0 ? 0 : commonBits(low, high - 1)
     const bits = Math.max(least, strideOf(low, high, skip))
@@ -142,12 +145,12 @@ function buildTrie (blocks: Blocks, leafOf: (blocks: Blocks, i: number) => numbe
     return w * 32 + Math.clz32((words[a * width + w] as number) ^ (words[b * width + w] as number))
   }
 
-  /** A slot for each block at least, more where that is cheap, so that most have but one; less where too many are empty. */
+  /** Enough bits for a slot per block, more where that is cheap, and fewer if too many slots would stay empty. */
   function strideOf (low: number, high: number, skip: number): number {
     const count = high - low
     const enough = 32 - Math.clz32(count - 1)
     let bits = Math.min(enough + (count > 16 && enough <= ROOMY_MAX ? 2 : 0), width * 32 - skip)
-    // one node alone may be as empty as it is, while it is small
+    // a small root may stay sparse
     if (trie.length === 0 && bits <= SPARSE_MAX) return bits
     while (bits > 1 && usedSlots(low, high, skip, bits) < FILLED * (1 << bits)) bits--
     return bits
@@ -164,7 +167,7 @@ function buildTrie (blocks: Blocks, leafOf: (blocks: Blocks, i: number) => numbe
     return used
   }
 
-  /** How many slots a block takes, of a node that decides up to bit `end`. */
+  /** The number of slots that a block fills in a node that indexes up to bit `end`. */
   function span (i: number, end: number): number {
     return 1 << Math.max(0, end - (prefixes[i] as number))
   }

@@ -2,19 +2,22 @@ import { isMapped, parse4, parse6, parseAddress } from './address.ts'
 import { compile4, compile6, type Blocks } from './cidr-trie.ts'
 
 /**
- * Is the address ignored? `false` for anything that isn't an address. An IPv6 block never holds an IPv4 client; an
- * IPv4 address written as IPv6 (`::ffff:a.b.c.d`) is that IPv4 address; a zone (`fe80::1%eth0`) does not count.
+ * Tells whether an address is ignored; `false` for anything that isn't an address. An IPv6 block never contains an IPv4
+ * client, an IPv4 address written as IPv6 (`::ffff:a.b.c.d`) is that IPv4 address, and zones (`fe80::1%eth0`) are
+ * ignored.
  */
 export type IpMatcher = (ip: unknown) => boolean
 
-export const IP_RULE_EXPECTED = "an address or a CIDR block such as '10.0.0.1', '10.0.0.0/8' or '2001:db8::/32' (no port, wildcard or leading zero; not everybody: /0, or a mapped block of /96 or wider)"
+export const IP_RULE_EXPECTED =
+  "an address or a CIDR block such as '10.0.0.1', '10.0.0.0/8' or '2001:db8::/32' " +
+  '(no port, wildcard or leading zero; not everybody: /0, or a mapped block of /96 or wider)'
 
-/** Is it a rule that `compileIps` takes? */
+/** Whether `compileIps` accepts the rule. */
 export const isIpRule = (rule: unknown): rule is string => typeof rule === 'string' && parseRule(rule) !== null
 
 /**
- * @param rules checked before with `isIpRule`
- * @returns `null` if there are no rules: `request.ip` need not be read then
+ * @param rules validated with `isIpRule`
+ * @returns `null` if there are no rules, so that `request.ip` need not be read
  */
 export function compileIps (rules: readonly string[]): IpMatcher | null {
   if (rules.length === 0) return null
@@ -30,7 +33,7 @@ export function compileIps (rules: readonly string[]): IpMatcher | null {
   }
 }
 
-/** The address's words (one for IPv4, four for IPv6) and the length of the prefix. */
+/** Parses the address into `words` (one for IPv4, four for IPv6); returns their number and the prefix length. */
 function parseRule (rule: string, words = new Uint32Array(4)): { width: 1 | 4, prefix: number } | null {
   const slash = rule.indexOf('/')
   const end = slash === -1 ? rule.length : slash
@@ -47,10 +50,11 @@ function parseRule (rule: string, words = new Uint32Array(4)): { width: 1 | 4, p
   return asked > 96 ? { width: 1, prefix: asked - 96 } : null
 }
 
-/** Digits without a leading zero, else -1. */
-const parsePrefix = (rule: string, from: number): number => /^[1-9]\d{0,2}$/.test(rule.slice(from)) ? Number(rule.slice(from)) : -1
+/** Reads digits without a leading zero; -1 for anything else. */
+const parsePrefix = (rule: string, from: number): number =>
+  /^[1-9]\d{0,2}$/.test(rule.slice(from)) ? Number(rule.slice(from)) : -1
 
-/** The rules of one family. */
+/** Parses the rules of one family and skips the others. */
 function blocksOf (rules: readonly string[], width: 1 | 4): Blocks {
   const words = new Uint32Array(rules.length * width)
   const prefixes = new Uint8Array(rules.length)
@@ -65,5 +69,5 @@ function blocksOf (rules: readonly string[], width: 1 | 4): Blocks {
   return { width, words: words.subarray(0, count * width), prefixes: prefixes.subarray(0, count) }
 }
 
-/** Of a word of which the first `bits` count. */
+/** The mask that keeps the first `bits` bits of a word. */
 const maskOf = (bits: number): number => bits <= 0 ? 0 : bits >= 32 ? -1 : -1 << (32 - bits)

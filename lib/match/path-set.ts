@@ -1,17 +1,17 @@
-/** Paths (`/x`) and subtrees (`/x/*`), compiled: what a look-up costs depends on the path, not on their number. */
-export interface Strings {
+/** Paths (`/x`) and subtrees (`/x/*`). The cost of a lookup depends on the path, not on the number of patterns. */
+export interface PathSet {
   isExact (path: string): boolean
-  /** In a subtree, by whole segments; `/x` itself is not in `/x/*`. */
+  /** Whether the path is in a subtree, by whole segments; `/x` itself is not in `/x/*`. */
   isBelow (path: string): boolean
   has (path: string): boolean
-  /** Is there a path or a subtree that begins with `head`? To be asked of a head that is in no subtree itself. */
-  mayHold (head: string): boolean
+  /** Whether a path or a subtree begins with `prefix`, which must not be in a subtree itself. */
+  hasPrefix (prefix: string): boolean
 }
 
-/** A subtree, and those in it, by the next segment. */
+/** A segment and its children by name; `isParent` if everything below it is in the set. */
 interface Node { isParent: boolean, readonly children: Map<string, Node> }
 
-export function compileStrings (patterns: readonly string[]): Strings {
+export function compilePaths (patterns: readonly string[]): PathSet {
   const exact = new Set(patterns.filter(pattern => !pattern.endsWith('/*')))
   const parents = patterns.filter(pattern => pattern.endsWith('/*')).map(pattern => pattern.slice(0, -1))
   const root = compileParents(parents)
@@ -19,7 +19,7 @@ export function compileStrings (patterns: readonly string[]): Strings {
 
   const isExact = (path: string): boolean => exact.has(path)
 
-  /** Segment by segment, and no further than the subtrees go: a path of any length is read once. */
+  /** Stops where no subtree goes deeper, and reads a path of any length only once. */
   function isBelow (path: string): boolean {
     let node: Node | undefined = root
     for (let at = path.indexOf('/'); at !== -1 && node !== undefined;) {
@@ -35,7 +35,7 @@ export function compileStrings (patterns: readonly string[]): Strings {
     isExact,
     isBelow,
     has: path => isExact(path) || isBelow(path),
-    mayHold: head => sorted[lowerBound(sorted, head)]?.startsWith(head) ?? false
+    hasPrefix: prefix => sorted[lowerBound(sorted, prefix)]?.startsWith(prefix) ?? false
   }
 }
 
@@ -56,7 +56,7 @@ function compileParents (parents: readonly string[]): Node {
 
 const byCodeUnits = (a: string, b: string): number => a < b ? -1 : Number(a > b)
 
-/** The place of the first that does not come before `text`. */
+/** The index of the first entry that does not sort before `text`. */
 function lowerBound (sorted: readonly string[], text: string): number {
   let low = 0
   let high = sorted.length

@@ -1,4 +1,4 @@
-/** The four options of Fastify's router that decide what a request target reaches. */
+/** The four options of Fastify's router that decide which route a request target reaches. */
 export interface RouterOptions {
   readonly ignoreTrailingSlash: boolean
   readonly ignoreDuplicateSlashes: boolean
@@ -7,31 +7,30 @@ export interface RouterOptions {
 }
 
 /**
- * What a proxy, a handler or a file system may read differently than the router does: duplicate slashes,
- * backslashes, escapes that are left, path parameters, control characters, dot segments, blanks at the
- * edge of a segment.
+ * What a proxy, a handler or a file system may read differently than the router does: duplicate slashes, backslashes,
+ * remaining escapes, path parameters, control characters, dot segments, and blanks at the edge of a segment.
  */
-// eslint-disable-next-line no-control-regex -- control characters are what it looks for
+// eslint-disable-next-line no-control-regex -- it must match control characters
 const AMBIGUOUS = /[\\%;\u0000-\u001f\u007f-\u009f]|\/\/|\/\s|\s(?:\/|$)|\/\.{1,2}(?:\/|$)/
 
-/** Their lower case is, or begins with, an ASCII letter: the router takes them for that one, a handler may not. */
+/** Their lower case is or begins with an ASCII letter: the router treats them as that letter, a handler may not. */
 const FOLDS_TO_ASCII = /[\u0130\u212a]/
 
 /**
  * The path of a raw request target as the router sees it (find-my-way: `find` and `safeDecodeURI`).
- * @returns `null` if it is ambiguous. The absolute form (`http://host/path`) is: find-my-way 9.9 changed how it
- * finds the path in it, and proxies differ too. So is what is no path at all, as the `*` of OPTIONS.
+ * @returns `null` if it is ambiguous. The absolute form (`http://host/path`) always is: find-my-way 9.9 changed how it
+ * finds the path in it, and proxies differ too. So is a target without a path, such as the `*` of OPTIONS.
  */
 export function routerPath (target: string, options: RouterOptions): string | null {
   if (!target.startsWith('/')) return null
   const path = decode(cut(target, options))
   if (path === null || (!options.caseSensitive && FOLDS_TO_ASCII.test(path))) return null
-  // before the trailing slash goes: of the two in `/admin//`, the router drops one
+  // check before removing the trailing slash: the router drops only one of the two in `/admin//`
   const merged = mergeSlashes(path, options)
   return AMBIGUOUS.test(merged) ? null : normalise(merged, options)
 }
 
-/** Duplicate slashes, trailing slash and case, as far as the router ignores them. */
+/** Removes the differences that the router ignores: duplicate slashes, a trailing slash, and case. */
 export function normalise (path: string, options: RouterOptions): string {
   path = mergeSlashes(path, options)
   if (options.ignoreTrailingSlash && path.length > 1 && path.endsWith('/')) path = path.slice(0, -1)
@@ -42,13 +41,13 @@ function mergeSlashes (path: string, { ignoreDuplicateSlashes }: RouterOptions):
   return ignoreDuplicateSlashes ? path.replace(/\/{2,}/g, '/') : path
 }
 
-/** Up to the query string; the router looks for its begin behind the first character. */
+/** Removes the query string. Like the router, it does not look for one at the first character. */
 function cut (path: string, options: RouterOptions): string {
   const end = path.slice(1).search(options.useSemicolonDelimiter ? /[?#;]/ : /[?#]/)
   return end === -1 ? path : path.slice(0, end + 1)
 }
 
-/** What `decodeURI` leaves escaped (`%2F` and the like) is ambiguous, and refused for its `%`. */
+/** What `decodeURI` leaves escaped (such as `%2F`) is ambiguous; the caller refuses it because of its `%`. */
 function decode (path: string): string | null {
   if (!path.includes('%')) return path
   try {

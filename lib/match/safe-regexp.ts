@@ -1,75 +1,110 @@
 /**
- * Which regular expressions may look at a path that the client chose? V8's engine backtracks: the number of its
- * steps can grow with a power of the path's length. Taken is only what provably needs steps in proportion to it.
+ * Decides whether a regular expression may be matched against a path, which the client chooses. V8's engine
+ * backtracks, so an expression may need a number of steps that grows with a power of the path's length. Only
+ * expressions that provably need a linear number of steps are accepted; docs/ignored-routes.md explains the rule.
  */
-export const EXPRESSION_EXPECTED = "a RegExp without the flags g, y, m and v that is linear in time: it begins with ^ if it holds *, + or {n,}; repeats characters and classes, groups only a few times and without repetition in them; of two open-ended repetitions the first ends where the text behind it begins, as [^/]+ before a '/'; no lookaround, \\b, backreference or \\p"
+import { isAssertion, parse, Refusal, unsupported, type Item } from './regexp-parser.ts'
 
-/** Is it of a shape that takes a time in proportion to the length of the path? */
-export const isLinear = (expression: RegExp): boolean => Number.isFinite(weigh(expression))
-
-/** The most steps that it takes for each character of a path; `Infinity` where it cannot be told. */
-export function weigh ({ source, flags }: RegExp): number {
-  if (/[gymv]/.test(flags)) return Infinity
+/** Why `expression` is refused, in a short sentence; `null` if it is linear. */
+export function whyRefused (expression: RegExp): string | null {
   try {
-    const options = parse(source, flags.includes('u'))
-    const costs = options.map(option => costOf(option.items, 0n))
-    if (options.some((option, i) => !option.anchored && (costs[i] as Cost).open)) return Infinity
-    const { ways, size } = either(options.map(option => option.items), costs)
-    // with u, the engine tries a pair of surrogates, and each half alone, wherever a class may hold one
-    const weight = ways * size * (flags.includes('u') ? 3 : 1)
-    return weight > WEIGHT_MAX ? Infinity : weight
-  } catch {
-    return Infinity
+    weighOrThrow(expression)
+    return null
+  } catch (error) {
+    if (error instanceof Refusal) return error.message
+    throw error
   }
 }
 
-const WEIGHT_MAX = 1000
-/** More repetitions than these count as open-ended. */
-const FEW = 16
-const REFUSED = Symbol('refused')
+/** The most characters that the engine compares per character of a path; `Infinity` if the expression is refused. */
+export const weigh = (expression: RegExp): number =>
+  whyRefused(expression) === null ? weighOrThrow(expression) : Infinity
 
-/** A character of a set, or a group of alternatives, and how often. `$` is a character of the empty set. */
-interface Item { readonly set: bigint, readonly options: readonly Item[][] | null, readonly min: number, readonly max: number }
-
-interface Cost {
-  /** In how many ways it can match from one place on, an open-ended repetition aside. */
-  readonly ways: number
-  /** How many characters are compared on one way, likewise. */
-  readonly size: number
-  /** Does it hold an open-ended repetition? */
-  readonly open: boolean
-  /** And one that can end in many places, so that what comes behind it is tried from all of them? */
-  readonly wild: boolean
+function weighOrThrow ({ source, flags }: RegExp): number {
+  const flag = /[gymv]/.exec(flags)
+  if (flag !== null) throw unsupported(`the flag ${flag[0]}`)
+  const options = parse(source, flags)
+  const costs = options.map(option => costOf(option.items, 0n))
+  if (options.some((option, i) => !option.anchored && isOpen(costs[i] as Cost))) {
+    throw slow('an open-ended quantifier in an expression that does not begin with ^')
+  }
+  const { ways, size } = either(options.map(option => option.items), costs)
+  const weight = ways * size
+  if (weight > WEIGHT_MAX) throw slow('too many combinations of alternatives and quantifiers')
+  return weight
 }
 
-/** @param follow what may come behind the sequence */
+const slow = (what: string): Refusal => new Refusal(`RegExp may be slow: ${what}`)
+
+/** A path of 500 characters must stay within the steps that lib/match/route.ts allows. */
+const WEIGHT_MAX = 4000
+/** A quantifier that allows more repetitions than this counts as open-ended. */
+const FEW = 16
+
+interface Cost {
+  /** In how many ways the engine can match from one position, open-ended quantifiers aside. */
+  readonly ways: number
+  /** How many characters are compared in each of those ways; of an open-ended quantifier, for each repetition. */
+  readonly size: number
+  /** Whether there is an open-ended quantifier, lookaheads aside. */
+  readonly open: boolean
+  /** Whether one of them can end at many positions, so that what follows is tried from all of them. */
+  readonly wild: boolean
+  /** Whether a lookahead contains an open-ended quantifier, so that it reads up to the end each time it is reached. */
+  readonly peeks: boolean
+}
+
+const isOpen = ({ open, peeks }: Cost): boolean => open || peeks
+
+const EMPTY: Cost = { ways: 1, size: 1, open: false, wild: false, peeks: false }
+
+/** @param follow the characters that may come after the sequence */
 function costOf (items: readonly Item[], follow: bigint): Cost {
-  let cost: Cost = { ways: 1, size: 1, open: false, wild: false }
+  let cost = EMPTY
   items.forEach((item, i) => {
     const next = costOfItem(item, firstOf(items.slice(i + 1), follow))
-    if (cost.wild && next.open) throw REFUSED
-    cost = { ways: cost.ways * next.ways, size: cost.size + next.size, open: cost.open || next.open, wild: cost.wild || next.wild }
+    if (cost.wild && next.open) throw slow('nested or adjacent open-ended quantifiers')
+    if (cost.open && next.peeks) throw slow('an open-ended quantifier before a lookahead that contains another')
+    cost = {
+      ways: cost.ways * next.ways,
+      size: cost.size + next.size,
+      open: cost.open || next.open,
+      wild: cost.wild || next.wild,
+      peeks: cost.peeks || next.peeks
+    }
   })
   return cost
 }
 
-function costOfItem ({ set, options, min, max }: Item, follow: bigint): Cost {
+function costOfItem (item: Item, follow: bigint): Cost {
+  const { set, options, min, max, checks } = item
+  if (isAssertion(item)) return options === null ? { ...EMPTY, size: checks } : costOfLookahead(options)
   if (options !== null) return costOfGroup(options, min, max, follow)
   const open = max > FEW
-  // where the set and what follows are apart, a repetition can end in one place only
+  // if no character both continues the repetition and comes after it, it can end at one position only
   const apart = min === max || (set & follow) === 0n
-  return { ways: apart || open ? 1 : max - min + 1, size: Math.min(max, FEW), open, wild: open && !apart }
+  // each repetition costs its checks, and one step to try what follows instead
+  const size = min === max && !open ? max * checks : (open ? 1 : max) * (checks + 1)
+  return { ...EMPTY, ways: apart || open ? 1 : max - min + 1, size, open, wild: open && !apart }
+}
+
+/** The engine never goes back into a lookahead that has matched, so it adds to the size but not to the ways. */
+function costOfLookahead (options: readonly Item[][]): Cost {
+  const inside = either(options, options.map(option => costOf(option, 0n)))
+  return { ...EMPTY, size: inside.ways * inside.size + 1, peeks: isOpen(inside) }
 }
 
 function costOfGroup (options: readonly Item[][], min: number, max: number, follow: bigint): Cost {
   const once = either(options, options.map(option => costOf(option, follow)))
-  if (max > 1 && (once.open || max > FEW || options.some(hasRepetition))) throw REFUSED
+  if (max > 1 && isOpen(once)) throw slow('nested or adjacent open-ended quantifiers')
+  if (max > FEW) throw slow('an open-ended quantifier after a group')
+  if (max > 1 && options.some(hasQuantifier)) throw slow('a quantifier in a group that is repeated')
   let ways = 0
   for (let times = min; times <= max; times++) ways += once.ways ** times
-  return { ...once, ways, size: once.size * max }
+  return { ...once, ways, size: (once.size + 1) * max }
 }
 
-/** One of several: all are tried, but of those that differ in a character only one can match. */
+/** The cost of alternatives: all are tried, but of those that differ in a character only one can match. */
 function either (options: readonly (readonly Item[])[], costs: readonly Cost[]): Cost {
   const apart = options.every((a, i) => options.slice(i + 1).every(b => areApart(a, b)))
   const ways = costs.map(cost => cost.ways)
@@ -77,13 +112,15 @@ function either (options: readonly (readonly Item[])[], costs: readonly Cost[]):
     ways: apart ? Math.max(...ways) : ways.reduce((sum, way) => sum + way, 0),
     size: costs.reduce((sum, cost) => sum + cost.size, 0),
     open: costs.some(cost => cost.open),
-    wild: costs.some(cost => cost.wild)
+    wild: costs.some(cost => cost.wild),
+    peeks: costs.some(cost => cost.peeks)
   }
 }
 
 function areApart (a: readonly Item[], b: readonly Item[]): boolean {
-  for (let i = 0; i < a.length && i < b.length; i++) {
-    const [x, y] = [a[i] as Item, b[i] as Item]
+  const [left, right] = [a, b].map(items => items.filter(item => !isAssertion(item))) as [Item[], Item[]]
+  for (let i = 0; i < left.length && i < right.length; i++) {
+    const [x, y] = [left[i] as Item, right[i] as Item]
     if (!isSingle(x) || !isSingle(y)) return false
     if ((x.set & y.set) === 0n) return true
   }
@@ -91,138 +128,18 @@ function areApart (a: readonly Item[], b: readonly Item[]): boolean {
 }
 
 const isSingle = ({ options, min, max }: Item): boolean => options === null && min === 1 && max === 1
-const hasRepetition = (items: readonly Item[]): boolean => items.some(({ options, min, max }) => min !== max || (options?.some(hasRepetition) ?? false))
-const isNullable = ({ options, min }: Item): boolean => min === 0 || (options?.some(option => option.every(isNullable)) ?? false)
+const hasQuantifier = (items: readonly Item[]): boolean =>
+  items.some(item => item.min !== item.max || (!isAssertion(item) && (item.options?.some(hasQuantifier) ?? false)))
+const isNullable = ({ options, min }: Item): boolean =>
+  min === 0 || (options?.some(option => option.every(isNullable)) ?? false)
 
 /** The characters with which a sequence, or what follows it, can begin. */
 function firstOf (items: readonly Item[], follow: bigint): bigint {
   let first = 0n
   for (const item of items) {
+    if (isAssertion(item)) continue
     first |= item.options === null ? item.set : item.options.reduce((set, option) => set | firstOf(option, 0n), 0n)
     if (!isNullable(item)) return first
   }
   return first | follow
-}
-
-/**
- * Sets of ASCII characters by their codes, and one bit for all others. A set may hold more than the engine's
- * (the other case of a letter, as the flag i has it), never less.
- */
-const OTHERS = 1n << 128n
-const ALL = (OTHERS << 1n) - 1n
-const SETS = new Map(Object.entries({ d: /\d/, D: /\D/, w: /\w/, W: /\W/, s: /\s/, S: /\S/ }).map(([name, set]) => [name, setOf(set)]))
-const UPPER = setOf(/[A-Z]/)
-const LOWER = setOf(/[a-z]/)
-/** With the flags i and u, these letters are also the Kelvin sign and the long s. */
-const FOLDED = setOf(/[ksKS]/)
-
-function setOf (expression: RegExp): bigint {
-  let set = expression.test('\u00a0') || expression.test('\u0100') ? OTHERS : 0n
-  for (let code = 0; code < 128; code++) if (expression.test(String.fromCharCode(code))) set |= bit(code)
-  return set
-}
-
-/** Escapes by letter. */
-const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13 }
-
-function bit (code: number): bigint {
-  return code < 128 ? 1n << BigInt(code) : OTHERS
-}
-
-/** @throws REFUSED for what is not among the allowed shapes */
-function parse (source: string, unicode: boolean): { anchored: boolean, items: Item[] }[] {
-  let at = 0
-  const options = []
-  do options.push({ anchored: eat('^'), items: parseSequence() }); while (eat('|'))
-  return options
-
-  function eat (text: string): boolean {
-    if (!source.startsWith(text, at)) return false
-    at += text.length
-    return true
-  }
-
-  function parseSequence (): Item[] {
-    const items: Item[] = []
-    while (at < source.length && !/[|)]/.test(source.charAt(at))) items.push(parseItem())
-    return items
-  }
-
-  function parseItem (): Item {
-    const options = eat('(') ? parseGroup() : null
-    const set = options === null ? parseSet() : 0n
-    return { set, options, ...parseTimes() }
-  }
-
-  function parseGroup (): Item[][] {
-    const [opening = ''] = /^\?(?::|<[^=!>][^>]*>)/.exec(source.slice(at)) ?? []
-    at += opening.length
-    if (opening === '' && source.charAt(at) === '?') throw REFUSED
-    const options = []
-    do options.push(parseSequence()); while (eat('|'))
-    at++ // the engine has seen to it that it is closed
-    return options
-  }
-
-  function parseTimes (): { min: number, max: number } {
-    const [text = '', short, from = '1', comma = '', to] = /^(?:([*+?])|\{(\d+)(,?)(\d*)\})\??/.exec(source.slice(at)) ?? []
-    at += text.length
-    if (short === '*') return { min: 0, max: Infinity }
-    if (short === '+') return { min: 1, max: Infinity }
-    if (short === '?') return { min: 0, max: 1 }
-    return { min: Number(from), max: comma === '' ? Number(from) : Number(to || Infinity) }
-  }
-
-  function parseSet (): bigint {
-    if (eat('$')) return 0n
-    if (eat('.')) return ALL
-    if (eat('[')) return parseClass()
-    if (/[\^{}\]*+?]/.test(source.charAt(at))) throw REFUSED
-    return withCases(parseCharacter().set)
-  }
-
-  function parseClass (): bigint {
-    const negated = eat('^')
-    let set = 0n
-    while (!eat(']')) {
-      const from = parseCharacter()
-      set |= /^-[^\]]/.test(source.slice(at, at + 2)) ? parseRange(from.code) : from.set
-    }
-    // what is taken away must not be more than the engine takes away: no other case, and none of the others
-    return negated ? (ALL & ~set) | OTHERS : withCases(set)
-  }
-
-  function parseRange (from: number): bigint {
-    at++
-    const to = parseCharacter().code
-    if (Number.isNaN(from + to)) throw REFUSED
-    let set = bit(to)
-    for (let code = from; code < Math.min(to, 128); code++) set |= bit(code)
-    return set
-  }
-
-  /** The code is `NaN` where it stands for many, as \d does. */
-  function parseCharacter (): { code: number, set: bigint } {
-    const escaped = eat('\\')
-    if (escaped) {
-      const [text = '', x, u, point] = /^(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]+)\}|[tnvfr])/.exec(source.slice(at)) ?? []
-      if (text !== '' && (point === undefined || unicode)) {
-        at += text.length
-        const code = x === undefined && u === undefined && point === undefined ? CONTROLS[text] ?? NaN : parseInt(x ?? u ?? point ?? '', 16)
-        if (Number.isNaN(code)) throw REFUSED
-        return { code, set: bit(code) }
-      }
-    }
-    const character = source.charAt(at++)
-    const set = escaped ? SETS.get(character) : undefined
-    if (set !== undefined) return { code: NaN, set }
-    if (escaped && /[A-Za-z0-9]/.test(character)) throw REFUSED
-    const code = character.charCodeAt(0)
-    return { code, set: bit(code) }
-  }
-
-  function withCases (set: bigint): bigint {
-    const folded = unicode && (set & FOLDED) !== 0n ? OTHERS : 0n
-    return set | (set & UPPER) << 32n | (set & LOWER) >> 32n | folded
-  }
 }
