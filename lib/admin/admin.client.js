@@ -124,7 +124,8 @@ document.addEventListener('click', async event => {
     for (const input of inputsIn(row)) {
       input.value = ''
       input.removeAttribute('aria-invalid')
-      input.setAttribute('aria-label', input.getAttribute('aria-label').replace(/\d+$/, String(rows.children.length + 1)))
+      const label = input.getAttribute('aria-label')
+      input.setAttribute('aria-label', label.replace(/\d+$/, String(rows.children.length + 1)))
     }
     rows.append(row)
     row.querySelector('input').focus()

@@ -1,6 +1,6 @@
-// Shows the end in the visitor's time zone, counts down, and checks whether the site is back, at random intervals so that
-// not all visitors come at once. It returns by a plain navigation, which never posts a form again. In read-only mode it
-// does not check: only a write was refused, and the site can be read.
+// Shows the end in the visitor's time zone, counts down, and checks whether the site is back, at random intervals so
+// that not all visitors come at once. It returns by a plain navigation, which never posts a form again. In read-only
+// mode it does not check: only a write was refused, and the site can be read.
 (function () {
   var main = document.querySelector('main')
   var spoken = document.documentElement.lang
