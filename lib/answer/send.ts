@@ -15,6 +15,7 @@ const { writeHead } = ServerResponse.prototype
  */
 export function send (body: Body, request: FastifyRequest, reply: FastifyReply): void {
   const { raw } = reply
+  /* c8 ignore next -- somebody else begins in the very moment in which a page with its own data is ready */
   if (hasBegun(raw)) return
   try {
     // a plugin that took over the upgrade may never close the socket, and no HTTP follows on it

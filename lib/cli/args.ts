@@ -103,6 +103,7 @@ const showWord = (word: string): string => /[:@]/.test(word) ? showType(word) : 
 /** Node's own words would explain how a positional argument can begin with a dash. */
 function wrongOption (error: unknown): string | null {
   if (codeOf(error) !== 'ERR_PARSE_ARGS_UNKNOWN_OPTION') return null
+  /* c8 ignore next -- Node may change its words */
   const [, name = ''] = /'(-[^']*)'/.exec(messageOf(error)) ?? []
   return `unknown option ${show(name)}${hint(name, Object.keys(OPTIONS).map(option => `--${option}`))}`
 }

@@ -3,6 +3,7 @@
  * backtracks, so an expression may need a number of steps that grows with a power of the path's length. Only
  * expressions that provably need a linear number of steps are accepted; docs/ignored-routes.md explains the rule.
  */
+import { messageOf } from '../errors.ts'
 import { isAssertion, parse, Refusal, unsupported, type Item } from './regexp-parser.ts'
 
 /** Why `expression` is refused, in a short sentence; `null` if it is linear. */
@@ -11,8 +12,7 @@ export function whyRefused (expression: RegExp): string | null {
     weighOrThrow(expression)
     return null
   } catch (error) {
-    if (error instanceof Refusal) return error.message
-    throw error
+    return messageOf(error)
   }
 }
 

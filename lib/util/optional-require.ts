@@ -21,6 +21,7 @@ const BESIDE_THE_PLUGIN = {
  */
 export function optionalRequire (name: keyof typeof BESIDE_THE_PLUGIN): unknown {
   const beside = BESIDE_THE_PLUGIN[name]()
+  /* c8 ignore next -- only the built plugin, which is CommonJS, has a require */
   if (beside !== null) return beside
   for (const root of [String(process.argv[1]), '_']) {
     const requireThere = createRequire(resolve(root))

@@ -38,6 +38,7 @@ const whyNotReady = (client: Client): Error => noConnection(reasons.get(client) 
  * in words of their own, while Redis refuses the password.
  */
 export function explain (client: Client, error: Error): Error {
+  /* c8 ignore next -- ioredis 5 and iovalkey: npm run test:redis5 */
   return isUnsent(error) || (isReply(error, 'NOAUTH') && astray.has(client)) ? whyNotReady(client) : error
 }
 
