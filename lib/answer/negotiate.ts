@@ -1,4 +1,5 @@
 import { parseWeights, remembered } from '../util/accept-header.ts'
+import { chooseLanguage } from '../util/accept-language.ts'
 import { LANGUAGES, type Language } from './texts.ts'
 
 /** The bodies on offer, best first where a client likes several equally. */
@@ -37,15 +38,8 @@ export const negotiateFormat = remembered((accept: string): Format => {
   return best.format
 })
 
-/** The language for an `Accept-Language` header (RFC 4647 section 3.4, lookup): `de-AT` is served `de`. */
-export const negotiateLanguage = remembered((header: string): Language => {
-  let best: { language: Language, weight: number } = { language: 'en', weight: 0 }
-  for (const [range, weight] of parseWeights(header)) {
-    const language = LANGUAGES.find(language => language === range.split('-')[0])
-    if (language !== undefined && weight > best.weight) best = { language, weight }
-  }
-  return best.language
-})
+/** The language of the bundled page. */
+export const negotiateLanguage = remembered((header: string): Language => chooseLanguage(header, LANGUAGES, 'en'))
 
 export type Encoding = 'br' | 'gzip' | 'identity'
 

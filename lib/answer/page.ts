@@ -62,7 +62,7 @@ export async function createPages (fastify: FastifyInstance, template: string | 
   return {
     async bundled (variables, customMessage) {
       return new Map(await Promise.all(LANGUAGES.map(async language =>
-        [language, await renderBundled(page, { ...variables, customMessage, language, texts: TEXTS[language] })] as const)))
+        [language, await renderBundled(page, toPageVariables(variables, customMessage, language))] as const)))
     },
     custom: template === undefined || renderFile === null
       ? null
@@ -71,6 +71,10 @@ export async function createPages (fastify: FastifyInstance, template: string | 
         return own === undefined ? renderFile(basename(template), variables) : own(template, variables)
       })
   }
+}
+
+function toPageVariables (variables: TemplateVariables, customMessage: string | null, language: Language): object {
+  return { ...variables, customMessage, language, texts: TEXTS[language], style: STYLE, script: SCRIPT }
 }
 
 /** Renders by a `@fastify/view` of its own, which nobody else sees. */

@@ -5,15 +5,20 @@ import { headerOf } from '../util/header.ts'
 import type { IpMatcher } from './ip.ts'
 
 /**
- * Is the client's address ignored? Behind a proxy that Fastify does not trust, every visitor has the proxy's address:
- * the first one who is let in by it is logged as a warning.
- * @param ips `null`: there are no rules, and `request.ip`, which is dear behind a list of trusted proxies, is not read
+ * Makes the question whether a client's address is ignored.
+ * @param ips `null`: there are no rules, and `request.ip` is not read: it is expensive behind a list of trusted proxies
  */
-export function createClientCheck (ips: IpMatcher | null, log: Log): (request: FastifyRequest) => boolean {
-  if (ips === null) return () => false
-  let warned = false
+export type ClientCheck = (ips: IpMatcher | null) => (request: FastifyRequest) => boolean
 
-  return function isIgnoredClient (request) {
+/**
+ * Behind a proxy that Fastify does not trust, every visitor has the proxy's address: the first request that is let
+ * through by it is logged as a warning.
+ */
+export function createClientCheck (log: Log): ClientCheck {
+  let warned = false
+  return ips => ips === null ? () => false : request => isIgnoredClient(ips, request)
+
+  function isIgnoredClient (ips: IpMatcher, request: FastifyRequest): boolean {
     const client = clientOf(request)
     if (!ips(client)) return false
     if (!warned && isForwarded(request) && !trustsPeer(request)) {
