@@ -9,18 +9,18 @@ import { isAssertion, parse, Refusal, unsupported, type Item } from './regexp-pa
 /** Why `expression` is refused, in a short sentence; `null` if it is linear. */
 export function whyRefused (expression: RegExp): string | null {
   try {
-    weighOrThrow(expression)
+    weigh(expression)
     return null
   } catch (error) {
     return messageOf(error)
   }
 }
 
-/** The most characters that the engine compares per character of a path; `Infinity` if the expression is refused. */
-export const weigh = (expression: RegExp): number =>
-  whyRefused(expression) === null ? weighOrThrow(expression) : Infinity
-
-function weighOrThrow ({ source, flags }: RegExp): number {
+/**
+ * The most characters that the engine compares per character of a path.
+ * @throws Refusal if the expression is refused
+ */
+export function weigh ({ source, flags }: RegExp): number {
   const flag = /[gymv]/.exec(flags)
   if (flag !== null) throw unsupported(`the flag ${flag[0]}`)
   const options = parse(source, flags)
