@@ -248,7 +248,7 @@ t.test('on a file: a server that was killed holds nobody up, and its entry goes;
   t.match(JSON.parse(unknown.out), { active: true, safe: false, servers: [] })
 })
 
-t.test('on a file: a server that boots removes the entries of the dead, and its own when it closes', async t => {
+t.test('on a file: a server that boots removes the entries of the dead, and its own when it closes', { buffered: false }, async t => {
   const file = join(t.testdir(), 'state.json')
   const folder = join(dirname(file), '.state.json.servers.swp')
   const store = createFileServers(file)
