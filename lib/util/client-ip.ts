@@ -5,7 +5,7 @@ import { headerOf } from './header.ts'
 const FORWARDED_MAX = 4096
 
 /**
- * `request.ip`, unless `X-Forwarded-For` is so long that Fastify would be busy with it for milliseconds: then the client
+ * `request.ip`, unless `X-Forwarded-For` is long enough to keep Fastify busy for milliseconds: then the client
  * counts as unknown (`undefined`), which is no ignored address.
  */
 export function clientOf (request: FastifyRequest): string | undefined {
