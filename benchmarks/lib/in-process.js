@@ -36,6 +36,9 @@ class Response {
   }
 
   getHeaders () { return NONE }
+  getHeaderNames () { return NO_NAMES }
+  getHeader () {}
+  hasHeader () { return false }
   setHeader () { return this }
   removeHeader () {}
   writeHead (statusCode) {
@@ -54,6 +57,7 @@ class Response {
 }
 
 const NONE = Object.freeze({})
+const NO_NAMES = Object.freeze([])
 const answered = { 200: 0, 503: 0 }
 const app = await createApp(plugin, names[0], (_request, { raw }) => {
   raw.writeHead(200, NONE)
