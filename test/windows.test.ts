@@ -15,6 +15,10 @@ const HOUR = 3_600_000
 const at = (time: string): number => Date.parse(time)
 const entry = { cron: '0 1 * * sun', duration: HOUR, timeZone: 'Europe/Berlin', mode: 'full', message: null } as const
 
+// the library's own timers keep no process alive: without this, it would end while a test waits for one of them
+const alive = setInterval(() => {}, 60_000)
+t.teardown(() => clearInterval(alive))
+
 /** Time is ours: the clock and the timers that look at it; what Fastify and the network need goes on by itself. */
 function useClock (t: { teardown (work: () => unknown): void }, now: string): (ms: number) => Promise<void> {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: at(now) })
