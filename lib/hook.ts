@@ -10,7 +10,7 @@ import type { Settings } from './options.ts'
 import type { Place, Places } from './sites.ts'
 import type { Route, Routes } from './route-config.ts'
 import type { Running } from './drain/in-flight.ts'
-import { giveUp, hasReplied, standBy, watchReply } from './util/replied.ts'
+import { giveUp, hasReplied, standBy, unwatchReply, watchReply } from './util/replied.ts'
 import { withTimeout } from './util/timeout.ts'
 
 /** How long `ignore.request` and `onBlocked` may take, ms; then the request is blocked. An answer that was begun may take as long. */
@@ -46,6 +46,12 @@ function proceed (request: FastifyRequest, reply: FastifyReply, answer: Answer, 
   standBy(reply, CALLBACK_TIMEOUT, () => answer.send(request, reply))
 }
 
+/** `done`, for a request that had to wait. */
+const letIn = (reply: FastifyReply, done: () => void) => (): void => {
+  unwatchReply(reply)
+  done()
+}
+
 function fail (error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   giveUp(reply)
   request.log.error({ err: error }, 'maintenance: a request could not be decided on')
@@ -76,10 +82,10 @@ export function createHook ({ places, routes, decided, running, settings: { igno
   function decideOn (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, place: Place, route: Route): void {
     const reason = decide(place.gate, request, route)
     if (reason !== null) return carryOut(reason, request, reply, done, place, route)
-    watchReply(reply)
+    watchReply(reply, () => refuseAtOnce(request, reply, place))
     askUser(request, place).then(says => proceed(request, reply, place.gate.answer, () => {
       // asked again of the gate that stands now: the site may have opened meanwhile
-      carryOut(decide(place.gate, request, route, says) as Reason, request, reply, done, place, route)
+      carryOut(decide(place.gate, request, route, says) as Reason, request, reply, letIn(reply, done), place, route)
     })).catch(error => fail(error, request, reply))
   }
 
@@ -95,10 +101,10 @@ export function createHook ({ places, routes, decided, running, settings: { igno
 
   function holdOrRefuse (reason: Reason, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, place: Place, route: Route): void {
     if (reason !== 'active' || !isHeld(place)) return refuse(request, reply, place)
-    watchReply(reply)
+    watchReply(reply, () => refuseAtOnce(request, reply, place))
     const after = (next: () => void) => () => proceed(request, reply, place.gate.answer, next)
     const hasPlace = hold.add(reply, place.counts, () => isHeld(place),
-      after(() => decideOn(request, reply, done, place, route)), after(() => refuse(request, reply, place)))
+      after(() => decideOn(request, reply, letIn(reply, done), place, route)), after(() => refuse(request, reply, place)))
     if (!hasPlace) refuse(request, reply, place)
   }
 
@@ -107,10 +113,16 @@ export function createHook ({ places, routes, decided, running, settings: { igno
     counts.blocked++
     request.log.debug({ maintenance: decided.of(request) }, 'maintenance: request refused')
     if (onBlocked === undefined) return gate.answer.send(request, reply)
-    watchReply(reply)
+    watchReply(reply, () => gate.answer.send(request, reply))
     callOnBlocked(onBlocked, request, reply)
       .then(() => proceed(request, reply, gate.answer, () => gate.answer.send(request, reply)))
       .catch(error => fail(error, request, reply))
+  }
+
+  /** Where `handlerTimeout` is over: nobody is asked any more. */
+  function refuseAtOnce (request: FastifyRequest, reply: FastifyReply, { gate, counts }: Place): void {
+    counts.blocked++
+    gate.answer.send(request, reply)
   }
 
   /** Closed, never a 500, never open: whatever goes wrong here is a no. */
