@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Decision, Mode, Reason, Upcoming } from '../types/index.ts'
 import type { Answer } from './answer/answer.ts'
-import type { Marks } from './answer/mark-private.ts'
+import { makeMarks, type Marks } from './answer/mark-private.ts'
 import { shownMode } from './answer/texts.ts'
 import { hasPass, type Guesses } from './bypass/request.ts'
 import type { Pass } from './bypass/secret.ts'
@@ -74,7 +74,7 @@ export function compileGate ({ index, site, active, mode, upcoming, routes, isIg
     decision: Object.freeze({ blocked: isBlocking(reason), reason, site, active, mode: active ? mode : null, upcoming }),
     counted: active && !isBlocking(reason) && reason !== 'route-off' && reason !== 'read',
     waitedFor: reason === 'inactive' || reason === 'read',
-    seen: SEEN.includes(reason) ? { 'maintenance-mode': shownMode(mode), 'maintenance-pass': reason } : null
+    seen: SEEN.includes(reason) ? makeMarks(shownMode(mode), reason) : null
   }])) as Gate['outcomes']
 
   function isPreflight ({ raw }: FastifyRequest, route: Route): boolean {
