@@ -28,8 +28,12 @@ export function createClientCheck (ips: IpMatcher | null, log: Log): (request: F
   }
 }
 
-const isForwarded = ({ raw }: FastifyRequest): boolean =>
-  headerOf(raw, 'x-forwarded-for') !== undefined || headerOf(raw, 'forwarded') !== undefined
+/** Reads by a fixed name first, see `clientOf`. */
+function isForwarded ({ raw }: FastifyRequest): boolean {
+  const { headers } = raw
+  return (headers['x-forwarded-for'] !== undefined && headerOf(raw, 'x-forwarded-for') !== undefined) ||
+    (headers.forwarded !== undefined && headerOf(raw, 'forwarded') !== undefined)
+}
 
 /** Without `trustProxy`, `ips` is undefined; with it, the list contains the peer, and more if the peer is trusted. */
 function trustsPeer ({ raw, ips }: FastifyRequest): boolean {
