@@ -21,7 +21,7 @@ import { parseRecord, serialiseRecord, type StateRecord } from '../lib/state/rec
 import { updateRecord } from '../lib/state/write.ts'
 import { openStore } from '../lib/stores/open.ts'
 import type { Bypass, BypassOptions, FastifyMaintenanceOptions } from '../types/index.ts'
-import { bareApp, counter, createApp, sendRaw, until } from './fixtures/app.ts'
+import { bareApp, counter, createApp, sendRaw, until, stateFile } from './fixtures/app.ts'
 import { findProgram } from './fixtures/debian.ts'
 import { startRedis } from './fixtures/redis.ts'
 import { createTestStore } from './fixtures/store.ts'
@@ -46,7 +46,7 @@ const cookieOf = (answer: { headers: Record<string, unknown> }): string => Strin
 const enter = (app: FastifyInstance, cookie: string, headers: Record<string, string> = {}) => app.inject({ url: '/', headers: { cookie, ...headers } })
 
 t.test('the secret: returned once, stored as a keyed hash only', async t => {
-  const file = `${t.testdir()}/state.json`
+  const file = stateFile(t)
   const { app, secret, path } = await closedApp(t, { store: { file } })
   t.match(secret, /^[A-Za-z0-9_-]{32}$/, '192 random bits')
   t.equal(path, `/maintenance/bypass#${secret}`)
@@ -117,7 +117,7 @@ t.test('every wrong secret gets the same answer, and never a 500', async t => {
 })
 
 t.test('a stored hash that is none lets nobody in, and is no 500', async t => {
-  const file = `${t.testdir()}/state.json`
+  const file = stateFile(t)
   const { app } = await createApp(t, { store: { file }, bypass: {} })
   const run = counter()
   app.get('/', run)
@@ -220,7 +220,7 @@ async function statusOf (app: FastifyInstance, ...cookies: string[]): Promise<nu
 }
 
 t.test('cookies: only the valid one of this window passes', async t => {
-  const file = `${t.testdir()}/state.json`
+  const file = stateFile(t)
   const { app, run, secret } = await closedApp(t, { store: { file } })
   const old = cookieOf(await post(app, { secret }))
   t.equal(await statusOf(app, old), 200)
@@ -275,7 +275,7 @@ t.test('cookies: only the valid one of this window passes', async t => {
 
 const stores: { readonly [kind: string]: (t: Test) => Promise<{ option: NonNullable<FastifyMaintenanceOptions['store']>, address: string }> } = {
   async file (t) {
-    const file = `${t.testdir()}/state.json`
+    const file = stateFile(t)
     return { option: { file }, address: `file:${file}` }
   },
   async redis (t) {
@@ -341,7 +341,7 @@ for (const [kind, startStore] of Object.entries(stores)) {
 }
 
 t.test('servers with another key: the secret is good at both, a cookie where it was got', async t => {
-  const store = { file: `${t.testdir()}/state.json` }
+  const store = { file: stateFile(t) }
   const [one, two] = [await listen(t, store, { key: KEY }), await listen(t, store, {})]
   const { bypass, revision } = await one.api.set(true, { bypass: true })
   await until('both know', () => two.api.status().revision === revision)
@@ -386,7 +386,7 @@ t.test('cookies expire', async t => {
 })
 
 t.test('a new window, or a new secret, voids the old cookies; a change in between does not', async t => {
-  const file = `${t.testdir()}/state.json`
+  const file = stateFile(t)
   const { app, secret } = await closedApp(t, { store: { file } })
   const other = await createApp(t, { store: { file }, bypass: { key: KEY } })
   other.app.get('/', async () => 'other')
@@ -582,7 +582,7 @@ async function dump (client: Redis): Promise<string> {
 }
 
 t.test('the command line prints the path once', async t => {
-  const file = `${t.testdir()}/state.json`
+  const file = stateFile(t)
   const run = async (...args: string[]) => {
     let text = ''
     await main([...args, '--store', `file:${file}`], {}, { out: out => { text += out }, err () {} })
@@ -613,7 +613,7 @@ t.test('the log says who may still get in when the site closes, and how to open 
     "maintenance: site 'default' is now closed (full); exempt: 3 ignored routes, routes declared 'off', ignored addresses, bypass, users by ignore.request",
     "maintenance: site 'default' stays closed (full)"
   ])
-  for (const [store, command] of [[undefined, "app.maintenance.for('default').set(false)"], [{ file: `${t.testdir()}/state.json` }, /npx fastify-maintenance off default --store file:.*state\.json$/]] as const) {
+  for (const [store, command] of [[undefined, "app.maintenance.for('default').set(false)"], [{ file: stateFile(t) }, /npx fastify-maintenance off default --store file:.*state\.json$/]] as const) {
     const { app, lines } = await createApp(t, store === undefined ? {} : { store })
     await app.maintenance.set(true)
     await app.maintenance.set(true)

@@ -1,7 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { pathToFileURL } from 'node:url'
@@ -9,7 +8,7 @@ import t from 'tap'
 import { main } from '../lib/cli/main.ts'
 import { createFileServers } from '../lib/stores/file/servers.ts'
 import { VERSION } from '../lib/util/version.ts'
-import { createApp, until } from './fixtures/app.ts'
+import { createApp, until, stateFile } from './fixtures/app.ts'
 
 async function run (args: string[], env: NodeJS.ProcessEnv = {}) {
   let out = ''
@@ -19,7 +18,7 @@ async function run (args: string[], env: NodeJS.ProcessEnv = {}) {
 }
 
 t.test('on, status, off: what is printed, and the exit codes', async t => {
-  const store = ['--store', `file:${join(t.testdir(), 'state.json')}`]
+  const store = ['--store', `file:${stateFile(t)}`]
   t.strictSame(await run(['status', ...store]), { code: 0, out: 'default: open (no maintenance recorded)\n', err: '' })
   const on = await run(['on', ...store, '--message', 'Back soon', '--mode', 'read-only', '--for', '1h30m', '--retry-after', '60', '--ignore-route', '/a', '--ignore-route', '/b/*', '--by', 'ops'])
   t.equal(on.code, 0)
@@ -34,7 +33,7 @@ t.test('on, status, off: what is printed, and the exit codes', async t => {
 })
 
 t.test('windows: ahead, counted from the start, and over', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const store = ['--store', `file:${file}`]
   const ahead = await run(['on', ...store, '--starts-at', '2999-01-01T00:00:00+01:00', '--for', '2d', '--json'])
   t.match(JSON.parse(ahead.out), { on: true, active: false, startsAt: '2998-12-31T23:00:00.000Z', endsAt: '2999-01-02T23:00:00.000Z' })
@@ -45,7 +44,7 @@ t.test('windows: ahead, counted from the start, and over', async t => {
 })
 
 t.test('several sites in one go', async t => {
-  const env = { MAINTENANCE_STORE: pathToFileURL(join(t.testdir(), 'state.json')).href }
+  const env = { MAINTENANCE_STORE: pathToFileURL(stateFile(t)).href }
   const on = await run(['on', 'shop', 'blog', 'shop', '--json'], env)
   t.strictSame(JSON.parse(on.out).map((state: { site: string, active: boolean }) => [state.site, state.active]), [['shop', true], ['blog', true]])
   await run(['off', 'blog'], env)
@@ -54,7 +53,7 @@ t.test('several sites in one go', async t => {
 })
 
 t.test('history: who switched what, newest first', async t => {
-  const store = ['--store', `file:${join(t.testdir(), 'state.json')}`]
+  const store = ['--store', `file:${stateFile(t)}`]
   t.strictSame(await run(['history', ...store]), { code: 0, out: '', err: '' })
   await run(['on', ...store, '--by', 'ann', '--message', 'a\u001bb', '--starts-at', '2999-01-01T00:00Z', '--for', '1h'])
   await run(['off', ...store, '--by', 'bob'])
@@ -71,7 +70,7 @@ t.test('history: who switched what, newest first', async t => {
 })
 
 t.test('wrong use: exit 2, nothing changed, one readable line', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const cases: [string[], RegExp][] = [
     [[], /no command/],
     [['close'], /unknown command 'close'/],
@@ -123,7 +122,7 @@ t.test('a store that fails: exit 1, nothing on stdout', async t => {
 })
 
 t.test('several sites, and the store fails between them: the error says how far it came', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const store = ['--store', `file:${file}`]
   await run(['on', 'big', ...store, ...Array.from({ length: 94 }, (_, i) => ['--ignore-route', `/${i}${'x'.repeat(5000)}`]).flat()])
   const result = await run(['on', 'small', 'big2', ...store, ...Array.from({ length: 94 }, (_, i) => ['--ignore-route', `/${i}${'x'.repeat(5000)}`]).flat()])
@@ -131,12 +130,12 @@ t.test('several sites, and the store fails between them: the error says how far 
 })
 
 t.test('stored text does not steer the terminal', async t => {
-  const store = ['--store', `file:${join(t.testdir(), 'state.json')}`]
+  const store = ['--store', `file:${stateFile(t)}`]
   t.match(await run(['on', ...store, '--message', 'a\u001b[2Jb\nc\u202e']), { out: /message: a\\u001b\[2Jb\\u000ac\\u202e\n$/ })
 })
 
 t.test('stored text is escaped on stderr and in JSON, too', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const store = ['--store', `file:${file}`]
   const odd = 'a\u001b]0;t\u0007\u009b2J\u061c\u200e\u202e\u2066\ufeff\u2028b'
   // eslint-disable-next-line no-control-regex -- what a terminal must not be sent
@@ -184,7 +183,7 @@ t.test('help and version', async t => {
 const SERVER = `\\S+ \\(process ${process.pid}\\)`
 
 t.test('--wait: when every server has followed and nothing runs: safe to proceed', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   const { app } = await createApp(t, { store: { file } })
   let answer = () => {}
@@ -211,7 +210,7 @@ t.test('--wait: when every server has followed and nothing runs: safe to proceed
 })
 
 t.test('--wait: several sites as one, what is pinned, who is gone, and nobody at all', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   await (await createApp(t, { store: { file }, site: 'shop', sites: ['shop', 'blog'] })).app.ready()
   await (await createApp(t, { store: { file }, site: 'blog', enabled: false })).app.ready()
@@ -228,7 +227,7 @@ t.test('--wait: several sites as one, what is pinned, who is gone, and nobody at
 })
 
 t.test('--wait: a bar on a terminal', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const { app } = await createApp(t, { store: { file } })
   let answer = () => {}
   app.get('/slow', () => new Promise<void>(resolve => { answer = resolve }))
@@ -251,7 +250,7 @@ t.test('--wait: a bar on a terminal', async t => {
 })
 
 t.test('--wait: wrong use', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   for (const [args, message] of [
     [['on', '--wait=soon'], /--wait is 'soon', expected a duration such as/],
     [['on', '--wait='], /--wait is ''/],
@@ -269,7 +268,7 @@ t.test('--wait: wrong use', async t => {
 })
 
 t.test('servers: who is there, and what still runs', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   t.strictSame(await run(['servers'], env), { code: 0, out: '', err: '' })
   const { app } = await createApp(t, { store: { file } })
@@ -297,7 +296,7 @@ t.test('servers: who is there, and what still runs', async t => {
 })
 
 t.test('status --watch: every change, until it is interrupted', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   const watch = (args: string[], terminal = false) => {
     const abort = new AbortController()
@@ -340,7 +339,7 @@ t.test('status --watch: every change, until it is interrupted', async t => {
 })
 
 t.test('status --watch: Ctrl-C, and a reader who has gone', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   await run(['on'], { MAINTENANCE_STORE: `file:${file}` })
   const start = () => spawn(process.execPath, ['dist/lib/cli/bin.js', 'status', '--watch', '--store', `file:${file}`], { stdio: ['ignore', 'pipe', 'pipe'] })
   const watching = start()
@@ -359,7 +358,7 @@ t.test('status --watch: Ctrl-C, and a reader who has gone', async t => {
 })
 
 t.test('the command itself, against a server that runs', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const { app } = await createApp(t, { store: { file } })
   const command = (...args: string[]) => promisify(execFile)(process.execPath, ['dist/lib/cli/bin.js', ...args], { env: { ...process.env, MAINTENANCE_STORE: `file:${file}` } })
   t.match((await command('on')).stdout, /^default: closed \(full\)/)

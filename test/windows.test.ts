@@ -8,7 +8,7 @@ import { NEVER_WRITTEN, serialiseRecord } from '../lib/state/record.ts'
 import { createSchedule } from '../lib/state/schedule.ts'
 import { recordThatCounts, turnAfter, upcomingOf, watchTurns } from '../lib/state/window.ts'
 import type { ScheduleOptions } from '../types/index.ts'
-import { bareApp, counter, createApp, until } from './fixtures/app.ts'
+import { bareApp, counter, createApp, until, stateFile } from './fixtures/app.ts'
 import { createTestStore, createTimedStore } from './fixtures/store.ts'
 
 const HOUR = 3_600_000
@@ -206,7 +206,7 @@ t.test('read-only: from full and back without an open moment', async t => {
 })
 
 t.test('run: counted over several servers; what somebody sets meanwhile stands', async t => {
-  const file = `${t.testdir()}/state.json`
+  const file = stateFile(t)
   const one = (await createApp(t, { store: { file } })).app.maintenance
   const two = (await createApp(t, { store: { file } })).app.maintenance
   const begin = (server: typeof one) => {
@@ -302,7 +302,7 @@ t.test('run with a lease: a renewal that fails is told, and tried again', async 
 })
 
 t.test('run with a lease: kill -9, and the site opens by itself', async t => {
-  const file = `${t.testdir()}/state.json`
+  const file = stateFile(t)
   const { app } = await createApp(t, { store: { file } })
   const program = `import Fastify from 'fastify'
     import maintenance from '../../index.ts'
