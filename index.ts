@@ -4,23 +4,26 @@ import { createPages } from './lib/answer/page.ts'
 import { localPath } from './lib/answer/redirect.ts'
 import { createGuesses } from './lib/bypass/request.ts'
 import { addBypassRoutes, BYPASS_PATH } from './lib/bypass/routes.ts'
-import { createDecided } from './lib/request-decision.ts'
+import { closeStreams } from './lib/drain/close-streams.ts'
+import { createInFlight } from './lib/drain/in-flight.ts'
+import { warnOfNoLogin } from './lib/exemptions.ts'
 import { createHook } from './lib/hook.ts'
 import { createMaintenance } from './lib/maintenance.ts'
 import { createClientCheck } from './lib/match/client.ts'
 import { compileRoutes } from './lib/match/route.ts'
 import { readOptions, ROBOTS } from './lib/options.ts'
-import { createPlaces } from './lib/sites.ts'
+import { createRequestDecisions } from './lib/request-decision.ts'
 import { routerOptionsOf, watchRoutes } from './lib/route-config.ts'
-import { createRunning } from './lib/drain/in-flight.ts'
+import { compileRouteRule } from './lib/route-rule.ts'
 import { createServers } from './lib/servers/heartbeat.ts'
-import { createSite, type Site } from './lib/site.ts'
+import { createSiteApi, toHeartbeatSite, type SiteApi } from './lib/site-api.ts'
+import { createSites } from './lib/sites.ts'
 import { closeStore, followStore } from './lib/state/poll.ts'
+import { createRuns } from './lib/state/runs.ts'
+import { timeOf } from './lib/state/time.ts'
 import { openStore } from './lib/stores/open.ts'
-import { closeStreams } from './lib/drain/close-streams.ts'
 import { watchUpgradeListeners } from './lib/upgrade-listeners.ts'
 import { createSafeLog } from './lib/util/safe-log.ts'
-import { warnOfNoLogin } from './lib/exemptions.ts'
 import type { FastifyMaintenance, FastifyMaintenanceOptions } from './types/index.ts'
 
 async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanceOptions): Promise<void> {
@@ -28,45 +31,67 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   const { ignore, response, siteOf } = settings
   const log = createSafeLog(fastify.log)
 
-  // before anything is awaited: routes may be declared meanwhile
+  // before anything is awaited, because routes may be declared in the meantime
   const routes = watchRoutes(fastify)
   const router = routerOptionsOf(fastify)
-  const bypass = settings.bypass === null ? null : { settings: settings.bypass, path: fastify.prefix.replace(/\/$/, '') + settings.bypass.path, guesses: createGuesses() }
+  const checkClient = createClientCheck(log)
   const unrouted = new Set([ROBOTS, localPath(response.redirect)].filter(path => path !== null))
-  const common = { routes: compileRoutes([...unrouted, ...ignore.routes], router), isIgnoredIp: createClientCheck(ignore.ips, log), asksUser: ignore.request !== undefined, bypass, router, unrouted }
+  const bypass = settings.bypass === null
+    ? null
+    : { settings: settings.bypass, path: fastify.prefix.replace(/\/$/, '') + settings.bypass.path, guesses: createGuesses() }
+  const common = {
+    routes: compileRouteRule(compileRoutes([...unrouted, ...ignore.routes], router), router, path => unrouted.has(path)),
+    isIgnoredIp: checkClient(ignore.ips),
+    checkClient,
+    router,
+    bypass
+  }
 
   const opened = await openStore(settings.store, settings.sites, log)
   const pages = await createPages(fastify, response.template)
-  const decided = createDecided()
-  const running = createRunning(request => places.of(request), routes, decided)
-  const sites = new Map<string, Site>()
-  for (const [index, name] of settings.sites.entries()) {
-    sites.set(name, await createSite({ name, index, settings, common, opened, pages, log, routes, running }))
+  const decisions = createRequestDecisions()
+  const inFlight = createInFlight({
+    siteOf: request => finder.of(request).gate.outcomes.inactive.decision.site,
+    isExempt: request => routes.of(request).declared === 'off',
+    epochOf: request => decisions.get(request)?.epoch
+  })
+  const sites = new Map<string, SiteApi>()
+  for (const name of settings.sites) {
+    sites.set(name, await createSiteApi({ name, settings, common, opened, pages, inFlight, routes, log }))
   }
-
-  const places = createPlaces(sites, settings, common)
-  const hook = createHook({ places, routes, decided, running, settings })
-  const servers = createServers(opened.store, [...sites.values()], log)
-  for (const site of sites.values()) site.onGate(update)
-  if (settings.closeStreams !== null) closeStreams([...sites.values()], settings.closeStreams, hook.explain)
+  const all = [...sites.values()]
+  const finder = createSites(new Map(all.map(({ site }) => [site.name, site])), settings, common)
+  const hook = createHook({ sites: finder, routes, decisions, inFlight, settings })
+  const servers = createServers({ store: opened.store, sites: all.map(toHeartbeatSite), bypassPath: bypass?.path ?? null, log })
+  const runs = createRuns(log)
   const own = siteOf === null ? settings.site : null
 
-  fastify.decorate('maintenance', createMaintenance(sites, own, hook.explain, servers, log))
+  for (const { site, activity } of all) {
+    site.onGate(update)
+    if (settings.closeStreams !== null) closeStreams({ site, activity }, settings.closeStreams, hook.explain)
+  }
+  fastify.decorate('maintenance', createMaintenance({ sites, own, explain: hook.explain, servers, bypass, runs }))
   fastify.decorate(BYPASS_PATH, bypass?.path ?? null)
   fastify.decorateRequest('maintenance', { getter (this: FastifyRequest) { return hook.decisionOf(this) } })
   fastify.addHook('onRequest', hook.onRequest)
-  if (bypass !== null) await addBypassRoutes(fastify, bypass.settings, bypass.guesses, places.of)
+  if (bypass !== null) {
+    const passesOf = (request: FastifyRequest) => finder.of(request).gate.passes
+    await addBypassRoutes(fastify, { rules: bypass, passesOf, clock: () => timeOf(opened.store) })
+  }
   fastify.addHook('onReady', async function checkWhatIsThereByNow () {
     routes.check()
     hook.update()
     warnOfNoLogin(settings, routes, log)
-    await Promise.all([...sites.values()].map(site => site.checkTemplate()))
+    await Promise.all(all.map(({ site }) => site.checkTemplate()))
     await servers.start()
   })
   watchUpgradeListeners(fastify, log)
 
-  fastify.addHook('preClose', async () => hook.close())
-  const stopFollowing = settings.enabled === undefined ? await followStore(opened, [...sites.values()], log) : () => {}
+  fastify.addHook('preClose', async () => {
+    hook.close()
+    await runs.close()
+  })
+  const stopFollowing = settings.pinned === undefined ? await followStore(opened, all.map(({ site }) => site), log) : () => {}
   fastify.addHook('onClose', async () => {
     stopFollowing()
     await closeStore(opened, servers, log)
@@ -74,7 +99,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   update()
 
   function update (): void {
-    places.update()
+    finder.update()
     hook.update()
   }
 }

@@ -84,7 +84,7 @@ async function ask (name: string, make: (i: number) => string, own: boolean): Pr
   if (own) {
     const addHook = app.addHook.bind(app) as unknown as (name: string, hook: Hook) => typeof app
     app.addHook = ((name: string, hook: Hook) => addHook(name, name === 'onRequest' ? timed(hook) : hook)) as unknown as typeof app.addHook
-    await app.register(maintenance, { enabled: true, ignore: { ips: RULES } })
+    await app.register(maintenance, { pinned: 'closed', ignore: { ips: RULES } })
   } else {
     app.addHook('onRequest', (request, reply, done) => {
       timed(() => request.ip)(request, reply, done)

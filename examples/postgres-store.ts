@@ -27,7 +27,7 @@ export function createPostgresStore (pool: Pool): MaintenanceStore {
   /** Where PostgreSQL itself says no, or was never reached, nothing was written; anything else may have been. */
   function outcome (error: NodeJS.ErrnoException): Error {
     if (error instanceof DatabaseError || error.syscall === 'connect') return error
-    return coded('FST_ERR_MAINTENANCE_STORE_UNKNOWN', `no answer of PostgreSQL: ${error.message}`, error)
+    return coded('FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN', `no answer of PostgreSQL: ${error.message}`, error)
   }
 
   async function listen (onHint: (site?: string) => void): Promise<void> {

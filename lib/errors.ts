@@ -15,8 +15,10 @@ export const RouteError = createError('FST_ERR_MAINTENANCE_ROUTE', "maintenance:
 /** Boot or `set`: the option `response.template` names what is missing, fails, or takes too long. */
 export const TemplateError = createError('FST_ERR_MAINTENANCE_TEMPLATE', "maintenance: the template '%s' cannot be rendered: %s", 500)
 
-/** `set` or `run` while the option `enabled` pins the mode. */
-export const PinnedError = createError('FST_ERR_MAINTENANCE_PINNED', "maintenance: the option 'enabled' is %s and pins the mode; remove it to switch at run time", 409)
+/** A change on a server that is pinned. */
+export const PinnedError = createError(
+  'FST_ERR_MAINTENANCE_PINNED', "maintenance: this server is pinned %s; remove the option 'pinned' to switch at run time", 409
+)
 
 /** An unknown site, or none named where one is needed. */
 export const SiteError = createError('FST_ERR_MAINTENANCE_SITE', 'maintenance: site %s, expected %s', 404)
@@ -31,10 +33,13 @@ export const InvalidChangeError = createError('FST_ERR_MAINTENANCE_CHANGE', 'mai
 export const StoreError = createError('FST_ERR_MAINTENANCE_STORE', 'maintenance: the store failed, nothing was changed: %s', 503)
 
 /** No answer in time: it may or may not have been written. */
-export const StoreUnknownError = createError('FST_ERR_MAINTENANCE_STORE_UNKNOWN', 'maintenance: the store did not answer within %s ms; the change may or may not have been written', 503)
+export const OutcomeUnknownError = createError('FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN', 'maintenance: the store did not answer within %s ms; the change may or may not have been written', 503)
 
 /** `expectedRevision` no longer holds. */
 export const ConflictError = createError('FST_ERR_MAINTENANCE_CONFLICT', 'maintenance: the stored revision is %s, expected %s', 409)
+
+/** `set(false)` while runs keep the site closed; also why the signal of a run aborts. */
+export const RunningError = createError('FST_ERR_MAINTENANCE_RUNNING', 'maintenance: %s', 409)
 
 /** The time of a wait is over, or the site was opened while it was waited for; carries `StillRunning`. */
 export const DrainError = createError('FST_ERR_MAINTENANCE_DRAIN', 'maintenance: %s', 503)
@@ -49,7 +54,7 @@ export const UnreadableError = createError('FST_ERR_MAINTENANCE_UNREADABLE', '%s
 export const isConflict = (error: unknown): boolean => codeOf(error) === 'FST_ERR_MAINTENANCE_CONFLICT'
 
 /** Is it the error by which a store tells that a write may or may not have been carried out? */
-export const isOutcomeUnknown = (error: unknown): boolean => codeOf(error) === 'FST_ERR_MAINTENANCE_STORE_UNKNOWN'
+export const isOutcomeUnknown = (error: unknown): boolean => codeOf(error) === 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN'
 
 /** Is it the error by which a store tells that something is stored that it cannot read? */
 export const isUnreadable = (error: unknown): boolean => codeOf(error) === 'FST_ERR_MAINTENANCE_UNREADABLE'

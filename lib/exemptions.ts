@@ -1,18 +1,20 @@
-import type { Log } from './util/log.ts'
 import type { Settings } from './options.ts'
-import type { Routes } from './route-config.ts'
-import type { StateRecord } from './state/record.ts'
+import type { RouteConfigs } from './route-config.ts'
+import type { StoredWindow } from './state/record.ts'
+import type { Log } from './util/log.ts'
 
-/** Who may still get in while a site is closed, in words; being locked out is the most frequent complaint. */
-export function waysIn ({ ignore }: Settings, routes: Routes, { ignoreRoutes, bypass }: StateRecord): string[] {
-  const ways: [number, string][] = [
-    [ignore.routes.length + ignoreRoutes.length, 'ignored routes'],
+/** Which requests a closed site still lets through, in words. Being locked out is the most frequent complaint. */
+export function exemptionsOf ({ ignore }: Settings, routes: RouteConfigs, windows: readonly StoredWindow[]): string[] {
+  const sum = (count: (window: StoredWindow) => number): number => windows.reduce((total, window) => total + count(window), 0)
+  const exemptions: [number, string][] = [
+    [ignore.routes.length + sum(window => window.ignoreRoutes.length), 'ignored routes'],
     [routes.off, "routes declared 'off'"],
-    [ignore.ipRules, 'ignored addresses'],
-    [bypass === null ? 0 : 1, 'bypass'],
+    [ignore.ipRules + sum(window => window.ignoreIps.length), 'ignored addresses'],
+    [sum(window => window.bypass === null ? 0 : 1), 'bypass'],
     [ignore.request === undefined ? 0 : 1, 'users by ignore.request']
   ]
-  return ways.filter(([number]) => number > 0).map(([number, words]) => words.includes(' ') && number > 1 ? `${number} ${words}` : words)
+  return exemptions.filter(([count]) => count > 0)
+    .map(([count, words]) => words.includes(' ') && count > 1 ? `${count} ${words}` : words)
 }
 
 /** What opens the site again, ready to be typed. */
@@ -22,8 +24,8 @@ export function openingCommand ({ store }: Settings, site: string): string {
   return `app.maintenance.for('${site}').set(false)`
 }
 
-/** A rule for users lets nobody in who cannot sign in. */
-export function warnOfNoLogin ({ ignore }: Settings, routes: Routes, log: Log): void {
+/** A rule for users is useless if the page where they sign in is blocked. */
+export function warnOfNoLogin ({ ignore }: Settings, routes: RouteConfigs, log: Log): void {
   if (ignore.request === undefined || ignore.routes.length > 0 || routes.off > 0) return
   log.warn("maintenance: ignore.request is set, but no route is ignored or declared 'off': while the site is closed, nobody can sign in")
 }

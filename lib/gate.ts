@@ -1,107 +1,115 @@
 import type { FastifyRequest } from 'fastify'
-import type { Decision, Mode, Reason, Upcoming } from '../types/index.ts'
+import type { Decision, Mode, Reason, UpcomingWindow } from '../types/index.ts'
 import type { Answer } from './answer/answer.ts'
 import type { Marks } from './answer/mark-private.ts'
 import { shownMode } from './answer/texts.ts'
-import { hasPass, type Guesses } from './bypass/request.ts'
 import type { Pass } from './bypass/secret.ts'
-import { isBlocking, type Questions } from './decision.ts'
-import { routerPath, type RouterOptions } from './match/path.ts'
-import type { RouteMatcher, Verdict } from './match/route.ts'
-import type { BypassSettings } from './options.ts'
+import { isBlocking, type Questions, type WindowQuestions } from './decision.ts'
 import type { Route } from './route-config.ts'
 import { asksForUpgrade, headerOf } from './util/header.ts'
+import type { WindowRules } from './window-rules.ts'
 
-/** A site's state and the options, compiled: what the hook asks. A new one for every new state. */
-export interface Gate extends Questions<FastifyRequest, Route> {
-  readonly answer: Answer
-  /** Made beforehand: a request allocates none. */
-  readonly outcomes: { readonly [reason in Reason]: Outcome }
-  readonly upcoming: Upcoming | null
-  readonly pass: Pass | null
-  /** By which windows and cookies end, ms. */
-  readonly clock: () => number
-  /** Those who would be refused wait for a while instead. */
-  readonly holds: boolean
+/** A site's state and the options, compiled: what the hook asks. Each new state makes a new one. */
+export interface Gate extends Questions<FastifyRequest, Route, Outcome> {
+  /** Is any window active? */
+  readonly active: boolean
+  /** Does every active window let reads through? */
+  readonly readOnly: boolean
+  readonly windows: readonly GateWindow[]
+  /** The bypass secrets of the active windows. */
+  readonly passes: readonly Pass[]
+  readonly upcoming: UpcomingWindow | null
+  /** How often the site was tightened before: requests of an earlier epoch are from before. */
+  readonly epoch: number
 }
 
-/** A decision, and what follows from it. */
+export type GateWindow = WindowRules & WindowQuestions<FastifyRequest, Route, Outcome>
+
+/** A decision and what follows from it. Made beforehand, so that a request allocates none. */
 export interface Outcome {
   readonly decision: Decision
+  readonly reason: Reason
+  readonly rank: number
+  /** What a blocked request gets. */
+  readonly answer: Answer
+  /** Blocked, but for a moment: the request waits for the site to open. */
+  readonly holds: boolean
   /** Let through although the site is closed. */
-  readonly counted: boolean
-  /** Let in only because the site, or reading, was open: waited for before it is safe to migrate. */
-  readonly waitedFor: boolean
-  /**
-   * Sees the inside of a closed site, where others get the 503: nobody may keep that for the public. More headers of such an
-   * answer; `null`: it is for everybody.
-   */
-  readonly seen: Marks | null
+  readonly countsAsIgnored: boolean
+  /** In flight until it ends: a drain waits for it. */
+  readonly tracked: boolean
+  /** Headers of a response that shows the inside of a closed site and must not be cached; `null`: cacheable as usual. */
+  readonly marks: Marks | null
+  readonly epoch: number
 }
 
 export interface GateParts {
-  /** Its place among the gates of this server. */
-  readonly index: number
+  /** `null`: the requests that belong to no known site. */
   readonly site: string | null
-  readonly active: boolean
-  readonly mode: Mode
-  readonly upcoming: Upcoming | null
-  readonly routes: RouteMatcher
-  isIgnoredIp (request: FastifyRequest): boolean
+  /** The active windows, the strictest first. */
+  readonly windows: readonly WindowRules[]
+  readonly upcoming: UpcomingWindow | null
+  readonly epoch: number
   readonly asksUser: boolean
-  /** The option `bypass`, and its path with the prefix of where the plugin is registered; `null`: there is none. */
-  readonly bypass: { readonly settings: BypassSettings, readonly path: string, readonly guesses: Guesses } | null
-  /** The secret of this window; `null`: it has none. */
-  readonly pass: Pass | null
-  readonly clock: () => number
-  readonly router: RouterOptions
-  /** Paths that are let through even where no route answers them. */
-  readonly unrouted: ReadonlySet<string>
+  /** For routes that are always blocked, also while the site is open. */
   readonly answer: Answer
 }
 
+/** From the least to the most telling: see `Ranked`. Rows 1 and 2 and the blocking ones are never compared. */
 const REASONS: readonly Reason[] = [
-  'route-off', 'route-on', 'inactive', 'preflight', 'ignored-route', 'ignored-ip', 'bypass', 'ignored-request', 'read', 'active'
+  'inactive', 'read', 'ignored-route', 'preflight', 'ignored-request', 'bypass', 'ignored-ip', 'route-off', 'route-on', 'active'
 ]
-
-/** They see the inside of a closed site, and should know that the public sees something else. */
-const SEEN: readonly Reason[] = ['ignored-ip', 'bypass', 'ignored-request']
+const PRIVATE: readonly Reason[] = ['ignored-ip', 'bypass', 'ignored-request']
+const TRACKED: readonly Reason[] = ['inactive', 'read']
+const NOT_COUNTED: readonly Reason[] = ['inactive', 'read', 'route-off']
 
 const SAFE_METHODS = ['GET', 'HEAD', 'OPTIONS']
 
-export function compileGate ({ index, site, active, mode, upcoming, routes, isIgnoredIp, asksUser, bypass, pass, clock, router, unrouted, answer }: GateParts): Gate {
-  const outcomes = Object.fromEntries(REASONS.map(reason => [reason, {
-    decision: Object.freeze({ blocked: isBlocking(reason), reason, site, active, mode: active ? mode : null, upcoming }),
-    counted: active && !isBlocking(reason) && reason !== 'route-off' && reason !== 'read',
-    waitedFor: reason === 'inactive' || reason === 'read',
-    seen: SEEN.includes(reason) ? { 'maintenance-mode': shownMode(mode), 'maintenance-pass': reason } : null
-  }])) as Gate['outcomes']
+export function compileGate ({ site, windows, upcoming, epoch, asksUser, answer }: GateParts): Gate {
+  const active = windows.length > 0
+  const passes = windows.flatMap(({ pass }) => pass ?? [])
+  const strictest = windows[0]?.mode ?? null
+  const outcomesOf = (window: string | null, mode: Mode | null, answer: Answer): Gate['outcomes'] =>
+    compileOutcomes({ site, active, mode, upcoming }, window, answer, epoch)
 
-  function isPreflight ({ raw }: FastifyRequest, route: Route): boolean {
-    return route.optionsOnly && headerOf(raw, 'origin') !== undefined && headerOf(raw, 'access-control-request-method') !== undefined
+  return {
+    active,
+    readOnly: active && windows.every(window => window.readOnly),
+    windows: windows.map(window => ({
+      ...window,
+      isBypassed: request => window.hasPass(request, passes),
+      outcomes: outcomesOf(window.id, window.mode, window.answer)
+    })),
+    passes,
+    outcomes: outcomesOf(null, strictest, windows[0]?.answer ?? answer),
+    upcoming,
+    epoch,
+    asksUser,
+    isPreflight ({ raw }, route) {
+      return route.optionsOnly && headerOf(raw, 'origin') !== undefined && headerOf(raw, 'access-control-request-method') !== undefined
+    },
+    // an upgrade begins with a GET, but what is said on the connection afterwards may write
+    reads ({ method, raw }, { declared }) {
+      return declared === 'read' || (declared !== 'write' && SAFE_METHODS.includes(method) && !asksForUpgrade(raw))
+    }
   }
+}
 
-  function isIgnoredRoute (request: FastifyRequest, route: Route): boolean {
-    if (route.url === undefined) return unrouted.has(routerPath(request.url, router) ?? '')
-    const seen = route.verdicts[index]
-    const verdict = seen?.matcher === routes ? seen.verdict : remember(route, route.url)
-    return verdict === 'yes' || (verdict === 'look' && routes.target(request.url))
-  }
-
-  function remember (route: Route, url: string): Verdict {
-    const verdict = routes.template(url)
-    route.verdicts[index] = { matcher: routes, verdict }
-    return verdict
-  }
-
-  function isBypassed (request: FastifyRequest): boolean {
-    return pass !== null && bypass !== null && hasPass(request, pass, bypass.settings, bypass.guesses, clock)
-  }
-
-  // an upgrade begins with a GET, but what is said on the connection afterwards may write
-  function reads ({ method, raw }: FastifyRequest, { declared }: Route): boolean {
-    return declared === 'read' || (declared !== 'write' && SAFE_METHODS.includes(method) && !asksForUpgrade(raw))
-  }
-
-  return { active, readOnly: mode === 'read-only', holds: mode === 'hold', asksUser, isPreflight, isIgnoredRoute, isIgnoredIp, isBypassed, reads, answer, outcomes, upcoming, pass, clock }
+function compileOutcomes (
+  state: Pick<Decision, 'site' | 'active' | 'mode' | 'upcoming'>, window: string | null, answer: Answer, epoch: number
+): Gate['outcomes'] {
+  return Object.fromEntries(REASONS.map((reason, rank): [Reason, Outcome] => {
+    const blocked = isBlocking(reason)
+    return [reason, {
+      decision: Object.freeze({ blocked, reason, ...state, window: reason === 'active' ? window : null }),
+      reason,
+      rank,
+      answer,
+      holds: reason === 'active' && state.mode === 'hold',
+      countsAsIgnored: state.active && !blocked && !NOT_COUNTED.includes(reason),
+      tracked: TRACKED.includes(reason),
+      marks: PRIVATE.includes(reason) ? { 'maintenance-mode': shownMode(state.mode ?? 'full'), 'maintenance-pass': reason } : null,
+      epoch
+    }]
+  })) as Gate['outcomes']
 }

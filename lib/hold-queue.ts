@@ -1,8 +1,10 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { FastifyReply } from 'fastify'
-import type { HoldOptions } from '../types/index.ts'
-import type { Counts } from './sites.ts'
+import type { Counts } from './counts.ts'
 import { isGone, onGone } from './util/connection.ts'
+
+/** The option `hold`, with its defaults; `timeout` in ms. */
+export interface HoldSettings { readonly max: number, readonly timeout: number }
 
 /** How many are released at once, and the pause before the next ones, ms: the site has just opened, and its caches are cold. */
 const BATCH = 50
@@ -14,8 +16,8 @@ interface Waiting {
   readonly held: () => boolean
   /** Ends the wait, and decides on the request once more. */
   readonly again: () => void
-  /** Ends the wait, and refuses the request. */
-  readonly refuse: () => void
+  /** Ends the wait, and blocks the request. */
+  readonly block: () => void
 }
 
 export interface Hold {
@@ -23,29 +25,29 @@ export interface Hold {
    * Keeps a request waiting. A request whose client has hung up is dropped.
    * @param counts where it is counted while it waits
    * @param again called when the state has changed, in the async context of this call
-   * @param refuse called when the time is over, in the async context of this call
+   * @param block called when the time is over, in the async context of this call
    * @returns false if no place is left
    */
-  add (reply: FastifyReply, counts: Counts, held: () => boolean, again: () => void, refuse: () => void): boolean
+  add (reply: FastifyReply, counts: Counts, held: () => boolean, again: () => void, block: () => void): boolean
   /** To be called when the state has changed. */
   update (): void
-  /** The server closes: refuses all that wait, and holds nothing any more. */
+  /** The server closes: blocks all that wait, and holds nothing any more. */
   close (): void
 }
 
-/** For short switches: requests wait until the site opens instead of being refused, within limits of number and time. */
-export function createHold ({ max, timeout }: Readonly<Required<HoldOptions>>): Hold {
+/** For short switches: requests wait until the site opens instead of being blocked, within limits of number and time. */
+export function createHold ({ max, timeout }: HoldSettings): Hold {
   const waiting = new Set<Waiting>()
   let releasing: NodeJS.Timeout | undefined
   let closed = false
 
-  function add (reply: FastifyReply, counts: Counts, held: () => boolean, again: () => void, refuse: () => void): boolean {
+  function add (reply: FastifyReply, counts: Counts, held: () => boolean, again: () => void, block: () => void): boolean {
     if (isGone(reply)) return true
     if (closed || waiting.size >= max) return false
     // otherwise it would go on in the context of the request or timer that changed the state
     const context = new AsyncResource('fastify-maintenance.hold')
-    const entry: Waiting = { held, again: () => resume(again), refuse: () => resume(refuse) }
-    const timer = setTimeout(entry.refuse, timeout)
+    const entry: Waiting = { held, again: () => resume(again), block: () => resume(block) }
+    const timer = setTimeout(entry.block, timeout)
     const unwatch = onGone(reply, leave)
     waiting.add(entry)
     counts.held++
@@ -80,7 +82,7 @@ export function createHold ({ max, timeout }: Readonly<Required<HoldOptions>>): 
   function close (): void {
     closed = true
     clearTimeout(releasing)
-    for (const entry of [...waiting]) entry.refuse()
+    for (const entry of [...waiting]) entry.block()
   }
 
   return { add, update, close }

@@ -1,19 +1,19 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import type { Decision, Reason } from '../types/index.ts'
+import type { Decision } from '../types/index.ts'
 import type { Answer } from './answer/answer.ts'
 import { markPrivate } from './answer/mark-private.ts'
-import type { Decided } from './request-decision.ts'
 import { decide } from './decision.ts'
-import type { Gate } from './gate.ts'
+import type { InFlight } from './drain/in-flight.ts'
+import type { Gate, Outcome } from './gate.ts'
 import { createHold } from './hold-queue.ts'
 import type { Settings } from './options.ts'
-import type { Place, Places } from './sites.ts'
-import type { Route, Routes } from './route-config.ts'
-import type { Running } from './drain/in-flight.ts'
+import type { RequestDecisions } from './request-decision.ts'
+import type { Route, RouteConfigs } from './route-config.ts'
+import type { SiteContext, Sites } from './sites.ts'
 import { giveUp, hasReplied, standBy, watchReply } from './util/replied.ts'
 import { withTimeout } from './util/timeout.ts'
 
-/** How long `ignore.request` and `onBlocked` may take, ms; then the request is blocked. An answer that was begun may take as long. */
+/** How long `ignore.request` and `onBlocked` may take, ms; then the request is blocked. So may an answer that has begun. */
 const CALLBACK_TIMEOUT = 3000
 
 export interface Hook {
@@ -21,11 +21,11 @@ export interface Hook {
   onRequest (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void
   /** What was decided when the request arrived. */
   decisionOf (request: FastifyRequest): Decision
-  /** What would be decided now, `ignore.request` left out. */
+  /** What would be decided now, without `ignore.request`. */
   explain (request: FastifyRequest): Decision
-  /** To be called whenever a site opened or closed, and when all routes are known. */
+  /** To be called when a site has opened or closed, and when all routes are known. */
   update (): void
-  /** Nobody is held any longer. */
+  /** The server closes: nothing is held any more. */
   close (): void
 }
 
@@ -38,9 +38,7 @@ async function callOnBlocked (onBlocked: NonNullable<Settings['onBlocked']>, req
   }
 }
 
-const isHeld = ({ gate }: Place): boolean => gate.active && gate.holds
-
-/** Asked after every wait: if somebody else has begun to answer, nothing happens but that the client gets an answer in time. */
+/** To be called after every wait. If somebody else has begun to answer, we only see to it that the client gets an answer in time. */
 function proceed (request: FastifyRequest, reply: FastifyReply, answer: Answer, next: () => void): void {
   if (!hasReplied(reply)) return next()
   standBy(reply, CALLBACK_TIMEOUT, () => answer.send(request, reply))
@@ -51,98 +49,96 @@ function fail (error: unknown, request: FastifyRequest, reply: FastifyReply): vo
   request.log.error({ err: error }, 'maintenance: a request could not be decided on')
 }
 
+const answerOf = ({ gate }: SiteContext): Answer => gate.outcomes['route-on'].answer
+
 export interface HookParts {
-  readonly places: Places
-  readonly routes: Routes
-  readonly decided: Decided
-  readonly running: Running
+  readonly sites: Sites
+  readonly routes: RouteConfigs
+  readonly decisions: RequestDecisions
+  readonly inFlight: InFlight
   readonly settings: Settings
 }
 
-export function createHook ({ places, routes, decided, running, settings: { ignore, onBlocked, hold: holdOptions } }: HookParts): Hook {
-  const hold = createHold(holdOptions)
+export function createHook ({ sites, routes, decisions, inFlight, settings: { ignore, onBlocked, hold: holdSettings } }: HookParts): Hook {
+  const hold = createHold(holdSettings)
   let passesAll = false
-  let complained: Gate | undefined
+  let reported: Gate | undefined
 
   function onRequest (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
     if (passesAll) {
-      running.enter(reply)
+      inFlight.add(reply)
       return done()
     }
-    decideOn(request, reply, done, places.of(request), routes.of(request))
+    decideOn(request, reply, done, sites.of(request), routes.of(request))
   }
 
   // arguments, and not one object of them: a request that is let through allocates none
-  function decideOn (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, place: Place, route: Route): void {
-    const reason = decide(place.gate, request, route)
-    if (reason !== null) return carryOut(reason, request, reply, done, place, route)
+  function decideOn (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, site: SiteContext, route: Route): void {
+    const outcome = decide(site.gate, request, route)
+    if (outcome !== null) return carryOut(outcome, request, reply, done, site, route)
     watchReply(reply)
-    askUser(request, place).then(says => proceed(request, reply, place.gate.answer, () => {
-      // asked again of the gate that stands now: the site may have opened meanwhile
-      carryOut(decide(place.gate, request, route, says) as Reason, request, reply, done, place, route)
+    askUser(request, site).then(says => proceed(request, reply, answerOf(site), () => {
+      // the site may have changed in the meantime
+      carryOut(decide(site.gate, request, route, says) as Outcome, request, reply, done, site, route)
     })).catch(error => fail(error, request, reply))
   }
 
-  function carryOut (reason: Reason, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, place: Place, route: Route): void {
-    const { decision, counted, waitedFor, seen } = place.gate.outcomes[reason]
-    decided.keep(request, decision)
-    if (decision.blocked) return holdOrRefuse(reason, request, reply, done, place, route)
-    if (counted) place.counts.ignored++
-    if (waitedFor) running.enter(reply)
-    if (seen !== null) markPrivate(reply, seen)
+  function carryOut (outcome: Outcome, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, site: SiteContext, route: Route): void {
+    decisions.set(request, outcome)
+    if (outcome.decision.blocked) return holdOrBlock(outcome, request, reply, done, site, route)
+    if (outcome.countsAsIgnored) site.counts.ignored++
+    if (outcome.tracked) inFlight.add(reply)
+    if (outcome.marks !== null) markPrivate(reply, outcome.marks)
     done()
   }
 
-  function holdOrRefuse (reason: Reason, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, place: Place, route: Route): void {
-    if (reason !== 'active' || !isHeld(place)) return refuse(request, reply, place)
+  function holdOrBlock (outcome: Outcome, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, site: SiteContext, route: Route): void {
+    if (!outcome.holds) return block(outcome, request, reply, site)
     watchReply(reply)
-    const after = (next: () => void) => () => proceed(request, reply, place.gate.answer, next)
-    const hasPlace = hold.add(reply, place.counts, () => isHeld(place),
-      after(() => decideOn(request, reply, done, place, route)), after(() => refuse(request, reply, place)))
-    if (!hasPlace) refuse(request, reply, place)
+    const after = (next: () => void) => () => proceed(request, reply, answerOf(site), next)
+    const isHeld = (): boolean => decide(site.gate, request, route, false)?.holds === true
+    const hasPlace = hold.add(reply, site.counts, isHeld,
+      after(() => decideOn(request, reply, done, site, route)), after(() => block(outcome, request, reply, site)))
+    if (!hasPlace) block(outcome, request, reply, site)
   }
 
-  function refuse (request: FastifyRequest, reply: FastifyReply, place: Place): void {
-    const { gate, counts } = place
+  function block ({ answer, decision }: Outcome, request: FastifyRequest, reply: FastifyReply, { counts }: SiteContext): void {
     counts.blocked++
-    request.log.debug({ maintenance: decided.of(request) }, 'maintenance: request refused')
-    if (onBlocked === undefined) return gate.answer.send(request, reply)
+    request.log.debug({ maintenance: decision }, 'maintenance: request blocked')
+    if (onBlocked === undefined) return answer.send(request, reply)
     watchReply(reply)
     callOnBlocked(onBlocked, request, reply)
-      .then(() => proceed(request, reply, gate.answer, () => gate.answer.send(request, reply)))
+      .then(() => proceed(request, reply, answer, () => answer.send(request, reply)))
       .catch(error => fail(error, request, reply))
   }
 
-  /** Closed, never a 500, never open: whatever goes wrong here is a no. */
-  async function askUser (request: FastifyRequest, place: Place): Promise<boolean> {
+  /** Closed, never a 500, never open: whatever goes wrong here counts as a no. */
+  async function askUser (request: FastifyRequest, { gate }: SiteContext): Promise<boolean> {
     try {
       return await withTimeout(Promise.resolve(ignore.request?.(request)), CALLBACK_TIMEOUT) === true
     } catch (error) {
-      if (complained !== place.gate) {
-        complained = place.gate
-        request.log.error({ err: error }, 'maintenance: ignore.request failed, the request is refused (told once for each change of state)')
-      }
+      if (reported !== gate) request.log.error({ err: error }, 'maintenance: ignore.request failed, the request is blocked (logged once per state change)')
+      reported = gate
       return false
     }
   }
 
   function explain (request: FastifyRequest): Decision {
-    const { gate } = places.of(request)
-    return gate.outcomes[decide(gate, request, routes.of(request), false) as Reason].decision
+    return (decide(sites.of(request).gate, request, routes.of(request), false) as Outcome).decision
   }
 
   function decisionOf (request: FastifyRequest): Decision {
-    return decided.of(request) ?? whileOpen(request, routes.of(request))
+    return decisions.get(request)?.decision ?? whileOpen(request, routes.of(request))
   }
 
   function whileOpen (request: FastifyRequest, route: Route): Decision {
-    const { gate } = places.of(request)
-    const { site, upcoming } = gate.outcomes.inactive.decision
-    return Object.freeze({ blocked: false, reason: route.declared === 'off' ? 'route-off' : 'inactive', site, active: false, mode: null, upcoming })
+    const { site, upcoming } = sites.of(request).gate.outcomes.inactive.decision
+    const reason = route.declared === 'off' ? 'route-off' : 'inactive'
+    return Object.freeze({ blocked: false, reason, site, active: false, mode: null, window: null, upcoming })
   }
 
   function update (): void {
-    passesAll = places.allOpen && !routes.mayBeOn
+    passesAll = sites.allOpen && !routes.mayBeOn
     hold.update()
   }
 

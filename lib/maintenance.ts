@@ -1,22 +1,36 @@
 import type { FastifyRequest } from 'fastify'
-import type { Decision, Maintenance, MaintenanceChange, WaitOptions } from '../types/index.ts'
-import type { Log } from './util/log.ts'
-import { integer, isObject } from './util/validate.ts'
-import { checkTimeout, drained } from './drain/drain.ts'
-import { ChangeError, show, SiteError } from './errors.ts'
-import { HISTORY_MAX } from './state/history.ts'
-import { run } from './state/run.ts'
+import type { Decision, Maintenance, MaintenanceStatus } from '../types/index.ts'
+import { bypassOf, type BypassRules } from './bypass/request.ts'
+import { drained, timeout } from './drain/drain.ts'
+import { ChangeError, InvalidChangeError, show, SiteError } from './errors.ts'
 import type { Servers } from './servers/heartbeat.ts'
-import type { Site } from './site.ts'
 import { waitForServers } from './servers/wait.ts'
+import type { SiteApi } from './site-api.ts'
+import type { Site } from './site.ts'
+import { checkCancelling, checkOpening, checkSet, checkUpdate, fail, type Change } from './state/change.ts'
+import { cancelWindow, closeSite, openSite, updateWindow, type Edit } from './state/edit.ts'
+import { HISTORY_MAX } from './state/history.ts'
+import { checkRun } from './state/run.ts'
+import type { Runs } from './state/runs.ts'
+import { toDuration } from './state/time.ts'
+import type { StateView } from './state/view.ts'
+import { integer, isObject } from './util/validate.ts'
 
-/**
- * Makes what hangs at `fastify.maintenance`.
- * @param own `null` where a function chooses the site of each request: then there is none of one's own
- */
-export function createMaintenance (sites: ReadonlyMap<string, Site>, own: string | null, explain: (request: FastifyRequest) => Decision, servers: Servers, log: Log): Maintenance {
+export interface MaintenanceParts {
+  readonly sites: ReadonlyMap<string, SiteApi>
+  /** `null`: a function chooses the site of each request, so there is no default one. */
+  readonly own: string | null
+  readonly explain: (request: FastifyRequest) => Decision
+  readonly servers: Servers
+  /** `null`: the option `bypass` is not set. */
+  readonly bypass: BypassRules | null
+  readonly runs: Runs
+}
+
+/** Makes `fastify.maintenance`. */
+export function createMaintenance ({ sites, own, explain, servers, bypass, runs }: MaintenanceParts): Maintenance {
   const names = [...sites.keys()]
-  const apis = new Map(names.map(name => [name, createApi(() => sites.get(name) as Site)]))
+  const apis = new Map(Array.from(sites, ([name, api]) => [name, createApi(() => api)]))
 
   function find (name: string): Maintenance {
     const api = apis.get(name)
@@ -24,44 +38,75 @@ export function createMaintenance (sites: ReadonlyMap<string, Site>, own: string
     return api
   }
 
-  function createApi (siteOf: () => Site): Maintenance {
+  function createApi (siteOf: () => SiteApi): Maintenance {
+    async function write (edit: Edit, change: Change, wait: number | null): Promise<MaintenanceStatus> {
+      const { site, status } = siteOf()
+      const { secret, expectedRevision } = change
+      if (typeof secret === 'string' && bypass === null) {
+        throw new InvalidChangeError("bypass links are not enabled. Add bypass: {} to the plugin's options")
+      }
+      const view = await site.write(edit, { expectedRevision })
+      if (wait !== null) await waitForAll(site, view, wait)
+      const written = wait === null ? status(view) : { ...status(view), ...runtimeOf(status(site.view)) }
+      return typeof secret === 'string' ? { ...written, bypass: bypassOf(secret, bypass?.path) } : written
+    }
+
     return {
-      get active () { return siteOf().gate.active },
+      get active () { return siteOf().site.gate.active },
       get sites () { return [...names] },
-      status: () => siteOf().status(),
-      async set (on: boolean, options?: MaintenanceChange & WaitOptions) {
-        const { wait, change } = takeWait(options)
-        const site = siteOf()
-        const status = await site.set(on, change)
-        await waitForAll(site, on, wait)
-        // with the secret of a bypass, which is shown once
-        return wait === undefined ? status : { ...status, ...site.status() }
+      status () {
+        const { site, status } = siteOf()
+        return status(site.view)
       },
-      async run (work, options) {
-        const { wait, change } = takeWait(options)
-        const site = siteOf()
-        return run(site, work, change, log, () => waitForAll(site, true, wait))
+      async set (on: unknown, options: unknown = {}) {
+        if (typeof on !== 'boolean') throw new InvalidChangeError(`set(): the first argument must be true or false, got ${show(on)}`)
+        const { wait, rest } = takeWait(options)
+        const change = on ? checkSet(rest) : checkOpening(rest)
+        if (wait !== null && isLater(change)) throw fail('wait', wait, 'no wait with a startsAt in the future: nothing closes yet')
+        return write(on ? closeSite(change) : openSite(change), change, wait)
+      },
+      async update (options, { window } = {}) {
+        const { wait, rest } = takeWait(options)
+        const change = checkUpdate(rest)
+        return write(updateWindow(change, window), change, wait)
+      },
+      async cancel (id, options = {}) {
+        const change = checkCancelling(options)
+        return write(cancelWindow(id, change.by ?? null), change, null)
+      },
+      async run (work, options = {}) {
+        const { wait, rest } = takeWait(options)
+        const { site, tracker } = siteOf()
+        const checked = checkRun(work, rest)
+        const ready = (signal: AbortSignal): Promise<void> => wait === null ? Promise.resolve() : waitForAll(site, site.view, wait, signal)
+        return runs.run({ site: runSiteOf(site), work, track: tracker.track, ready }, checked)
+      },
+      async track (work, name) {
+        return siteOf().tracker.track(work, name)
       },
       for: find,
       async refresh () {
-        const site = siteOf()
+        const { site, status } = siteOf()
         await site.refresh()
-        return site.status()
+        return status(site.view)
       },
       explain (request) {
         siteOf()
         return explain(request)
       },
-      onChange: listener => siteOf().onChange(listener),
-      drained: async options => drained(siteOf(), options),
-      servers: async () => servers.list(siteOf().name),
-      history: async ({ limit = HISTORY_MAX } = {}) => siteOf().history(checkLimit(limit))
+      onChange: listener => siteOf().listen(listener),
+      async drained (options) {
+        const { site, activity } = siteOf()
+        return drained(activity, () => site.gate.active, options)
+      },
+      servers: async () => servers.list(siteOf().site.name),
+      history: async ({ limit = HISTORY_MAX } = {}) => siteOf().history.read(checkLimit(limit))
     }
   }
 
-  /** Until every server of the site has the state that this one has now. */
-  async function waitForAll (site: Site, on: boolean, timeout: number | undefined): Promise<void> {
-    if (timeout !== undefined) await waitForServers({ list: () => servers.list(site.name), on, revision: site.status().revision, timeout })
+  /** Waits until every server of the site has the state of this view. */
+  async function waitForAll ({ name }: Site, { record, active }: StateView, timeout: number, signal?: AbortSignal): Promise<void> {
+    await waitForServers({ site: name, list: () => servers.list(name), on: active.length > 0, revision: record.revision, timeout, signal })
   }
 
   return own !== null
@@ -71,12 +116,29 @@ export function createMaintenance (sites: ReadonlyMap<string, Site>, own: string
     })
 }
 
-/** Of the rest, whatever it is, `checkChange` says what is wrong. */
-function takeWait<T extends object> (options: (T & WaitOptions) | undefined): { wait: number | undefined, change: T | undefined } {
-  if (!isObject(options)) return { wait: undefined, change: options }
-  const { wait, ...change } = options as T & WaitOptions
-  checkTimeout('wait', wait)
-  return { wait, change: change as T }
+const runSiteOf = (site: Site) => ({
+  name: site.name,
+  ownRuns: site.ownRuns,
+  write: site.write,
+  onRecord: (listener: (record: StateView['record']) => void) => site.onChange(({ record }) => listener(record))
+})
+
+/** What this server is doing now, beside the state that was written. */
+const runtimeOf = ({ counts, held, inFlight, streams }: MaintenanceStatus) => ({ counts, held, inFlight, streams })
+
+const isLater = ({ startsAt }: Change): boolean =>
+  startsAt !== undefined && startsAt !== null && ('after' in startsAt || Date.parse(startsAt.at) > Date.now())
+
+const WAIT_DEFAULT = 30_000
+
+/** @returns `wait` in ms, `null` for no wait, and what else there is */
+function takeWait (options: unknown): { wait: number | null, rest: Record<string, unknown> } {
+  if (!isObject(options)) throw fail('the change', options, 'an object')
+  const { wait, ...rest } = options
+  if (wait === undefined || wait === false) return { wait: null, rest }
+  if (wait === true) return { wait: WAIT_DEFAULT, rest }
+  if (!timeout.test(wait)) throw fail('wait', wait, `true, or ${timeout.expected}`)
+  return { wait: toDuration(wait), rest }
 }
 
 function checkLimit (limit: number): number {

@@ -1,32 +1,37 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { FastifyRequest } from 'fastify'
-import type { BypassOptions, CloseStreamsOptions, FastifyMaintenanceOptions, HoldOptions, ResponseOptions, ScheduleOptions } from '../types/index.ts'
+import type { BypassOptions, CloseStreamsOptions, FastifyMaintenanceOptions, ScheduleOptions } from '../types/index.ts'
+import type { ResponseSettings } from './answer/settings.ts'
+import type { BypassSettings } from './bypass/settings.ts'
+import type { CloseStreamsSettings } from './drain/close-streams.ts'
+import type { HoldSettings } from './hold-queue.ts'
 import { isCacheHeader } from './answer/cache-headers.ts'
 import { isRedirect, REDIRECT_EXPECTED } from './answer/redirect.ts'
-import { bool, checkShape, either, func, integer, isObject, isRule, literal, seconds, text, type Rule, type Shape } from './util/validate.ts'
+import { checkShape, either, func, integer, isObject, isRule, literal, seconds, text, type Rule, type Shape } from './util/validate.ts'
 import { InvalidOptionError, messageOf, OptionError, show } from './errors.ts'
 import { suggest } from './util/did-you-mean.ts'
 import { showType } from './util/show.ts'
 import { compileIps, IP_RULE_EXPECTED, isIpRule, type IpMatcher } from './match/ip.ts'
 import { whyRefused } from './match/safe-regexp.ts'
 import { isPattern, PATTERN_EXPECTED } from './match/route.ts'
-import { MESSAGE_MAX, mode } from './state/record.ts'
-import { toCron, type ScheduleEntry } from './state/schedule.ts'
-import { DURATION_EXPECTED, parseDuration } from './state/time.ts'
+import { message } from './state/message.ts'
+import { mode } from './state/record.ts'
+import { scheduleProblem, toCron, type ScheduleEntry } from './state/schedule.ts'
+import { duration, DURATION_EXPECTED, toDuration } from './state/time.ts'
 import { REDIS, readStore, type StoreOption } from './stores/options.ts'
 
 /** The options with their defaults, checked once: trusted from here on. */
 export interface Settings {
-  readonly enabled: boolean | undefined
-  /** The server's own site; with `siteOf` there is none. */
+  readonly pinned: 'open' | 'closed' | undefined
+  readonly whenUnknown: 'open' | 'closed'
+  /** The server's own site; empty with `siteOf`. */
   readonly site: string
   readonly siteOf: ((request: FastifyRequest) => string) | null
   readonly sites: readonly string[]
   readonly store: StoreOption
-  readonly fallback: boolean
   readonly ignore: {
     readonly routes: readonly (string | RegExp)[]
-    /** Compiled: 100,000 rules as text would be the most that the plugin keeps. `null`: there are none. */
+    /** Compiled, because 100,000 rules as text would take the most memory of all. `null`: there are none. */
     readonly ips: IpMatcher | null
     readonly ipRules: number
     readonly request: ((request: FastifyRequest) => boolean | Promise<boolean>) | undefined
@@ -35,24 +40,20 @@ export interface Settings {
   /** `null`: there is none. */
   readonly bypass: BypassSettings | null
   readonly schedule: readonly ScheduleEntry[]
-  readonly hold: Readonly<Required<HoldOptions>>
+  readonly hold: HoldSettings
   /** `null`: they stay open. */
-  readonly closeStreams: Readonly<Required<CloseStreamsOptions>> | null
+  readonly closeStreams: CloseStreamsSettings | null
   readonly onBlocked: FastifyMaintenanceOptions['onBlocked']
   readonly onChange: FastifyMaintenanceOptions['onChange']
 }
-
-export type BypassSettings = Readonly<Required<Omit<BypassOptions, 'key'>>> & { readonly key: string | undefined }
-
-/** Names without a default are there all the same. */
-type Optional = 'template' | 'data' | 'redirect' | 'refresh'
-export type ResponseSettings = Readonly<Required<Omit<ResponseOptions, Optional>>> & { readonly [name in Optional]: ResponseOptions[name] | undefined }
 
 /** A 503 for it makes crawlers drop the whole site. */
 export const ROBOTS = '/robots.txt'
 
 /** Headers that follow from the answer itself. */
 const OWN_HEADERS = ['connection', 'content-encoding', 'content-length', 'content-type', 'keep-alive', 'maintenance-mode', 'maintenance-pass', 'refresh', 'retry-after', 'transfer-encoding']
+
+const HOUR = 3_600_000
 
 /** DESIGN section 1: also safe as a part of keys and file names. */
 const SITE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
@@ -65,11 +66,11 @@ export const siteName: Rule = {
 const anything: Rule = { expected: '', test: () => true }
 
 const SHAPE: Shape = {
-  enabled: bool,
+  pinned: literal('open', 'closed'),
+  whenUnknown: literal('open', 'closed'),
   site: either(siteName, func),
   sites: anything,
   store: anything,
-  fallback: bool,
   ignore: { routes: anything, ips: anything, request: func },
   response: {
     statusCode: integer(200, 599),
@@ -88,8 +89,8 @@ const SHAPE: Shape = {
     cookie: { expected: 'a name of letters, digits, _ and -', test: value => typeof value === 'string' && /^[\w-]{1,64}$/.test(value) }
   },
   schedule: anything,
-  hold: { max: integer(1, 1_000_000), timeout: integer(1, 600_000, ' (milliseconds)') },
-  closeStreams: { after: integer(0, 3_600_000, ' (milliseconds)'), jitter: integer(0, 3_600_000, ' (milliseconds)') },
+  hold: { max: integer(1, 1_000_000), timeout: duration(1, 600_000) },
+  closeStreams: { after: duration(0, HOUR), jitter: duration(0, HOUR) },
   onBlocked: func,
   onChange: func,
   // Fastify's own, which it hands to every plugin
@@ -107,12 +108,12 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
   const { site = 'default', ignore = {}, response = {} } = options
   const ips = readList('ignore.ips', ignore.ips ?? [], { expected: IP_RULE_EXPECTED, test: isIpRule })
   return Object.freeze({
-    enabled: options.enabled,
+    pinned: options.pinned,
+    whenUnknown: options.whenUnknown ?? 'open',
     site: typeof site === 'function' ? '' : site,
     siteOf: typeof site === 'function' ? site : null,
     sites: readSites(site, options.sites),
     store: readStore(options.store),
-    fallback: options.fallback ?? false,
     ignore: {
       routes: readRoutes('ignore.routes', ignore.routes ?? []),
       ips: compileIps(ips),
@@ -129,10 +130,10 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
       refresh: response.refresh,
       headers: readHeaders(response.headers ?? {})
     },
-    bypass: options.bypass === undefined ? null : { path: '/maintenance/bypass', key: undefined, ttl: 43_200, cookie: 'maintenance', ...defined(options.bypass) },
+    bypass: options.bypass === undefined ? null : readBypass(options.bypass),
     schedule: readSchedule(options.schedule ?? []),
-    hold: { max: options.hold?.max ?? 1000, timeout: options.hold?.timeout ?? 10_000 },
-    closeStreams: options.closeStreams === undefined ? null : { after: 5000, jitter: 2000, ...defined(options.closeStreams) },
+    hold: { max: options.hold?.max ?? 1000, timeout: toDuration(options.hold?.timeout ?? '10s') },
+    closeStreams: options.closeStreams === undefined ? null : readCloseStreams(options.closeStreams),
     onBlocked: options.onBlocked,
     onChange: options.onChange
   })
@@ -187,12 +188,18 @@ function readSites (site: NonNullable<FastifyMaintenanceOptions['site']>, names:
   return sites
 }
 
+const readBypass = ({ path = '/maintenance/bypass', key, ttl = 43_200, cookie = 'maintenance' }: BypassOptions): BypassSettings =>
+  ({ path, key, ttl, cookie })
+
+const readCloseStreams = ({ after = '5s', jitter = '2s' }: CloseStreamsOptions): CloseStreamsSettings =>
+  ({ after: toDuration(after), jitter: toDuration(jitter) })
+
 const schedule: Shape = {
   cron: text(200),
-  duration: { expected: DURATION_EXPECTED, test: value => typeof value === 'string' && parseDuration(value) !== null },
+  duration: duration(1000, 3650 * 86_400_000),
   timeZone: text(100),
   mode,
-  message: text(MESSAGE_MAX)
+  message
 }
 
 function readSchedule (entries: ScheduleOptions | ScheduleOptions[]): ScheduleEntry[] {
@@ -200,18 +207,24 @@ function readSchedule (entries: ScheduleOptions | ScheduleOptions[]): ScheduleEn
     const at = `schedule[${i}]`
     checkShape(schedule, entry, fail, at)
     const { cron, duration, timeZone, mode = 'full', message = null } = entry
+    if (cron === undefined) throw fail(`${at}.cron`, cron, CRON_EXPECTED)
     if (duration === undefined) throw fail(`${at}.duration`, duration, DURATION_EXPECTED)
-    try {
-      toCron(cron, timeZone)
-    } catch (error) {
-      throw fail(`${at}.cron`, cron, `a cron pattern such as '0 1 * * sun', and an IANA time zone (${messageOf(error)})`)
-    }
-    return { cron, duration: parseDuration(duration) as number, timeZone, mode, message }
+    const length = toDuration(duration)
+    const problem = problemOf(cron, timeZone, length)
+    if (problem !== null) throw fail(`${at}.cron`, cron, `${CRON_EXPECTED} (${problem})`)
+    return { cron, duration: length, timeZone, mode, message }
   })
 }
 
-/** Without the names whose value is `undefined`, which would hide a default. */
-const defined = <T extends object>(value: T): T => Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as T
+const CRON_EXPECTED = "a cron pattern such as '0 1 * * sun', and an IANA time zone"
+
+function problemOf (cron: string, timeZone: string | undefined, duration: number): string | null {
+  try {
+    return scheduleProblem(toCron(cron, timeZone), duration)
+  } catch (error) {
+    return messageOf(error)
+  }
+}
 
 function readHeaders (headers: Record<string, unknown>): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => {

@@ -1,20 +1,20 @@
 import type { FastifyRequest } from 'fastify'
-import type { Decision } from '../types/index.ts'
+import type { Outcome } from './gate.ts'
 
-/** What was decided of a request, kept on the request itself. */
-export interface Decided {
-  keep (request: FastifyRequest, decision: Decision): void
-  /** `undefined`: it came while every site was open, and nothing had to be decided. */
-  of (request: FastifyRequest): Decision | undefined
+/** Keeps what was decided about a request on the request itself. */
+export interface RequestDecisions {
+  set (request: FastifyRequest, outcome: Outcome): void
+  /** `undefined`: every site was open when the request came, and nothing had to be decided. */
+  get (request: FastifyRequest): Outcome | undefined
 }
 
-type Marked = FastifyRequest & { [key: symbol]: Decision | undefined }
+type Marked = FastifyRequest & { [key: symbol]: Outcome | undefined }
 
-/** Of one registration of the plugin: another one, in a child, decides on its own. */
-export function createDecided (): Decided {
+/** Each registration of the plugin has its own: one in a child decides for itself. */
+export function createRequestDecisions (): RequestDecisions {
   const key = Symbol('fastify-maintenance.decision')
   return {
-    keep (request, decision) { (request as Marked)[key] = decision },
-    of: request => (request as Marked)[key]
+    set (request, outcome) { (request as Marked)[key] = outcome },
+    get: request => (request as Marked)[key]
   }
 }

@@ -15,7 +15,7 @@ export interface Route {
   readonly verdicts: (undefined | { readonly matcher: RouteMatcher, readonly verdict: Verdict })[]
 }
 
-export interface Routes {
+export interface RouteConfigs {
   /** Must the hook look at the route even while every site is open? */
   readonly mayBeOn: boolean
   /** How many routes of the application say `'off'`. */
@@ -45,7 +45,7 @@ const DECLARATIONS: readonly unknown[] = ['off', 'on', 'read', 'write'] satisfie
  * Validates `config.maintenance` of all routes, those from before the plugin too, and remembers what they declare.
  * @throws FST_ERR_MAINTENANCE_ROUTE from the declaration of a route with an unknown value
  */
-export function watchRoutes (fastify: FastifyInstance): Routes {
+export function watchRoutes (fastify: FastifyInstance): RouteConfigs {
   const earlier = earlierRoutes(fastify)
   // the objects themselves: an `onRoute` hook that runs after ours may give a route another config
   const declared = earlier ?? []

@@ -1,211 +1,174 @@
-import type { FastifyReply } from 'fastify'
-import type { ChangeListener, HistoryEntry, MaintenanceChange, MaintenanceStatus } from '../types/index.ts'
-import type { Log } from './util/log.ts'
-import { createAnnouncer } from './change-log.ts'
-import { prepareAnswer, variablesOf, type Answer } from './answer/answer.ts'
-import type { Pages } from './answer/page.ts'
-import { bypassOf } from './bypass/request.ts'
-import { createPass, type Pass } from './bypass/secret.ts'
-import { InvalidChangeError, messageOf, PinnedError } from './errors.ts'
-import { compileGate, type Gate } from './gate.ts'
-import { createHistory } from './state/history.ts'
-import { compileRoutes, type RouteMatcher } from './match/route.ts'
+import { createCounts, type Counts } from './counts.ts'
+import { messageOf, PinnedError, StoreError } from './errors.ts'
+import type { Gate } from './gate.ts'
 import type { Settings } from './options.ts'
-import type { CommonParts, Place } from './sites.ts'
-import type { Routes } from './route-config.ts'
-import { byRoute, type Running } from './drain/in-flight.ts'
-import type { SiteBeat } from './servers/heartbeat.ts'
-import { checkChange, makeRecord } from './state/change.ts'
-import { describe, NEVER_WRITTEN, type StateRecord } from './state/record.ts'
+import type { GateCompiler } from './site-gate.ts'
+import type { Edit } from './state/edit.ts'
+import { NEVER_WRITTEN, type StoredWindow } from './state/record.ts'
 import { createSchedule } from './state/schedule.ts'
-import { createSynchroniser, type Known } from './state/sync.ts'
+import { createSynchroniser, type LocalState, type StoreHealth } from './state/sync.ts'
 import { timeOf } from './state/time.ts'
-import type { Next } from './state/write.ts'
-import { isActive, recordThatCounts, turnAfter, upcomingOf, watchTurns } from './state/window.ts'
+import { createTransitions } from './state/transitions.ts'
+import { isTightened, viewOf, type StateView } from './state/view.ts'
+import { nextTransition } from './state/window.ts'
 import type { OpenedStore } from './stores/open.ts'
+import type { Log } from './util/log.ts'
 import { createQueue } from './util/queue.ts'
 
-/** One site of this server: its state, and the gate made of it. */
-export interface Site extends Place {
+/** One site of this server: its state, and the gate that is compiled from it. */
+export interface Site {
   readonly name: string
-  status (): MaintenanceStatus
-  set (on: boolean, change?: MaintenanceChange): Promise<MaintenanceStatus>
-  /** Writes what `next` makes of the record that stands. @param quiet no transition: neither logged nor kept */
-  update (next: Next, quiet?: boolean): Promise<void>
-  /** The first read. */
+  /** The gate as it is now. */
+  readonly gate: Gate
+  readonly view: StateView
+  readonly counts: Counts
+  readonly health: Readonly<StoreHealth>
+  /** The runs whose work is done by this process. */
+  readonly ownRuns: Set<string>
+  /** Writes the store, then this server. Calls take effect in their order. @returns the state that was written */
+  write (edit: Edit, options?: WriteOptions): Promise<StateView>
+  /** Reads the store for the first time. */
   start (): Promise<void>
+  /** Reads the store now; a pinned server has nothing to read. */
+  refresh (): Promise<void>
   /** @throws FST_ERR_MAINTENANCE_TEMPLATE */
   checkTemplate (): Promise<void>
-  /** Reads the store now; nothing to read where the mode is pinned. */
-  refresh (): Promise<void>
-  /** @throws FST_ERR_MAINTENANCE_STORE */
-  history (limit: number): Promise<HistoryEntry[]>
-  onChange (listener: ChangeListener): () => void
-  /** Calls `listener` whenever the gate was replaced, before anybody else is told. */
+  /** Calls `listener` when the gate was replaced, before all others. */
   onGate (listener: () => void): void
-  /** The plain requests that were let in, and have not ended. */
-  requests (): FastifyReply[]
-  /** Of these, those that the present state did not let in. */
-  older (): FastifyReply[]
-  /** The upgraded connections and event streams that were let in, and have not ended. */
-  streams (): FastifyReply[]
-  /** What other servers are told. */
-  beat (): SiteBeat
+  /** Calls `listener` after each change. @returns a function that removes it */
+  onChange (listener: SiteListener): () => void
   close (): void
 }
 
-export interface SiteOptions {
-  readonly name: string
-  readonly index: number
-  readonly settings: Settings
-  readonly common: CommonParts
-  readonly opened: OpenedStore
-  readonly pages: Pages
-  readonly log: Log
-  readonly routes: Routes
-  readonly running: Running
+export interface WriteOptions {
+  readonly expectedRevision?: number | undefined
 }
 
-export async function createSite ({ name, index, settings, common, opened, pages, log, routes: appRoutes, running }: SiteOptions): Promise<Site> {
-  const { enabled, response, ignore } = settings
-  const schedule = createSchedule(enabled === undefined ? settings.schedule : [])
-  const counts = { blocked: 0, ignored: 0, held: 0 }
-  const history = createHistory(opened.store, name)
-  const announcer = createAnnouncer(name, settings, appRoutes, log)
-  const sync = enabled === undefined
-    ? createSynchroniser({ ...opened, site: name, fallback: settings.fallback, log, adopt })
-    : null
+export type SiteListener = (now: StateView, previous: StateView) => void
 
+/** A call settles within this time, ms, also behind others. */
+const WRITE_TIMEOUT = 1900
+
+export interface SiteParts {
+  readonly name: string
+  readonly settings: Settings
+  readonly opened: OpenedStore
+  readonly gates: GateCompiler
+  readonly log: Log
+}
+
+export async function createSite ({ name, settings, opened, gates, log }: SiteParts): Promise<Site> {
+  const { pinned, whenUnknown } = settings
+  const schedule = createSchedule(pinned === undefined ? settings.schedule : [])
   const clock = () => timeOf(opened.store)
-  let known: Known = sync?.known ?? { record: { ...NEVER_WRITTEN, on: enabled === true }, source: 'pinned' }
-  /** What counts now: the known record, or a window of the schedule. */
-  let shown = known.record
-  let answer = await prepare(shown)
-  let routes = common.routes
-  let pass: Pass | null = null
-  let gate = makeGate()
-  let unwatch = (): void => {}
-  /** Each change begins with what the one before it left. */
-  const inTurn = createQueue()
+  const ownRuns = new Set<string>()
   const gateListeners = new Set<() => void>()
+  const listeners = new Set<SiteListener>()
+  const inTurn = createQueue()
+  const inCallOrder = createQueue()
+  const sync = pinned === undefined ? createSynchroniser({ ...opened, site: name, log, adopt, onRead }) : null
+  let readAt = 0
+  let view = look(sync?.local ?? { record: NEVER_WRITTEN, source: 'pinned' })
+  let epoch = view.active.length > 0 ? 1 : 0
+  let gate = await gates.compile({ ...view, epoch })
+  const transitions = createTransitions(clock, onTransition, log)
 
-  function prepare (record: StateRecord): Promise<Answer> {
-    return prepareAnswer({ site: name, record, response, pages, log, clock })
+  /** The state as it is at this moment. */
+  function look ({ record, source }: LocalState): StateView {
+    const assumed = source === 'pinned' ? pinned === 'closed' : source === 'unreadable' || (source === 'unknown' && whenUnknown === 'closed')
+    return viewOf({ record, source, assumed, schedule, moment: { now: clock(), readAt, ownRuns } })
   }
 
-  function makeGate (): Gate {
-    const now = clock()
-    return compileGate({ ...common, index, site: name, active: isActive(shown, now), mode: shown.mode, upcoming: upcomingOf(known.record, schedule, now), pass, clock, routes, answer })
+  function adopt (next: LocalState): Promise<void> {
+    return inTurn(() => apply(next))
   }
 
-  async function adopt (next: Known): Promise<void> {
-    if (next.source === 'store' && next.record.revision > 0 && !isRenewal(known.record, next.record)) history.remember(next.record)
-    await inTurn(() => change(next))
-    unwatch()
-    unwatch = watchTurns(() => turnAfter(known.record, schedule, clock()), clock, turn)
+  function onRead (at: number): void {
+    readAt = Math.max(readAt, at)
+    reconsider()
   }
 
-  /** A window began or ended. */
-  function turn (): void {
-    inTurn(() => change(known))
-      .catch(error => log.error({ err: error }, `maintenance: site '${name}' could not follow the clock: ${messageOf(error)}`))
+  /** A lease can only end by a read of the store. */
+  function onTransition (): void {
+    reconsider()
+    sync?.refresh()
   }
 
-  async function change (next: Known): Promise<void> {
-    const counting = recordThatCounts(next.record, schedule, clock())
-    const nextAnswer = counting === shown ? answer : await prepare(counting)
-    const before = { status: status(), active: gate.active, record: known.record }
-    if (nextAnswer !== answer) nextAnswer.ready.catch(error => log.error({ err: error }, `maintenance: the template of site '${name}' failed, serving the bundled page: ${messageOf(error)}`))
-    if (counting.ignoreRoutes !== shown.ignoreRoutes) routes = routesOf(counting)
-    known = next
-    if (counting.bypass !== shown.bypass || counting.windowId !== shown.windowId) pass = passOf(counting)
-    shown = counting
-    answer = nextAnswer
-    gate = makeGate()
+  /** Did a window begin or end, or can a lease be known to have ended? */
+  function reconsider (): void {
+    inTurn(async () => {
+      if (idsOf(look(view)) !== idsOf(view)) await apply(view)
+    }).catch(error => log.error({ err: error }, `maintenance: site '${name}' could not follow the clock: ${messageOf(error)}`))
+  }
+
+  async function apply (next: LocalState): Promise<void> {
+    const previous = view
+    const nextView = look(next)
+    const tightened = isTightened(previous.active, nextView.active)
+    gate = await gates.compile({ ...nextView, epoch: tightened ? epoch + 1 : epoch })
+    epoch = gate.epoch
+    view = nextView
+    transitions.expect(nextTransition(view.record, schedule, clock()))
     for (const listener of gateListeners) listener()
-    // that the store was reached and holds nothing is no change
-    if (gate.active !== before.active || next.record.revision !== before.record.revision) {
-      announcer.announce(status(), before.status, shown, isRenewal(before.record, next.record))
+    for (const listener of listeners) listener(view, previous)
+  }
+
+  function write (edit: Edit, { expectedRevision }: WriteOptions = {}): Promise<StateView> {
+    if (sync === null) return Promise.reject(new PinnedError(pinned))
+    const called = performance.now()
+    return inCallOrder(async () => {
+      const timeout = WRITE_TIMEOUT - (performance.now() - called)
+      if (timeout <= 0) throw new StoreError(`no answer within ${WRITE_TIMEOUT} ms`)
+      await tryTemplate(edit)
+      const record = await sync.write({ edit, expectedRevision, schedule, ownRuns, timeout })
+      // visitors who come from now on get the page that was asked for
+      await gate.outcomes['route-on'].answer.ready.catch(() => {})
+      return look({ record, source: 'store' })
+    })
+  }
+
+  /** A template that fails must fail the change. Whatever else is wrong with it shows when it is written. */
+  async function tryTemplate (edit: Edit): Promise<void> {
+    const window = triedWindow(edit)
+    if (window !== null) await gates.checkTemplate(window)
+  }
+
+  function triedWindow (edit: Edit): StoredWindow | null {
+    try {
+      const edited = edit({ record: view.record, schedule, moment: { now: clock(), readAt, ownRuns } })
+      return edited?.windows.find(({ id }) => id === edited.change?.window) ?? null
+    } catch {
+      return null
     }
-  }
-
-  /** A template that is asked for its data by each request cannot be tried without one. */
-  async function checkTemplate (record: StateRecord): Promise<void> {
-    if (pages.custom === null || typeof response.data === 'function') return
-    await pages.custom({ ...response.data, ...variablesOf(name, record, response, clock()) })
-  }
-
-  function passOf ({ windowId, bypass }: StateRecord): Pass | null {
-    return common.bypass === null || windowId === null || bypass === null ? null : createPass(common.bypass.settings, windowId, bypass)
-  }
-
-  async function update (next: Next, quiet = false): Promise<void> {
-    if (sync === null) throw new PinnedError(enabled)
-    const now = clock()
-    const tried = typeof next === 'function' ? next(known.record, now) : next
-    if (!quiet && tried?.on === true) await checkTemplate(makeRecord(tried, 0, null, now))
-    await sync.set(next, quiet)
-    // set means set: whoever asks from now on sees the page that was asked for
-    await answer.ready.catch(() => {})
-  }
-
-  function routesOf ({ ignoreRoutes }: StateRecord): RouteMatcher {
-    if (ignoreRoutes.length === 0) return common.routes
-    return compileRoutes([...common.unrouted, ...ignore.routes, ...ignoreRoutes.map(route => route.pattern)], common.router)
-  }
-
-  function status (): MaintenanceStatus {
-    const { kind } = opened
-    const { connected, lastReadAt, error } = sync?.health ?? { connected: false, lastReadAt: null, error: null }
-    return {
-      ...describe(name, shown, gate.active, gate.upcoming),
-      source: known.source,
-      store: { kind, connected, lastReadAt, error },
-      counts: { blocked: counts.blocked, ignored: counts.ignored, wrongSecrets: common.bypass?.guesses.wrong ?? 0 },
-      held: counts.held,
-      inFlight: running.requests(name).length,
-      streams: running.streams(name).length
-    }
-  }
-
-  function beat (): SiteBeat {
-    return { site: name, revision: shown.revision, active: gate.active, pinned: sync === null, inFlight: running.requests(name).length, streams: running.streams(name).length, holding: byRoute(running.older(name)) }
   }
 
   return {
     name,
-    counts,
     get gate () { return gate },
-    status,
-    update,
-    async set (on, change) {
-      const checked = checkChange(on, change, clock())
-      if (typeof checked.secret === 'string' && common.bypass === null) throw new InvalidChangeError("bypass links are not enabled. Add bypass: {} to the plugin's options")
-      await update(checked)
-      return typeof checked.secret === 'string' ? { ...status(), bypass: bypassOf(checked.secret, common.bypass?.path) } : status()
-    },
-    onChange: announcer.listen,
-    onGate (listener) { gateListeners.add(listener) },
-    requests: () => running.requests(name),
-    older: () => running.older(name),
-    streams: () => running.streams(name),
-    beat,
+    get view () { return view },
+    counts: createCounts(),
+    health: sync?.health ?? { connected: false, lastReadAt: null, error: null },
+    ownRuns,
+    write,
     async start () {
       await sync?.start()
       await inTurn(() => {})
     },
-    checkTemplate: () => checkTemplate(known.record),
-    async refresh () { await sync?.refresh() },
-    history: history.read,
+    async refresh () {
+      await sync?.refresh()
+      await inTurn(() => {})
+    },
+    checkTemplate: () => gates.checkTemplate(view.active[0] ?? null),
+    onGate (listener) { gateListeners.add(listener) },
+    onChange (listener) {
+      listeners.add(listener)
+      return () => { listeners.delete(listener) }
+    },
     close () {
-      unwatch()
+      transitions.close()
       sync?.close()
     }
   }
 }
 
-/** The lease of a `run` moved on, and nothing else. */
-function isRenewal (before: StateRecord, after: StateRecord): boolean {
-  const ids = ({ runs }: StateRecord) => runs.map(run => run.id).sort().join()
-  return after.on && before.windowId === after.windowId && after.runs.length > 0 && ids(before) === ids(after)
-}
+const idsOf = ({ active }: StateView): string => active.map(({ id }) => id).join()

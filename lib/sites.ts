@@ -1,50 +1,60 @@
 import type { FastifyRequest } from 'fastify'
-import { compileGate, type Gate, type GateParts } from './gate.ts'
+import { createCounts, type Counts } from './counts.ts'
+import { compileGate, type Gate, type GateWindow } from './gate.ts'
 import type { Settings } from './options.ts'
+import type { Site } from './site.ts'
+import { assumedWindow } from './state/window.ts'
+import { compileWindow, type CommonRules, type WindowRules } from './window-rules.ts'
 
-/** Of this server, since it started; `held`: at this moment. */
-export interface Counts { blocked: number, ignored: number, held: number }
-
-/** Where a request belongs: the gate that stands now, and what is counted there. */
-export interface Place {
+/** Where a request belongs: the gate as it is now, and the counters. */
+export interface SiteContext {
   readonly gate: Gate
   readonly counts: Counts
 }
 
-export interface Places {
-  of (request: FastifyRequest): Place
+export interface Sites {
+  /** Finds the site of a request: the server's own, or the one that the function `site` names. */
+  of (request: FastifyRequest): SiteContext
   readonly allOpen: boolean
-  /** To be called whenever a site's gate was replaced. */
+  /** To be called when the gate of a site was replaced. */
   update (): void
 }
 
-/** What all gates of this server have in common. */
-export type CommonParts = Pick<GateParts, 'routes' | 'isIgnoredIp' | 'asksUser' | 'bypass' | 'router' | 'unrouted'>
-
-/** Finds the site of a request: the server's own, or the one that the `site` function names. */
-export function createPlaces (sites: ReadonlyMap<string, Place>, { site, siteOf }: Settings, common: CommonParts): Places {
+export function createSites (sites: ReadonlyMap<string, Site>, { site, siteOf, ignore }: Settings, common: CommonRules): Sites {
   const all = [...sites.values()]
-  const own = sites.get(site) ?? all[0] as Place
-  const nowhere = { gate: own.gate, counts: { blocked: 0, ignored: 0, held: 0 } }
+  const own = sites.get(site) ?? all[0] as Site
+  const unknownSite = { gate: own.gate, counts: createCounts() }
   let allOpen = false
 
-  function named (request: FastifyRequest): Place {
+  function named (request: FastifyRequest): SiteContext {
     try {
-      return sites.get((siteOf as NonNullable<typeof siteOf>)(request)) ?? nowhere
+      return sites.get((siteOf as NonNullable<typeof siteOf>)(request)) ?? unknownSite
     } catch {
-      return nowhere
+      return unknownSite
     }
   }
 
-  /** The client chooses its Host header: a request for no known site is refused if any site is closed. */
+  /** Clients choose their Host header, so a request for an unknown site is blocked if any site is closed. */
   function update (): void {
-    const closed = all.filter(place => place.gate.active)
+    const closed = all.filter(({ gate }) => gate.active)
     allOpen = closed.length === 0
     if (siteOf === null) return
-    const readOnly = closed.every(place => place.gate.readOnly)
-    nowhere.gate = compileGate({
-      ...common, index: all.length, site: null, active: !allOpen, mode: readOnly ? 'read-only' : 'full', upcoming: null, pass: null, clock: Date.now, answer: (closed[0] ?? own).gate.answer
+    const windows = closed.flatMap(({ gate }) => gate.windows)
+    const deciding = windows.find(({ readOnly }) => !readOnly) ?? windows[0]
+    unknownSite.gate = compileGate({
+      site: null,
+      windows: deciding === undefined ? [] : [anonymous(deciding)],
+      upcoming: null,
+      epoch: Math.max(...all.map(({ gate }) => gate.epoch)),
+      asksUser: ignore.request !== undefined,
+      answer: own.gate.outcomes.inactive.answer
     })
+  }
+
+  /** Only the options let requests through: what a window of one site ignores must not open another. */
+  function anonymous ({ id, readOnly, answer }: GateWindow): WindowRules {
+    const window = { ...assumedWindow('store', 0), id, mode: readOnly ? 'read-only' : 'full' }
+    return compileWindow(window, common, answer, Date.now)
   }
 
   return {

@@ -5,7 +5,6 @@ import type { FastifyInstance } from 'fastify'
 import type { BrowserContextOptions, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import maintenanceAdmin from '../lib/admin/index.ts'
-import { main } from '../lib/cli/main.ts'
 import type { FastifyMaintenanceOptions } from '../types/index.ts'
 import { createApp, until } from './fixtures/app.ts'
 import { launch, noBrowser, open, screenshots, violations, watch } from './fixtures/browser.ts'
@@ -94,9 +93,9 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     await page.getByLabel(/^Start/).fill('2999-01-01T00:00')
     await page.getByRole('button', { name: 'Close the site' }).click()
     await shows(page, 'Open, closing announced')
-    await page.getByRole('button', { name: 'Cancel the announced window' }).click()
+    await page.getByRole('button', { name: 'Cancel this window' }).click()
     await shows(page, 'Open')
-    t.equal(app.maintenance.status().on, false)
+    t.equal(app.maintenance.status().active, false)
     t.strictSame(problems, [])
   })
 
@@ -113,7 +112,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     await page.getByRole('button', { name: 'Remove' }).first().click()
     await page.getByRole('button', { name: 'Close the site' }).click()
     await shows(page, 'Closed')
-    t.strictSame(app.maintenance.status().ignoreRoutes, [{ pattern: '/checkout/*', description: 'Orders <under> way' }])
+    t.strictSame(app.maintenance.status().windows[0]!.ignoreRoutes, [{ pattern: '/checkout/*', description: 'Orders <under> way' }])
     t.equal(await page.getByLabel('Path 1').inputValue(), '/checkout/*')
     const visitor = (await open(t, browser)).page
     await visitor.goto(`${address}/checkout/pay`)
@@ -123,7 +122,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     await page.getByRole('button', { name: 'Remove' }).first().click()
     await page.getByRole('button', { name: 'Remove' }).first().click()
     await page.getByRole('button', { name: 'Save changes' }).click()
-    await until('no route is left', () => app.maintenance.status().ignoreRoutes.length === 0)
+    await until('no route is left', () => app.maintenance.status().windows[0]!.ignoreRoutes.length === 0)
     t.strictSame(problems, [])
   })
 
@@ -132,7 +131,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     const { page, problems, context } = await open(t, browser)
     await context.grantPermissions(['clipboard-read', 'clipboard-write'])
     await page.goto(url)
-    await page.getByLabel('Way in for testers').selectOption('true')
+    await page.getByLabel('Link for testers').selectOption('true')
     await page.getByRole('button', { name: 'Close the site' }).click()
     const field = page.locator('.link input')
     const link = await field.inputValue()
@@ -158,6 +157,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     const { page, problems } = await open(t, browser)
     await page.goto(url)
     await isLive(page)
+    const { main } = await import('../lib/cli/main.ts')
     const io = { out () {}, err () {} }
     const started = performance.now()
     await main(['on', '--store', `file:${file}`, '--message', 'from the command line', '--by', 'cron'], {}, io)
@@ -168,7 +168,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     await page.getByLabel('Message to visitors').fill('typing')
     await main(['off', '--store', `file:${file}`], {}, io)
     await shows(page, 'Open')
-    await page.getByText('What you typed is kept').first().waitFor()
+    await page.getByText('Your input is kept').first().waitFor()
     t.equal(await page.getByLabel('Message to visitors').inputValue(), 'typing')
     t.equal(await page.locator('aside li').filter({ hasText: `:${process.pid}` }).count(), 1)
 
@@ -197,7 +197,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     await shows(one.page, 'Closed')
     await shows(two, 'Closed')
     await two.locator('.send button').click()
-    await two.getByText('Somebody else was faster').waitFor()
+    await two.getByText('Somebody else made a change first').waitFor()
     t.match(await two.getByRole('alert').innerText(), /Closed[^]*By\s+Ada[^]*from the first/)
     t.equal(await two.getByLabel('Message to visitors').inputValue(), 'from the second')
     t.equal(app.maintenance.status().message, 'from the first')
@@ -222,7 +222,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     t.ok(await page.locator('#message-0').isVisible(), 'what was unfolded stays so')
     t.equal(await page.locator('#overview').innerText(), 'Closed shop\nClosed blog')
     await page.locator('#edit-1 .send button').click()
-    await page.getByText('Somebody else was faster').waitFor()
+    await page.getByText('Somebody else made a change first').waitFor()
     await page.locator('#edit-1 .send button').click()
     await until('it is saved', () => app.maintenance.for('blog').status().message === 'typed at the blog')
     await page.locator('#once-1 .stale').waitFor({ state: 'hidden' })
@@ -253,10 +253,10 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     await page.getByLabel('Path 1').fill('/checkout/*')
     await page.getByLabel('Path 2').fill('/health')
     await page.getByLabel('What for 2').fill('the balancer')
-    await page.getByLabel('Way in for testers').selectOption('true')
+    await page.getByLabel('Link for testers').selectOption('true')
     await page.getByRole('button', { name: 'Close the site' }).click()
-    t.ok(await page.getByText('Please look at the marked fields').isVisible())
-    t.ok(await page.getByText('Whole seconds').isVisible())
+    t.ok(await page.getByText('Please check the marked fields').isVisible())
+    t.ok(await page.getByText('Enter whole seconds').isVisible())
     t.equal(await page.getByLabel('Message to visitors').inputValue(), '\nno script')
     t.equal(await page.getByLabel('What for 2').inputValue(), 'the balancer')
     t.equal(app.maintenance.active, false)
@@ -272,11 +272,11 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     t.equal(await page.getByLabel('Path 2').inputValue(), '/health')
     await page.getByLabel('Path 1').fill('')
     await page.getByRole('button', { name: 'Save changes' }).click()
-    t.strictSame(app.maintenance.status().ignoreRoutes.map(({ pattern }) => pattern), ['/health'])
+    t.strictSame(app.maintenance.status().windows[0]!.ignoreRoutes.map(({ pattern }) => pattern), ['/health'])
     await app.maintenance.set(true, { message: 'theirs', by: 'eve' })
     await page.getByLabel('Message to visitors').fill('mine')
     await page.getByRole('button', { name: 'Save changes' }).click()
-    t.ok(await page.getByText('Somebody else was faster').isVisible())
+    t.ok(await page.getByText('Somebody else made a change first').isVisible())
     t.equal(await page.getByLabel('Message to visitors').inputValue(), 'mine')
     await page.getByRole('button', { name: 'Open the site' }).click()
     t.equal(await stateOf(page).textContent(), 'Open')
@@ -316,12 +316,12 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     const { port } = app.server.address() as AddressInfo
     app.server.on('request', request => { if (request.method === 'POST') seen.push(`${request.headers['sec-fetch-site']} ${request.headers.origin?.replace(/\d+$/, '')}`) })
     const target = `http://admin.shop.localhost:${port}/maintenance/state`
-    const form = (type: string) => `<form method="post" action="${target}" enctype="${type}"><input name='{"on":true,"x":"' value='"}'><input name="on" value="true"><button>Go</button></form>`
+    const form = (type: string) => `<form method="post" action="${target}" enctype="${type}"><input name='{"action":"on","x":"' value='"}'><input name="action" value="on"><button>Go</button></form>`
     const pages: Record<string, string> = {
       '/form': form('application/x-www-form-urlencoded'),
       '/text': form('text/plain'),
       '/sandbox': `<iframe sandbox="allow-forms allow-scripts" srcdoc="${form('application/x-www-form-urlencoded').replaceAll('"', '&quot;')}"></iframe>`,
-      '/fetch': `<script>fetch('${target}', { method: 'POST', mode: 'no-cors', credentials: 'include', headers: { 'content-type': 'text/plain' }, body: '{"on":true}' }).finally(() => { document.title = 'done' })</script>`
+      '/fetch': `<script>fetch('${target}', { method: 'POST', mode: 'no-cors', credentials: 'include', headers: { 'content-type': 'text/plain' }, body: '{"action":"on"}' }).finally(() => { document.title = 'done' })</script>`
     }
     const evil = createServer((request, response) => response.setHeader('content-type', 'text/html').end(pages[request.url as string] ?? ''))
     evil.listen(0, '127.0.0.1')
@@ -338,7 +338,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
       }
     }
     t.strictSame([...new Set(seen)], ['cross-site http://evil.localhost:', 'cross-site null', 'same-site http://evil.shop.localhost:'])
-    t.match(app.maintenance.status(), { on: false, revision: 0 })
+    t.match(app.maintenance.status(), { active: false, revision: 0 })
     await page.goto(`http://admin.shop.localhost:${port}/maintenance/`)
     await page.getByRole('button', { name: 'Close the site' }).click()
     await shows(page, 'Closed')

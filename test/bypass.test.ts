@@ -110,7 +110,7 @@ t.test('every wrong secret gets the same answer, and never a 500', async t => {
   t.strictSame([...answers], ['403 This is not the secret of the maintenance that is under way.\n'])
   for (const header of ['', 'x', secret.slice(1), 'x'.repeat(4000)]) t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': header } })).statusCode, 503)
   t.equal(run.runs, 0)
-  t.ok(app.maintenance.status().counts.wrongSecrets >= 20)
+  t.ok(app.maintenance.status().counts.failedBypasses >= 20)
   t.equal((await post(app, { secret, next: '/'.padEnd(4096, 'a') }, { 'x-forwarded-for': '10.0.2.1' })).statusCode, 403, 'more than 4 KB is not read')
   await app.maintenance.set(false)
   t.equal((await post(app, { secret }, { 'x-forwarded-for': '10.0.2.1' })).statusCode, 403, 'nothing to enter while the site is open')
@@ -457,7 +457,7 @@ t.test('wrong guesses: one client has one address in every spelling', async t =>
 t.test('a wrong guess counts once, also where the gate is asked again, and is forgotten after a minute', async t => {
   const { app } = await closedApp(t, { ignore: { request: request => app.maintenance.explain(request).blocked === false } })
   t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': 'x' } })).statusCode, 503)
-  t.equal(app.maintenance.status().counts.wrongSecrets, 1)
+  t.equal(app.maintenance.status().counts.failedBypasses, 1)
 
   const guesses = createGuesses()
   let now = 1_000_000

@@ -158,7 +158,7 @@ t.test('README: every block of code', async t => {
   })
 
   t.test('the options shown are the defaults', async t => {
-    let shown: FastifyMaintenanceOptions = { fallback: true }
+    let shown: FastifyMaintenanceOptions = { whenUnknown: 'closed' }
     await runPiece(pieces[0] as string, { app: { register: async (_plugin: unknown, options: FastifyMaintenanceOptions) => { shown = options } }, maintenance })
     t.strictSame(readOptions(shown), readOptions({}))
     t.strictSame(Object.keys(shown).sort(), membersOf('FastifyMaintenanceOptions').sort(), 'and all of them')

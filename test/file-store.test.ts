@@ -218,7 +218,7 @@ t.test('garbage in place of a second one is replaced too, the first copy stays',
   const file = join(directory(t), 'state.json')
   for (const [revision, garbage] of ['first', 'second'].entries()) {
     writeFileSync(file, garbage)
-    await createFileStore(file).write('a', garbage, { revision: revision + 1, expected: 0 })
+    await createFileStore(file).write('a', garbage, { revision: revision + 1, expectedRevision: 0 })
     t.equal(await createFileStore(file).read('a'), garbage)
   }
   t.equal(readFileSync(`${file}.unreadable`, 'utf8'), 'first')
@@ -302,7 +302,7 @@ t.test('without a directory there is no store, and the fallback counts', async t
   const file = join(directory(t), 'none', 'state.json')
   for (const fallback of [true, false]) {
     const server = await serve(t, file, fallback)
-    t.match(server.api.status(), { source: 'fallback', active: fallback, store: { connected: false, error: /ENOENT/ } })
+    t.match(server.api.status(), { source: 'unknown', active: fallback, store: { connected: false, error: /ENOENT/ } })
     t.equal(await server.ask(), fallback ? 503 : 200)
     t.equal(server.errors().length, 1)
     await t.rejects(server.api.set(!fallback), { code: 'FST_ERR_MAINTENANCE_STORE', message: /ENOENT/ })
@@ -320,7 +320,7 @@ t.test('a link to a file that is not there yet', async t => {
   await t.rejects(store.read('default'), { code: 'ENOENT' }, 'without a directory it is a store that fails')
   mkdirSync(join(place, 'target'))
   t.equal(await store.read('default'), null)
-  await store.write('default', 'first', { revision: 1, expected: 0 })
+  await store.write('default', 'first', { revision: 1, expectedRevision: 0 })
   t.ok(lstatSync(link).isSymbolicLink(), 'stays one')
   t.equal(JSON.parse(readFileSync(target, 'utf8')).sites.default.record, 'first')
   t.equal(await store.read('default'), 'first')

@@ -17,7 +17,7 @@ t.test('options: defaults', async t => {
     siteOf: null,
     sites: ['default'],
     store: 'memory',
-    fallback: false,
+    whenUnknown: 'open',
     ignore: { routes: [], ips: null, ipRules: 0, request: undefined },
     response: { statusCode: 503, retryAfter: 300, type: 'auto', headers: {} }
   })

@@ -12,7 +12,7 @@ t.jobs = 2
 const KEY = 'fastify-maintenance:{default}'
 const CHANNEL = `${KEY}:changes`
 const STORE = 'FST_ERR_MAINTENANCE_STORE'
-const UNKNOWN = 'FST_ERR_MAINTENANCE_STORE_UNKNOWN'
+const UNKNOWN = 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN'
 
 const record = (change: Partial<StateRecord>): string => serialiseRecord({ ...NEVER_WRITTEN, revision: Date.now(), at: new Date().toISOString(), ...change })
 const put = (client: Redis | Cluster, text: string, rev: string | number) => client.hset(KEY, { record: text, rev })
@@ -265,7 +265,7 @@ t.test('the password is changed while servers run: told, the last known state st
   t.notMatch(JSON.stringify(lines), /hunter2/)
 
   const without = await boot(t, server.url)
-  t.match(without.status(), { source: 'fallback', store: { connected: false, error: /NOAUTH/ } })
+  t.match(without.status(), { source: 'unknown', store: { connected: false, error: /NOAUTH/ } })
   await t.rejects(without.maintenance.set(true), { code: STORE, message: /NOAUTH/ })
 })
 
@@ -399,7 +399,7 @@ t.test('Redis is away at boot: ready within 5 s, the fallback, caught up soon; c
       const servers = await Promise.all([true, false].map(fallback => boot(t, server.url, { fallback, store: { pollInterval: 3_600_000 } })))
       for (const [i, { took, status, code, told }] of servers.entries()) {
         t.comment(`ready after ${took} ms`)
-        t.match(status(), { active: i === 0, source: 'fallback', store: { kind: 'redis', connected: false, lastReadAt: null, error: /no connection/ } })
+        t.match(status(), { active: i === 0, source: 'unknown', store: { kind: 'redis', connected: false, lastReadAt: null, error: /no connection/ } })
         t.equal(await code(), i === 0 ? 503 : 200)
         t.equal(told(/store error for site 'default': no connection/).length, 1)
       }

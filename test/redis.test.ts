@@ -451,8 +451,8 @@ t.test('rights: what the least user may, and what is missed without', async t =>
 
   await t.test('without reading: the fallback, and told', async t => {
     await user('blind', KEYS, CHANNELS, '+subscribe')
-    const blind = await boot(t, { redis: redis('blind') }, { fallback: true })
-    t.match(blind.maintenance.status(), { active: true, source: 'fallback', store: { connected: false, error: /NOPERM/ } })
+    const blind = await boot(t, { redis: redis('blind') }, { whenUnknown: 'closed' })
+    t.match(blind.maintenance.status(), { active: true, source: 'unknown', store: { connected: false, error: /NOPERM/ } })
     await t.rejects(blind.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_STORE' })
   })
 
@@ -631,7 +631,7 @@ t.test('a cluster, whose nodes have clocks of their own: a write is late by none
   const store = createRedisStore({ keyPrefix: '', connect: () => wrong }, { prefix, sites: [] })
   await store.read('x')
   t.ok(Number(store.now?.()) < Date.now() - 200_000)
-  await store.write('x', 'text', { revision: 5, expected: 0 })
+  await store.write('x', 'text', { revision: 5, expectedRevision: 0 })
   t.equal(await store.read('x'), 'text')
   t.ok(Math.abs(Number(store.now?.()) - Date.now()) < 60_000)
 })
@@ -642,7 +642,7 @@ t.test('a database that cannot be selected is no connection: nothing is written 
   for (const [url, words] of [[`${own1.url}/99`, /DB index is out of range/], [`redis://noselect:secret@127.0.0.1:${own1.port}/3`, /NOPERM .*select/]] as const) {
     t.match(await run(['on', '--store', url]), { code: 1, out: '', err: words })
     const { maintenance } = await boot(t, { redis: url })
-    t.match(maintenance.status(), { source: 'fallback', store: { connected: false, error: words } })
+    t.match(maintenance.status(), { source: 'unknown', store: { connected: false, error: words } })
     await t.rejects(maintenance.set(true), { code: 'FST_ERR_MAINTENANCE_STORE', message: words })
   }
   t.strictSame(await own1.client.keys('*'), [])

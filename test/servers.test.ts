@@ -12,7 +12,7 @@ t.test('servers(): this one, where the store keeps none', { buffered: true }, as
   t.match(server, { site: 'default', pid: process.pid, revision: 0, active: false, pinned: false, inFlight: 0, streams: 0, holding: {}, version: /^\d/, host: /./, id: /^[0-9a-f-]{36}$/, startedAt: /Z$/, seenAt: /Z$/ })
   await app.maintenance.set(true)
   t.match(await app.maintenance.servers(), [{ active: true, id: server?.id }])
-  const pinned = await createApp(t, { enabled: true })
+  const pinned = await createApp(t, { pinned: 'closed' })
   t.match(await pinned.app.maintenance.servers(), [{ active: true, pinned: true }])
 })
 

@@ -31,7 +31,7 @@ t.test('boot: a store that cannot be reached means the fallback, until it can', 
     const store = createTestStore()
     store.beforeRead = () => Promise.reject(new Error('connection refused'))
     const { app, lines } = await createApp(t, { store, fallback })
-    t.match(app.maintenance.status(), { on: fallback, active: fallback, source: 'fallback', store: { connected: false, lastReadAt: null, error: 'connection refused' } })
+    t.match(app.maintenance.status(), { on: fallback, active: fallback, source: 'unknown', store: { connected: false, lastReadAt: null, error: 'connection refused' } })
     t.equal((await app.inject('/')).statusCode, fallback ? 503 : 404)
     store.hint()
     await app.maintenance.refresh()
@@ -48,9 +48,9 @@ t.test('boot: a store that cannot be reached means the fallback, until it can', 
 t.test('boot: a store that is mute holds it up for less than 5 s', async t => {
   const store = createTestStore()
   store.beforeRead = never
-  const { app } = await createApp(t, { store, fallback: true })
+  const { app } = await createApp(t, { store, whenUnknown: 'closed' })
   await app.ready()
-  t.match(app.maintenance.status(), { source: 'fallback', active: true, store: { error: 'no answer within 3000 ms' } })
+  t.match(app.maintenance.status(), { source: 'unknown', active: true, store: { error: 'no answer within 3000 ms' } })
 })
 
 t.test('unreadable: closed at boot, until it is set again', async t => {
@@ -195,7 +195,7 @@ t.test('set: a store that is mute, and what it did later', async t => {
   store.beforeRead = async () => {}
   let answer = () => {}
   store.beforeWrite = () => new Promise(resolve => { answer = resolve })
-  const unwritten = t.rejects(app.maintenance.set(true, { message: 'late' }), { code: 'FST_ERR_MAINTENANCE_STORE_UNKNOWN', message: /may or may not have been written/ })
+  const unwritten = t.rejects(app.maintenance.set(true, { message: 'late' }), { code: 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN', message: /may or may not have been written/ })
   await Promise.all([unread, unwritten])
   t.equal(app.maintenance.active, false)
   answer()
@@ -253,7 +253,7 @@ t.test('history: newest first, at most 100; of this process where the store keep
 t.test('a mirror that two states reach at once keeps the newer one', async t => {
   const [store, mirror] = [createTestStore(), createTestStore()]
   const log = { info () {}, warn: () => t.fail('nothing to tell'), error () {} }
-  const sync = createSynchroniser({ store, mirror, site: 'default', fallback: false, log: log as never, adopt: async () => {} })
+  const sync = createSynchroniser({ store, mirror, site: 'default', whenUnknown: 'open', log: log as never, adopt: async () => {} })
   await sync.start()
   const write = mirror.write.bind(mirror)
   let attempts = 0
@@ -475,10 +475,10 @@ t.test('a state that cannot be adopted is tried again by the next read', async t
   const errors: string[] = []
   const log = { info () {}, warn () {}, error: (_object: unknown, message: string) => { errors.push(message) } }
   let fails = true
-  const sync = createSynchroniser({ store, site: 'default', fallback: false, log: log as never, adopt: async () => { if (fails) throw new Error('no memory') } })
+  const sync = createSynchroniser({ store, site: 'default', whenUnknown: 'open', log: log as never, adopt: async () => { if (fails) throw new Error('no memory') } })
   store.records.set('default', record({ on: true }))
   await sync.start()
-  t.match(sync.known, { source: 'fallback' })
+  t.match(sync.known, { source: 'unknown' })
   t.strictSame(errors, ["maintenance: site 'default' could not adopt its state: no memory"])
   fails = false
   await sync.refresh()
@@ -497,7 +497,7 @@ t.test('a mirror that always refuses to be compared with is written over, not as
     if (expected !== undefined) throw Object.assign(new Error('conflict'), { code: 'FST_ERR_MAINTENANCE_CONFLICT' })
   }
   const log = { info () {}, warn: () => t.fail('nothing to tell'), error () {} }
-  const sync = createSynchroniser({ store, mirror, site: 'default', fallback: false, log: log as never, adopt: async () => {} })
+  const sync = createSynchroniser({ store, mirror, site: 'default', whenUnknown: 'open', log: log as never, adopt: async () => {} })
   await sync.set(checkChange(true, {}))
   await until('written over', () => written.length > 1)
   t.strictSame(written, [0, undefined])

@@ -11,7 +11,7 @@ import { storeContract, type StoreUnderTest } from '../lib/stores/contract.ts'
 import { createFileStore } from '../lib/stores/file/file-store.ts'
 import { openStore } from '../lib/stores/open.ts'
 import { createMemoryStore } from '../lib/stores/memory.ts'
-import type { MaintenanceStore, WriteCondition } from '../types/index.ts'
+import type { MaintenanceStore, WriteOptions } from '../types/index.ts'
 import { createPostgresStore, SCHEMA } from '../examples/postgres-store.ts'
 import maintenance from '../index.ts'
 import { bareApp, until } from './fixtures/app.ts'
@@ -78,7 +78,7 @@ const changed = (change: (record: string) => string): Parts => sites => ({
   write: (site, record, condition) => honest(sites).write(site, change(record), condition)
 })
 
-const conditioned = (change: (condition: WriteCondition) => WriteCondition): Parts => sites => ({
+const conditioned = (change: (condition: WriteOptions) => WriteOptions): Parts => sites => ({
   write: (site, record, condition) => honest(sites).write(site, record, change(condition))
 })
 
@@ -86,7 +86,7 @@ const BEATS = 'gives back what a server told last, as it was written'
 const LEAVING = 'shows one handle the servers of another, and forgets the one that leaves'
 const EXPIRY = 'forgets a server that is not heard of in time, and no other'
 
-const withoutExpected = ({ revision }: WriteCondition): WriteCondition => ({ revision })
+const withoutExpected = ({ revision }: WriteOptions): WriteOptions => ({ revision })
 
 /** What is wrong with a store, and the check that must find it. */
 const BROKEN: [wrong: string, parts: Parts, found: string][] = [
@@ -355,7 +355,7 @@ t.test('the store on PostgreSQL', { skip: noPostgres }, async t => {
     const store = createPostgresStore(pool)
     const lock = await admin.connect()
     await lock.query('BEGIN; LOCK TABLE maintenance IN ACCESS EXCLUSIVE MODE')
-    await t.rejects(store.write('a', 'record', { revision: 1 }), { code: 'FST_ERR_MAINTENANCE_STORE_UNKNOWN' })
+    await t.rejects(store.write('a', 'record', { revision: 1 }), { code: 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN' })
     await lock.query('ROLLBACK')
     lock.release()
     await store.close()

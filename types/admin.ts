@@ -13,20 +13,22 @@ export interface AdminTexts extends Readonly<Record<AdminText, string>> {}
 
 /** The name of one text of the admin page. */
 export type AdminText =
-  | 'title' | 'live' | 'lost' | 'noScript' | 'sites'
-  | 'open' | 'closed' | 'read-only' | 'hold' | 'announced'
-  | 'openHint' | 'closedHint' | 'read-onlyHint' | 'holdHint' | 'announcedHint'
-  | 'since' | 'by' | 'from' | 'until' | 'noEnd'
-  | 'openSite' | 'closeSite' | 'save' | 'cancel' | 'closeHead' | 'changeHead'
-  | 'message' | 'messageHint' | 'mode' | 'fullMode' | 'fullModeHint' | 'read-onlyMode' | 'read-onlyModeHint' | 'holdMode' | 'holdModeHint'
-  | 'startsAt' | 'startsAtHint' | 'endsAt' | 'endsAtHint' | 'retryAfter' | 'retryAfterHint'
-  | 'ignoreRoutes' | 'ignoreRoutesHint' | 'path' | 'description' | 'add' | 'remove'
-  | 'bypass' | 'bypassHint' | 'bypassNone' | 'bypassKeep' | 'bypassMake' | 'bypassEnd' | 'bypassMade' | 'copy' | 'copied'
-  | 'upcoming' | 'noUpcoming' | 'servers' | 'upToDate' | 'behind' | 'pinned' | 'running' | 'streams' | 'revision'
-  | 'history' | 'noHistory' | 'opened' | 'unknown'
-  | 'pinnedHint' | 'storeProblem' | 'unreadable' | 'mirror' | 'fallback'
-  | 'problem' | 'wrongFields' | 'conflict' | 'conflictHint' | 'stale' | 'failed' | 'formExpired'
-  | 'wrongMessage' | 'wrongTime' | 'wrongRetryAfter' | 'wrongRoute' | 'wrongOther'
+  | 'title' | 'live' | 'lost' | 'noScript' | 'sites' | 'open' | 'closed' | 'read-only' | 'hold' | 'announced'
+  | 'openHint' | 'closedHint' | 'read-onlyHint' | 'holdHint' | 'announcedHint' | 'by' | 'from' | 'until'
+  | 'noEnd' | 'openSite' | 'closeSite' | 'save' | 'closeHead' | 'changeHead' | 'message' | 'messageHint'
+  | 'mode' | 'fullMode' | 'fullModeHint' | 'read-onlyMode' | 'read-onlyModeHint' | 'holdMode' | 'holdModeHint'
+  | 'startsAt' | 'endsAt' | 'endsAtHint' | 'retryAfter' | 'retryAfterHint' | 'ignoreRoutes' | 'ignoreRoutesHint'
+  | 'path' | 'description' | 'add' | 'remove' | 'bypass' | 'bypassHint' | 'bypassNone' | 'bypassKeep'
+  | 'bypassMake' | 'bypassEnd' | 'bypassMade' | 'copy' | 'copied' | 'servers' | 'upToDate' | 'behind'
+  | 'running' | 'streams' | 'history' | 'noHistory' | 'opened' | 'unknown' | 'pinnedHint' | 'storeProblem'
+  | 'unreadable' | 'mirror' | 'problem' | 'wrongFields' | 'conflict' | 'conflictHint' | 'stale' | 'failed'
+  | 'formExpired' | 'wrongMessage' | 'wrongTime' | 'wrongRetryAfter' | 'wrongRoute' | 'wrongOther'
+  | 'closedSince' | 'changed' | 'since' | 'noRunEnd' | 'announceHead' | 'announce' | 'cancel' | 'windows'
+  | 'nowKind' | 'plannedKind' | 'runKind' | 'scheduledKind' | 'id' | 'work' | 'process' | 'extend' | 'minutes'
+  | 'startsAtHint' | 'ignoreIps' | 'ignoreIpsHint' | 'onlyRoutes' | 'onlyRoutesHint' | 'bypassExists'
+  | 'bypassReplace' | 'lostServer' | 'pinnedOpen' | 'pinnedClosed' | 'draining' | 'changedEntry'
+  | 'announcedEntry' | 'cancelled' | 'runStarted' | 'runEnded' | 'unknownState' | 'runningHint' | 'openAnyway'
+  | 'wrongIps'
 
 /** The options of the admin page. */
 export interface FastifyMaintenanceAdminOptions {

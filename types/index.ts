@@ -2,14 +2,26 @@ import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 
 /**
  * How a closed site treats requests:
- * - `'full'` refuses every request;
- * - `'read-only'` lets reads through and refuses writes;
+ * - `'full'` blocks every request;
+ * - `'read-only'` lets reads through and blocks writes;
  * - `'hold'` keeps requests waiting until the site opens or `hold.timeout` passes.
  */
 export type Mode = 'full' | 'read-only' | 'hold'
 
-/** The next window in which the site will be closed. */
-export interface Upcoming {
+/** What visitors read: one text, or a text per language tag, such as `{ en: 'Back soon', de: 'Bald zurück' }`. */
+export type Message = string | { readonly [language: string]: string }
+
+/**
+ * Where a window comes from:
+ * - `'now'`: an operator closed the site;
+ * - `'planned'`: it was announced for later;
+ * - `'run'`: the site is closed while a piece of work is running;
+ * - `'scheduled'`: the option `schedule`.
+ */
+export type WindowKind = 'now' | 'planned' | 'run' | 'scheduled'
+
+/** A window that is still to come. */
+export interface UpcomingWindow {
   /** When it starts, as an ISO 8601 string in UTC. */
   readonly startsAt: string
   /** When it ends, as an ISO 8601 string in UTC; `null` if no end is known. */
@@ -17,13 +29,50 @@ export interface Upcoming {
   /** How the site will treat requests during the window. */
   readonly mode: Mode
   /** The message for visitors; `null` if there is none. */
-  readonly message: string | null
+  readonly message: Message | null
+}
+
+/** One period of maintenance. Values that are not set are `null`. */
+export interface WindowStatus {
+  /** Names the window in `update()` and `cancel()`. */
+  readonly id: string
+  /** Where it comes from. A later version may know more kinds. */
+  readonly kind: WindowKind | (string & {})
+  /** `true` if it closes the site now. */
+  readonly active: boolean
+  /** How the site treats requests during the window. */
+  readonly mode: Mode
+  /** The message for visitors. */
+  readonly message: Message | null
+  /** When it starts, as an ISO 8601 string in UTC; `null` if it started when it was created. */
+  readonly startsAt: string | null
+  /** When it ends, as an ISO 8601 string in UTC. The end of a run is only what visitors are told. */
+  readonly endsAt: string | null
+  /** The `Retry-After` header, in seconds. */
+  readonly retryAfter: number | null
+  /** Routes that it lets through, in addition to the option `ignore.routes`. */
+  readonly ignoreRoutes: readonly IgnoredRoute[]
+  /** Addresses that it lets through, in addition to the option `ignore.ips`. */
+  readonly ignoreIps: readonly string[]
+  /** The only routes that it closes; empty if it closes the whole site. */
+  readonly onlyRoutes: readonly string[]
+  /** `true` if testers can enter with a bypass secret. */
+  readonly bypass: boolean
+  /** When a run ends unless its process renews the lease, as an ISO 8601 string in UTC. */
+  readonly lease: string | null
+  /** Who created it. */
+  readonly by: string | null
+  /** When it was created, as an ISO 8601 string in UTC. */
+  readonly at: string
+  /** The host and the process that do the work of a run. */
+  readonly host: string | null
+  readonly pid: number | null
 }
 
 /**
  * What a route declares in `config.maintenance`:
- * - `'off'`: never refused;
- * - `'on'`: always refused, even while the site is open;
+ * - `'off'`: never blocked;
+ * - `'on'`: always blocked, even while the site is open;
  * - `'read'`: counts as a read in read-only mode, whatever its method;
  * - `'write'`: counts as a write in read-only mode, whatever its method.
  *
@@ -35,9 +84,9 @@ export interface Upcoming {
 export type RouteMaintenance = 'off' | 'on' | 'read' | 'write'
 
 /**
- * Why a request was let through or refused. Listed in order of precedence; the first match decides:
+ * Why a request was let through or blocked. Listed in order of precedence; the first match decides:
  * - `'route-off'`: the route declares `'off'`;
- * - `'route-on'`: the route declares `'on'` (refused);
+ * - `'route-on'`: the route declares `'on'` (blocked);
  * - `'inactive'`: the site is open;
  * - `'preflight'`: a CORS preflight for a route that answers OPTIONS only;
  * - `'ignored-route'`: the route is listed in `ignore.routes`, or in the state's `ignoreRoutes`;
@@ -45,7 +94,7 @@ export type RouteMaintenance = 'off' | 'on' | 'read' | 'write'
  * - `'bypass'`: the request carries a valid bypass cookie or secret;
  * - `'ignored-request'`: `ignore.request` returned `true`;
  * - `'read'`: a read while the site is in read-only mode;
- * - `'active'`: the site is closed (refused).
+ * - `'active'`: the site is closed (blocked).
  */
 export type Reason =
   | 'route-off' | 'route-on' | 'inactive' | 'preflight' | 'ignored-route' | 'ignored-ip'
@@ -53,7 +102,7 @@ export type Reason =
 
 /** What the plugin decided for one request, and why. */
 export interface Decision {
-  /** `true` if the request was refused. */
+  /** `true` if the request was blocked. */
   readonly blocked: boolean
   /** The rule that decided. */
   readonly reason: Reason
@@ -63,19 +112,21 @@ export interface Decision {
   readonly active: boolean
   /** How the closed site treats requests; `null` while the site is open. */
   readonly mode: Mode | null
+  /** The id of the window that blocked the request; `null` if none did. */
+  readonly window: string | null
   /** The next planned or scheduled window, for a banner; `null` if there is none. */
-  readonly upcoming: Upcoming | null
+  readonly upcoming: UpcomingWindow | null
 }
 
 /**
  * Where the present state of a site comes from:
- * - `'pinned'`: the option `enabled`;
+ * - `'pinned'`: the option `pinned`;
  * - `'store'`: the store;
- * - `'mirror'`: the file named by `store.mirror`, because Redis has not been reachable since boot;
- * - `'fallback'`: the option `fallback`, because the state has never been read;
+ * - `'mirror'`: the file named by `store.mirror`, because the store has not been reachable since boot;
+ * - `'unknown'`: the option `whenUnknown`, because the state has never been read;
  * - `'unreadable'`: the stored record is invalid, and the site stays closed until it is set again.
  */
-export type Source = 'pinned' | 'store' | 'mirror' | 'fallback' | 'unreadable'
+export type Source = 'pinned' | 'store' | 'mirror' | 'unknown' | 'unreadable'
 
 /** A route that is let through while the site is closed. */
 export interface IgnoredRoute {
@@ -86,78 +137,111 @@ export interface IgnoredRoute {
 }
 
 /**
- * The change that `set(true, change)` makes. It replaces the whole state: anything you leave out is reset to its
- * default, except the bypass secret.
+ * The change that `set(true, change)` makes: it creates or replaces the window that closes the site now. Anything you
+ * leave out is reset to its default, except the bypass secret. A value of `undefined` counts as left out.
  */
 export interface MaintenanceChange {
   /**
-   * The message for visitors, at most 10,000 characters. Pages show it as plain text: markup is escaped.
+   * The message for visitors, at most 10,000 characters, or one per language. Pages show it as plain text: markup is
+   * escaped.
    * @default none
    */
-  message?: string
+  message?: Message | undefined
   /**
    * How the closed site treats requests.
    * @default 'full'
    */
-  mode?: Mode
+  mode?: Mode | undefined
   /**
-   * When the site closes: a `Date`, or an ISO 8601 string with a time zone. Until then, the window is announced.
+   * When the site closes: a `Date`, an ISO 8601 string with a time zone, or a time from now such as `'+2h'`. A start in
+   * the future adds a planned window and leaves the current state alone.
    * @default now
    */
-  startsAt?: Date | string
+  startsAt?: Date | string | undefined
   /**
-   * When the site opens again: a `Date`, or an ISO 8601 string with a time zone. It must be in the future, and after
-   * `startsAt`.
+   * When the site opens again: a `Date`, an ISO 8601 string with a time zone, or a time from the start of the window such
+   * as `'+30m'`. It must be in the future, and after `startsAt`.
    * @default none; the site stays closed until `set(false)`
    */
-  endsAt?: Date | string
+  endsAt?: Date | string | undefined
   /**
    * The `Retry-After` header, in seconds, from 1 to 31536000. A known end of the window takes precedence.
    * @default the option `response.retryAfter`
    */
-  retryAfter?: number
+  retryAfter?: number | undefined
   /**
    * Routes to let through, in addition to the option `ignore.routes`.
    * @default []
    */
-  ignoreRoutes?: (string | { pattern: string, description?: string | null })[]
+  ignoreRoutes?: (string | { pattern: string, description?: string | null | undefined })[] | undefined
+  /**
+   * Addresses and CIDR blocks to let through, in addition to the option `ignore.ips`.
+   * @default []
+   */
+  ignoreIps?: string[] | undefined
+  /**
+   * Close only these routes, such as `['/checkout/*']`.
+   * @default the whole site
+   */
+  onlyRoutes?: string[] | undefined
   /**
    * `true` creates a new bypass secret and invalidates the previous one; `false` only invalidates it. Requires the
    * option `bypass`.
    * @default the current secret is kept
    */
-  bypass?: boolean
+  bypass?: boolean | undefined
   /** Who makes the change, for the log, the status and the history; at most 200 characters. */
-  by?: string
+  by?: string | undefined
   /** Rejects the change unless this is still the stored revision; 0 means that nothing has been stored yet. */
-  expectedRevision?: number
+  expectedRevision?: number | undefined
+}
+
+/** The change that `update()` makes. It changes only what it names; `null` unsets a value. */
+export type MaintenanceUpdate = {
+  [name in Exclude<keyof MaintenanceChange, 'by' | 'expectedRevision' | 'mode'>]?: MaintenanceChange[name] | null
+} & Pick<MaintenanceChange, 'by' | 'expectedRevision' | 'mode'>
+
+/** Options for `update()`. */
+export interface UpdateOptions {
+  /** The id of the window to change. */
+  window?: string | undefined
+}
+
+/** Options for `set(false)`. */
+export interface OpenOptions extends Pick<MaintenanceChange, 'by' | 'expectedRevision'> {
+  /**
+   * Opens the site although runs keep it closed: they are ended, and their `signal` aborts.
+   * @default false
+   */
+  force?: boolean | undefined
 }
 
 /** Whether a change waits for the other servers. */
 export interface WaitOptions {
   /**
-   * How long to wait for the other servers, in milliseconds, from 1 to 3600000. The call settles once every live
+   * How long to wait for the other servers: milliseconds or a duration such as `'30s'`, up to an hour; `true` waits for
+   * 30 seconds. The call settles once every live
    * server of the site has applied the change and, if the change closes the site, no earlier request is still running
-   * on any of them. Servers pinned by `enabled` are not waited for. If time runs out, the call rejects with
+   * on any of them. Servers with the option `pinned` are not waited for. If time runs out, the call rejects with
    * `FST_ERR_MAINTENANCE_DRAIN`, but `set()` does not undo the change.
    * @default no wait
    */
-  wait?: number
+  wait?: number | string | boolean | undefined
 }
 
 /** Limits for `drained()`. */
 export interface DrainOptions {
   /**
-   * How long to wait, in milliseconds, from 1 to 3600000.
+   * How long to wait: milliseconds or a duration such as `'30s'`, up to an hour.
    * @default no limit
    */
-  timeout?: number
+  timeout?: number | string | undefined
   /** Stops the wait when it is aborted; the promise then rejects with the signal's reason. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /** The properties of an error with the code `FST_ERR_MAINTENANCE_DRAIN`. */
-export interface StillRunning {
+export interface DrainErrorDetails {
   /** The number of requests that are still running. */
   readonly inFlight: number
   /** The same requests, counted by method and route, such as `{ 'GET /export': 2 }`. */
@@ -166,44 +250,63 @@ export interface StillRunning {
   readonly servers?: readonly ServerStatus[]
 }
 
+/** The properties of an error with the code `FST_ERR_MAINTENANCE_RUNNING`. */
+export interface RunningRuns {
+  /** The runs that keep the site closed. */
+  readonly runs: readonly { readonly id: string, readonly host: string, readonly pid: number, readonly by: string | null, readonly since: string }[]
+}
+
 /** Options for `run()`, in addition to those of a change. */
 export interface RunOptions {
   /**
-   * How long the site stays closed if the process that runs the work dies, in milliseconds, from 1000 to 86400000. The
-   * lease is renewed while the work runs. It cannot be combined with `endsAt`.
-   * @default none; the site then stays closed until it is opened with `set(false)`
+   * How long the site stays closed if the process that runs the work dies: milliseconds or a duration such as `'30s'`, from
+   * 1 second to a day. The lease is renewed while the work runs.
+   * @default none; the site then stays closed until it is opened with `set(false, { force: true })`
    */
-  lease?: number
+  lease?: number | string | undefined
+  /**
+   * Keeps the site closed if the work fails or its lease ends.
+   * @default false
+   */
+  stayClosed?: boolean | undefined
+}
+
+/** What the work of a `run()` is called with. */
+export interface RunContext {
+  /** Aborts if the run is ended by force, if its lease cannot be renewed, and if the server closes. */
+  readonly signal: AbortSignal
+  /** The same as `fastify.maintenance.track`. */
+  readonly track: Maintenance['track']
 }
 
 /** The state of a site. Values that are not set are `null`. */
 export interface SiteState {
   /** The name of the site. */
   site: string
-  /** `true` if maintenance mode is switched on, also before the window starts or after it has ended. */
-  on: boolean
-  /** `true` if the site is closed now: switched on, and inside its window. */
+  /** `true` if the site is closed now, also if only a part of it is. */
   active: boolean
-  /** How the site treats requests while it is closed. */
-  mode: Mode
-  /** The message for visitors. */
-  message: string | null
-  /** When the window starts, as an ISO 8601 string in UTC. */
+  /** How the site treats requests; `null` while it is open. With several active windows, the strictest decides. */
+  mode: Mode | null
+  /** The message for visitors, of the window that decides. */
+  message: Message | null
+  /** When that window started, as an ISO 8601 string in UTC; `null` if it started when it was created. */
   startsAt: string | null
-  /** When the window ends, as an ISO 8601 string in UTC. */
+  /** When that window ends, as an ISO 8601 string in UTC. */
   endsAt: string | null
-  /** The `Retry-After` header of this window, in seconds. */
+  /** The `Retry-After` header of that window, in seconds. */
   retryAfter: number | null
-  /** Routes that this state lets through, in addition to the option `ignore.routes`. */
-  ignoreRoutes: IgnoredRoute[]
+  /** Since when the site has been closed without a gap, as an ISO 8601 string in UTC. An edit does not move it. */
+  closedSince: string | null
+  /** When the last change was made, as an ISO 8601 string in UTC. */
+  changedAt: string | null
   /** Who made the last change. */
   by: string | null
-  /** When the last change was made, as an ISO 8601 string in UTC. */
-  since: string | null
   /** The revision of the state, which grows with every change; 0 if the state was never written. */
   revision: number
+  /** All windows: those that are active, and those that are still to come. */
+  windows: WindowStatus[]
   /** The next planned or scheduled window. */
-  upcoming: Upcoming | null
+  upcoming: UpcomingWindow | null
 }
 
 /** The store, as this server sees it. */
@@ -225,7 +328,7 @@ export interface MaintenanceStatus extends SiteState {
   /** The state of the store. */
   store: StoreStatus
   /** Counters of this server since it started. `ignored` counts requests that were let through while closed. */
-  counts: { blocked: number, ignored: number, wrongSecrets: number }
+  counts: { blocked: number, ignored: number, failedBypasses: number }
   /** The number of requests that are waiting now (`mode: 'hold'`). */
   held: number
   /** The number of running requests on this server that were let through as `'inactive'` or `'read'`. */
@@ -233,7 +336,7 @@ export interface MaintenanceStatus extends SiteState {
   /** The same for upgraded connections and event streams. They can last indefinitely, so no drain waits for them. */
   streams: number
   /** The new bypass. Set only in the result of `set(true, { bypass: true })`: it cannot be read again later. */
-  bypass?: Bypass
+  bypass?: Bypass | undefined
 }
 
 /** A new way for testers to enter the closed site. */
@@ -244,34 +347,48 @@ export interface Bypass {
   path: string
 }
 
-/** One server of a site, as it was last reported to the store. */
+/** One server, as it last reported to the store. */
 export interface ServerStatus {
   /** A random id, new each time the process starts. */
   id: string
+  /** A name for people: host and process. */
+  label: string
   /** The name of the host. */
   host: string
   /** The id of the process. */
   pid: number
   /** The version of fastify-maintenance. */
   version: string
+  /** The sites that it serves. */
+  sites: ServerSite[]
+  /** The number of running requests that were let through as `'inactive'` or `'read'`. */
+  inFlight: number
+  /** The same for upgraded connections and event streams. */
+  streams: number
+  /** What started before the current state and is still running, by route or name: `{ 'GET /export': 2 }`. */
+  draining: Record<string, number>
+  /** The path of the bypass page; `null` if the option `bypass` is not set. */
+  bypassPath: string | null
+  /** When the server started, as an ISO 8601 string in UTC. */
+  startedAt: string
+  /** When the server last reported, as an ISO 8601 string in UTC; by the clock of the store, if it has one. */
+  seenAt: string
+  /** `true` if it vanished without saying goodbye. */
+  lost: boolean
+}
+
+/** One site on one server. */
+export interface ServerSite {
   /** The name of the site. */
   site: string
   /** The revision of the state that the server applies. */
   revision: number
   /** `true` if the site is closed on this server. */
   active: boolean
-  /** `true` if the option `enabled` decides on this server, whatever the state says. */
+  /** `true` if the option `pinned` decides on this server, whatever the state says. */
   pinned: boolean
-  /** The number of running requests that were let through as `'inactive'` or `'read'`. */
-  inFlight: number
-  /** The same for upgraded connections and event streams. */
-  streams: number
-  /** Requests in `inFlight` that are older than the applied state, by method and route: `{ 'GET /export': 2 }`. */
-  holding: Record<string, number>
-  /** When the server started, as an ISO 8601 string in UTC. */
-  startedAt: string
-  /** When the server last reported, as an ISO 8601 string in UTC; by the clock of the store, if it has one. */
-  seenAt: string
+  /** What started before the current state of this site and is still running, by route or name. */
+  draining: Record<string, number>
 }
 
 /**
@@ -293,14 +410,15 @@ export interface Maintenance {
   /** Returns the status from memory, without reading the store. */
   status (): MaintenanceStatus
   /**
-   * Closes the site, or replaces the state of a closed one. The change is written to the store first and then applied on
+   * Closes the site: creates the window that closes it now, or replaces it. With a `startsAt` in the future it adds a
+   * planned window instead. The change is written to the store first and then applied on
    * this server. Without `wait`, the promise settles within 2 seconds.
    * @throws FST_ERR_MAINTENANCE_CHANGE if an argument is invalid
-   * @throws FST_ERR_MAINTENANCE_PINNED if the option `enabled` is set
+   * @throws FST_ERR_MAINTENANCE_PINNED if the option `pinned` is set
    * @throws FST_ERR_MAINTENANCE_TEMPLATE if the application's template cannot be rendered
    * @throws FST_ERR_MAINTENANCE_CONFLICT if `expectedRevision` is not the stored revision
    * @throws FST_ERR_MAINTENANCE_STORE if the store failed; nothing was changed
-   * @throws FST_ERR_MAINTENANCE_STORE_UNKNOWN if the store did not answer; the change may have been written
+   * @throws FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN if the store did not answer; the change may have been written
    * @throws FST_ERR_MAINTENANCE_DRAIN if `wait` ran out; the change was made
    * @example
    * ```ts
@@ -309,25 +427,51 @@ export interface Maintenance {
    */
   set (on: true, change?: MaintenanceChange & WaitOptions): Promise<MaintenanceStatus>
   /**
-   * Opens the site; with a `boolean` variable, opens or closes it. Throws the same errors as closing.
+   * Opens the site: ends everything that closes it now. Windows that are still to come stay planned. With a `boolean`
+   * variable, opens or closes it. Throws the same errors as closing.
+   * @throws FST_ERR_MAINTENANCE_RUNNING while runs keep the site closed, unless `force` is set; see {@link RunningRuns}
    * @example
    * ```ts
    * await app.maintenance.set(false, { by: 'ada' })
    * ```
    */
-  set (on: boolean, change?: Pick<MaintenanceChange, 'by' | 'expectedRevision'> & WaitOptions): Promise<MaintenanceStatus>
+  set (on: boolean, options?: OpenOptions & WaitOptions): Promise<MaintenanceStatus>
   /**
-   * Closes the site, does the work, and opens the site again, even if the work throws. If runs overlap, the site opens
-   * when the last one ends. A change that someone makes with `set()` in the meantime is kept. With `wait`, the work starts
-   * once all servers are ready; if time runs out, it does not start and the site opens again.
+   * Changes only what is named, and leaves the rest as it is; `null` unsets a value. It applies to the window that closes
+   * the site now, else to the only active or only planned one; name any other one. `endsAt: '+30m'` counts from now or
+   * from the current end, whichever is later.
+   * @throws FST_ERR_MAINTENANCE_CHANGE if there is nothing to change, or several windows could be meant; and the errors of `set()`
+   * @example
+   * ```ts
+   * await app.maintenance.update({ endsAt: '+30m' })
+   * ```
+   */
+  update (change: MaintenanceUpdate & WaitOptions, options?: UpdateOptions): Promise<MaintenanceStatus>
+  /**
+   * Cancels a planned window; without an id, the only one.
+   * @throws FST_ERR_MAINTENANCE_CHANGE if there is no such window; and the errors of `set()`
+   */
+  cancel (id?: string, options?: Pick<MaintenanceChange, 'by' | 'expectedRevision'>): Promise<MaintenanceStatus>
+  /**
+   * Keeps the site closed while it does the work, by a window of its own: whatever closed the site before is there again
+   * afterwards. `endsAt` is only what visitors are told. With `wait`, the work starts once all servers are ready; if time
+   * runs out, it does not start.
    * @returns the result of the work
    * @throws whatever the work throws, and the errors of `set()`
    * @example
    * ```ts
-   * await app.maintenance.run(() => migrate(), { message: 'Upgrading', wait: 30_000 })
+   * await app.maintenance.run(({ signal }) => migrate(signal), { message: 'Upgrading', wait: '30s', lease: '30s' })
    * ```
    */
-  run<T> (work: () => T | Promise<T>, change?: MaintenanceChange & RunOptions & WaitOptions): Promise<T>
+  run<T> (
+    work: (context: RunContext) => T | Promise<T>, change?: Omit<MaintenanceChange, 'startsAt'> & RunOptions & WaitOptions
+  ): Promise<T>
+  /**
+   * Makes work outside of requests count: `drained()` and `wait` wait for it, and name it. Work that begins while the site
+   * is closed doesn't count.
+   * @returns what the work returns
+   */
+  track<T> (work: Promise<T> | (() => T | Promise<T>), name: string): Promise<T>
   /**
    * Returns this API for one site of this server.
    * @throws FST_ERR_MAINTENANCE_SITE if the name is unknown
@@ -348,7 +492,7 @@ export interface Maintenance {
    * Waits until no request that was let through as `'inactive'` or `'read'` is still running on this server. Streams
    * are not waited for, nor are reads that arrive after the call while the site is read-only.
    * @throws FST_ERR_MAINTENANCE_CHANGE if an option is invalid
-   * @throws FST_ERR_MAINTENANCE_DRAIN if time ran out or the site was opened in the meantime; see {@link StillRunning}
+   * @throws FST_ERR_MAINTENANCE_DRAIN if time ran out or the site was opened in the meantime; see {@link DrainErrorDetails}
    */
   drained (options?: DrainOptions): Promise<void>
   /**
@@ -365,20 +509,20 @@ export interface Maintenance {
   history (options?: { limit?: number }): Promise<HistoryEntry[]>
 }
 
-/** On which condition a store writes a record. */
-export interface WriteCondition {
+/** How a store writes a record. */
+export interface WriteOptions {
   /** The revision of the record to write. */
   revision: number
   /**
    * The write must be rejected unless this is the revision of the stored record; 0: unless nothing is stored.
    * @default any; the record is written whatever is stored
    */
-  expected?: number
+  expectedRevision?: number | undefined
   /**
    * `true` if the write must not appear in the history, because it only renews a lease.
    * @default false
    */
-  quiet?: boolean
+  skipHistory?: boolean | undefined
 }
 
 /**
@@ -389,30 +533,30 @@ export interface MaintenanceStore {
   /** Returns the stored record exactly as it was written, or `null` if none was. */
   read (site: string): Promise<string | null>
   /**
-   * Stores the record and its revision. Comparing `condition.expected` and writing must be one atomic step: of several
+   * Stores the record and its revision. Comparing `options.expectedRevision` and writing must be one atomic step: of several
    * concurrent writes that expect the same revision, exactly one may succeed.
    * @throws an error with the code `FST_ERR_MAINTENANCE_CONFLICT` if the stored revision isn't the expected one; any
-   * other error means that nothing was written, unless its code is `FST_ERR_MAINTENANCE_STORE_UNKNOWN`
+   * other error means that nothing was written, unless its code is `FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN`
    */
-  write (site: string, record: string, condition: WriteCondition): Promise<void>
+  write (site: string, record: string, options: WriteOptions): Promise<void>
   /**
-   * Calls `onHint` when a record may have changed, with the site if it is known. Hints are optional: they may be lost,
+   * Calls `onChange` when a record may have changed, with the site if it is known. A call is only a hint: it may be lost,
    * late or wrong, because the store is also polled. If a promise is returned, it settles once the store is watched.
    */
-  watch (onHint: (site?: string) => void): void | Promise<void>
+  watch (onChange: (site?: string) => void): void | Promise<void>
   /** Stops watching and releases all resources. May be called twice. */
   close (): void | Promise<void>
   /** Adds an entry to the history of a site. Leave it out if `write` already does so, or if there is no history. */
-  append? (site: string, entry: string): Promise<void>
+  appendHistory? (site: string, entry: string): Promise<void>
   /** Lists the last records, newest first. Without it, `history()` only knows the changes of its own process. */
-  list? (site: string, limit: number): Promise<string[]>
+  listHistory? (site: string, limit: number): Promise<string[]>
   /**
    * Keeps the entry of a server for `ttl` milliseconds and replaces its previous one; a `ttl` of 0 removes it. Without
-   * `beat` and `beats`, `servers()` only knows its own process.
+   * `heartbeat` and `heartbeats`, `servers()` only knows its own process.
    */
-  beat? (site: string, id: string, entry: string, ttl: number): Promise<void>
-  /** Lists the server entries that have not expired. Required if there is `beat`. */
-  beats? (site: string): Promise<string[]>
+  heartbeat? (server: string, entry: string, ttl: number): Promise<void>
+  /** Lists the entries that have not expired. Required if there is `heartbeat`. */
+  heartbeats? (): Promise<string[]>
   /** Returns the time by the store's clock, in milliseconds since 1970. Without it, the clock of this process is used. */
   now? (): number
 }
@@ -440,82 +584,89 @@ export interface RedisStoreOptions {
    * The prefix of all keys and channels, at most 200 characters.
    * @default 'fastify-maintenance:'
    */
-  prefix?: string
+  prefix?: string | undefined
   /**
    * The path of a file that keeps the last known state, for boots while Redis is unreachable.
    * @default none
    */
-  mirror?: string
+  mirror?: string | undefined
   /**
-   * How often the state is read without a notification, in milliseconds, from 100 to 3600000.
-   * @default 5000
+   * How often the state is read without a notification: milliseconds or a duration, from 100 ms to an hour.
+   * @default '5s'
    */
-  pollInterval?: number
+  pollInterval?: number | string | undefined
 }
+
+/** What a change did. A `'run'` has two entries: one when it starts, and one when it ends. */
+export type ChangeKind = 'closed' | 'opened' | 'changed' | 'planned' | 'cancelled' | 'run'
 
 /** One change in the history of a site. Values that are not set are `null`. */
 export interface HistoryEntry {
   /** The revision that the change created. */
-  revision: number
-  /** `true` if the change switched maintenance mode on. */
-  on: boolean
-  /** How the closed site treats requests. */
-  mode: Mode
+  readonly revision: number
+  /** What the change did. */
+  readonly kind: ChangeKind
+  /** The id of the window that was added, changed or removed; `null` if it was none or several. */
+  readonly window: string | null
+  /** `true` at the end of a run. */
+  readonly ended: boolean
+  /** How the site treats requests during that window. */
+  readonly mode: Mode | null
   /** The message for visitors. */
-  message: string | null
-  /** When the window starts, as an ISO 8601 string in UTC. */
-  startsAt: string | null
-  /** When the window ends, as an ISO 8601 string in UTC. */
-  endsAt: string | null
+  readonly message: Message | null
+  /** When that window starts, as an ISO 8601 string in UTC. */
+  readonly startsAt: string | null
+  /** When that window ends, as an ISO 8601 string in UTC. */
+  readonly endsAt: string | null
   /** Who made the change. */
-  by: string | null
+  readonly by: string | null
   /** When the change was made, as an ISO 8601 string in UTC. */
-  at: string
+  readonly at: string
 }
 
-/** The format of a refusal. */
+/** The format of a blocked answer. */
 export type ResponseType = 'html' | 'json' | 'text'
 
-/** What refused requests get. */
+/** What blocked requests get. */
 export interface ResponseOptions {
   /**
    * The status code, from 200 to 599.
    * @default 503
    */
-  statusCode?: number
+  statusCode?: number | undefined
   /**
    * The `Retry-After` header, in seconds, from 1 to 31536000; `false` sends none. A known end of the window takes
    * precedence.
    * @default 300
    */
-  retryAfter?: number | false
+  retryAfter?: number | false | undefined
   /**
    * The format of the body, or a function that picks it for each request. `'auto'` negotiates it by `Accept`.
    * @default 'auto'
    */
-  type?: 'auto' | ResponseType | ((request: FastifyRequest) => ResponseType)
+  type?: ('auto' | ResponseType | ((request: FastifyRequest) => ResponseType)) | undefined
   /**
    * A template for your own `@fastify/view`; if the application has none, the path of an Eta file.
    * @default the bundled page
    */
-  template?: string
-  /** Additional variables for the template. A function is called for each refused page, which is then rendered anew. */
-  data?: object | ((request: FastifyRequest) => object | Promise<object>)
+  template?: string | undefined
+  /** Additional variables for the template. A function is called for each blocked page, which is then rendered anew. */
+  data?: (object | ((request: FastifyRequest) => object | Promise<object>)) | undefined
   /**
    * A local path or an absolute URL, to which browsers that open a page are redirected.
    * @default none
    */
-  redirect?: string
+  redirect?: string | undefined
   /**
    * The `Refresh` header of HTML pages, in seconds, from 1 to 31536000.
    * @default none
    */
-  refresh?: number
+  refresh?: number | undefined
   /**
-   * Additional headers for every refusal.
+   * Additional headers for every blocked request.
    * @default {}
    */
-  headers?: Record<string, string>
+  headers?: Record<string, string> | undefined
 }
 
 /** Requests that are let through while the site is closed. */
@@ -525,18 +676,18 @@ export interface IgnoreOptions {
    * expression is matched against the path.
    * @default []
    */
-  routes?: string | RegExp | (string | RegExp)[]
+  routes?: string | RegExp | (string | RegExp)[] | undefined
   /**
    * Addresses and CIDR blocks, compared with `request.ip`.
    * @default []
    * @example ['192.0.2.7', '10.0.0.0/8', '2001:db8::/32']
    */
-  ips?: string | string[]
+  ips?: string | string[] | undefined
   /**
-   * Decides last, and only while the site is closed. The request is refused if the function throws, or doesn't settle
+   * Decides last, and only while the site is closed. The request is blocked if the function throws, or doesn't settle
    * within 3 seconds.
    */
-  request?: (request: FastifyRequest) => boolean | Promise<boolean>
+  request?: ((request: FastifyRequest) => boolean | Promise<boolean>) | undefined
 }
 
 /** Lets testers in who know the secret of the window. */
@@ -545,22 +696,22 @@ export interface BypassOptions {
    * The path of the page that exchanges the secret for a cookie, below the prefix of the plugin.
    * @default '/maintenance/bypass'
    */
-  path?: string
+  path?: string | undefined
   /**
    * A secret that all servers share, from 32 to 1000 characters. With it, read access to the store is not enough to
    * forge a cookie.
    */
-  key?: string
+  key?: string | undefined
   /**
    * How long a cookie is valid, in seconds.
    * @default 43200 (12 hours)
    */
-  ttl?: number
+  ttl?: number | undefined
   /**
    * The name of the cookie. Over HTTPS, it is prefixed with `__Host-`.
    * @default 'maintenance'
    */
-  cookie?: string
+  cookie?: string | undefined
 }
 
 /**
@@ -570,112 +721,111 @@ export interface BypassOptions {
 export interface ScheduleOptions {
   /** When the window starts: a cron pattern of five fields, or of six with seconds first. */
   cron: string
-  /** How long the window lasts, such as `'90s'`, `'30m'`, `'1h30m'` or `'2d'`. */
-  duration: string
+  /** How long the window lasts: milliseconds or a duration such as `'90s'`, `'30m'`, `'1h30m'` or `'2d'`. */
+  duration: number | string
   /**
    * The IANA name of the time zone of `cron`.
    * @default the time zone of the process
    */
-  timeZone?: string
+  timeZone?: string | undefined
   /**
    * How the closed site treats requests.
    * @default 'full'
    */
-  mode?: Mode
+  mode?: Mode | undefined
   /**
-   * The message for visitors, at most 10,000 characters.
+   * The message for visitors, at most 10,000 characters, or one per language.
    * @default none
    */
-  message?: string
+  message?: Message | undefined
 }
 
 /** Limits for requests that wait (`mode: 'hold'`). */
 export interface HoldOptions {
   /**
-   * How many requests may wait, from 1 to 1000000. Further ones are refused at once.
+   * How many requests may wait, from 1 to 1000000. Further ones are blocked at once.
    * @default 1000
    */
-  max?: number
+  max?: number | undefined
   /**
-   * How long a request waits before it is refused, in milliseconds, from 1 to 600000.
-   * @default 10000
+   * How long a request waits before it is blocked: milliseconds or a duration such as `'10s'`, up to 10 minutes.
+   * @default '10s'
    */
-  timeout?: number
+  timeout?: number | string | undefined
 }
 
 /** When to end WebSockets and event streams after the site has closed. */
 export interface CloseStreamsOptions {
   /**
-   * How long after closing, in milliseconds, from 0 to 3600000.
-   * @default 5000
+   * How long after closing: milliseconds or a duration such as `'5s'`, up to an hour.
+   * @default '5s'
    */
-  after?: number
+  after?: number | string | undefined
   /**
-   * The period over which they are spread at random, in milliseconds, from 0 to 3600000, so that clients don't all
-   * reconnect at once.
-   * @default 2000
+   * The period over which they are spread at random, so that clients don't all reconnect at once: milliseconds or a
+   * duration, up to an hour.
+   * @default '2s'
    */
-  jitter?: number
+  jitter?: number | string | undefined
 }
 
 /** The options of the plugin. All are optional. */
 export interface FastifyMaintenanceOptions {
   /**
-   * Pins the mode on this server: `true` keeps the site closed and `false` open, whatever the state says. `set()` and
-   * `run()` then reject with `FST_ERR_MAINTENANCE_PINNED`.
+   * `'open'` or `'closed'` on this server, whatever the state says. `set()`, `update()`, `cancel()` and `run()` then reject
+   * with `FST_ERR_MAINTENANCE_PINNED`.
    */
-  enabled?: boolean
+  pinned?: 'open' | 'closed' | undefined
   /**
    * The name of this server's site, or a function that returns the site of a request. A function requires `sites`.
    * @default 'default'
    */
-  site?: string | ((request: FastifyRequest) => string)
+  site?: (string | ((request: FastifyRequest) => string)) | undefined
   /**
    * All sites that this server serves.
    * @default this server's own site
    */
-  sites?: string | string[]
+  sites?: string | string[] | undefined
   /**
    * Where the state is kept. `'memory'` keeps it in this process only. To share it, use an address (`'redis://…'`,
    * `'rediss://…'`, `'file:PATH'`), the options of a file or Redis store, or a store of your own.
    * @default 'memory'
    */
-  store?: string | { file: string } | RedisStoreOptions | MaintenanceStore
+  store?: string | { file: string } | RedisStoreOptions | MaintenanceStore | undefined
   /**
-   * Whether sites are closed as long as their state has never been read, because the store has been unreachable since
-   * boot.
-   * @default false
+   * Whether sites are open or closed until their state has been read once, if the store has been unreachable since boot.
+   * @default 'open'
    */
-  fallback?: boolean
+  whenUnknown?: 'open' | 'closed' | undefined
   /** Which requests are let through while the site is closed. */
-  ignore?: IgnoreOptions
-  /** What refused requests get. */
-  response?: ResponseOptions
+  ignore?: IgnoreOptions | undefined
+  /** What blocked requests get. */
+  response?: ResponseOptions | undefined
   /**
    * Lets testers in who know the secret of the window. `{}` is enough.
    * @default nobody
    */
-  bypass?: BypassOptions
+  bypass?: BypassOptions | undefined
   /**
-   * Recurring windows. A state that is set explicitly takes precedence until it is switched off.
+   * Recurring windows. `set(false)` ends the current one; the next one closes the site again.
    * @default []
    */
-  schedule?: ScheduleOptions | ScheduleOptions[]
+  schedule?: ScheduleOptions | ScheduleOptions[] | undefined
   /** Limits for requests that wait (`mode: 'hold'`). */
-  hold?: HoldOptions
+  hold?: HoldOptions | undefined
   /**
    * Ends WebSockets (with code 1012) and event streams that were opened before the site closed.
    * @default they stay open
    */
-  closeStreams?: CloseStreamsOptions
+  closeStreams?: CloseStreamsOptions | undefined
   /**
    * Called before a blocked request is answered, for example to log the user out. It may answer itself (`reply.send()`,
    * `reply.redirect()`, `reply.hijack()`, `reply.raw.end()`); then ours is not sent. It is awaited for at most 3 seconds,
    * and errors are logged.
    */
-  onBlocked?: (request: FastifyRequest, reply: FastifyReply) => void | Promise<void>
+  onBlocked?: ((request: FastifyRequest, reply: FastifyReply) => void | Promise<void>) | undefined
   /** Called when the state changes, and when a window starts or ends. */
-  onChange?: ChangeListener
+  onChange?: ChangeListener | undefined
 }
 
 /**
@@ -699,7 +849,7 @@ declare module 'fastify' {
     readonly maintenance: Decision
   }
   interface FastifyContextConfig {
-    /** `'off'`: never refused; `'on'`: always refused; `'read'`, `'write'`: what the route does in read-only mode. */
+    /** `'off'`: never blocked; `'on'`: always blocked; `'read'`, `'write'`: what the route does in read-only mode. */
     maintenance?: RouteMaintenance
   }
 }

@@ -36,7 +36,7 @@ const servers: { readonly [name: string]: (app: FastifyInstance) => Promise<void
     await app.register(maintenance)
   },
   async on () {
-    await app.register(maintenance, { enabled: true })
+    await app.register(maintenance, { pinned: 'closed' })
   },
   // our page, from a handler
   async page () {

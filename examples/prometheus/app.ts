@@ -6,7 +6,7 @@ import maintenance, { type MaintenanceStatus } from 'fastify-maintenance'
 export async function createApp () {
   const app = Fastify()
   // before maintenance: refused requests are measured too, as 503
-  await app.register(metrics.default, { endpoint: '/metrics', defaultMetrics: { enabled: false }, clearRegisterOnInit: true })
+  await app.register(metrics.default, { endpoint: '/metrics', defaultMetrics: { pinned: 'open' }, clearRegisterOnInit: true })
   const { Counter, Gauge, register } = app.metrics.client
 
   const refused = new Counter({ name: 'maintenance_refused_total', help: 'Requests refused', labelNames: ['site', 'reason'] })

@@ -1,18 +1,18 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ForbiddenError, show } from '../errors.ts'
-import { readCookie, writeCookie } from './cookies.ts'
+import { cookieName, findCookie, formatCookie } from '../util/cookie.ts'
 
 /**
- * A change must come from the page itself or from a program. Browsers send `Sec-Fetch-Site` (not over plain http to another host)
- * or `Origin` with every POST, and no page can forge either (Fetch Metadata; RFC 6454 section 7). A program sends neither, but then
- * it must not send a form: an old browser can post one from any site, but not JSON.
+ * A change must come from the page itself or from a program. Browsers send `Sec-Fetch-Site` (not over plain http to another
+ * host) or `Origin` with every POST, and no page can forge either (Fetch Metadata; RFC 6454 section 7). A program sends
+ * neither, but then it must not send a form: an old browser can post one from any site, but not JSON.
  * @throws FST_ERR_MAINTENANCE_FORBIDDEN
  */
 export function checkOrigin ({ method, headers, host }: FastifyRequest): void {
   if (method !== 'POST') return
   const { 'sec-fetch-site': site, origin, 'content-type': type = '' } = headers
-  // the browser compares with the address that it knows, even where a proxy rewrites Host
+  // the browser compares with the address that it knows, even if a proxy rewrites Host
   if (site === 'same-origin') return
   if (site !== undefined) throw new ForbiddenError(`a change must come from this page itself, Sec-Fetch-Site is ${show(site)}`)
   if (origin !== undefined) {
@@ -37,13 +37,18 @@ function isHost (origin: string, host: string): boolean {
 }
 
 const TOKEN_COOKIE = 'maintenance-form'
+/** 192 random bits. */
+const TOKEN = /^[\w-]{32}$/
+
+const knownToken = (request: FastifyRequest): string | null =>
+  findCookie(request.headers.cookie ?? '', cookieName(TOKEN_COOKIE, request), value => TOKEN.test(value))
 
 /** The token for the forms of a page: the one of its cookie, so that two tabs and several servers agree, or a new one. */
 export function tokenFor (request: FastifyRequest, reply: FastifyReply): string {
-  const known = readCookie(request, TOKEN_COOKIE)
-  if (known !== undefined) return known
+  const known = knownToken(request)
+  if (known !== null) return known
   const token = randomBytes(24).toString('base64url')
-  writeCookie(request, reply, TOKEN_COOKIE, token)
+  reply.header('set-cookie', formatCookie({ name: TOKEN_COOKIE, value: token, sameSite: 'Strict' }, request))
   return token
 }
 
@@ -53,6 +58,6 @@ export function tokenFor (request: FastifyRequest, reply: FastifyReply): string 
  */
 export function hasToken (request: FastifyRequest, token: string | null): boolean {
   if (request.headers['sec-fetch-site'] !== undefined) return true
-  const known = readCookie(request, TOKEN_COOKIE)
-  return known === undefined || token === known
+  const known = knownToken(request)
+  return known === null || token === known
 }

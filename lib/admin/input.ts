@@ -1,27 +1,15 @@
-import type { Maintenance, MaintenanceChange, MaintenanceStatus } from '../../types/index.ts'
-import { isObject } from '../util/validate.ts'
+import type { Maintenance, MaintenanceStatus } from '../../types/index.ts'
 import { ChangeError, messageOf, show } from '../errors.ts'
-import { checkChange } from '../state/change.ts'
-import { toTime } from '../state/time.ts'
+import { checkCancelling, checkOpening, checkSet, checkUpdate, fail } from '../state/change.ts'
+import { isObject } from '../util/validate.ts'
 
-/** What is asked for, as it came; nothing of it is checked. */
+/** A request for a change, as it came: nothing of it is checked. */
 export interface Input {
   readonly site: unknown
   readonly action: unknown
-  /** What `action` says, or `on` without one. */
-  readonly on: unknown
+  readonly window: unknown
+  readonly force: unknown
   readonly change: Record<string, unknown>
-}
-
-/** What stands in the fields of a form. */
-export interface Fields {
-  readonly message: string
-  readonly mode: string
-  readonly startsAt: string
-  readonly endsAt: string
-  readonly retryAfter: string
-  readonly bypass: string
-  readonly routes: readonly { readonly pattern: string, readonly description: string }[]
 }
 
 /** @throws FST_ERR_MAINTENANCE_CHANGE */
@@ -35,113 +23,70 @@ export function parseJson (text: string): unknown {
 
 /** @throws FST_ERR_MAINTENANCE_CHANGE */
 export function readJson (body: unknown): Input {
-  if (!isObject(body)) throw new ChangeError('the body', show(body), 'an object with site, on, and the fields of a change')
-  const { site, action, on, ...change } = body
-  return { site, action, on: readOn(action, on), change }
+  if (!isObject(body)) throw new ChangeError('the body', show(body), 'an object with site, action, and the fields of a change')
+  const { site, action, window, force, ...change } = body
+  return { site, action, window, force, change }
 }
 
-const ACTIONS: readonly unknown[] = ['off', 'on']
-
-const readOn = (action: unknown, on: unknown): unknown => ACTIONS.includes(action) ? action === 'on' : on
-
-/** Text becomes what JSON would have: an empty field is unset, a time without a zone is in UTC, as the form says. */
-const READERS: { readonly [name: string]: (value: string) => unknown } = {
-  message: readText,
-  startsAt: readTime,
-  endsAt: readTime,
-  retryAfter: readNumber,
-  expectedRevision: readNumber,
-  bypass: readBoolean
-}
-
-/** No part of a change. */
-const ASIDE = ['site', 'action', 'on', 'token', 'ignoreRoutes', 'ignoreRoutesDescription']
-
-export function readForm (form: URLSearchParams): Input {
-  const texts = [...form].filter(([name, value]) => value.trim() !== '' && !ASIDE.includes(name))
-  const routes = routesOf(form).map(({ pattern, description }) => ({ pattern, description: description || null }))
-  const action = form.get('action') || undefined
-  return {
-    site: form.get('site') || undefined,
-    action,
-    on: readOn(action, readBoolean(form.get('on') ?? undefined)),
-    change: {
-      ...Object.fromEntries(texts.map(([name, value]) => [name, Object.hasOwn(READERS, name) ? READERS[name]?.(value) : value])),
-      ...(routes.length === 0 ? {} : { ignoreRoutes: routes })
-    }
+/** What each action checks, and how it is carried out. */
+const ACTIONS: { readonly [action: string]: (site: Maintenance, input: Input) => Promise<MaintenanceStatus> } = {
+  on (site, { change }) {
+    checkSet(change)
+    return site.set(true, change)
+  },
+  off (site, { change, force }) {
+    const options = { ...change, force }
+    checkOpening(options)
+    return site.set(false, options as Parameters<Maintenance['set']>[1])
+  },
+  update (site, { change, window }) {
+    checkUpdate(change)
+    return site.update(change, { window: window as string | undefined })
+  },
+  cancel (site, { change, window }) {
+    checkCancelling(change)
+    return site.cancel(window as string | undefined, change)
   }
 }
 
-/** The n-th description belongs to the n-th path; a row without both is none. */
-function routesOf (form: URLSearchParams): { pattern: string, description: string }[] {
-  const descriptions = form.getAll('ignoreRoutesDescription')
-  return form.getAll('ignoreRoutes')
-    .map((pattern, i) => ({ pattern: pattern.trim(), description: (descriptions[i] ?? '').trim() }))
-    .filter(({ pattern, description }) => pattern !== '' || description !== '')
-}
-
-/** Browsers send line breaks as CR LF. */
-function readText (value: string): string {
-  return value.replaceAll('\r\n', '\n')
-}
-
-function readTime (text: string): string {
-  const value = text.trim()
-  return /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?$/.test(value) ? `${value}Z` : value
-}
-
-/** As an input of type `datetime-local` takes it: without a zone, which the label names. */
-export function shownTime (time: string | null): string {
-  return time === null ? '' : time.slice(0, 19).replace(/:00$/, '')
-}
-
-function readNumber (value: string): unknown {
-  return /^\s*\d{1,16}\s*$/.test(value) ? Number(value) : value
-}
-
-function readBoolean (value: string | undefined): unknown {
-  return value === 'true' ? true : value === 'false' ? false : value
-}
-
-/** What was typed, to be shown again as it was. */
-export function typedIn (form: URLSearchParams): Fields {
-  const get = (name: string): string => form.get(name) ?? ''
-  const time = (name: string): string => shownTime(toTime(readTime(get(name)))) || get(name)
-  return { message: readText(get('message')), mode: get('mode'), startsAt: time('startsAt'), endsAt: time('endsAt'), retryAfter: get('retryAfter'), bypass: get('bypass'), routes: routesOf(form) }
-}
-
-/** The fields that are wrong, all of them: `set` tells the first one. */
-export function wrongFields ({ on, change }: Input): string[] {
-  const { ignoreRoutes = [], ...rest } = change
-  const parts: [string, object][] = [
-    ...Object.entries(rest).map(([name, value]): [string, object] => [name, { [name]: value }]),
-    ...(ignoreRoutes as unknown[]).map((route, i): [string, object] => [`ignoreRoutes[${i}]`, { ignoreRoutes: [route] }])
-  ]
-  return parts.filter(([, part]) => isWrong(on !== false, part)).map(([name]) => name)
-}
-
-function isWrong (on: boolean, part: object): boolean {
-  try {
-    checkChange(on, part, 0)
-    return false
-  } catch {
-    return true
-  }
-}
-
-/** The site that is meant: where there is but one, it need not be named. What is no name is found unknown later. */
+/** The requested site, or the only one. Unknown names are rejected by `maintenance.for()`. */
 export function siteOf ({ sites }: Maintenance, { site }: Pick<Input, 'site'>): string {
   return (site ?? (sites.length === 1 ? sites[0] : undefined)) as string
 }
 
 /**
- * @param by outranks what the change says
- * @throws FST_ERR_MAINTENANCE_SITE, and whatever `set` throws
+ * Carries out a change. It checks the fields itself, because `set()` accepts one more than this page: `wait`.
+ * @param by takes precedence over the `by` of the change
+ * @throws FST_ERR_MAINTENANCE_SITE, FST_ERR_MAINTENANCE_CHANGE, and the errors of the action
  */
-export async function carryOut (maintenance: Maintenance, { action, on, change, ...input }: Input, by: string | undefined): Promise<MaintenanceStatus> {
-  const target = maintenance.for(siteOf(maintenance, input))
-  if (action !== undefined && !ACTIONS.includes(action)) throw Object.assign(new ChangeError('action', show(action), "'on' or 'off'"), { field: 'action' })
-  // `set` knows one name more (`wait`), and the store's clock
-  checkChange(on, change, 0)
-  return target.set(on as boolean, { ...change as MaintenanceChange, ...(by === undefined ? {} : { by }) })
+export async function carryOut (maintenance: Maintenance, input: Input, by: string | undefined): Promise<MaintenanceStatus> {
+  const site = maintenance.for(siteOf(maintenance, input))
+  const { action, window, force, change } = input
+  const carry = typeof action === 'string' && Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined
+  if (carry === undefined) throw fail('action', action, "'on', 'off', 'update' or 'cancel'")
+  if (window !== undefined && action !== 'update' && action !== 'cancel') throw fail('window', window, "no window with the action 'on' or 'off'")
+  if (window !== undefined && typeof window !== 'string') throw fail('window', window, 'the id of a window')
+  if (force !== undefined && action !== 'off') throw fail('force', force, "no force except with the action 'off'")
+  return carry(site, by === undefined ? input : { ...input, change: { ...change, by } })
+}
+
+/** All wrong fields of a change: an error names only the first. */
+export function wrongFields ({ action, change }: Input): string[] {
+  const { ignoreRoutes, ...rest } = change
+  const routes = Array.isArray(ignoreRoutes) ? ignoreRoutes : []
+  const parts: [string, object][] = [
+    ...Object.entries(rest).map(([name, value]): [string, object] => [name, { [name]: value }]),
+    ...routes.map((route, i): [string, object] => [`ignoreRoutes[${i}]`, { ignoreRoutes: [route] }])
+  ]
+  return parts.filter(([, part]) => isWrong(action, part)).map(([name]) => name)
+}
+
+function isWrong (action: unknown, part: object): boolean {
+  try {
+    if (action === 'update') checkUpdate({ retryAfter: null, ...part })
+    else if (action === 'on') checkSet(part)
+    return false
+  } catch {
+    return true
+  }
 }

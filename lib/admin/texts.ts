@@ -1,7 +1,7 @@
 import type { AdminTexts } from '../../types/admin.ts'
 import { readAsset } from '../util/asset.cjs'
 
-const readTexts = (language: string): AdminTexts => JSON.parse(readAsset(`admin/locales/${language}.json`))
+const read = (language: string): AdminTexts => JSON.parse(readAsset(`admin/page/locales/${language}.json`))
 
 /** The words of the admin page. */
-export const TEXTS = { en: readTexts('en'), de: readTexts('de') } as const
+export const TEXTS: { readonly en: AdminTexts, readonly de: AdminTexts } = { en: read('en'), de: read('de') }

@@ -1,7 +1,7 @@
 import { STATUS_CODES, type OutgoingHttpHeaders } from 'node:http'
 import { promisify } from 'node:util'
 import { brotliCompress, constants, gzip } from 'node:zlib'
-import type { ResponseSettings } from '../options.ts'
+import type { ResponseSettings } from './settings.ts'
 import type { Encoding, Format } from './negotiate.ts'
 import { PAGE_POLICY, type TemplateVariables } from './page.ts'
 import type { Language } from './texts.ts'
@@ -38,10 +38,13 @@ export function commonHeaders ({ retryAfter, mode }: TemplateVariables, { header
   }
 }
 
-/** Everything but HTML: made anew when the seconds to wait have changed. */
-export function makeTexts (variables: TemplateVariables, response: ResponseSettings): { readonly [format in Exclude<Format, 'html'>]: Body } {
+/** Everything but HTML. */
+export type Texts = { readonly [format in Exclude<Format, 'html'>]: Body }
+
+/** @param byLanguage does the message depend on `Accept-Language`? */
+export function makeTexts (variables: TemplateVariables, response: ResponseSettings, byLanguage: boolean): Texts {
   const { message, endsAt, retryAfter, statusCode } = variables
-  const headers = commonHeaders(variables, response)
+  const headers = commonHeaders(variables, response, byLanguage ? 'Accept, Accept-Language' : 'Accept')
   const error = STATUS_CODES[statusCode] ?? 'Maintenance'
   const code = 'FST_ERR_MAINTENANCE'
   // who is refused a write learns that reads pass
@@ -66,13 +69,18 @@ function bodyOf (statusCode: number, headers: OutgoingHttpHeaders, bytes: Buffer
   return { statusCode, headers, list, content: bytes.length <= JOINED_MAX ? bytes.toString('latin1') : bytes }
 }
 
-/** @param language of the bundled page; a custom one has none that we know */
-export function makeHtml (html: Html, encoding: Encoding, language: Language | null, variables: TemplateVariables, response: ResponseSettings): Body {
+/**
+ * @param language of the bundled page; that of a custom page is not known
+ * @param byLanguage does the message depend on `Accept-Language`?
+ */
+export function makeHtml (
+  html: Html, encoding: Encoding, language: Language | null, variables: TemplateVariables, response: ResponseSettings, byLanguage: boolean
+): Body {
   const bytes = html[encoding] ?? html.identity
   const bundled = language !== null
   return bodyOf(response.statusCode, {
     ...(bundled ? { 'content-security-policy': PAGE_POLICY, 'content-language': language } : {}),
-    ...commonHeaders(variables, response, `Accept${bundled ? ', Accept-Language' : ''}, Accept-Encoding`),
+    ...commonHeaders(variables, response, `Accept${bundled || byLanguage ? ', Accept-Language' : ''}, Accept-Encoding`),
     ...(response.refresh === undefined ? {} : { refresh: String(response.refresh) }),
     ...(bytes === html.identity ? {} : { 'content-encoding': encoding }),
     'content-type': 'text/html; charset=utf-8',

@@ -5,29 +5,53 @@ import { createBoundedMap } from '../util/bounded-map.ts'
 import { clientOf } from '../util/client-ip.ts'
 import { cookieName, findCookie } from '../util/cookie.ts'
 import { headerOf } from '../util/header.ts'
-import type { BypassSettings } from '../options.ts'
+import type { BypassSettings } from './settings.ts'
 import type { Pass } from './secret.ts'
 
 /** Scripts send the secret in it. */
 const BYPASS_HEADER = 'maintenance-bypass'
 
-/** Does the request show that it may pass? Whatever is malformed shows nothing. Who has no cookie does not pay for a look at the clock. */
-export function hasPass (request: FastifyRequest, pass: Pass, settings: BypassSettings, guesses: Guesses, clock: () => number): boolean {
-  const { raw } = request
-  const secret = headerOf(raw, BYPASS_HEADER)
-  if (secret !== undefined && guesses.check(request, () => pass.isSecret(secret))) return true
-  // read here, for @fastify/cookie may come later; the look for the name costs less than taking the header apart
-  const cookie = headerOf(raw, 'cookie')
-  if (cookie === undefined || !cookie.includes(settings.cookie)) return false
-  return findCookie(cookie, cookieName(settings.cookie, request), value => pass.isCookie(value, clock())) !== null
+/** What the option `bypass` sets up. */
+export interface BypassRules {
+  readonly settings: BypassSettings
+  /** With the prefix under which the plugin is registered. */
+  readonly path: string
+  readonly guesses: Guesses
 }
+
+/**
+ * Does the request carry a valid bypass of this window, in a header or a cookie? Malformed values are ignored.
+ * @param passes of all active windows: a secret of another one is not a wrong guess
+ */
+export function hasPass (
+  request: FastifyRequest, pass: Pass, passes: readonly Pass[], { settings, guesses }: BypassRules, clock: () => number
+): boolean {
+  const secret = headerOf(request.raw, BYPASS_HEADER)
+  if (secret !== undefined && guesses.check(request, passes, secret)) return pass.isSecret(secret)
+  // read here, because @fastify/cookie may be registered later; most requests end at the cheap search for the name
+  const cookie = headerOf(request.raw, 'cookie')
+  if (cookie === undefined || !cookie.includes(settings.cookie)) return false
+  return findCookie(cookie, cookieName(settings.cookie, request), value => isCookieOf(pass, value, clock())) !== null
+}
+
+/** Between the tokens of several windows in one cookie. */
+const SEPARATOR = '~'
+const TOKENS_MAX = 8
+
+export const tokensOf = (value: string): string[] => value.split(SEPARATOR, TOKENS_MAX)
+export const joinTokens = (tokens: readonly string[]): string => tokens.slice(0, TOKENS_MAX).join(SEPARATOR)
+
+const isCookieOf = (pass: Pass, value: string, now: number): boolean => tokensOf(value).some(token => pass.isCookie(token, now))
 
 /** Wrong secrets, by address. */
 export interface Guesses {
   /** How many have been wrong so far. */
   readonly wrong: number
-  /** Asks `isRight`, unless this address has to wait. A request counts once, however often it is decided on. */
-  check (request: FastifyRequest, isRight: () => boolean): boolean
+  /**
+   * Is the secret one of these windows', and may this address still try? A request counts once, however often it is
+   * decided on.
+   */
+  check (request: FastifyRequest, passes: readonly Pass[], secret: unknown): boolean
 }
 
 const WRONG_MAX = 20
@@ -60,12 +84,12 @@ export function createGuesses (): Guesses {
 
   return {
     get wrong () { return wrong },
-    check (request, isRight) {
+    check (request, passes, secret) {
       const client = networkOf(clientOf(request))
       const now = Date.now()
       const attempts = attemptsOf(client, now) ?? { wrong: 0, since: now }
       const waits = attempts.wrong >= WRONG_MAX
-      if (!waits && isRight()) return true
+      if (!waits && passes.some(pass => pass.isSecret(secret))) return true
       if (counted.has(request)) return false
       counted.add(request)
       wrong++

@@ -1,10 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, RouteShorthandOptions } from 'fastify'
-import { formatCookie } from '../util/cookie.ts'
+import { cookieName, findCookie, formatCookie } from '../util/cookie.ts'
 import { isObject } from '../util/validate.ts'
-import type { BypassSettings } from '../options.ts'
-import type { Place } from '../sites.ts'
+import type { BypassSettings } from './settings.ts'
 import { BYPASS_PAGE, BYPASS_POLICY } from './page.ts'
-import type { Guesses } from './request.ts'
+import { joinTokens, tokensOf, type BypassRules } from './request.ts'
+import type { Pass } from './secret.ts'
 import { OWN_PAGE_CONFIG } from '../route-config.ts'
 
 /** Under which the instance carries the path of the page, or `null`: the admin page links to it. */
@@ -12,8 +12,18 @@ export const BYPASS_PATH = Symbol.for('fastify-maintenance.bypass-path')
 
 const BODY_LIMIT = 4096
 
-/** The page where a secret is turned into a cookie. It is never behind the gate, and never kept. */
-export async function addBypassRoutes (fastify: FastifyInstance, settings: BypassSettings, guesses: Guesses, placeOf: (request: FastifyRequest) => Place): Promise<void> {
+export interface BypassRouteParts {
+  readonly rules: BypassRules
+  /** The secrets of the windows that close the site of a request now. */
+  readonly passesOf: (request: FastifyRequest) => readonly Pass[]
+  /** By which cookies expire, ms. */
+  readonly clock: () => number
+}
+
+/** The page where a secret is turned into a cookie. It is never blocked, and never cached. */
+export async function addBypassRoutes (
+  fastify: FastifyInstance, { rules: { settings, guesses }, passesOf, clock }: BypassRouteParts
+): Promise<void> {
   await fastify.register(async function maintenanceBypass (child) {
     // the application's own parsers may be anything
     child.removeAllContentTypeParsers()
@@ -31,9 +41,12 @@ export async function addBypassRoutes (fastify: FastifyInstance, settings: Bypas
     })
     child.post(settings.path, options, (request, reply) => {
       const body = isObject(request.body) ? request.body : {}
-      const { pass, clock } = placeOf(request).gate
-      if (pass === null || !guesses.check(request, () => pass.isSecret(body.secret))) return refuse(reply)
-      const cookie = { name: settings.cookie, value: pass.makeCookie(clock()), maxAge: settings.ttl, sameSite: 'Lax' } as const
+      const passes = passesOf(request)
+      if (!guesses.check(request, passes, body.secret)) return refuse(reply)
+      const pass = passes.find(pass => pass.isSecret(body.secret)) as Pass
+      const others = passes.filter(other => other !== pass)
+      const tokens = [pass.makeCookie(clock()), ...validTokens(request, others, settings, clock())]
+      const cookie = { name: settings.cookie, value: joinTokens(tokens), maxAge: settings.ttl, sameSite: 'Lax' } as const
       reply.header('set-cookie', formatCookie(cookie, request))
       const location = localPath(body.next ?? (request.query as { next?: unknown }).next)
       reply.header('location', location).code(isJson(request) ? 204 : 303).send()
@@ -53,6 +66,16 @@ const isJson = (request: FastifyRequest): boolean => request.headers['content-ty
 
 function refuse (reply: FastifyReply): void {
   reply.code(403).type('text/plain; charset=utf-8').send('This is not the secret of the maintenance that is under way.\n')
+}
+
+/** Of the cookie that the browser has: the tokens of the other windows stay valid. */
+function validTokens (request: FastifyRequest, passes: readonly Pass[], settings: BypassSettings, now: number): string[] {
+  const tokens: string[] = []
+  findCookie(request.headers.cookie ?? '', cookieName(settings.cookie, request), value => {
+    tokens.push(...tokensOf(value).filter(token => passes.some(pass => pass.isCookie(token, now))))
+    return false
+  })
+  return tokens
 }
 
 /** Where to go then: a path of this site, and nothing that a browser takes for another one. */

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { MaintenanceStore, SiteState } from '../../types/index.ts'
-import type { Output } from './main.ts'
+import type { MaintenanceStore } from '../../types/index.ts'
+import type { Output } from './output.ts'
+import type { VisibleState } from './visible.ts'
 import { toSafeJson } from '../util/escape.ts'
-import { inWords, reasonOf, tell } from './print.ts'
+import { inWords, reasonOf, report } from './print.ts'
 
 /** How often the store is read without a hint, ms. */
 const READ_EVERY = 1000
@@ -12,7 +13,7 @@ const READ_EVERY = 1000
  * @throws what the first read throws; what fails later is told, and tried again
  * @returns the last states
  */
-export async function watchStates (store: MaintenanceStore, read: () => Promise<SiteState[]>, json: boolean, output: Output): Promise<SiteState[]> {
+export async function watchStates (store: MaintenanceStore, read: () => Promise<VisibleState[]>, json: boolean, output: Output): Promise<VisibleState[]> {
   const { out, terminal = false, signal } = output
   let states = await read()
   let shown = ''
@@ -22,7 +23,7 @@ export async function watchStates (store: MaintenanceStore, read: () => Promise<
   signal?.addEventListener('abort', () => wake.abort())
 
   function show (): void {
-    const text = json ? states.map(state => `${toSafeJson(state)}\n`).join('') : states.map(inWords).join('')
+    const text = json ? states.map(state => `${toSafeJson({ v: 1, sites: [state] })}\n`).join('') : states.map(inWords).join('')
     if (text === shown) return
     const lines = shown.split('\n').length - 1
     // back to the first line, and away with what stands below
@@ -35,7 +36,7 @@ export async function watchStates (store: MaintenanceStore, read: () => Promise<
     wake = new AbortController()
     await sleep(READ_EVERY, undefined, { signal: wake.signal }).catch(() => {})
     const now = await read().then(next => { states = next; return '' }, reasonOf)
-    if (now !== problem && now !== '') tell(output, now)
+    if (now !== problem && now !== '') report(output, now)
     problem = now
   }
   return states

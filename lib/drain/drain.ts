@@ -1,62 +1,49 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { FastifyReply } from 'fastify'
-import type { DrainOptions, StillRunning } from '../../types/index.ts'
-import { checkShape, integer, type Shape } from '../util/validate.ts'
+import type { DrainErrorDetails, DrainOptions } from '../../types/index.ts'
 import { ChangeError, DrainError, show } from '../errors.ts'
-import { byRoute } from './in-flight.ts'
+import { duration, toDuration } from '../state/time.ts'
+import { checkShape, type Shape } from '../util/validate.ts'
+import { countByName, countsInWords, type Activity, type Task } from './activity.ts'
 
-/** How often it is looked, while somebody waits, ms: a listener on every running request is not needed then. */
-const LOOK_EVERY = 20
+/** How often a drain looks at what is running, ms. That needs no listener on each request. */
+const POLL_INTERVAL = 20
 
-const milliseconds = integer(1, 3_600_000, ' (milliseconds)')
+const HOUR = 3_600_000
+export const timeout = duration(1, HOUR)
 
 const OPTIONS: Shape = {
-  timeout: milliseconds,
+  timeout,
   signal: { expected: 'an AbortSignal', test: value => value instanceof AbortSignal }
 }
 
-/** @throws FST_ERR_MAINTENANCE_CHANGE */
-export function checkTimeout (name: string, value: unknown): void {
-  if (value !== undefined && !milliseconds.test(value)) throw new ChangeError(name, show(value), milliseconds.expected)
-}
-
-/** A site as far as draining matters. */
-export interface DrainSite {
-  readonly gate: { readonly active: boolean }
-  requests (): FastifyReply[]
-  /** Of these, those that the present state did not let in. */
-  older (): FastifyReply[]
-}
-
-export function stillRunning (message: string, details: StillRunning): Error {
+export function drainError (message: string, details: DrainErrorDetails): Error {
   return Object.assign(new DrainError(message), details)
 }
 
 /**
- * Waits until no request runs that was let in before. Reads that a read-only site lets in meanwhile do not hold it.
- * @throws FST_ERR_MAINTENANCE_DRAIN when the time is over, or the site was opened meanwhile; the signal's reason
+ * Waits until nothing from before is running. Reads that a read-only site lets through in the meantime don't count.
+ * @throws FST_ERR_MAINTENANCE_DRAIN if time runs out or the site opens; the reason of the signal
  */
-export async function drained (site: DrainSite, options: DrainOptions = {}): Promise<void> {
+export async function drained (
+  { tasks, tasksBefore }: Activity, isClosed: () => boolean, options: DrainOptions = {}
+): Promise<void> {
   checkShape(OPTIONS, options, (name, value, expected) => new ChangeError(name || 'the options', show(value), expected))
   const { timeout, signal } = options
-  const begin = performance.now()
-  const known = new Set(site.requests())
-  let closed = site.gate.active
+  const deadline = performance.now() + (timeout === undefined ? Infinity : toDuration(timeout))
+  const known = new Set(tasks())
+  let closed = isClosed()
   for (;;) {
     signal?.throwIfAborted()
-    closed ||= site.gate.active
-    if (closed && !site.gate.active) throw stillRunning('the site was opened while its requests were waited for', detailsOf(site.requests()))
-    const older = new Set(site.older())
-    const running = site.requests().filter(reply => known.has(reply) || older.has(reply))
+    closed ||= isClosed()
+    if (closed && !isClosed()) throw drainError('the site opened before its requests had ended', detailsOf(tasks()))
+    const before = new Set(tasksBefore())
+    const running = tasks().filter(task => known.has(task) || before.has(task))
     if (running.length === 0) return
-    if (timeout !== undefined && performance.now() - begin >= timeout) throw stillRunning(`after ${timeout} ms, requests are still running: ${routesInWords(byRoute(running))}`, detailsOf(running))
-    await sleep(LOOK_EVERY, undefined, signal === undefined ? {} : { signal }).catch(() => {})
+    if (performance.now() >= deadline) {
+      throw drainError(`still running after ${timeout}: ${countsInWords(countByName(running))}`, detailsOf(running))
+    }
+    await sleep(POLL_INTERVAL, undefined, signal === undefined ? {} : { signal }).catch(() => {})
   }
 }
 
-const detailsOf = (running: FastifyReply[]): StillRunning => ({ inFlight: running.length, routes: byRoute(running) })
-
-/** `2 × GET /export, 1 × POST /order` */
-export function routesInWords (routes: Readonly<Record<string, number>>): string {
-  return Object.entries(routes).map(([route, count]) => `${count} × ${route}`).join(', ')
-}
+const detailsOf = (running: Task[]): DrainErrorDetails => ({ inFlight: running.length, routes: countByName(running) })

@@ -5,23 +5,26 @@ import { headerOf } from '../util/header.ts'
 import type { IpMatcher } from './ip.ts'
 
 /**
- * Returns a function that tells whether the client's address is ignored. Behind a proxy that Fastify does not trust,
- * every visitor has the proxy's address: the first request let through by it is logged as a warning.
- * @param ips `null` if there are no rules: `request.ip`, expensive behind a list of trusted proxies, is not read then
+ * Makes the question whether a client's address is ignored.
+ * @param ips `null`: there are no rules, and `request.ip` is not read: it is expensive behind a list of trusted proxies
  */
-export function createClientCheck (ips: IpMatcher | null, log: Log): (request: FastifyRequest) => boolean {
-  if (ips === null) return () => false
-  let warned = false
+export type ClientCheck = (ips: IpMatcher | null) => (request: FastifyRequest) => boolean
 
-  return function isIgnoredClient (request) {
+/**
+ * Behind a proxy that Fastify does not trust, every visitor has the proxy's address: the first request that is let
+ * through by it is logged as a warning.
+ */
+export function createClientCheck (log: Log): ClientCheck {
+  let warned = false
+  return ips => ips === null ? () => false : request => isIgnoredClient(ips, request)
+
+  function isIgnoredClient (ips: IpMatcher, request: FastifyRequest): boolean {
     const client = clientOf(request)
     if (!ips(client)) return false
     if (!warned && isForwarded(request) && !trustsPeer(request)) {
       warned = true
-      log.warn(`maintenance: a request from the ignored address ${client} was let through, ` +
-        'but it came through a proxy: ' +
-        "it has the header X-Forwarded-For or Forwarded, and Fastify's trustProxy is off or does not cover " +
-        'that address, so all visitors behind it are let through. ' +
+      log.warn(`maintenance: a request from the ignored address ${client} was let through, but it came through a proxy: ` +
+        "it has the header X-Forwarded-For or Forwarded, and Fastify's trustProxy is off or does not cover that address, so all visitors behind it are let through. " +
         'Set trustProxy to the address of the proxy, or remove it from ignore.ips (logged once)')
     }
     return true
@@ -31,7 +34,7 @@ export function createClientCheck (ips: IpMatcher | null, log: Log): (request: F
 const isForwarded = ({ raw }: FastifyRequest): boolean =>
   headerOf(raw, 'x-forwarded-for') !== undefined || headerOf(raw, 'forwarded') !== undefined
 
-/** Without `trustProxy`, `ips` is undefined; with it, the list contains the peer, and more if the peer is trusted. */
+/** Without `trustProxy` there is no `ips`; with it, the list holds the peer, and more if the peer is trusted. */
 function trustsPeer ({ raw, ips }: FastifyRequest): boolean {
   return ips !== undefined && (ips.length > 1 || headerOf(raw, 'x-forwarded-for') === undefined)
 }

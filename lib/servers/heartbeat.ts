@@ -1,86 +1,55 @@
-import { randomUUID } from 'node:crypto'
-import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { MaintenanceStore, ServerStatus } from '../../types/index.ts'
-import type { Log } from '../util/log.ts'
-import { bool, integer, isObject, isWhole, text, type Shape } from '../util/validate.ts'
-import { timeOf } from '../state/time.ts'
-import { createSharedRun } from '../util/queue.ts'
+import type { MaintenanceStore, ServerSite, ServerStatus } from '../../types/index.ts'
+import { countByName, type Activity } from '../drain/activity.ts'
 import { messageOf } from '../errors.ts'
-import { readList } from '../util/read-list.ts'
+import type { Site } from '../site.ts'
+import { timeOf } from '../state/time.ts'
+import type { Log } from '../util/log.ts'
+import { createSharedRun } from '../util/queue.ts'
 import { withTimeout } from '../util/timeout.ts'
-import { VERSION } from '../util/version.ts'
+import { describeProcess } from './identity.ts'
+import { inOrder, readServers } from './server-list.ts'
 
-/** A server that was not heard of for so long is dead, ms. */
+/** A server whose last heartbeat is older than this counts as gone, ms. */
 const TTL = 15_000
-/** How often a server says that it lives, ms: three may get lost. */
-const BEAT_EVERY = 4000
-/** How often it says what still runs, while something does that holds a drain, ms. */
-const PROGRESS_EVERY = 500
-/** How often it looks whether that has ended, ms. */
-const LOOK_EVERY = 20
-/** Booting does not wait longer for the first beat, ms. */
-const PATIENCE = 1000
-/** A beat that is not taken by then is told as a problem, and the next one is tried, ms. */
-const BEAT_TIMEOUT = 3000
+/** Three heartbeats may get lost, ms. */
+const HEARTBEAT_INTERVAL = 4000
+/** While a drain waits for this server: how often it reports, and how often it looks whether it is ready, ms. */
+const PROGRESS_INTERVAL = 500
+const POLL_INTERVAL = 20
+/** How long booting waits for the first heartbeat, ms. */
+const BOOT_TIMEOUT = 1000
+/** A heartbeat that takes longer has failed, ms. */
+const HEARTBEAT_TIMEOUT = 3000
 
-/** What a site tells of itself; the rest is the process's. */
-export type SiteBeat = Pick<ServerStatus, 'site' | 'revision' | 'active' | 'pinned' | 'inFlight' | 'streams' | 'holding'>
-
-/** A site as far as its servers matter. */
-export interface BeatingSite {
+/** A site as far as its heartbeat matters. */
+export interface HeartbeatSite {
   readonly name: string
-  readonly gate: { readonly active: boolean }
-  beat (): SiteBeat
-  /** The requests that the present state did not let in. */
-  older (): readonly unknown[]
-  /** Reads the store now. */
-  refresh (): Promise<void>
-  /** Calls `listener` whenever the gate was replaced. */
-  onGate (listener: () => void): void
+  readonly site: Pick<Site, 'gate' | 'view' | 'refresh' | 'onChange'>
+  readonly activity: Activity
 }
 
 export interface Servers {
-  /** The first beat. */
+  /** Sends the first heartbeat. */
   start (): Promise<void>
   /** @throws FST_ERR_MAINTENANCE_STORE */
   list (site: string): Promise<ServerStatus[]>
-  /** Takes this server from the list. */
+  /** Removes this server from the list. */
   stop (): Promise<void>
 }
 
-/** Tells the store every few seconds, and at every change, that this server lives and how far it is. Nothing of it is on the way of a request. */
-export function createServers (store: MaintenanceStore, sites: readonly BeatingSite[], log: Log): Servers {
-  const process = { id: randomUUID(), host: hostname(), pid: globalThis.process.pid, version: VERSION, startedAt: new Date().toISOString() }
-  const beaters = sites.map(site => createBeater(store, site, process.id, () => describe(site), log))
-
-  function describe (site: BeatingSite): ServerStatus {
-    return { ...process, ...site.beat(), seenAt: new Date(timeOf(store)).toISOString() }
-  }
-
-  return {
-    async start () {
-      await Promise.all(beaters.map(beater => beater.start()))
-    },
-    async list (name) {
-      const others = (await readServers(store, name)).filter(server => server.id !== process.id)
-      const own = sites.filter(site => site.name === name).map(describe)
-      return inOrder([...others, ...own])
-    },
-    async stop () {
-      await Promise.all(beaters.map(beater => beater.stop()))
-    }
-  }
+export interface ServersParts {
+  readonly store: MaintenanceStore
+  readonly sites: readonly HeartbeatSite[]
+  readonly bypassPath: string | null
+  readonly log: Log
 }
 
-interface Beater {
-  start (): Promise<void>
-  stop (): Promise<void>
-}
-
-function createBeater (store: MaintenanceStore, site: BeatingSite, id: string, describe: () => ServerStatus, log: Log): Beater {
+/** Tells the store every few seconds, and after each change, that this server lives and what it runs. Requests pay nothing for it. */
+export function createServers ({ store, sites, bypassPath, log }: ServersParts): Servers {
+  const self = { ...describeProcess(), bypassPath }
   const stopping = new AbortController()
-  /** Each beat says what is true when it is sent. */
+  // each heartbeat says what is true when it is sent
   const beat = createSharedRun(async () => {
     if (!stopping.signal.aborted) await send(() => JSON.stringify(describe()), TTL)
   })
@@ -88,30 +57,46 @@ function createBeater (store: MaintenanceStore, site: BeatingSite, id: string, d
   let problem: string | null = null
   let timer: NodeJS.Timeout | undefined
 
-  async function send (entry: () => string, ttl: number): Promise<void> {
-    try {
-      await withTimeout(Promise.resolve(store.beat?.(site.name, id, entry(), ttl)), BEAT_TIMEOUT)
-      tell(null)
-    } catch (error) {
-      tell(messageOf(error))
+  function describe (): ServerStatus {
+    const described = sites.map(describeSite)
+    const sum = (count: (activity: Activity) => number): number => sites.reduce((total, { activity }) => total + count(activity), 0)
+    return {
+      ...self,
+      sites: described,
+      inFlight: sum(activity => activity.requests().length),
+      streams: sum(activity => activity.streams().length),
+      draining: countByName(sites.flatMap(({ activity }) => activity.tasksBefore())),
+      seenAt: new Date(timeOf(store)).toISOString(),
+      lost: false
     }
   }
 
-  /** Once for each change: a store that is down is told of by whoever reads it. */
-  function tell (error: string | null): void {
-    if (error !== null && problem === null) log.warn({ site: site.name, error }, `maintenance: other servers of site '${site.name}' cannot see this one, and do not wait for it: ${error}`)
+  async function send (entry: () => string, ttl: number): Promise<void> {
+    try {
+      await withTimeout(Promise.resolve(store.heartbeat?.(self.id, entry(), ttl)), HEARTBEAT_TIMEOUT)
+      report(null)
+    } catch (error) {
+      report(messageOf(error))
+    }
+  }
+
+  /** Logs only changes: the synchroniser already reports a store that cannot be reached. */
+  function report (error: string | null): void {
+    if (error !== null && problem === null) log.warn({ error }, `maintenance: other servers cannot see this one, and do not wait for it: ${error}`)
     problem = error
   }
 
-  /** Whoever waits for this server learns at once when its last older request has ended. */
+  const isHeldUp = (): boolean => sites.some(({ activity }) => activity.tasksBefore().length > 0)
+
+  /** A wait on another server learns at once when the last request from before has ended here. */
   async function watch (): Promise<void> {
     if (watching) return
     watching = true
-    let told = performance.now()
-    while (isHeldUp(site) && !stopping.signal.aborted) {
-      await sleep(LOOK_EVERY, undefined, { ref: false })
-      if (isHeldUp(site) && performance.now() - told < PROGRESS_EVERY) continue
-      told = performance.now()
+    let reportedAt = performance.now()
+    while (isHeldUp() && !stopping.signal.aborted) {
+      await sleep(POLL_INTERVAL, undefined, { ref: false })
+      if (isHeldUp() && performance.now() - reportedAt < PROGRESS_INTERVAL) continue
+      reportedAt = performance.now()
       await beat()
     }
     watching = false
@@ -124,66 +109,29 @@ function createBeater (store: MaintenanceStore, site: BeatingSite, id: string, d
 
   return {
     async start () {
-      if (store.beat === undefined) return
-      site.onGate(onChange)
-      timer = setInterval(beat, BEAT_EVERY * (0.9 + 0.2 * Math.random())).unref()
-      // whoever changes the state, and then looks who is there, finds this server; or this server finds the change
-      await withTimeout(beat().then(() => site.refresh()), PATIENCE).catch(() => {})
+      if (store.heartbeat === undefined) return
+      for (const { site } of sites) site.onChange(onChange)
+      timer = setInterval(beat, HEARTBEAT_INTERVAL * (0.9 + 0.2 * Math.random())).unref()
+      // register first, then read: either a writer sees this server, or this server sees the write
+      const refreshed = beat().then(() => Promise.all(sites.map(({ site }) => site.refresh())))
+      await withTimeout(refreshed, BOOT_TIMEOUT).catch(() => {})
+    },
+    async list (site) {
+      const others = (await readServers(store, site)).filter(server => server.id !== self.id)
+      return inOrder(sites.some(({ name }) => name === site) ? [...others, describe()] : others)
     },
     async stop () {
       clearInterval(timer)
       stopping.abort()
-      if (store.beat === undefined) return
-      // behind the beat that is under way
+      if (store.heartbeat === undefined) return
+      // after the heartbeat that is being sent
       await beat()
       await send(() => '', 0)
     }
   }
 }
 
-const isHeldUp = (site: BeatingSite): boolean => site.gate.active && site.older().length > 0
-
-const count = integer(0, Number.MAX_SAFE_INTEGER)
-const time = { expected: 'a time', test: (value: unknown) => typeof value === 'string' && !Number.isNaN(Date.parse(value)) }
-
-const SERVER: Shape = {
-  id: text(100),
-  host: text(300),
-  pid: count,
-  version: text(100),
-  site: text(64),
-  revision: count,
-  active: bool,
-  pinned: bool,
-  inFlight: count,
-  streams: count,
-  holding: { expected: 'numbers by route', test: value => isObject(value) && Object.values(value).every(count.test) },
-  startedAt: time,
-  seenAt: time
-}
-
-const inOrder = (servers: ServerStatus[]): ServerStatus[] => servers.sort((a, b) => a.startedAt < b.startedAt ? -1 : 1)
-
-/**
- * The servers that a store knows, oldest first; what cannot be understood is none.
- * @throws FST_ERR_MAINTENANCE_STORE
- */
-export async function readServers (store: MaintenanceStore, site: string): Promise<ServerStatus[]> {
-  const entries = store.beats === undefined ? [] : await readList(store.beats(site))
-  return inOrder(entries.map(parseServer).filter(server => server !== null && server.site === site) as ServerStatus[])
-}
-
-/** What a server tells of itself is a few hundred characters, and some for each route that still runs. */
-const ENTRY_MAX = 256 * 1024
-
-/** What a later version says on top of it is left out: its servers must be seen, too. */
-function parseServer (entry: string): ServerStatus | null {
-  try {
-    if (entry.length > ENTRY_MAX) return null
-    const told = JSON.parse(entry)
-    const server = Object.fromEntries(Object.keys(SERVER).map(name => [name, told[name]]))
-    return isWhole(SERVER, server) ? server as unknown as ServerStatus : null
-  } catch {
-    return null
-  }
+function describeSite ({ name, site: { gate, view }, activity }: HeartbeatSite): ServerSite {
+  const pinned = view.source === 'pinned'
+  return { site: name, revision: view.record.revision, active: gate.active, pinned, draining: countByName(activity.tasksBefore()) }
 }

@@ -1,109 +1,125 @@
-import type { IgnoredRoute, MaintenanceChange } from '../../types/index.ts'
-import { hashSecret, makeSecret } from '../bypass/secret.ts'
-import { bool, checkShape, checkWhole, integer, isObject, seconds, text, type Rule, type Shape } from '../util/validate.ts'
-import { ChangeError, InvalidChangeError, show } from '../errors.ts'
-import { suggest } from '../util/did-you-mean.ts'
-import { MESSAGE_MAX, mode, NAME_MAX, ROUTES_MAX, storedRoute, type Run, type StateRecord } from './record.ts'
-import { isoTime, toTime } from './time.ts'
+import type { IgnoredRoute, Message } from '../../types/index.ts'
+import { makeSecret } from '../bypass/secret.ts'
+import { ChangeError, show } from '../errors.ts'
+import { IP_RULE_EXPECTED, isIpRule } from '../match/ip.ts'
+import { isPattern, PATTERN_EXPECTED } from '../match/route.ts'
+import { bool, checkShape, either, integer, isObject, literal, seconds, type Rule, type Shape } from '../util/validate.ts'
+import { message, name } from './message.ts'
+import { mode } from './record.ts'
+import { pointInTime, toPointInTime, type PointInTime } from './time.ts'
 
-const CHANGE: Shape = {
-  message: text(MESSAGE_MAX),
-  mode,
-  startsAt: isoTime,
-  endsAt: isoTime,
-  retryAfter: seconds,
-  ignoreRoutes: {
-    expected: `a list of at most ${ROUTES_MAX} patterns or { pattern, description }`,
-    test: value => Array.isArray(value) && value.length <= ROUTES_MAX
-  },
-  bypass: bool,
-  by: text(NAME_MAX),
-  expectedRevision: integer(0, Number.MAX_SAFE_INTEGER)
-}
-
-const OPENING: Shape = { by: CHANGE.by as Rule, expectedRevision: CHANGE.expectedRevision as Rule }
-
-/** A change as checked: times in UTC, routes whole. */
-export interface CheckedChange extends Partial<Pick<StateRecord, 'message' | 'mode' | 'startsAt' | 'endsAt' | 'retryAfter' | 'by'>> {
-  readonly on: boolean
-  readonly ignoreRoutes: readonly IgnoredRoute[]
-  readonly runs?: readonly Run[]
-  /** A new secret; `null`: none any more; absent: that of the window stays. */
+/** A change as checked. An absent key was not given; `null` unsets. Relative times are resolved when it is applied. */
+export interface Change {
+  readonly message?: Message | null
+  readonly mode?: string
+  readonly startsAt?: PointInTime | null
+  readonly endsAt?: PointInTime | null
+  readonly retryAfter?: number | null
+  readonly ignoreRoutes?: readonly IgnoredRoute[]
+  readonly ignoreIps?: readonly string[]
+  readonly onlyRoutes?: readonly string[]
+  /** A new bypass secret; `null` removes the one there is. */
   readonly secret?: string | null
-  readonly expectedRevision?: number | undefined
+  readonly by?: string
+  readonly expectedRevision?: number
 }
 
-/**
- * Checks the arguments of `set`.
- * @param now ms
- * @throws FST_ERR_MAINTENANCE_CHANGE
- */
-export function checkChange (on: unknown, change: unknown = {}, now = Date.now()): CheckedChange {
-  if (typeof on !== 'boolean') throw toError('on', `set(): the first argument must be true or false, got ${show(on)}`)
-  if (!isObject(change)) throw fail('the change', change, 'an object')
-  if (!on) checkShape(OPENING, change, failOpening)
-  checkShape(CHANGE, change, fail)
-  const { startsAt, endsAt, ignoreRoutes = [], bypass, ...rest } = change as MaintenanceChange
-  const secret = bypass === undefined ? {} : { secret: bypass ? makeSecret() : null }
-  const checked = { on, ...rest, ...secret, startsAt: toTime(startsAt), endsAt: toTime(endsAt), ignoreRoutes: ignoreRoutes.map(checkRoute) }
-  checkWindow(checked.startsAt, checked.endsAt, now)
+const listOf = (what: string): Rule => ({ expected: `a list of ${what}`, test: Array.isArray })
+
+const META: Shape = { by: name, expectedRevision: integer(0, Number.MAX_SAFE_INTEGER) }
+
+const SET: Shape = {
+  message,
+  mode,
+  startsAt: pointInTime,
+  endsAt: pointInTime,
+  retryAfter: seconds,
+  ignoreRoutes: listOf('patterns or { pattern, description }'),
+  ignoreIps: listOf('addresses and blocks'),
+  onlyRoutes: listOf('patterns'),
+  bypass: bool,
+  ...META
+}
+
+const UPDATE: Shape = {
+  ...Object.fromEntries(Object.entries(SET).map(([name, rule]) => [name, either(rule as Rule, literal(null))])),
+  ...META
+}
+
+/** Checks what `set(true)` and `run` accept. @throws FST_ERR_MAINTENANCE_CHANGE */
+export const checkSet = (change: unknown): Change => read(SET, change, 'the change')
+
+/** Checks what `update` accepts: the same, and `null` for what is to be unset. @throws FST_ERR_MAINTENANCE_CHANGE */
+export function checkUpdate (change: unknown): Change {
+  const checked = read(UPDATE, change, 'the change')
+  const { by, expectedRevision, ...rest } = checked
+  if (Object.keys(rest).length === 0) throw fail('the change', change, 'at least one of message, mode, endsAt, …')
   return checked
 }
 
+/** Checks what `set(false)` accepts. @throws FST_ERR_MAINTENANCE_CHANGE */
+export const checkOpening = (options: unknown): Change & { readonly force?: boolean } =>
+  readOptions({ ...META, force: bool }, options, 'set(false)')
+
+/** Checks what `cancel` accepts. @throws FST_ERR_MAINTENANCE_CHANGE */
+export const checkCancelling = (options: unknown): Change => readOptions(META, options, 'cancel()')
+
+function readOptions<T extends object> (shape: Shape, options: unknown, call: string): T {
+  if (!isObject(options)) throw fail('the options', options, 'an object')
+  const given = defined(options)
+  checkShape(shape, given, (field, value, expected) => fail(field, value, `${expected} (with ${call})`))
+  return given as T
+}
+
+function read (shape: Shape, given: unknown, what: string): Change {
+  if (!isObject(given)) throw fail(what, given, 'an object')
+  checkShape(shape, given, fail)
+  const { bypass, startsAt, endsAt, ignoreRoutes, ignoreIps, onlyRoutes, ...rest } = defined(given)
+  return defined({
+    ...rest,
+    startsAt: time(startsAt),
+    endsAt: time(endsAt),
+    ignoreRoutes: ignoreRoutes === null ? [] : (ignoreRoutes as unknown[] | undefined)?.map(checkRoute),
+    ignoreIps: checkList('ignoreIps', ignoreIps, isIpRule, IP_RULE_EXPECTED),
+    onlyRoutes: checkOnlyRoutes(onlyRoutes),
+    secret: bypass === undefined ? undefined : bypass === true ? makeSecret() : null
+  }) as Change
+}
+
+const time = (value: unknown): PointInTime | null | undefined =>
+  value === undefined || value === null ? value : toPointInTime(value)
+
 /** The error carries the name of the field, for forms. */
-function fail (field: string, value: unknown, expected: string, known?: readonly string[]): Error {
-  if (known !== undefined) return toError(field, `unknown field '${field}'. ${suggest(field, known)}`)
+export function fail (field: string, value: unknown, expected: string): Error {
   return Object.assign(new ChangeError(field, show(value), expected), { field })
 }
 
-function failOpening (field: string, value: unknown, expected: string, known?: readonly string[]): Error {
-  if (known !== undefined) return toError(field, `set(false) has no field '${field}'. ${suggest(field, known)}`)
-  return fail(field, value, `${expected} (with set(false))`)
-}
-
-const toError = (field: string, message: string): Error => Object.assign(new InvalidChangeError(message), { field })
-
 function checkRoute (route: unknown, i: number): IgnoredRoute {
-  const whole = isObject(route) && 'pattern' in route ? { ...route, description: route.description ?? null } : { pattern: route, description: null }
-  checkWhole(storedRoute, whole, (name, value, expected, known) => fail(`ignoreRoutes[${i}].${name}`, value, expected, known))
-  return whole as IgnoredRoute
+  const { pattern, description = null } = isObject(route) ? route : { pattern: route }
+  if (!isPattern(pattern)) throw fail(`ignoreRoutes[${i}].pattern`, pattern, PATTERN_EXPECTED)
+  if (description !== null && !name.test(description)) throw fail(`ignoreRoutes[${i}].description`, description, name.expected)
+  const more = isObject(route) ? Object.keys(route).find(key => key !== 'pattern' && key !== 'description') : undefined
+  if (more !== undefined) throw fail(`ignoreRoutes[${i}].${more}`, (route as Record<string, unknown>)[more], 'only pattern and description')
+  return { pattern, description: description as string | null }
 }
 
-function checkWindow (startsAt: string | null, endsAt: string | null, now: number): void {
-  if (endsAt === null) return
-  if (Date.parse(endsAt) <= now) throw fail('endsAt', endsAt, `a time in the future (now is ${new Date(now).toISOString()})`)
-  if (startsAt !== null && endsAt <= startsAt) throw fail('endsAt', endsAt, `a time after startsAt (${startsAt})`)
+function checkList<T> (
+  field: string, list: unknown, test: (value: unknown) => value is T, expected: string
+): T[] | undefined {
+  if (list === null) return []
+  return (list as unknown[] | undefined)?.map((value, i) => {
+    if (!test(value)) throw fail(`${field}[${i}]`, value, expected)
+    return value
+  })
 }
 
-/**
- * The record that a change makes: whole, whatever stood before.
- * @param bypass of the same window so far
- */
-export function makeRecord (change: CheckedChange, revision: number, windowId: string | null, now: number, bypass: string | null = null): StateRecord {
-  return {
-    v: 1,
-    revision,
-    on: change.on,
-    mode: change.mode ?? 'full',
-    startsAt: change.startsAt ?? null,
-    endsAt: change.endsAt ?? null,
-    message: change.message ?? null,
-    retryAfter: change.retryAfter ?? null,
-    ignoreRoutes: change.ignoreRoutes,
-    windowId,
-    bypass: bypassOf(change, windowId, bypass),
-    by: change.by ?? null,
-    runs: change.runs ?? [],
-    at: new Date(now).toISOString()
-  }
+function checkOnlyRoutes (list: unknown): string[] | undefined {
+  const routes = checkList('onlyRoutes', list, isPattern, PATTERN_EXPECTED)
+  if (list !== null && routes?.length === 0) throw fail('onlyRoutes', list, 'at least one pattern; leave it out to close the whole site')
+  return routes
 }
 
-function bypassOf ({ secret }: CheckedChange, windowId: string | null, before: string | null): string | null {
-  if (windowId === null || secret === null) return null
-  return secret === undefined ? before : hashSecret(windowId, secret)
-}
-
-/** The change that makes this record again. */
-export function changeOf ({ on, mode, startsAt, endsAt, message, retryAfter, ignoreRoutes, by, runs }: StateRecord): CheckedChange {
-  return { on, mode, startsAt, endsAt, message, retryAfter, ignoreRoutes, by, runs }
+/** A value of `undefined` counts as not given. */
+function defined<T extends object> (value: T): T {
+  return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as T
 }

@@ -1,95 +1,144 @@
-import type { IgnoredRoute, Mode, SiteState, Upcoming } from '../../types/index.ts'
-import { bool, checkWhole, either, integer, isObject, isWhole, literal, seconds, text, type Rule, type Shape } from '../util/validate.ts'
+import type { ChangeKind, IgnoredRoute, Message, Mode, WindowKind } from '../../types/index.ts'
 import { messageOf, show, UnreadableError } from '../errors.ts'
-import { isPattern, PATTERN_EXPECTED } from '../match/route.ts'
 import { isFarAhead, isRevision } from '../util/revision.ts'
+import { either, integer, isObject, literal, type Rule } from '../util/validate.ts'
 import { utcTime } from './time.ts'
 
-/** A `run` that keeps the site closed. */
-export interface Run {
+/**
+ * One period of maintenance, as it is stored. Times are ISO strings in UTC.
+ * Records of later versions may hold more keys, other modes and other kinds.
+ */
+export interface StoredWindow {
   readonly id: string
-  /** The end of its lease; `null`: it has none. */
-  readonly until: string | null
-}
-
-/** What is stored for a site. Times are ISO strings in UTC. */
-export interface StateRecord {
-  readonly v: 1
-  readonly revision: number
-  readonly on: boolean
-  readonly mode: Mode
+  /** `now`, `planned` or `run`; any other kind closes the site between its start and its end. */
+  readonly kind: string
+  /** `null`: since it was created (`at`). */
   readonly startsAt: string | null
   readonly endsAt: string | null
-  readonly message: string | null
+  /** Any mode that this version does not know counts as `full`: see `modeOf`. */
+  readonly mode: string
+  readonly message: Message | null
+  /** Seconds. */
   readonly retryAfter: number | null
   readonly ignoreRoutes: readonly IgnoredRoute[]
-  /** One for each window: a record that changes while on stays in its window. */
-  readonly windowId: string | null
-  /** Room for the keyed hash of the window's bypass secret. */
+  readonly ignoreIps: readonly string[]
+  /** Empty: the whole site. */
+  readonly onlyRoutes: readonly string[]
+  /** The keyed hash of the bypass secret. */
   readonly bypass: string | null
+  /** Of a run: when it ends unless it is renewed, by the clock of the store. */
+  readonly lease: string | null
   readonly by: string | null
-  /** The `run`s under way: the last one that ends opens the site. */
-  readonly runs: readonly Run[]
-  /** When it was written; `null` only in a record that never was. */
-  readonly at: string | null
+  /** When it was created. */
+  readonly at: string
+  /** Of a run: the process that does the work. */
+  readonly host?: string
+  readonly pid?: number
+  /** Of a run: the site stays closed if the work fails or its lease ends. */
+  readonly stayClosed?: boolean
 }
 
-/** A site never written is open. */
+/** What a write did, for the history. */
+export interface ChangeNote extends Partial<Pick<StoredWindow, 'mode' | 'message' | 'startsAt' | 'endsAt'>> {
+  readonly kind: ChangeKind
+  /** The id of the window that was added, changed or removed; `null`: several, or none. */
+  readonly window: string | null
+  /** A run has ended. */
+  readonly ended?: boolean
+}
+
+/** What is stored for a site. */
+export interface StateRecord {
+  readonly v: 2
+  readonly revision: number
+  /** When `set(false)` last opened the site: scheduled windows that began before it are over. */
+  readonly openedAt: string | null
+  /** Since when the site had been closed without a gap at the time of the write. */
+  readonly closedSince: string | null
+  readonly windows: readonly StoredWindow[]
+  /** Who changed it last, and when; the renewal of a lease is no change. */
+  readonly by: string | null
+  readonly at: string | null
+  readonly change?: ChangeNote
+}
+
+/** A site that was never written is open. */
 export const NEVER_WRITTEN: StateRecord = Object.freeze({
-  v: 1, revision: 0, on: false, mode: 'full', startsAt: null, endsAt: null, message: null, retryAfter: null, ignoreRoutes: [], windowId: null, bypass: null, by: null, runs: [], at: null
+  v: 2, revision: 0, openedAt: null, closedSince: null, windows: [], by: null, at: null
 })
 
-/** Characters of a stored record: what is longer is not parsed. */
+/** Characters of a stored record; longer ones are not parsed. */
 export const RECORD_MAX = 1024 * 1024
-/** What is longer must look as `serialiseRecord` writes it: to parse other things of that size would hold up the process. */
+/** Longer records must begin as `serialiseRecord` writes them: parsing other text of that size would hold up the process. */
 const FOREIGN_MAX = 64 * 1024
-const OWN_BEGIN = '{"v":1,'
+const OWN_BEGIN = '{"v":2,'
 export const ROUTES_MAX = 10_000
-const RUNS_MAX = 1000
+const WINDOWS_MAX = 1000
 export const MESSAGE_MAX = 10_000
 export const NAME_MAX = 200
-
-const nothing = literal(null)
+export const PLANNED_MAX = 20
+export const RUNS_MAX = 100
+export const MODES: readonly Mode[] = ['full', 'hold', 'read-only']
+/** The kinds that are stored; scheduled windows are computed. */
+export const KINDS: readonly WindowKind[] = ['now', 'planned', 'run']
 
 export const mode = literal('full', 'read-only', 'hold')
 
-export const storedRoute: Shape = { pattern: { expected: PATTERN_EXPECTED, test: isPattern }, description: either(text(NAME_MAX), nothing) }
+export const modeOf = ({ mode }: Pick<StoredWindow, 'mode'>): Mode => MODES.find(known => known === mode) ?? 'full'
 
-const storedRoutes: Rule = {
-  expected: `a list of at most ${ROUTES_MAX} { pattern, description }`,
-  test: value => Array.isArray(value) && value.length <= ROUTES_MAX && value.every(route => isWhole(storedRoute, route))
+const orNull = (rule: Rule): Rule => either(rule, literal(null))
+const string: Rule = { expected: 'text', test: value => typeof value === 'string' }
+const listOf = (max: number): Rule => ({
+  expected: `a list of at most ${max} entries`,
+  test: value => Array.isArray(value) && value.length <= max
+})
+const routes = listOf(ROUTES_MAX)
+const message: Rule = {
+  expected: 'text, or texts by language',
+  test: value => typeof value === 'string' || (isObject(value) && Object.values(value).every(string.test))
 }
 
-const storedRun: Shape = { id: text(NAME_MAX), until: either(utcTime, nothing) }
-
-const RECORD: Shape = {
-  v: literal(1),
+const RECORD: { readonly [name: string]: Rule } = {
+  v: literal(2),
   revision: integer(0, Number.MAX_SAFE_INTEGER),
-  on: bool,
-  mode,
-  startsAt: either(utcTime, nothing),
-  endsAt: either(utcTime, nothing),
-  message: either(text(MESSAGE_MAX), nothing),
-  retryAfter: either(seconds, nothing),
-  ignoreRoutes: storedRoutes,
-  windowId: either(text(NAME_MAX), nothing),
-  bypass: either(text(NAME_MAX), nothing),
-  by: either(text(NAME_MAX), nothing),
-  runs: {
-    expected: `a list of at most ${RUNS_MAX} { id, until }`,
-    test: value => Array.isArray(value) && value.length <= RUNS_MAX && value.every(run => isWhole(storedRun, run))
-  },
+  openedAt: orNull(utcTime),
+  closedSince: orNull(utcTime),
+  windows: listOf(WINDOWS_MAX),
+  by: orNull(string),
   at: utcTime
 }
 
+const WINDOW: { readonly [name: string]: Rule } = {
+  id: string,
+  kind: string,
+  startsAt: orNull(utcTime),
+  endsAt: orNull(utcTime),
+  mode: string,
+  message: orNull(message),
+  retryAfter: orNull({ expected: 'a number', test: Number.isFinite }),
+  ignoreRoutes: routes,
+  ignoreIps: routes,
+  onlyRoutes: routes,
+  bypass: orNull(string),
+  lease: orNull(utcTime),
+  by: orNull(string),
+  at: utcTime
+}
+
+/** What a window of another version may leave out. */
+const WINDOW_DEFAULTS = {
+  startsAt: null, endsAt: null, message: null, retryAfter: null, ignoreRoutes: [], ignoreIps: [], onlyRoutes: [], bypass: null, lease: null, by: null
+}
+
 /**
- * Reads a stored record by a strict schema.
+ * Reads a stored record. Keys, modes and kinds that this version does not know are kept; only another `v`, a wrong type
+ * or a time that cannot be parsed makes a record unreadable.
  * @param now by the clock of the store, ms
  * @throws FST_ERR_MAINTENANCE_UNREADABLE with the reason
  */
 export const parseRecord = (stored: string, now = Date.now()): StateRecord => checkTimes(parseText(stored), now)
 
-/** The same for a caller that polls: what was read last is not parsed again, be it a record or garbage. */
+/** The same for a caller that polls: text that was read last time is not parsed again, whether it is a record or garbage. */
 export function createRecordParser (): typeof parseRecord {
   let last: { text: string, parsed: () => StateRecord } | null = null
   return function parse (stored, now = Date.now()) {
@@ -108,14 +157,22 @@ function settle (stored: string): () => StateRecord {
 }
 
 function parseText (stored: string): StateRecord {
-  if (stored.length > RECORD_MAX) throw new UnreadableError(`the state record has ${stored.length} characters, at most ${RECORD_MAX} are read`)
-  if (stored.length > FOREIGN_MAX && !stored.startsWith(OWN_BEGIN)) throw new UnreadableError(`the state record has ${stored.length} characters, and was not written by this plugin`)
+  const record = { openedAt: null, closedSince: null, by: null, ...parseObject(stored) }
+  check(RECORD, record, '')
+  const windows = (record as unknown as StateRecord).windows.map((window, i) => parseWindow(window, `windows[${i}]`))
+  return { ...record as unknown as StateRecord, windows }
+}
+
+function parseObject (stored: string): Record<string, unknown> {
+  const { length } = stored
+  if (length > RECORD_MAX) throw new UnreadableError(`the state record has ${length} characters, at most ${RECORD_MAX} are read`)
+  if (length > FOREIGN_MAX && !stored.startsWith(OWN_BEGIN)) {
+    throw new UnreadableError(`the state record has ${length} characters and was not written by this plugin`)
+  }
   if (stored.trim() === '') throw new UnreadableError('the state record is empty')
-  const record = parseJson(stored)
-  // written before there were runs
-  if (isObject(record) && !Object.hasOwn(record, 'runs')) record.runs = []
-  checkWhole(RECORD, record, unreadable)
-  return record as StateRecord
+  const value = parseJson(stored)
+  if (!isObject(value)) throw new UnreadableError(`the state record is ${show(value)}, expected an object`)
+  return value
 }
 
 function parseJson (stored: string): unknown {
@@ -126,21 +183,31 @@ function parseJson (stored: string): unknown {
   }
 }
 
-function unreadable (name: string, value: unknown, expected: string): Error {
-  return new UnreadableError(`${name || 'the record'} is ${show(value)}, expected ${expected}`)
-}
-
-/** Times far ahead of the clock would lock out every later writer, and outlast every later window. */
+/** Times far ahead of the clock would lock out every later writer, or outlast every later change. */
 function checkTimes (record: StateRecord, now: number): StateRecord {
-  if (!isRevision(record.revision, now)) throw unreadable('revision', record.revision, 'an integer not more than a day ahead of the clock')
-  if (isFarAhead(Date.parse(record.at as string), now)) throw unreadable('at', record.at, 'a time not more than a day ahead of the clock')
+  if (!isRevision(record.revision, now)) throw farAhead('revision', record.revision)
+  for (const name of ['at', 'openedAt'] as const) {
+    const time = record[name]
+    if (time !== null && isFarAhead(Date.parse(time), now)) throw farAhead(name, time)
+  }
   return record
 }
 
-export const serialiseRecord = (record: StateRecord): string => JSON.stringify(record)
+const farAhead = (name: string, value: unknown): Error =>
+  new UnreadableError(`${name} is ${show(value)}, more than a day ahead of the clock`)
 
-/** What a record says of its site, for people and programs. */
-export function describe (site: string, record: StateRecord, active: boolean, upcoming: Upcoming | null): SiteState {
-  const { on, mode, message, startsAt, endsAt, retryAfter, ignoreRoutes, by, at, revision } = record
-  return { site, on, active, mode, message, startsAt, endsAt, retryAfter, ignoreRoutes: [...ignoreRoutes], by, since: at, revision, upcoming }
+function parseWindow (value: unknown, path: string): StoredWindow {
+  if (!isObject(value)) throw new UnreadableError(`${path} is ${show(value)}, expected an object`)
+  const window = { ...WINDOW_DEFAULTS, ...value }
+  check(WINDOW, window, `${path}.`)
+  return window as unknown as StoredWindow
 }
+
+function check (rules: { readonly [name: string]: Rule }, value: Record<string, unknown>, path: string): void {
+  for (const [name, rule] of Object.entries(rules)) {
+    if (!rule.test(value[name])) throw new UnreadableError(`${path}${name} is ${show(value[name])}, expected ${rule.expected}`)
+  }
+}
+
+/** `v` comes first: see `OWN_BEGIN`. */
+export const serialiseRecord = (record: StateRecord): string => JSON.stringify(Object.assign({ v: record.v }, record))

@@ -1,83 +1,154 @@
 import { randomUUID } from 'node:crypto'
-import type { MaintenanceChange, RunOptions } from '../../types/index.ts'
+import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { RunContext } from '../../types/index.ts'
 import type { Log } from '../util/log.ts'
-import { ChangeError, messageOf, show } from '../errors.ts'
-import { integer } from '../util/validate.ts'
-import { changeOf, checkChange, type CheckedChange } from './change.ts'
-import type { Run, StateRecord } from './record.ts'
+import { ChangeError, isOutcomeUnknown, messageOf, RunningError, show } from '../errors.ts'
+import { bool } from '../util/validate.ts'
+import { checkSet, fail, type Change } from './change.ts'
+import { enterRun, leaveRun, renewRun, type Edit, type RunOwner } from './edit.ts'
+import type { StateRecord } from './record.ts'
+import { duration, toDuration } from './time.ts'
 
 /** A site as far as a run needs it. */
 export interface RunSite {
   readonly name: string
-  /** Writes what `next` makes of the record that stands; `null`: leave it. */
-  update (next: (record: StateRecord, now: number) => CheckedChange | null, quiet?: boolean): Promise<void>
+  /** The runs whose work is done by this process: none of their leases ends here. */
+  readonly ownRuns: Set<string>
+  write (edit: Edit, options?: { readonly expectedRevision?: number | undefined }): Promise<unknown>
+  /** Calls `listener` with every record that is adopted. @returns a function that removes it */
+  onRecord (listener: (record: StateRecord) => void): () => void
 }
 
-/** A lease is renewed so often before it ends. */
-const RENEWALS = 3
+export interface RunParts<T> {
+  readonly site: RunSite
+  readonly work: (context: RunContext) => T | Promise<T>
+  readonly track: RunContext['track']
+  /** Waits until the work may begin. */
+  readonly ready: (signal: AbortSignal) => Promise<void>
+  /** Aborts when the server closes. */
+  readonly closing: AbortSignal
+  readonly log: Log
+}
 
-const lease = integer(1000, 86_400_000, ' (milliseconds)')
+/** How often a lease is renewed before it ends. */
+const RENEWALS = 3
+/** The signal aborts this part of a lease before its end, so that the work can stop in time. */
+const ABORT_MARGIN = 0.1
+/** Between two attempts to leave while the store is away, ms. */
+const RETRY_EVERY = 1000
+
+const lease = duration(1000, 86_400_000)
+
+export interface RunChange {
+  readonly change: Change
+  /** ms; `null`: the run stays until it leaves. */
+  readonly lease: number | null
+  readonly stayClosed: boolean
+}
+
+/** @throws FST_ERR_MAINTENANCE_CHANGE */
+export function checkRun (work: unknown, options: Record<string, unknown>): RunChange {
+  if (typeof work !== 'function') throw new ChangeError('the work', show(work), 'a function')
+  const { lease: length, stayClosed = false, ...change } = options
+  if (length !== undefined && !lease.test(length)) throw fail('lease', length, lease.expected)
+  if (!bool.test(stayClosed)) throw fail('stayClosed', stayClosed, bool.expected)
+  if (change.startsAt !== undefined) throw fail('startsAt', change.startsAt, 'nothing: a run starts at once')
+  return { change: checkSet(change), lease: length === undefined ? null : toDuration(length), stayClosed: stayClosed as boolean }
+}
 
 /**
- * Closes the site, does the work, opens the site again. Every run stands in the record by its id: the last one
- * that ends opens the site, on whichever server, and a record in which it does not stand is somebody else's.
- * @param ready waited for before the work begins; where it rejects, the work is not begun
+ * Closes the site by a window of its own, does the work, and removes the window: what was there before is there again.
+ * @throws what the work throws; FST_ERR_MAINTENANCE_RUNNING if the run was ended by force before its work began
  */
-export async function run<T> (site: RunSite, work: () => T | Promise<T>, options: MaintenanceChange & RunOptions = {}, log: Log, ready: () => Promise<void>): Promise<T> {
-  if (typeof work !== 'function') throw new ChangeError('the work', show(work), 'a function')
-  const { lease: length, ...change } = options
-  if (length !== undefined && !lease.test(length)) throw new ChangeError('lease', show(length), lease.expected)
-  if (length !== undefined && change.endsAt !== undefined) throw new ChangeError('endsAt', show(change.endsAt), 'nothing beside a lease, which is the end')
-  const id = randomUUID()
-  await site.update((record, now) => withRuns(checkChange(true, change, now), [...othersOf(record, id, now), runOf(id, length, now)]))
-  const stopRenewing = length === undefined ? () => {} : renew(site, id, length, log)
-  let result: T
+export async function run<T> (parts: RunParts<T>, { change, ...rest }: RunChange): Promise<T> {
+  const { site, closing, log } = parts
+  const owner: RunOwner = { id: randomUUID(), host: hostname(), pid: process.pid, ...rest }
+  const ending = new AbortController()
+  const leave = (failed: boolean): Promise<void> => leaveSite(site, owner, failed, closing, log)
+  const abort = (reason: string): void => ending.abort(new RunningError(`the run of site '${site.name}' was ended: ${reason}`))
+
+  const sentAt = performance.now()
+  await enter(site, change, owner, leave)
+  const stopWatching = site.onRecord(({ windows }) => {
+    if (!windows.some(({ id }) => id === owner.id)) abort('its window was removed')
+  })
+  const onClose = (): void => abort('the server closes')
+  closing.addEventListener('abort', onClose)
+  if (closing.aborted) onClose()
+  const stopRenewing = renewLease(site, owner, sentAt, abort, log)
+  let failed = true
   try {
-    await ready()
-    result = await work()
-  } catch (error) {
+    await parts.ready(ending.signal)
+    ending.signal.throwIfAborted()
+    const result = await parts.work({ signal: ending.signal, track: parts.track })
+    failed = false
+    if (ending.signal.aborted) log.warn(`maintenance: the work of a run on site '${site.name}' finished although ${messageOf(ending.signal.reason)}`)
+    return result
+  } finally {
     stopRenewing()
-    await leave(site, id, change.by).catch(reason => log.error({ err: reason }, `maintenance: site '${site.name}' stays closed after a run that failed`))
+    stopWatching()
+    closing.removeEventListener('abort', onClose)
+    site.ownRuns.delete(owner.id)
+    await leave(failed)
+  }
+}
+
+async function enter (site: RunSite, change: Change, owner: RunOwner, leave: (failed: boolean) => Promise<void>): Promise<void> {
+  site.ownRuns.add(owner.id)
+  try {
+    await site.write(enterRun(change, owner), { expectedRevision: change.expectedRevision })
+  } catch (error) {
+    site.ownRuns.delete(owner.id)
+    // the window may stand in the store all the same
+    if (isOutcomeUnknown(error)) leave(false)
     throw error
   }
-  stopRenewing()
-  await leave(site, id, change.by)
-  return result
 }
 
-const runOf = (id: string, length: number | undefined, now: number): Run =>
-  ({ id, until: length === undefined ? null : new Date(now + length).toISOString() })
-
-/** The runs under way beside this one; those whose lease has ended are dead. */
-function othersOf ({ runs }: StateRecord, id: string, now: number): Run[] {
-  return runs.filter(other => other.id !== id && (other.until === null || Date.parse(other.until) > now))
+/** Removes the window. While the store is away it is tried again, until the server closes. */
+async function leaveSite (site: RunSite, { id }: RunOwner, failed: boolean, closing: AbortSignal, log: Log): Promise<void> {
+  try {
+    await site.write(leaveRun(id, failed))
+  } catch (error) {
+    log.error({ err: error }, `maintenance: site '${site.name}' stays closed after a run, until the store can be written: ${messageOf(error)}`)
+    keepLeaving(site, id, failed, closing)
+  }
 }
 
-/** Where all runs have a lease, the site opens when the last one ends; where one has none, it stays closed for it. */
-function withRuns (change: CheckedChange, runs: Run[]): CheckedChange {
-  const ends = runs.map(({ until }) => until).filter(until => until !== null)
-  // an end that was made of leases is none any more when a run without one joins
-  const own = isLeased(change.runs ?? []) ? null : change.endsAt ?? null
-  return { ...change, runs, endsAt: isLeased(runs) ? ends.sort().at(-1) as string : own }
+async function keepLeaving (site: RunSite, id: string, failed: boolean, closing: AbortSignal): Promise<void> {
+  while (!closing.aborted) {
+    await sleep(RETRY_EVERY, undefined, { ref: false })
+    const left = await site.write(leaveRun(id, failed)).then(() => true, () => false)
+    if (left) return
+  }
 }
 
-const isLeased = (runs: readonly Run[]): boolean => runs.length > 0 && runs.every(({ until }) => until !== null)
-
-const isIn = ({ on, runs }: StateRecord, id: string): boolean => on && runs.some(run => run.id === id)
-
-async function leave (site: RunSite, id: string, by: string | undefined): Promise<void> {
-  await site.update((record, now) => {
-    if (!isIn(record, id)) return null
-    const others = othersOf(record, id, now)
-    return others.length > 0 ? withRuns(changeOf(record), others) : checkChange(false, by === undefined ? {} : { by }, now)
-  })
-}
-
-/** Moves the end on while this process lives. @returns the way to stop */
-function renew (site: RunSite, id: string, length: number, log: Log): () => void {
-  const timer = setInterval(() => {
-    site.update((record, now) => isIn(record, id) ? withRuns(changeOf(record), [...othersOf(record, id, now), runOf(id, length, now)]) : null, true)
-      .catch(error => log.warn({ err: error }, `maintenance: the lease on site '${site.name}' could not be renewed: ${messageOf(error)}`))
-  }, length / RENEWALS).unref()
-  return () => clearInterval(timer)
+/** Renews the lease while the work is done; the work is aborted before a lease ends that could not be renewed. */
+function renewLease (
+  site: RunSite, owner: RunOwner, enteredAt: number, abort: (reason: string) => void, log: Log
+): () => void {
+  const { lease: length } = owner
+  if (length === null) return () => {}
+  let expiry: NodeJS.Timeout
+  const expectExpiry = (sentAt: number): void => {
+    clearTimeout(expiry)
+    const left = sentAt + length * (1 - ABORT_MARGIN) - performance.now()
+    expiry = setTimeout(() => abort('its lease could not be renewed'), Math.max(left, 0)).unref()
+  }
+  const renew = async (): Promise<void> => {
+    const sentAt = performance.now()
+    try {
+      await site.write(renewRun(owner))
+      expectExpiry(sentAt)
+    } catch (error) {
+      log.warn({ err: error }, `maintenance: a lease on site '${site.name}' could not be renewed: ${messageOf(error)}`)
+    }
+  }
+  expectExpiry(enteredAt)
+  const timer = setInterval(renew, length / RENEWALS).unref()
+  return () => {
+    clearInterval(timer)
+    clearTimeout(expiry)
+  }
 }

@@ -1,5 +1,6 @@
 import { Cron } from 'croner'
 import type { Mode } from '../../types/index.ts'
+import type { StoredWindow } from './record.ts'
 
 /** A recurring window, as checked. */
 export interface ScheduleEntry {
@@ -8,43 +9,70 @@ export interface ScheduleEntry {
   readonly duration: number
   readonly timeZone: string | undefined
   readonly mode: Mode
-  readonly message: string | null
+  readonly message: StoredWindow['message']
 }
 
-/** One window of a schedule; times in ms. */
-export interface Occurrence {
-  readonly entry: ScheduleEntry
-  readonly startsAt: number
-  readonly endsAt: number
-}
-
+/** Computes the windows of a schedule; they are never stored. */
 export interface Schedule {
-  /** The window that is under way, or ended last among those that overlap. */
-  current (now: number): Occurrence | null
-  /** The first window that has not begun. */
-  next (now: number): Occurrence | null
+  /** The windows under way at `now` (ms). */
+  current (now: number): StoredWindow[]
+  /** The next window of each entry. */
+  next (now: number): StoredWindow[]
 }
+
+export const NO_SCHEDULE: Schedule = { current: () => [], next: () => [] }
 
 /** Recurring windows, in their own time zones, daylight saving included. */
 export function createSchedule (entries: readonly ScheduleEntry[]): Schedule {
+  if (entries.length === 0) return NO_SCHEDULE
   const crons = entries.map(entry => ({ entry, cron: toCron(entry.cron, entry.timeZone) }))
 
-  function first (after: (entry: ScheduleEntry) => number): Occurrence[] {
-    return crons.flatMap(({ entry, cron }) => {
-      const startsAt = cron.nextRun(new Date(after(entry)))?.getTime()
-      return startsAt === undefined ? [] : [{ entry, startsAt, endsAt: startsAt + entry.duration }]
+  function firstAfter (after: (entry: ScheduleEntry) => number): StoredWindow[] {
+    return crons.flatMap(({ entry, cron }, i) => {
+      const start = cron.nextRun(new Date(after(entry)))
+      return start === null ? [] : [toWindow(entry, i, start)]
     })
   }
 
   return {
-    current: now => first(entry => now - entry.duration).filter(({ startsAt }) => startsAt <= now).sort((a, b) => b.endsAt - a.endsAt)[0] ?? null,
-    next: now => first(() => now).sort((a, b) => a.startsAt - b.startsAt)[0] ?? null
+    current: now => firstAfter(entry => now - entry.duration).filter(({ at }) => Date.parse(at) <= now),
+    next: now => firstAfter(() => now)
   }
 }
 
-/** @throws with croner's words where the pattern or the time zone is wrong */
+function toWindow ({ duration, mode, message }: ScheduleEntry, i: number, start: Date): StoredWindow {
+  const at = start.toISOString()
+  return {
+    // entries may start at the same time
+    id: `schedule-${i}-${at}`,
+    kind: 'scheduled',
+    startsAt: at,
+    endsAt: new Date(start.getTime() + duration).toISOString(),
+    mode,
+    message,
+    retryAfter: null,
+    ignoreRoutes: [],
+    ignoreIps: [],
+    onlyRoutes: [],
+    bypass: null,
+    lease: null,
+    by: 'schedule',
+    at
+  }
+}
+
+/** @throws with croner's words if the pattern or the time zone is wrong */
 export function toCron (pattern: string, timeZone: string | undefined): Cron {
-  const cron = new Cron(pattern, { paused: true, ...(timeZone === undefined ? {} : { timezone: timeZone }) })
-  cron.nextRun()
-  return cron
+  return new Cron(pattern, { paused: true, ...(timeZone === undefined ? {} : { timezone: timeZone }) })
+}
+
+/** How many starts of an entry are looked at for overlaps: more than a year of daily ones. */
+const LOOK_AHEAD = 400
+
+/** What keeps a schedule entry from working, in words; `null`: nothing. */
+export function scheduleProblem (cron: Cron, duration: number): string | null {
+  const starts = cron.nextRuns(LOOK_AHEAD)
+  if (starts.length === 0) return 'it never fires'
+  const overlap = starts.findIndex((start, i) => i > 0 && start.getTime() - (starts[i - 1] as Date).getTime() < duration)
+  return overlap === -1 ? null : `it starts again at ${starts[overlap]?.toISOString()}, before the window before that has ended`
 }

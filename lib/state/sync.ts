@@ -1,13 +1,16 @@
 import type { MaintenanceStore, Source } from '../../types/index.ts'
 import type { Log } from '../util/log.ts'
+import { isDeepStrictEqual } from 'node:util'
 import { isConflict, isOutcomeUnknown, messageOf } from '../errors.ts'
 import { createQueue, createSharedRun } from '../util/queue.ts'
 import { withTimeout } from '../util/timeout.ts'
+import { readStored, type Stored } from './read.ts'
 import { createRecordParser, NEVER_WRITTEN, serialiseRecord, type StateRecord } from './record.ts'
-import { readStored, updateRecord, type Next, type Stored } from './write.ts'
+import { timeOf } from './time.ts'
+import { updateRecord, type WriteRequest } from './write.ts'
 
-/** What this server knows of its site. */
-export interface Known {
+/** The state of a site as this server knows it. */
+export interface LocalState {
   readonly record: StateRecord
   readonly source: Source
 }
@@ -20,14 +23,14 @@ export interface StoreHealth {
 }
 
 export interface Synchroniser {
-  readonly known: Known
+  readonly local: LocalState
   readonly health: Readonly<StoreHealth>
   /** Reads the mirror, then the store. */
   start (): Promise<void>
   /** Reads the store now, or once more after the read that is under way. Never rejects. */
   refresh (): Promise<void>
-  /** Writes the store, then this server. */
-  set (next: Next, quiet?: boolean): Promise<void>
+  /** Writes the store, then this server. @returns the record that was written */
+  write (request: WriteRequest): Promise<StateRecord>
   close (): void
 }
 
@@ -38,28 +41,30 @@ export interface SyncOptions {
   /** What is wrong with the store's clock; `null`: nothing. */
   readonly clockError?: () => string | null
   readonly site: string
-  /** On or off while nothing was ever known. */
-  readonly fallback: boolean
   readonly log: Log
-  /** Called with everything newly known, one after the other. If it rejects, the next read brings the same again. */
-  readonly adopt: (next: Known) => Promise<void>
+  /** Called with each newer state, one after the other. If it rejects, the next read brings the same state again. */
+  readonly adopt: (next: LocalState) => Promise<void>
+  /** Called after each successful read. @param readAt when the read began, by the clock of the store, ms */
+  readonly onRead: (readAt: number) => void
 }
 
 /** A read that takes longer counts as failed, ms; booting waits for one. */
 const READ_TIMEOUT = 3000
-/** Several servers see a record vanish at once: they repair it one after the other, ms. */
+/** Repair delay and jitter, ms: all servers see at the same time that a record has vanished. */
 const REPAIR_AFTER = 50
 const REPAIR_JITTER = 200
 
-const isUnknown = ({ source }: Known): boolean => source === 'fallback' || source === 'unreadable'
+const isUnknown = ({ source }: LocalState): boolean => source === 'unknown' || source === 'unreadable'
 
 /**
- * Stands between a store and the gate, and is the same for all stores: a hint is a hint, a read is the
- * authority; the higher revision wins; the last known state stands while the store is away, lost or garbled.
+ * Keeps the local state in step with a store, whatever the store is. A notification is only a hint, a read is the authority,
+ * and the higher revision wins. While the store is away, emptied or corrupt, the last known state stays in force.
  */
-export function createSynchroniser ({ store, mirror, site, fallback, log, adopt, clockError = () => null }: SyncOptions): Synchroniser {
+export function createSynchroniser ({
+  store, mirror, site, log, adopt, onRead, clockError = () => null
+}: SyncOptions): Synchroniser {
   const health: StoreHealth = { connected: false, lastReadAt: null, error: null }
-  let known: Known = { record: { ...NEVER_WRITTEN, on: fallback }, source: 'fallback' }
+  let local: LocalState = { record: NEVER_WRITTEN, source: 'unknown' }
   const inTurn = createQueue()
   const refresh = createSharedRun(readOnce)
   const parse = createRecordParser()
@@ -68,53 +73,64 @@ export function createSynchroniser ({ store, mirror, site, fallback, log, adopt,
 
   async function readOnce (): Promise<void> {
     if (closed) return
-    const before = known.record.revision
+    const before = local.record.revision
+    const readAt = timeOf(store)
     let stored: Stored
     try {
       stored = await withTimeout(readStored(store, site, parse), READ_TIMEOUT)
     } catch (error) {
-      tell(false, messageOf(error))
+      report(false, messageOf(error))
       return
     }
     if (closed) return
     health.lastReadAt = new Date().toISOString()
-    await take(stored, before)
+    await take(stored, before).then(confirmed => { if (confirmed) onRead(readAt) })
       .catch(error => log.error({ site, err: error }, `maintenance: site '${site}' could not adopt its state: ${messageOf(error)}`))
   }
 
-  /** @param before the revision known when the read began: what is older was lost, what is not is only late */
-  async function take (stored: Stored, before: number): Promise<void> {
+  /**
+   * @param before the local revision when the read began: if the stored one is lower, the store has lost data
+   * @returns true if the store holds the state that this server has now
+   */
+  async function take (stored: Stored, before: number): Promise<boolean> {
     if (stored.kind === 'unreadable') {
-      tell(true, stored.reason)
-      if (isUnknown(known)) await accept({ record: { ...NEVER_WRITTEN, on: true }, source: 'unreadable' })
-      return
+      report(true, stored.reason)
+      if (isUnknown(local)) await accept({ record: NEVER_WRITTEN, source: 'unreadable' })
+      return false
     }
-    if (stored.kind === 'missing' && known.source === 'unreadable') {
-      // what could not be understood may have said closed: only a record opens the site
-      tell(true, 'the state record is missing, and what stood there before could not be understood')
-      return
+    if (stored.kind === 'missing' && local.source === 'unreadable') {
+      // the unreadable record may have closed the site, so only a record opens it
+      report(true, 'the state record is missing, and the one before it was unreadable')
+      return false
     }
     const record = stored.kind === 'record' ? stored.record : NEVER_WRITTEN
-    if (!isUnknown(known) && record.revision < before) {
-      tell(true, stored.kind === 'missing' ? 'the state record is missing' : `the stored revision ${record.revision} is older than the known one`)
+    if (!isUnknown(local) && record.revision < before) {
+      report(true, stored.kind === 'missing' ? 'the state record is missing' : `the stored revision ${record.revision} is older than the known one`)
       repairSoon()
-      return
+      return false
     }
-    tell(true, clockError())
+    report(true, clockError() ?? contradiction(record))
     await accept({ record, source: 'store' })
+    return true
   }
 
-  /** What is not newer by the time that its turn comes is dropped; what could not be adopted is not known. */
-  function accept (next: Known): Promise<void> {
+  /** Two writers that could not see each other have used the same revision. */
+  function contradiction (record: StateRecord): string | null {
+    if (isUnknown(local) || record.revision !== local.record.revision || isDeepStrictEqual(record, local.record)) return null
+    return `the stored record differs from the one that this server knows, although both have revision ${record.revision}`
+  }
+
+  /** Adopts a state, unless a newer one has come first. */
+  function accept (next: LocalState): Promise<void> {
     return inTurn(async () => {
-      if (closed || !supersedes(next, known)) return
+      if (closed || !supersedes(next, local)) return
       await adopt(next)
-      known = next
+      local = next
       if (next.source === 'store' && next.record.revision > 0) keepInMirror(next.record)
     })
   }
 
-  /** What the mirror knows stands until the store is reached, and against a store that has lost it. */
+  /** The mirror stands in until the store is reached, and for a store that has lost its data. */
   async function readMirror (from: MaintenanceStore): Promise<void> {
     try {
       const stored = await withTimeout(readStored(from, site), READ_TIMEOUT)
@@ -126,8 +142,8 @@ export function createSynchroniser ({ store, mirror, site, fallback, log, adopt,
   }
 
   /**
-   * Several servers share a mirror: the higher revision wins there too.
-   * @param refused the revision that the mirror showed, and refused to be compared with: then it is garbage
+   * Several servers may share a mirror: the higher revision wins there too.
+   * @param refused the revision that the mirror returned and then refused to compare with: the mirror holds garbage
    */
   async function keepInMirror (record: StateRecord, refused?: number): Promise<void> {
     let expected = 0
@@ -137,16 +153,16 @@ export function createSynchroniser ({ store, mirror, site, fallback, log, adopt,
       if (stored.kind === 'record') expected = stored.record.revision
       if (expected >= record.revision) return
       const compares = stored.kind !== 'unreadable' && expected !== refused
-      await mirror.write(site, serialiseRecord(record), { revision: record.revision, ...(compares ? { expected } : {}) })
+      await mirror.write(site, serialiseRecord(record), { revision: record.revision, ...(compares ? { expectedRevision: expected } : {}) })
     } catch (error) {
-      // somebody else was faster, or we ourselves with the state before: whoever is newer stays
+      // another write came first: keep the newer of the two
       if (isConflict(error)) return keepInMirror(record, expected)
       log.warn({ site, err: error }, `maintenance: the mirror of site '${site}' cannot be written: ${messageOf(error)}`)
     }
   }
 
-  /** A log line each time that the store's health changes, not each time that it is looked at. */
-  function tell (connected: boolean, error: string | null): void {
+  /** Logs only changes of the store's health. */
+  function report (connected: boolean, error: string | null): void {
     const changed = error !== health.error
     health.connected = connected
     health.error = error
@@ -161,38 +177,39 @@ export function createSynchroniser ({ store, mirror, site, fallback, log, adopt,
     }, REPAIR_AFTER + Math.random() * REPAIR_JITTER).unref()
   }
 
-  /** Puts back what vanished from the store, or was replaced by something older, unless it has changed by now. */
+  /** Writes the local record again if the store has lost it or holds an older one. */
   async function repair (): Promise<void> {
     const stored = await withTimeout(readStored(store, site), READ_TIMEOUT)
-    const { record } = known
+    const { record } = local
     const revision = stored.kind === 'record' ? stored.record.revision : 0
     if (closed || stored.kind === 'unreadable' || revision >= record.revision) return
-    await store.write(site, serialiseRecord(record), { revision: record.revision, expected: revision })
+    await store.write(site, serialiseRecord(record), { revision: record.revision, expectedRevision: revision, skipHistory: true })
     log.warn({ site, revision: record.revision }, `maintenance: repaired the record of site '${site}', which the store had lost`)
     await refresh()
   }
 
-  async function set (next: Next, quiet = false): Promise<void> {
+  async function write (request: WriteRequest): Promise<StateRecord> {
     try {
-      const record = await updateRecord(store, site, next, known.record, quiet)
-      tell(true, clockError())
+      const record = await updateRecord(store, site, { local: local.record, ...request })
+      report(true, clockError())
       await accept({ record, source: 'store' })
+      return record
     } catch (error) {
-      // whether it was written only the store can say
+      // only the store knows whether it was written
       if (isOutcomeUnknown(error)) refresh()
       throw error
     }
   }
 
   return {
-    get known () { return known },
+    get local () { return local },
     health,
     async start () {
       if (mirror !== undefined) await readMirror(mirror)
       await refresh()
     },
     refresh,
-    set,
+    write,
     close () {
       closed = true
       clearTimeout(repairing)
@@ -200,10 +217,10 @@ export function createSynchroniser ({ store, mirror, site, fallback, log, adopt,
   }
 }
 
-/** Anything is better than a guess; among records, the higher revision wins. */
-function supersedes (next: Known, known: Known): boolean {
-  if (isUnknown(next)) return isUnknown(known) && next.source !== known.source
-  if (isUnknown(known) || next.record.revision > known.record.revision) return true
+/** A known state always replaces an unknown one; otherwise the higher revision wins. */
+function supersedes (next: LocalState, local: LocalState): boolean {
+  if (isUnknown(next)) return isUnknown(local) && next.source !== local.source
+  if (isUnknown(local) || next.record.revision > local.record.revision) return true
   // the same record, now from the store itself
-  return known.source === 'mirror' && next.source === 'store' && next.record.revision === known.record.revision
+  return local.source === 'mirror' && next.source === 'store' && next.record.revision === local.record.revision
 }

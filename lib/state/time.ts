@@ -1,10 +1,10 @@
 import type { MaintenanceStore } from '../../types/index.ts'
 import type { Rule } from '../util/validate.ts'
 
-/** A time with its zone: what `new Date()` would guess (no zone, 30 February) is none. */
+/** A time with its zone. `new Date()` would guess the zone, and take 30 February for 2 March. */
 const ISO = /^(\d{4})-(\d{2})-(\d{2})T([01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?(?:Z|[+-](?:0\d|1[0-4]):?[0-5]\d)$/
 
-/** @returns the time in UTC, or `null` for what is none */
+/** @returns the time in UTC; `null` if it is not a valid time */
 export function toTime (value: unknown): string | null {
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : toTime(value.toISOString())
   const parts = typeof value === 'string' ? ISO.exec(value) : null
@@ -15,24 +15,63 @@ export function toTime (value: unknown): string | null {
   return new Date((value as string).replace(/([+-]\d\d)(\d\d)$/, '$1:$2')).toISOString()
 }
 
-/** A time as people and programs give it. */
-export const isoTime: Rule = {
-  expected: "a Date, or ISO 8601 with a zone, such as '2026-12-01T03:00:00Z' or '2026-12-01T04:00+01:00'",
-  test: value => toTime(value) !== null
+/** A time as it is stored. */
+export const utcTime: Rule = {
+  expected: 'a time in UTC',
+  test: value => typeof value === 'string' && toTime(value) === value
 }
 
-/** A time as it is stored. */
-export const utcTime: Rule = { expected: 'a time in UTC', test: value => typeof value === 'string' && toTime(value) === value }
-
 const UNITS: { readonly [unit: string]: number } = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const TEN_YEARS = 3650 * 86_400_000
 
 export const DURATION_EXPECTED = 'a duration such as 90s, 30m, 1h30m or 2d'
 
-/** @returns ms, or `null` for what is no duration, or lasts for ever (more than 10 years) or no time */
+/** @returns ms; `null` if it is not a duration, or is zero or longer than 10 years */
 export function parseDuration (text: string): number | null {
   if (!/^(\d{1,9}[smhd])+$/.test(text)) return null
-  const length = [...text.matchAll(/(\d+)([smhd])/g)].reduce((sum, [, count, unit]) => sum + Number(count) * (UNITS[unit as string] as number), 0)
-  return length > 0 && length <= 3650 * 86_400_000 ? length : null
+  const parts = [...text.matchAll(/(\d+)([smhd])/g)]
+  const length = parts.reduce((sum, [, count, unit]) => sum + Number(count) * (UNITS[unit as string] as number), 0)
+  return length > 0 && length <= TEN_YEARS ? length : null
+}
+
+/** A duration in code: milliseconds, or text. @returns ms; `NaN` if it is neither */
+export function toDuration (value: unknown): number {
+  if (typeof value === 'number') return value
+  return typeof value === 'string' ? parseDuration(value) ?? NaN : NaN
+}
+
+/** @param min ms @param max ms */
+export const duration = (min: number, max: number): Rule => ({
+  expected: `${DURATION_EXPECTED}, or milliseconds, from ${inUnits(min)} to ${inUnits(max)}`,
+  test: value => Number.isInteger(toDuration(value)) && toDuration(value) >= min && toDuration(value) <= max
+})
+
+function inUnits (ms: number): string {
+  const [unit = 'ms', length = 1] = Object.entries(UNITS).reverse().find(([, length]) => ms >= length && ms % length === 0) ?? []
+  return `${ms / length}${unit}`
+}
+
+/** An instant, or a time that counts from another one. */
+export type PointInTime = { readonly at: string } | { readonly after: number }
+
+/** @returns `null` if it is neither a time nor `'+30m'` */
+export function toPointInTime (value: unknown): PointInTime | null {
+  if (typeof value === 'string' && value.startsWith('+')) {
+    const after = parseDuration(value.slice(1))
+    return after === null ? null : { after }
+  }
+  const at = toTime(value)
+  return at === null ? null : { at }
+}
+
+/** @param base ms, from which a relative time counts */
+export const resolveTime = (time: PointInTime, base: number): string =>
+  'at' in time ? time.at : new Date(base + time.after).toISOString()
+
+/** A time as people and programs give it. */
+export const pointInTime: Rule = {
+  expected: "a Date, ISO 8601 with a zone such as '2026-12-01T03:00:00Z' or '2026-12-01T04:00+01:00', or '+30m'",
+  test: value => toPointInTime(value) !== null
 }
 
 /** Windows begin and end by the clock of their store, if it has one. */

@@ -1,96 +1,120 @@
-import type { Upcoming } from '../../types/index.ts'
-import type { StateRecord } from './record.ts'
-import { NEVER_WRITTEN } from './record.ts'
-import type { Occurrence, Schedule } from './schedule.ts'
+import type { Mode, Source, UpcomingWindow } from '../../types/index.ts'
+import { MODES, modeOf, type StateRecord, type StoredWindow } from './record.ts'
+import type { Schedule } from './schedule.ts'
 
-/** Is the site closed by this record at `now` (ms)? */
-export function isActive (record: StateRecord, now: number): boolean {
-  return record.on && !isAhead(record, now) && !isOver(record, now)
+/** What a site's windows depend on beside the record. Instants are ms since 1970, by the clock of the store. */
+export interface Moment {
+  readonly now: number
+  /** When the last successful read of the store began. */
+  readonly readAt: number
+  /** The runs whose work is done by this process. */
+  readonly ownRuns: ReadonlySet<string>
 }
 
-/** Has its end passed? */
-export function isOver (record: StateRecord, now: number): boolean {
-  return record.endsAt !== null && Date.parse(record.endsAt) <= now
-}
+/** For code that has just read the store and does no work. */
+export const momentOf = (now: number): Moment => ({ now, readAt: now, ownRuns: NO_RUNS })
+const NO_RUNS: ReadonlySet<string> = new Set()
 
-/** Has it been announced, and not begun? */
-export function isAhead (record: Pick<StateRecord, 'on' | 'startsAt'>, now: number): boolean {
-  return record.on && record.startsAt !== null && Date.parse(record.startsAt) > now
+export const startOf = ({ startsAt, at }: StoredWindow): number => Date.parse(startsAt ?? at)
+const endOf = ({ endsAt }: StoredWindow): number => endsAt === null ? Infinity : Date.parse(endsAt)
+
+/** Does it close the site now? The end of a run is only what visitors are told. */
+export function isActive (window: StoredWindow, moment: Moment): boolean {
+  return startOf(window) <= moment.now && !isOver(window, moment)
 }
 
 /**
- * The record that counts at `now`: the operator's while it closes the site, else that of a scheduled window. Who
- * switches off during a scheduled window opens the site for the rest of it.
+ * Has it ended? A lease has ended only if the store was read after its end, and never in the process that does the work:
+ * while the store is away, nobody can know.
  */
-export function recordThatCounts (record: StateRecord, schedule: Schedule, now: number): StateRecord {
-  if (isActive(record, now)) return record
-  const occurrence = schedule.current(now)
-  const switchedOff = occurrence !== null && !record.on && Date.parse(record.at ?? '') >= occurrence.startsAt
-  return occurrence === null || switchedOff ? record : scheduled(occurrence, record.revision)
+export function isOver (window: StoredWindow, { now, readAt, ownRuns }: Moment): boolean {
+  if (window.kind !== 'run') return endOf(window) <= now
+  return window.lease !== null && window.stayClosed !== true && Date.parse(window.lease) <= readAt && !ownRuns.has(window.id)
 }
 
-/** A window of the schedule, as if an operator had set it. */
-function scheduled ({ entry, startsAt, endsAt }: Occurrence, revision: number): StateRecord {
-  const begin = new Date(startsAt).toISOString()
+export const isAhead = (window: StoredWindow, now: number): boolean => startOf(window) > now && endOf(window) > now
+
+/** The strictest first; of equally strict ones the newest, by its start and then by its creation. */
+export function byStrictness (windows: readonly StoredWindow[]): StoredWindow[] {
+  const rank = (window: StoredWindow): number => MODES.indexOf(modeOf(window))
+  return windows
+    .map((window, i) => ({ window, i }))
+    .sort((a, b) => rank(a.window) - rank(b.window) || startOf(b.window) - startOf(a.window) || b.i - a.i)
+    .map(({ window }) => window)
+}
+
+/** The windows that close the site now, stored and scheduled, the deciding one first. */
+export function activeWindows (record: StateRecord, schedule: Schedule, moment: Moment): StoredWindow[] {
+  const stored = record.windows.filter(window => isActive(window, moment))
+  return byStrictness([...scheduledNow(record, schedule, moment.now), ...stored])
+}
+
+/** The windows of the schedule that close the site now, unless `set(false)` has ended them. */
+export function scheduledNow ({ openedAt }: StateRecord, schedule: Schedule, now: number): StoredWindow[] {
+  const opened = openedAt === null ? -Infinity : Date.parse(openedAt)
+  return schedule.current(now).filter(window => startOf(window) > opened)
+}
+
+/** The windows that are still to come, the next one first. */
+export function windowsAhead (record: StateRecord, schedule: Schedule, now: number): StoredWindow[] {
+  const stored = record.windows.filter(window => isAhead(window, now))
+  return [...stored, ...schedule.next(now)].sort((a, b) => startOf(a) - startOf(b))
+}
+
+export function toUpcoming (window: StoredWindow): UpcomingWindow {
+  const { endsAt, message } = window
+  return { startsAt: new Date(startOf(window)).toISOString(), endsAt, mode: modeOf(window), message }
+}
+
+/** The next start or end after `now`; `null`: there is none. */
+export function nextTransition (record: StateRecord, schedule: Schedule, now: number): number | null {
+  const windows = [...record.windows, ...schedule.current(now), ...schedule.next(now)]
+  const instants = windows.flatMap(window =>
+    [startOf(window), window.kind === 'run' ? Date.parse(window.lease ?? '') : endOf(window)])
+  const next = Math.min(...instants.filter(instant => instant > now))
+  return Number.isFinite(next) ? next : null
+}
+
+/**
+ * Since when the site has been closed without a gap (ms); `null` while it is open.
+ * Windows that were removed in the meantime count through the record's own `closedSince`.
+ */
+export function closedSince (record: StateRecord, schedule: Schedule, moment: Moment): number | null {
+  const active = activeWindows(record, schedule, moment)
+  if (active.length === 0) return null
+  let since = Math.min(...active.map(startOf))
+  for (;;) {
+    const windows = [...record.windows, ...scheduledNow(record, schedule, since - 1)]
+    const earlier = windows.filter(window => startOf(window) < since && closesUntil(window, moment) >= since)
+    if (earlier.length === 0) break
+    since = Math.min(...earlier.map(startOf))
+  }
+  const known = Date.parse(record.closedSince ?? '')
+  return known < since && since <= Date.parse(record.at ?? '') ? known : since
+}
+
+/** A run closes until it leaves or its lease ends, whatever its end says. */
+function closesUntil (window: StoredWindow, moment: Moment): number {
+  if (window.kind !== 'run') return endOf(window)
+  return isOver(window, moment) ? Date.parse(window.lease ?? '') : Infinity
+}
+
+/** Stands for a closure that no record describes: a pinned server, or a state that is not known. */
+export function assumedWindow (source: Source, now: number): StoredWindow {
   return {
-    ...NEVER_WRITTEN,
-    revision,
-    on: true,
-    mode: entry.mode,
-    message: entry.message,
-    startsAt: begin,
-    endsAt: new Date(endsAt).toISOString(),
-    windowId: `schedule ${begin}`,
-    by: 'schedule',
-    at: begin
+    id: source,
+    kind: 'now',
+    startsAt: null,
+    endsAt: null,
+    mode: 'full' satisfies Mode,
+    message: null,
+    retryAfter: null,
+    ignoreRoutes: [],
+    ignoreIps: [],
+    onlyRoutes: [],
+    bypass: null,
+    lease: null,
+    by: null,
+    at: new Date(now).toISOString()
   }
-}
-
-/** The next window, announced by the record or by the schedule. */
-export function upcomingOf (record: StateRecord, schedule: Schedule, now: number): Upcoming | null {
-  const announced = isAhead(record, now) ? record : null
-  const occurrence = schedule.next(now)
-  const next = occurrence === null ? null : scheduled(occurrence, 0)
-  const first = [announced, next].filter(window => window !== null)
-    .sort((a, b) => Date.parse(a.startsAt as string) - Date.parse(b.startsAt as string))[0]
-  if (first === undefined) return null
-  const { startsAt, endsAt, mode, message } = first
-  return { startsAt: startsAt as string, endsAt, mode, message }
-}
-
-/** How often the clock is looked at while a start or an end is ahead, ms. */
-const LOOK_EVERY = 1000
-
-/**
- * Calls `look` when the next turn (a start or an end) has come. It looks at the clock each second rather than once at
- * the end: a timer stands still while the machine sleeps, and cannot wait for more than 2^31 ms.
- * @param nextTurn ms, or `null` where none is ahead; asked again after each look
- * @returns the way to stop
- */
-export function watchTurns (nextTurn: () => number | null, clock: () => number, look: () => void): () => void {
-  let timer: NodeJS.Timeout | undefined
-
-  function wait (turn: number | null): void {
-    if (turn === null) return
-    timer = setTimeout(() => {
-      if (clock() < turn) return wait(turn)
-      look()
-      wait(nextTurn())
-    }, Math.min(Math.max(turn - clock(), 0), LOOK_EVERY)).unref()
-  }
-
-  wait(nextTurn())
-  return () => clearTimeout(timer)
-}
-
-/** The next start or end after `now`, of the record or the schedule. */
-export function turnAfter (record: StateRecord, schedule: Schedule, now: number): number | null {
-  const current = schedule.current(now)
-  const next = schedule.next(now)
-  const turns = [
-    ...(record.on ? [Date.parse(record.startsAt ?? ''), Date.parse(record.endsAt ?? '')] : []),
-    current?.endsAt ?? NaN,
-    next?.startsAt ?? NaN
-  ].filter(turn => turn > now)
-  return turns.length === 0 ? null : Math.min(...turns)
 }

@@ -69,8 +69,8 @@ const MINUTE = 60_000
 const FORGOTTEN_WITHIN = 3000
 
 /** The other checks of servers have nothing to say of a store that keeps none. */
-const keepsServers = (store: MaintenanceStore): store is MaintenanceStore & Required<Pick<MaintenanceStore, 'beat' | 'beats'>> =>
-  store.beat !== undefined && store.beats !== undefined
+const keepsServers = (store: MaintenanceStore): store is MaintenanceStore & Required<Pick<MaintenanceStore, 'heartbeat' | 'heartbeats'>> =>
+  store.heartbeat !== undefined && store.heartbeats !== undefined
 
 const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
   async 'reads null where nothing was ever written' (connect) {
@@ -90,18 +90,18 @@ const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
 
   async 'keeps sites apart' (connect) {
     const store = await connect()
-    for (const site of SITES) await store.write(site, `record of ${site}`, { revision: 1, expected: 0 })
+    for (const site of SITES) await store.write(site, `record of ${site}`, { revision: 1, expectedRevision: 0 })
     for (const site of SITES) equal(await store.read(site), `record of ${site}`)
-    await store.write('a', 'second', { revision: 2, expected: 1 })
+    await store.write('a', 'second', { revision: 2, expectedRevision: 1 })
     for (const site of SITES) equal(await store.read(site), site === 'a' ? 'second' : `record of ${site}`)
   },
 
   async 'writes where the expected revision is the stored one' (connect) {
     const store = await connect()
     const late = Date.now()
-    await store.write('a', 'first', { revision: 7, expected: 0 })
-    await store.write('a', 'second', { revision: late, expected: 7 })
-    await store.write('a', 'third', { revision: late + 1, expected: late })
+    await store.write('a', 'first', { revision: 7, expectedRevision: 0 })
+    await store.write('a', 'second', { revision: late, expectedRevision: 7 })
+    await store.write('a', 'third', { revision: late + 1, expectedRevision: late })
     equal(await store.read('a'), 'third')
   },
 
@@ -109,24 +109,24 @@ const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
     const store = await connect()
     await store.write('a', 'first', { revision: 7 })
     for (const expected of [6, 8, Date.now()]) {
-      await refuses(store.write('a', 'second', { revision: 9, expected }))
+      await refuses(store.write('a', 'second', { revision: 9, expectedRevision: expected }))
       equal(await store.read('a'), 'first')
     }
-    await store.write('a', 'second', { revision: 9, expected: 7 })
+    await store.write('a', 'second', { revision: 9, expectedRevision: 7 })
     equal(await store.read('a'), 'second', 'after a refusal, the stored revision is still the old one')
   },
 
   async 'takes the expected revision 0 for: nothing is stored' (connect) {
     const store = await connect()
-    await store.write('a', 'first', { revision: 7, expected: 0 })
-    await refuses(store.write('a', 'second', { revision: 8, expected: 0 }))
+    await store.write('a', 'first', { revision: 7, expectedRevision: 0 })
+    await refuses(store.write('a', 'second', { revision: 8, expectedRevision: 0 }))
     equal(await store.read('a'), 'first')
   },
 
   async 'refuses an expected revision where nothing is stored' (connect) {
     const store = await connect()
     await store.write('b', 'of another site', { revision: 7 })
-    await refuses(store.write('a', 'first', { revision: 8, expected: 7 }))
+    await refuses(store.write('a', 'first', { revision: 8, expectedRevision: 7 }))
     equal(await store.read('a'), null)
   },
 
@@ -137,17 +137,17 @@ const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
     equal(await store.read('a'), 'same revision')
     await store.write('a', 'lower revision', { revision: 3 })
     equal(await store.read('a'), 'lower revision')
-    await store.write('a', 'next', { revision: 4, expected: 3 })
+    await store.write('a', 'next', { revision: 4, expectedRevision: 3 })
     equal(await store.read('a'), 'next')
   },
 
   async 'shows one handle what another has written' (connect) {
     const [one, other] = [await connect(), await connect()]
     equal(await other.read('a'), null)
-    await one.write('a', 'first', { revision: 1, expected: 0 })
+    await one.write('a', 'first', { revision: 1, expectedRevision: 0 })
     equal(await other.read('a'), 'first')
-    await refuses(other.write('a', 'second', { revision: 2, expected: 0 }))
-    await other.write('a', 'second', { revision: 2, expected: 1 })
+    await refuses(other.write('a', 'second', { revision: 2, expectedRevision: 0 }))
+    await other.write('a', 'second', { revision: 2, expectedRevision: 1 })
     equal(await one.read('a'), 'second')
   },
 
@@ -166,7 +166,7 @@ const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
     const handles = [await connect(), await connect(), await connect()]
     for (const expected of [0, 100]) {
       const writes = Array.from({ length: 20 }, (_, i) =>
-        handles[i % handles.length]!.write('a', `writer ${i}`, { revision: expected === 0 ? 100 : 200 + i, expected }))
+        handles[i % handles.length]!.write('a', `writer ${i}`, { revision: expected === 0 ? 100 : 200 + i, expectedRevision: expected }))
       const settled = await Promise.allSettled(writes)
       for (const result of settled) if (result.status === 'rejected') isConflict(result.reason)
       const winners = settled.flatMap(({ status }, i) => status === 'fulfilled' ? [`writer ${i}`] : [])
@@ -177,63 +177,54 @@ const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
 
   async 'loses no other site while many write at once' (connect) {
     const handles = [await connect(), await connect()]
-    await Promise.all(SITES.map((site, i) => handles[i % 2]!.write(site, `record of ${site}`, { revision: 1, expected: 0 })))
+    await Promise.all(SITES.map((site, i) => handles[i % 2]!.write(site, `record of ${site}`, { revision: 1, expectedRevision: 0 })))
     for (const site of SITES) equal(await handles[0]!.read(site), `record of ${site}`)
   },
 
   async 'can be told of servers and asked for them, or neither' (connect) {
     const store = await connect()
-    equal(typeof store.beat, typeof store.beats, 'beat and beats belong together')
+    equal(typeof store.heartbeat, typeof store.heartbeats, 'heartbeat and heartbeats belong together')
   },
 
   async 'gives back what a server told last, as it was written' (connect) {
     const store = await connect()
     if (!keepsServers(store)) return
-    deepEqual(await store.beats('a'), [], 'where nobody ever told anything')
+    deepEqual(await store.heartbeats(), [], 'where nobody ever told anything')
     for (const entry of RECORDS) {
-      await store.beat('a', SERVERS[0], entry, MINUTE)
-      deepEqual(await store.beats('a'), [entry])
+      await store.heartbeat(SERVERS[0], entry, MINUTE)
+      deepEqual(await store.heartbeats(), [entry])
     }
-    for (const id of SERVERS) await store.beat('a', id, `entry of ${id}`, MINUTE)
-    deepEqual((await store.beats('a')).sort(), SERVERS.map(id => `entry of ${id}`))
-  },
-
-  async 'keeps the servers of sites apart' (connect) {
-    const store = await connect()
-    if (!keepsServers(store)) return
-    for (const site of SITES) await store.beat(site, SERVERS[0], `server of ${site}`, MINUTE)
-    for (const site of SITES) deepEqual(await store.beats(site), [`server of ${site}`])
-    await store.beat('a', SERVERS[0], '', 0)
-    for (const site of SITES) deepEqual(await store.beats(site), site === 'a' ? [] : [`server of ${site}`])
+    for (const id of SERVERS) await store.heartbeat(id, `entry of ${id}`, MINUTE)
+    deepEqual((await store.heartbeats()).sort(), SERVERS.map(id => `entry of ${id}`))
   },
 
   async 'shows one handle the servers of another, and forgets the one that leaves' (connect) {
     const [one, other] = [await connect(), await connect()]
     if (!keepsServers(one) || !keepsServers(other)) return
-    await one.beat('a', SERVERS[0], 'one', MINUTE)
-    await other.beat('a', SERVERS[1], 'other', MINUTE)
-    for (const store of [one, other]) deepEqual((await store.beats('a')).sort(), ['one', 'other'])
-    await one.beat('a', SERVERS[0], '', 0)
-    await one.beat('a', SERVERS[2], '', 0)
-    for (const store of [one, other]) deepEqual(await store.beats('a'), ['other'])
+    await one.heartbeat(SERVERS[0], 'one', MINUTE)
+    await other.heartbeat(SERVERS[1], 'other', MINUTE)
+    for (const store of [one, other]) deepEqual((await store.heartbeats()).sort(), ['one', 'other'])
+    await one.heartbeat(SERVERS[0], '', 0)
+    await one.heartbeat(SERVERS[2], '', 0)
+    for (const store of [one, other]) deepEqual(await store.heartbeats(), ['other'])
   },
 
   async 'forgets a server that is not heard of in time, and no other' (connect) {
     const store = await connect()
     if (!keepsServers(store)) return
-    await store.beat('a', SERVERS[0], 'stays', MINUTE)
-    await store.beat('a', SERVERS[1], 'first', 50)
-    await store.beat('a', SERVERS[1], 'heard of again', MINUTE)
-    await store.beat('a', SERVERS[2], 'goes', 50)
+    await store.heartbeat(SERVERS[0], 'stays', MINUTE)
+    await store.heartbeat(SERVERS[1], 'first', 50)
+    await store.heartbeat(SERVERS[1], 'heard of again', MINUTE)
+    await store.heartbeat(SERVERS[2], 'goes', 50)
     const deadline = Date.now() + FORGOTTEN_WITHIN
-    while ((await store.beats('a')).includes('goes') && Date.now() < deadline) await sleep(20)
-    deepEqual((await store.beats('a')).sort(), ['heard of again', 'stays'])
+    while ((await store.heartbeats()).includes('goes') && Date.now() < deadline) await sleep(20)
+    deepEqual((await store.heartbeats()).sort(), ['heard of again', 'stays'])
   },
 
   async 'can be watched, and closed twice' (connect) {
     const [watching, writing] = [await connect(), await connect()]
     await watching.watch(() => {})
-    await writing.write('a', 'first', { revision: 1, expected: 0 })
+    await writing.write('a', 'first', { revision: 1, expectedRevision: 0 })
     equal(await watching.read('a'), 'first')
     await watching.close()
     await watching.close()

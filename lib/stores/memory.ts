@@ -1,13 +1,13 @@
-import type { MaintenanceStore, WriteCondition } from '../../types/index.ts'
+import type { MaintenanceStore, WriteOptions } from '../../types/index.ts'
 import { ConflictError } from '../errors.ts'
 
 /** State of this process only: gone with it, and unknown to other servers. */
 export function createMemoryStore (): MaintenanceStore {
   const sites = new Map<string, { record: string, revision: number }>()
 
-  async function write (site: string, record: string, { revision, expected }: WriteCondition): Promise<void> {
+  async function write (site: string, record: string, { revision, expectedRevision }: WriteOptions): Promise<void> {
     const stored = sites.get(site)?.revision ?? 0
-    if (expected !== undefined && expected !== stored) throw new ConflictError(stored, expected)
+    if (expectedRevision !== undefined && expectedRevision !== stored) throw new ConflictError(stored, expectedRevision)
     sites.set(site, { record, revision })
   }
 

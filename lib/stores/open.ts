@@ -5,6 +5,7 @@ import { createFileServers } from './file/servers.ts'
 import { createFileStore } from './file/file-store.ts'
 import { refuseMount } from './file/mount.ts'
 import { guardStore } from './guard.ts'
+import { toDuration } from '../state/time.ts'
 import { createMemoryStore } from './memory.ts'
 import type { StoreOption } from './options.ts'
 
@@ -41,7 +42,7 @@ export async function openStore (option: StoreOption, sites: readonly string[], 
   const connector = createConnector(redis)
   log?.info(`maintenance: the store is Redis at ${connector.description}`)
   const store = createRedisStore(connector, { prefix, sites })
-  return { kind: 'redis', store, pollInterval, mirror: mirror === undefined ? undefined : createFileStore(mirror) }
+  return { kind: 'redis', store, pollInterval: toDuration(pollInterval), mirror: mirror === undefined ? undefined : createFileStore(mirror) }
 }
 
 function openFile (file: string): MaintenanceStore {

@@ -1,7 +1,8 @@
 import type { FastifyMaintenanceOptions, MaintenanceStore, RedisStoreOptions } from '../../types/index.ts'
 import { InvalidOptionError, OptionError, show } from '../errors.ts'
 import { suggest } from '../util/did-you-mean.ts'
-import { checkShape, integer, isObject, text, type Shape } from '../util/validate.ts'
+import { checkShape, isObject, text, type Shape } from '../util/validate.ts'
+import { duration } from '../state/time.ts'
 import { ADDRESS_EXPECTED, describeAddress, parseAddress } from './address.ts'
 import { checkRedis } from './redis/check.ts'
 
@@ -18,7 +19,7 @@ export const REDIS: Shape = {
   // a cluster keeps a site's keys together by what stands in the first braces
   prefix: { expected: "text without control characters and without '{}'", test: value => typeof value === 'string' && !/[\u0000-\u001f]|\{\}/.test(value) && value.length <= 200 }, // eslint-disable-line no-control-regex
   mirror: path,
-  pollInterval: integer(100, 3_600_000, ' (milliseconds)')
+  pollInterval: duration(100, 3_600_000)
 }
 
 /**

@@ -1,6 +1,6 @@
 import { watch, type FSWatcher } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
-import type { MaintenanceStore, WriteCondition } from '../../../types/index.ts'
+import type { MaintenanceStore, WriteOptions } from '../../../types/index.ts'
 import { isObject } from '../../util/validate.ts'
 import { codeOf, ConflictError, messageOf, show, UnreadableError } from '../../errors.ts'
 import { accessLike, createFile, realTarget, replaceFile, sweep, type Access } from './atomic-write.ts'
@@ -54,7 +54,7 @@ export function createFileStore (file: string, suffix = ''): MaintenanceStore {
     throw new UnreadableError(`the state file holds ${show(entry)} for site '${site}', expected { revision, record }`)
   }
 
-  async function write (site: string, record: string, condition: WriteCondition): Promise<void> {
+  async function write (site: string, record: string, condition: WriteOptions): Promise<void> {
     const target = await realTarget(await locate())
     const access = await accessLike(target, await realTarget(path))
     try {
@@ -95,10 +95,10 @@ export function createFileStore (file: string, suffix = ''): MaintenanceStore {
 }
 
 /** @throws FST_ERR_MAINTENANCE_CONFLICT */
-function withRecord (document: Document, site: string, record: string, { revision, expected }: WriteCondition): string {
+function withRecord (document: Document, site: string, record: string, { revision, expectedRevision }: WriteOptions): string {
   const entry = entryOf(document, site)
   const stored = isEntry(entry) ? entry.revision : 0
-  if (expected !== undefined && expected !== stored) throw new ConflictError(stored, expected)
+  if (expectedRevision !== undefined && expectedRevision !== stored) throw new ConflictError(stored, expectedRevision)
   document.sites[site] = { revision, record }
   const text = JSON.stringify(document)
   if (Buffer.byteLength(text) > SIZE_MAX) throw new Error(`the state of all sites would be larger than ${SIZE_MAX} bytes`)

@@ -2,7 +2,7 @@ import type { MaintenanceStore } from '../../../types/index.ts'
 import { isConflict } from '../../errors.ts'
 import { isObject } from '../../util/validate.ts'
 
-type History = Required<Pick<MaintenanceStore, 'append' | 'list'>>
+type History = Required<Pick<MaintenanceStore, 'appendHistory' | 'listHistory'>>
 
 /** A site's part of the history file. */
 interface Page {
@@ -29,7 +29,7 @@ export function createFileHistory (pages: MaintenanceStore): History {
     const { count, entries } = await read(site)
     const page = { count: count + 1, entries: fitting([entry, ...entries]) }
     // a conflict, and yet the same count: no other writer was there, the file was edited by hand
-    const condition = count === before ? { revision: page.count } : { revision: page.count, expected: count }
+    const condition = count === before ? { revision: page.count } : { revision: page.count, expectedRevision: count }
     try {
       await pages.write(site, JSON.stringify(page), condition)
     } catch (error) {
@@ -39,8 +39,8 @@ export function createFileHistory (pages: MaintenanceStore): History {
   }
 
   return {
-    append: (site, entry) => append(site, entry),
-    list: async (site, limit) => (await read(site)).entries.slice(0, limit)
+    appendHistory: (site, entry) => append(site, entry),
+    listHistory: async (site, limit) => (await read(site)).entries.slice(0, limit)
   }
 }
 

@@ -8,10 +8,10 @@ import { accessLike, realTarget, replaceFile, setAccess, sweepOlder } from './at
 import { isDead, processSpace } from './process-liveness.ts'
 import { readRegular } from './read-regular-file.ts'
 
-type Servers = Required<Pick<MaintenanceStore, 'beat' | 'beats'>>
+type Servers = Required<Pick<MaintenanceStore, 'heartbeat' | 'heartbeats'>>
 
-/** What stands in the file of one server. */
-interface Beat {
+/** The file of one server. */
+interface Heartbeat {
   /** ms since 1970. */
   readonly until: number
   readonly pid: number
@@ -32,15 +32,14 @@ export function createFileServers (file: string): Servers {
   const state = resolve(file)
   let swept = false
 
-  async function beat (site: string, id: string, entry: string, ttl: number): Promise<void> {
+  async function heartbeat (server: string, entry: string, ttl: number): Promise<void> {
     const target = await realTarget(state)
     const directory = directoryOf(target)
-    // no name of a site contains an '@'
-    const path = join(directory, `${site}@${id}`)
+    const path = join(directory, server)
     if (ttl === 0) return rm(path, { force: true })
     await makeDirectory(directory)
-    const beat: Beat = { until: Date.now() + ttl, pid: process.pid, space: processSpace(), entry }
-    await replaceFile(path, JSON.stringify(beat), { access: await accessLike(target), durable: false })
+    const file: Heartbeat = { until: Date.now() + ttl, pid: process.pid, space: processSpace(), entry }
+    await replaceFile(path, JSON.stringify(file), { access: await accessLike(target), durable: false })
     sweep(directory, path).catch(() => {})
   }
 
@@ -51,15 +50,15 @@ export function createFileServers (file: string): Servers {
     await sweepOlder(directory, (await stat(own)).mtimeMs, TEMPORARY_MAX)
   }
 
-  async function beats (site: string): Promise<string[]> {
-    return readAll(directoryOf(await realTarget(state)), `${site}@`)
+  async function heartbeats (): Promise<string[]> {
+    return readAll(directoryOf(await realTarget(state)))
   }
 
-  return { beat, beats }
+  return { heartbeat, heartbeats }
 }
 
 /**
- * File watchers would restart the server at every beat: hidden, and named as an editor's swap file, the directory is ignored
+ * File watchers would restart the server at every heartbeat: hidden, and named as an editor's swap file, the directory is ignored
  * by nodemon, `tsx watch` and pm2 (hidden), and by `fastify start --watch` (.swp). Servers on other hosts see it.
  */
 const directoryOf = (target: string): string => join(dirname(target), `.${basename(target)}.servers.swp`)
@@ -82,36 +81,36 @@ async function makeDirectory (path: string): Promise<void> {
 }
 
 /** One after the other: a server whose file cannot be read because too many files are open would be overlooked. */
-async function readAll (directory: string, prefix = ''): Promise<string[]> {
+async function readAll (directory: string): Promise<string[]> {
   const names = await readdir(directory).catch(error => {
     if (codeOf(error) === 'ENOENT') return []
     throw error
   })
   const entries: string[] = []
-  for (const name of names.filter(name => name.startsWith(prefix) && !name.startsWith('.'))) {
-    const entry = await readBeat(join(directory, name))
+  for (const name of names.filter(name => !name.startsWith('.'))) {
+    const entry = await readHeartbeat(join(directory, name))
     if (entry !== null) entries.push(entry)
   }
   return entries
 }
 
 /** Of what is gone meanwhile, or is no regular file: a link, a socket, a device. */
-const NO_BEAT: readonly unknown[] = [undefined, 'ENOENT', 'ELOOP', 'ENXIO', 'ENODEV']
+const NO_HEARTBEAT: readonly unknown[] = [undefined, 'ENOENT', 'ELOOP', 'ENXIO', 'ENODEV']
 
 /**
  * @returns `null` for what is not ours, and for the dead, whose file is removed
  * @throws for what may be a server that we are not allowed to see
  */
-async function readBeat (path: string): Promise<string | null> {
-  const beat = await readRegular(path, SIZE_MAX, constants.O_NOFOLLOW).then(bytes => JSON.parse(bytes.toString()) as unknown).catch(error => {
-    if (NO_BEAT.includes(codeOf(error))) return null
+async function readHeartbeat (path: string): Promise<string | null> {
+  const heartbeat = await readRegular(path, SIZE_MAX, constants.O_NOFOLLOW).then(bytes => JSON.parse(bytes.toString()) as unknown).catch(error => {
+    if (NO_HEARTBEAT.includes(codeOf(error))) return null
     throw error
   })
-  if (!isBeat(beat)) return null
-  if (beat.until > Date.now() && !isDead(beat.pid, beat.space)) return beat.entry
+  if (!isHeartbeat(heartbeat)) return null
+  if (heartbeat.until > Date.now() && !isDead(heartbeat.pid, heartbeat.space)) return heartbeat.entry
   await rm(path, { force: true }).catch(() => {})
   return null
 }
 
-const isBeat = (value: unknown): value is Beat =>
+const isHeartbeat = (value: unknown): value is Heartbeat =>
   isObject(value) && typeof value.until === 'number' && typeof value.pid === 'number' && typeof value.space === 'string' && typeof value.entry === 'string'

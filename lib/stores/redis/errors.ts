@@ -1,4 +1,4 @@
-import { StoreUnknownError } from '../../errors.ts'
+import { OutcomeUnknownError } from '../../errors.ts'
 import { COMMAND_TIMEOUT } from './connect.ts'
 
 /** Is it what Redis itself answered, with this code? */
@@ -22,5 +22,5 @@ export const noConnection = (reason: string): Error => new Error(`${NO_CONNECTIO
 /** An error reply or an unsent command means not written; anything else leaves the outcome unknown. */
 export function outcome (error: Error): Error {
   const refused = isReply(error) || error.message.startsWith(NO_CONNECTION)
-  return refused ? clean(error) : new StoreUnknownError(COMMAND_TIMEOUT, { cause: clean(error) })
+  return refused ? clean(error) : new OutcomeUnknownError(COMMAND_TIMEOUT, { cause: clean(error) })
 }

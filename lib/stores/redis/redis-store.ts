@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
-import type { MaintenanceStore, WriteCondition } from '../../../types/index.ts'
+import type { MaintenanceStore, WriteOptions } from '../../../types/index.ts'
 import { ConflictError, messageOf, UnreadableError } from '../../errors.ts'
 import { createClock } from './clock.ts'
 import type { Client } from './client.ts'
@@ -8,7 +8,7 @@ import { COMMAND_TIMEOUT, type Connector } from './connect.ts'
 import { clean, isReply, isTimeout, outcome } from './errors.ts'
 import { listen } from './listen.ts'
 import { explain, reconnect, whenReady } from './ready.ts'
-import { BEAT, BEATS, WRITE } from './script.ts'
+import { HEARTBEAT, HEARTBEATS, WRITE } from './script.ts'
 
 export interface RedisStoreOptions {
   /** Before every key and channel. */
@@ -18,8 +18,8 @@ export interface RedisStoreOptions {
 }
 
 /**
- * State in Redis, for all servers that reach it: a hash for each site with the record and its revision, a list
- * with its history, two keys with its servers, and a channel for hints. One key family shares a hash tag, so that a cluster keeps it together.
+ * Keeps the state in Redis: for each site a hash with the record and its revision, a list with its history, and a channel
+ * for notifications; and two keys for all servers. Each key family shares a hash tag, so that a cluster keeps it together.
  */
 export function createRedisStore ({ keyPrefix, connect }: Pick<Connector, 'keyPrefix' | 'connect'>, { prefix, sites }: RedisStoreOptions): MaintenanceStore {
   const commands = connect()
@@ -31,11 +31,13 @@ export function createRedisStore ({ keyPrefix, connect }: Pick<Connector, 'keyPr
   const keyOf = (site: string): string => `${keyPrefix}${prefix}{${site}}`
   const historyOf = (site: string): string => `${keyOf(site)}:history`
   const channelOf = (site: string): string => `${keyOf(site)}:changes`
-  const serversOf = (site: string): [string, string] => [`${keyOf(site)}:servers`, `${keyOf(site)}:servers:until`]
+  // no site can have this name
+  const servers = keyOf(':servers')
+  const serverKeys: [string, string] = [servers, `${servers}:until`]
 
   /** Sends a command as soon as there is a connection; one that does not answer is made anew. */
   async function ask<T> (command: () => Promise<T>): Promise<T> {
-    // a thousand sites wait as one
+    // a thousand sites share one wait
     connecting ??= whenReady(commands).finally(() => { connecting = null })
     await connecting
     return command().catch(error => {
@@ -52,14 +54,14 @@ export function createRedisStore ({ keyPrefix, connect }: Pick<Connector, 'keyPr
     return record ?? null
   }
 
-  async function write (site: string, record: string, { revision, expected, quiet = false }: WriteCondition): Promise<void> {
+  async function write (site: string, record: string, { revision, expectedRevision, skipHistory = false }: WriteOptions): Promise<void> {
     const begin = performance.now()
     const token = randomUUID()
 
     function send (): Promise<unknown> {
       const now = clock.now()
       const latest = now + COMMAND_TIMEOUT - Math.round(performance.now() - begin)
-      return commands.eval(WRITE, 2, keyOf(site), historyOf(site), record, revision, expected ?? '', channelOf(site), now, latest, token, quiet ? 'quiet' : '')
+      return commands.eval(WRITE, 2, keyOf(site), historyOf(site), record, revision, expectedRevision ?? '', channelOf(site), now, latest, token, skipHistory ? 'skip' : '')
     }
 
     /** In time by our clock, late by that of Redis: the clocks differ, each node of a cluster has its own. */
@@ -70,19 +72,19 @@ export function createRedisStore ({ keyPrefix, connect }: Pick<Connector, 'keyPr
     }
 
     const stored = await ask(() => send().catch(sendAgain)).catch(error => { throw outcome(error) })
-    if (stored !== -1) throw new ConflictError(stored, expected)
+    if (stored !== -1) throw new ConflictError(stored, expectedRevision)
   }
 
-  async function list (site: string, limit: number): Promise<string[]> {
+  async function listHistory (site: string, limit: number): Promise<string[]> {
     return ask(() => commands.lrange(historyOf(site), 0, limit - 1)).catch(error => { throw clean(error) })
   }
 
-  async function beat (site: string, id: string, entry: string, ttl: number): Promise<void> {
-    await ask(() => commands.eval(BEAT, 2, ...serversOf(site), id, entry, ttl)).catch(error => { throw clean(error) })
+  async function heartbeat (server: string, entry: string, ttl: number): Promise<void> {
+    await ask(() => commands.eval(HEARTBEAT, 2, ...serverKeys, server, entry, ttl)).catch(error => { throw clean(error) })
   }
 
-  async function beats (site: string): Promise<string[]> {
-    const [entries] = await ask(() => Promise.all([commands.eval(BEATS, 2, ...serversOf(site)), clock.check(commands)])).catch(error => { throw clean(error) })
+  async function heartbeats (): Promise<string[]> {
+    const [entries] = await ask(() => Promise.all([commands.eval(HEARTBEATS, 2, ...serverKeys), clock.check(commands)])).catch(error => { throw clean(error) })
     return (entries as (string | null)[]).filter(entry => entry !== null)
   }
 
@@ -112,5 +114,5 @@ export function createRedisStore ({ keyPrefix, connect }: Pick<Connector, 'keyPr
     listener?.disconnect()
   }
 
-  return { read, write, list, beat, beats, watch, close, now: clock.now }
+  return { read, write, listHistory, heartbeat, heartbeats, watch, close, now: clock.now }
 }

@@ -6,7 +6,7 @@ const DAY = 86_400_000
  * KEYS: the site's hash (`rev`, `record`, `token`), the site's history.
  * ARGV: record, its revision, the expected revision (or empty: write over anything), channel,
  * the time of the store in ms as the writer sees it, the latest time at which this may still be written, a token of this write,
- * `quiet` where it is no transition, and stays out of the history.
+ * `skip` if the write must stay out of the history.
  *
  * A cluster's client sends a write once more when its connection broke: the token tells that it is done.
  * A revision that is none, or lies more than a day ahead, counts as 0, so that nothing locks an operator out;
@@ -32,7 +32,7 @@ if held.err then redis.call('DEL', KEYS[1]) end
 redis.call('HSET', KEYS[1], 'rev', ARGV[2], 'record', ARGV[1], 'token', ARGV[7])
 local last = redis.pcall('LINDEX', KEYS[2], 0)
 if type(last) == 'table' and string.find(last.err, '^WRONGTYPE') then redis.pcall('DEL', KEYS[2]) end
-if last ~= ARGV[1] and ARGV[8] ~= 'quiet' then
+if last ~= ARGV[1] and ARGV[8] ~= 'skip' then
   redis.pcall('LPUSH', KEYS[2], ARGV[1])
   redis.pcall('LTRIM', KEYS[2], 0, 99)
 end
@@ -40,19 +40,19 @@ redis.pcall('PUBLISH', ARGV[4], ARGV[2])
 return -1
 `
 
-/** By the clock of Redis: those of the servers differ. */
+/** The clock of Redis: the clocks of the servers differ. */
 const NOW = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `
 
 /**
- * Keeps what a server tells of itself, and forgets those that were not heard of in time.
+ * Keeps the entry of a server, and removes those that have expired.
  *
- * KEYS: the entries (a hash by id), the times at which they end (a sorted set of ids).
- * ARGV: id, entry, for how many ms (0: remove it).
+ * KEYS: the entries (a hash by id), the times at which they expire (a sorted set of ids).
+ * ARGV: id, entry, ttl in ms (0: remove it).
  */
-export const BEAT = `
+export const HEARTBEAT = `
 ${NOW}
 if ARGV[3] == '0' then
   redis.call('HDEL', KEYS[1], ARGV[1])
@@ -71,8 +71,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0
 end
 `
 
-/** The entries that have not ended. KEYS as above. */
-export const BEATS = `
+/** The entries that have not expired. KEYS as above. */
+export const HEARTBEATS = `
 ${NOW}
 local ids = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', now), '+inf')
 local entries = {}

@@ -1,0 +1,17 @@
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import type { ServerStatus } from '../../types/index.ts'
+import { VERSION } from '../util/version.ts'
+
+/** How servers name themselves to others. A new id each time the process starts. */
+export function describeProcess (): Pick<ServerStatus, 'id' | 'label' | 'host' | 'pid' | 'version' | 'startedAt'> {
+  const host = hostname()
+  return {
+    id: randomUUID(),
+    label: `${host} (process ${process.pid})`,
+    host,
+    pid: process.pid,
+    version: VERSION,
+    startedAt: new Date().toISOString()
+  }
+}

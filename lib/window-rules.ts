@@ -1,0 +1,71 @@
+import type { FastifyRequest } from 'fastify'
+import type { Mode } from '../types/index.ts'
+import type { Answer } from './answer/answer.ts'
+import { hasPass, type BypassRules } from './bypass/request.ts'
+import { createPass, type Pass } from './bypass/secret.ts'
+import type { ClientCheck } from './match/client.ts'
+import { compileIps, isIpRule } from './match/ip.ts'
+import type { RouterOptions } from './match/path.ts'
+import { compileRoutes, isPattern } from './match/route.ts'
+import { compileRouteRule, type RouteRule } from './route-rule.ts'
+import type { Route } from './route-config.ts'
+import { modeOf, type StoredWindow } from './state/record.ts'
+
+/** Which requests a window lets through, compiled. The rules of an unchanged window are compiled once. */
+export interface WindowRules {
+  readonly id: string
+  readonly mode: Mode
+  readonly readOnly: boolean
+  readonly answer: Answer
+  /** Its bypass secret; `null`: it has none. */
+  readonly pass: Pass | null
+  isOutside (request: FastifyRequest, route: Route): boolean
+  isIgnoredRoute (request: FastifyRequest, route: Route): boolean
+  isIgnoredIp (request: FastifyRequest): boolean
+  /** @param passes of all active windows: a secret of another one is not a wrong guess */
+  hasPass (request: FastifyRequest, passes: readonly Pass[]): boolean
+}
+
+/** What the options say for all windows. */
+export interface CommonRules {
+  /** `ignore.routes`, and the paths that are let through even if no route answers them. */
+  readonly routes: RouteRule
+  readonly isIgnoredIp: (request: FastifyRequest) => boolean
+  readonly checkClient: ClientCheck
+  readonly router: RouterOptions
+  /** `null`: the option `bypass` is not set. */
+  readonly bypass: BypassRules | null
+}
+
+/** @param clock by which cookies expire, ms */
+export function compileWindow (window: StoredWindow, common: CommonRules, answer: Answer, clock: () => number): WindowRules {
+  const { routes, router, bypass } = common
+  const own = compilePatterns(window.ignoreRoutes.map(route => route.pattern), router, false)
+  const only = compilePatterns(window.onlyRoutes, router, true)
+  const isIgnoredIp = common.checkClient(compileIps(window.ignoreIps.filter(isIpRule)))
+  const pass = bypass === null || window.bypass === null ? null : createPass(bypass.settings, window.id, window.bypass)
+  const mode = modeOf(window)
+  return {
+    id: window.id,
+    mode,
+    readOnly: mode === 'read-only',
+    answer,
+    pass,
+    isOutside: (request, route) => only !== null && only.reach(request, route) === 'no',
+    isIgnoredRoute: (request, route) =>
+      routes.reach(request, route) === 'yes' || (own !== null && own.reach(request, route) === 'yes'),
+    isIgnoredIp: request => common.isIgnoredIp(request) || isIgnoredIp(request),
+    hasPass: (request, passes) => pass !== null && bypass !== null && hasPass(request, pass, passes, bypass, clock)
+  }
+}
+
+/**
+ * Patterns that this version cannot read are left out. If none is left, there is no rule: then a window closes the whole site.
+ * @param unknown do they also cover paths that no route answers?
+ */
+function compilePatterns (patterns: readonly unknown[], router: RouterOptions, unknown: boolean): RouteRule | null {
+  const valid = patterns.filter(isPattern)
+  if (valid.length === 0) return null
+  const matcher = compileRoutes(valid, router)
+  return compileRouteRule(matcher, router, path => unknown && matcher.target(path))
+}
