@@ -1,52 +1,48 @@
-import type { ParseArgsConfig } from 'node:util'
+/** An option of the command line. */
+export interface OptionSpec {
+  /** What its value is; absent: it takes none. */
+  readonly value?: string
+  /** Its value may be left out; it then stands behind a `=`. */
+  readonly optional?: boolean
+  readonly multiple?: boolean
+  readonly short?: string
+  readonly help: string
+}
 
-type Options = NonNullable<ParseArgsConfig['options']>
+export const OPTIONS = {
+  message: { value: 'TEXT', help: 'shown to visitors' },
+  'message-lang': { value: 'LANG=TEXT', multiple: true, help: 'the message in one language, such as de="Bald zurück"' },
+  mode: { value: 'MODE', help: 'full: block every request (default); read-only: let reads through; hold: keep requests waiting' },
+  'starts-at': { value: 'TIME', help: 'close later: ISO 8601 with a zone, such as 2026-12-01T03:00:00Z' },
+  in: { value: 'DURATION', help: 'the same, counted from now: 2h' },
+  'ends-at': { value: 'TIME', help: 'open automatically at that time' },
+  for: { value: 'DURATION', help: 'the same, counted from the start: 90s, 30m, 1h30m, 2d' },
+  'retry-after': { value: 'SECONDS', help: 'for clients, while no end is known' },
+  'ignore-route': { value: 'PATTERN', multiple: true, help: 'let this route through: /health, or /admin/* for all below it' },
+  'ignore-ip': { value: 'BLOCK', multiple: true, help: 'let this address or CIDR block through: 192.0.2.7, 10.0.0.0/8' },
+  'only-route': { value: 'PATTERN', multiple: true, help: 'close only this route, such as /checkout/*' },
+  bypass: { help: 'create a link for testers, and print it once' },
+  'no-message': { help: 'remove the message' },
+  'no-end': { help: 'stay closed until somebody opens the site' },
+  'no-retry-after': { help: 'back to the default of the servers' },
+  'no-ignore-route': { value: 'PATTERN', multiple: true, help: 'block this route again' },
+  'no-ignore-ip': { value: 'BLOCK', multiple: true, help: 'block this address or CIDR block again' },
+  'no-only-route': { value: 'PATTERN', multiple: true, help: 'no longer close this route; without the last one, the whole site is closed' },
+  'no-bypass': { help: 'make the link for testers useless' },
+  window: { value: 'ID', help: 'the window to change, if there are several' },
+  by: { value: 'NAME', help: 'who makes the change (default: user@host)' },
+  wait: { value: 'DURATION', optional: true, help: 'return once every server has followed and no earlier request is running (default: 30s)' },
+  force: { help: '' },
+  watch: { help: 'print every change, until Ctrl-C' },
+  store: { value: 'ADDRESS', help: 'where the state is kept: redis://…, rediss://… or file:PATH (default: the variable MAINTENANCE_STORE)' },
+  prefix: { value: 'PREFIX', help: 'of the keys in Redis (default: fastify-maintenance:)' },
+  json: { help: 'print one JSON document: { "v": 1, "sites": [ … ] }' },
+  help: { short: 'h', help: 'print this help' },
+  version: { short: 'v', help: 'print the version' }
+} satisfies { readonly [name: string]: OptionSpec }
 
-const text = { type: 'string' } as const
-const flag = { type: 'boolean' } as const
-const list = { type: 'string', multiple: true } as const
+export type OptionName = keyof typeof OPTIONS
 
-/** Every command has these. */
-export const COMMON = {
-  store: text, prefix: text, json: flag, help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'v' }
-} as const satisfies Options
+export const isOption = (name: string): name is OptionName => Object.hasOwn(OPTIONS, name)
 
-const WINDOW = {
-  message: text,
-  'message-lang': list,
-  mode: text,
-  'starts-at': text,
-  in: text,
-  'ends-at': text,
-  for: text,
-  'retry-after': text,
-  'ignore-route': list,
-  'ignore-ip': list,
-  'only-route': list,
-  bypass: flag
-} as const satisfies Options
-
-const UNSET = {
-  'no-message': flag, 'no-end': flag, 'no-retry-after': flag, 'no-bypass': flag, 'no-ignore-route': list, 'no-ignore-ip': list, 'no-only-route': list
-} as const satisfies Options
-
-const WRITE = { by: text, wait: text } as const satisfies Options
-
-/** What each command takes besides. */
-export const COMMANDS = {
-  on: { ...WINDOW, ...WRITE, force: flag },
-  off: { ...WRITE, force: flag },
-  extend: { ...WRITE, window: text },
-  change: { ...WINDOW, ...UNSET, ...WRITE, window: text },
-  cancel: { by: text },
-  status: { watch: flag },
-  history: {},
-  servers: {},
-  help: {}
-} as const satisfies Readonly<Record<string, Options>>
-
-export type CommandName = keyof typeof COMMANDS
-
-export const ALL_OPTIONS = { ...COMMON, ...WINDOW, ...UNSET, ...WRITE, force: flag, window: text, watch: flag } as const satisfies Options
-
-export const isCommand = (name: string): name is CommandName => Object.hasOwn(COMMANDS, name)
+export const specOf = (name: OptionName): OptionSpec => OPTIONS[name]

@@ -1,103 +1,166 @@
-import { parseArgs } from 'node:util'
-import { codeOf, messageOf, show } from '../errors.ts'
+import { hostname, userInfo } from 'node:os'
+import type { MaintenanceUpdate } from '../../types/index.ts'
 import { siteName } from '../options.ts'
-import { DURATION_EXPECTED, parseDuration } from '../state/time.ts'
+import { checkCancelling, checkOpening, checkSet, checkUpdate, type Change } from '../state/change.ts'
+import { cancelWindow, closeSite, openSite, updateWindow, type Edit } from '../state/edit.ts'
+import { name as personName } from '../state/message.ts'
+import { toPointInTime } from '../state/time.ts'
 import { ADDRESS_EXPECTED, describeAddress, parseAddress } from '../stores/address.ts'
-import type { StoreOption } from '../stores/options.ts'
-import { didYouMean } from '../util/did-you-mean.ts'
-import { showType } from '../util/show.ts'
-import { ALL_OPTIONS, COMMANDS, COMMON, isCommand, type CommandName } from './options.ts'
+import { commandSpec, EVERYWHERE, isCommand, type CommandName } from './commands.ts'
+import { reasonOf, UsageError } from './output.ts'
+import { hint, readWords, showWord, type Words } from './tokens.ts'
+import { changeWindow, readDuration, readUpdate, readWindow, refuse } from './window-options.ts'
 
-/** The command line is wrong: nothing was done. */
-export class UsageError extends Error {}
+/** What a command writes to each site. */
+export interface Write {
+  readonly change: Change
+  readonly toEdit: (change: Change) => Edit
+  /** Are the sites closed afterwards? `null`: that depends on what is stored. */
+  readonly closes: boolean | null
+}
 
-export type Values = ReturnType<typeof parseAll>['values']
+export type StoreAddress = { readonly redis: string, readonly prefix?: string } | { readonly file: string }
 
-export interface Call {
+export interface Command {
   readonly name: CommandName
-  /** What follows the name: sites, and what a command takes besides. */
-  readonly words: readonly string[]
-  readonly values: Values
+  readonly sites: readonly string[]
+  readonly store: StoreAddress
+  readonly json: boolean
+  readonly watch: boolean
+  readonly force: boolean
+  /** How long to wait for the servers, ms; `null`: not at all. */
+  readonly wait: number | null
+  readonly unquoted: string | null
+  /** `null`: the command only reads. */
+  readonly write: Write | null
+  /** The arguments of `cancel`: which of them is a site shows when the store is read. */
+  readonly args: readonly string[]
 }
 
-/**
- * Reads the command line.
- * @throws UsageError
- */
-export function parseCall (args: readonly string[]): Call {
-  const { values, positionals: [name, ...words] } = parseAll(args)
-  if (name === undefined) {
-    if (values.help === true || values.version === true) return { name: 'help', words, values }
-    throw new UsageError('no command')
-  }
-  if (!isCommand(name)) throw new UsageError(`unknown command ${showWord(name)}${hint(name, Object.keys(COMMANDS))}`)
-  const foreign = Object.keys(values).find(option => !Object.hasOwn(COMMON, option) && !Object.hasOwn(COMMANDS[name], option))
-  if (foreign !== undefined) throw new UsageError(`'${name}' has no option --${foreign}`)
-  return { name, words, values }
-}
+export type Asked = Command | { readonly help: CommandName | null } | 'version'
 
-function parseAll (args: readonly string[]) {
-  try {
-    return parseArgs({ args: args.map(withWaitDefault), allowPositionals: true, strict: true, options: ALL_OPTIONS })
-  } catch (error) {
-    throw new UsageError(wrongOption(error) ?? messageOf(error).replaceAll('\n', ' '))
-  }
-}
-
-/** A word that may be the address of a store, in the wrong place, is not shown. */
-const showWord = (word: string): string => /[:@]/.test(word) ? showType(word) : show(word)
-
-/** Node's own message would explain how a positional argument can begin with a dash. */
-function wrongOption (error: unknown): string | null {
-  if (codeOf(error) !== 'ERR_PARSE_ARGS_UNKNOWN_OPTION') return null
-  const [, name = ''] = /'(-[^']*)'/.exec(messageOf(error)) ?? []
-  return `unknown option ${show(name)}${hint(name, Object.keys(ALL_OPTIONS).map(option => `--${option}`))}`
-}
-
-function hint (word: string, known: readonly string[]): string {
-  const meant = didYouMean(word, known)
-  return meant === null ? '' : `. Did you mean ${meant}?`
-}
-
-/** What `--wait` alone means. */
-const WAIT_DEFAULT = '30s'
 const WAIT_MAX = 86_400_000
 
-/** `--wait` alone must not take the site after it for its value; a duration that follows was meant as one. */
-function withWaitDefault (arg: string, i: number, args: readonly string[]): string {
-  if (arg !== '--wait') return arg
-  const next = args[i + 1] ?? ''
-  if (/^\d+$/.test(next) || parseDuration(next) !== null) throw new UsageError(`use --wait=${next}`)
-  return `--wait=${WAIT_DEFAULT}`
+/** Reads the command line; all of it is checked before anything is done. @throws UsageError */
+export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv): Asked {
+  const words = readWords(args)
+  const { values, positionals: [name = '', ...rest] } = words
+  if (values.has('version')) return 'version'
+  if (values.has('help') || name === 'help') return { help: toTopic(name === 'help' ? rest[0] : name) }
+  if (!isCommand(name)) throw new UsageError(name === '' ? 'no command' : `unknown command ${showWord(name)}${hint(name)}`)
+  const foreign = [...values.keys()].find(option => !EVERYWHERE.includes(option) && !commandSpec(name).options.includes(option))
+  if (foreign !== undefined) throw new UsageError(`'${name}' has no option --${foreign}`)
+  return readCommand(name, rest, words, env)
 }
 
-/** @returns ms; `null`: no wait */
-export function readWait (duration: string | undefined): number | null {
-  return duration === undefined ? null : readDuration('--wait', duration, WAIT_MAX)
+function toTopic (name: string | undefined): CommandName | null {
+  if (name === undefined || name === '') return null
+  if (!isCommand(name)) throw new UsageError(`unknown command ${showWord(name)}${hint(name)}`)
+  return name
 }
 
-/** @returns ms */
-export function readDuration (name: string, text: string, max = Infinity): number {
-  if (/^\d+$/.test(text)) throw new UsageError(`${name} is ${show(text)}: ${text} what? ${text}s, ${text}m`)
-  const length = parseDuration(text)
-  if (length === null || length > max) throw new UsageError(`${name} is ${show(text)}, expected ${DURATION_EXPECTED}${max === Infinity ? '' : ', at most a day'}`)
-  return length
+function readCommand (name: CommandName, args: readonly string[], words: Words, env: NodeJS.ProcessEnv): Command {
+  const { values, unquoted } = words
+  const end = name === 'extend' ? args.at(-1) : undefined
+  const names = name === 'extend' ? args.slice(0, -1) : name === 'cancel' ? args.slice(0, 1) : args
+  if ((name === 'history' || name === 'servers') && args.length > 1) throw new UsageError(`'${name}' takes one site`)
+  if (name === 'cancel' && args.length > 2) throw new UsageError("'cancel' takes one site and one ID")
+  return {
+    name,
+    sites: readSites(names, unquoted),
+    store: readStore(values.get('store')?.[0] ?? env.MAINTENANCE_STORE, values.get('prefix')?.[0]),
+    json: values.has('json'),
+    watch: values.has('watch'),
+    force: values.has('force'),
+    wait: readWait(values.get('wait')?.[0]),
+    unquoted,
+    write: refusing(() => readWrite(name, words, end, values.get('by')?.[0] ?? userAtHost(env))),
+    args
+  }
 }
 
-export function readSites (names: readonly string[]): string[] {
+function readWrite (name: CommandName, { values }: Words, end: string | undefined, by: string | undefined): Write | null {
+  const window = values.get('window')?.[0]
+  switch (name) {
+    case 'on': {
+      const change = checkSet(readWindow(values, by))
+      if (values.has('wait') && isLater(change)) throw new UsageError('--wait has nothing to wait for: the site closes later')
+      return { change, toEdit: closeSite, closes: true }
+    }
+    case 'off': {
+      const options = checkOpening({ by, force: values.has('force') })
+      return { change: options, toEdit: () => openSite(options), closes: false }
+    }
+    case 'extend':
+      return { change: checkUpdate({ endsAt: readEnd(end), by }), toEdit: change => updateWindow(change, window), closes: null }
+    case 'change':
+      return { change: checkUpdate(notEmpty(readUpdate(values, by))), toEdit: change => changeWindow(change, values, window), closes: null }
+    case 'cancel':
+      return { change: checkCancelling({ by }), toEdit: ({ by = null }) => cancelWindow(undefined, by), closes: null }
+    default:
+      return null
+  }
+}
+
+function notEmpty ({ by, ...rest }: MaintenanceUpdate): MaintenanceUpdate {
+  if (Object.values(rest).every(value => value === undefined)) throw new UsageError('nothing to change: name an option, such as --message')
+  return { ...rest, by }
+}
+
+/** Errors of a change name the options. */
+function refusing<T> (work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    throw new UsageError(reasonOf(error))
+  }
+}
+
+const isLater = ({ startsAt }: Change): boolean =>
+  startsAt !== undefined && startsAt !== null && ('after' in startsAt || Date.parse(startsAt.at) > Date.now())
+
+function readEnd (text: string | undefined): string {
+  if (text === undefined) throw new UsageError("'extend' needs a duration or a time: extend 30m")
+  const end = /^\d/.test(text) && !text.includes('T') ? `+${text}` : text
+  if (/^\d+$/.test(text)) throw new UsageError(`extend ${text}: ${text} what? ${text}m, ${text}h`)
+  if (toPointInTime(end) === null) throw new UsageError(`extend: ${showWord(text)} is neither a duration such as 30m nor a time such as 2026-12-01T03:00:00Z`)
+  return end
+}
+
+function readWait (duration: string | undefined): number | null {
+  if (duration === undefined) return null
+  const length = readDuration('wait', duration)
+  return length > WAIT_MAX ? refuse('wait', duration, 'at most a day') : length
+}
+
+function readSites (names: readonly string[], unquoted: string | null): string[] {
   const wrong = names.find(name => !siteName.test(name))
-  if (wrong !== undefined) throw new UsageError(`site ${showWord(wrong)}: expected ${siteName.expected}`)
+  const quote = unquoted === null ? '' : `. Did you forget to quote the message? ${unquoted}`
+  if (wrong !== undefined) throw new UsageError(`site ${showWord(wrong)}: expected ${siteName.expected}${quote}`)
   return names.length === 0 ? ['default'] : [...new Set(names)]
 }
 
-/** An address that is wrong is not shown: it may contain a password. */
-export function readStoreAddress ({ store, prefix }: Values, env: NodeJS.ProcessEnv): StoreOption {
-  const address = store ?? env.MAINTENANCE_STORE
+function readStore (address: string | undefined, prefix: string | undefined): StoreAddress {
   const expected = `expected ${ADDRESS_EXPECTED}, by --store or the variable MAINTENANCE_STORE`
   if (address === undefined) throw new UsageError(`no store: ${expected}`)
-  const option = parseAddress(address)
-  if (option === null) throw new UsageError(`the store is ${describeAddress(address)}, ${expected}`)
-  if (prefix === undefined) return option
-  if ('file' in option) throw new UsageError('--prefix is for a Redis store')
-  return { ...option, prefix }
+  const store = parseAddress(address)
+  if (store === null) throw new UsageError(`the store is ${describeAddress(address)}, ${expected}`)
+  if (prefix === undefined) return store
+  if ('file' in store) throw new UsageError('--prefix is for a Redis store')
+  return { ...store, prefix }
+}
+
+/** Who makes a change, unless `--by` says so. */
+function userAtHost (env: NodeJS.ProcessEnv): string | undefined {
+  const by = `${env.SUDO_USER ?? userName(env)}@${hostname()}`
+  return personName.test(by) ? by : undefined
+}
+
+/** A user id without an entry in /etc/passwd has no name. */
+function userName (env: NodeJS.ProcessEnv): string {
+  try {
+    return userInfo().username
+  } catch {
+    return env.USER ?? 'unknown'
+  }
 }

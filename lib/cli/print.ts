@@ -1,81 +1,117 @@
-import type { Bypass, HistoryEntry, Message, ServerStatus, SiteState, WindowStatus } from '../../types/index.ts'
+import type { HistoryEntry, ServerStatus, WindowStatus } from '../../types/index.ts'
 import { countsInWords } from '../drain/activity.ts'
-import { messageOf } from '../errors.ts'
-import { siteOf } from '../servers/server-list.ts'
-import { escapeControls } from '../util/escape.ts'
-import type { Output } from './output.ts'
+import { defaultText } from '../state/message.ts'
+import { toLine } from './output.ts'
+import { servedBy, visitorsGet, type SiteReport } from './read-sites.ts'
+import { timeInWords } from './time.ts'
 
-type Shown = SiteState & { readonly bypass?: Bypass, readonly differing?: readonly string[] }
+/** Who can enter by a link, and where. */
+export interface TesterLink {
+  readonly secret: string
+  readonly path: string
+  /** Does a running server serve that path? */
+  readonly verified: boolean
+}
 
-/** For people: one line for each site, and more if there is more to say. */
-export function inWords (state: Shown): string {
-  const { site, by, message, windows, bypass, differing = [] } = state
-  const active = windows.filter(window => window.active)
-  const lines = [
-    `${site}: ${condition(state)}${by === null ? '' : `, by ${by}`}`,
-    ...(message === null ? [] : [`  message: ${messageInWords(message)}`]),
-    ...listInWords('only', active.flatMap(({ onlyRoutes }) => onlyRoutes)),
-    ...listInWords('let through as well', active.flatMap(({ ignoreRoutes, ignoreIps }) => [...ignoreRoutes.map(({ pattern }) => pattern), ...ignoreIps])),
-    ...active.slice(1).map(window => `  also ${windowInWords(window)}`),
-    ...windows.filter(window => !window.active).map(window => `  planned: ${windowInWords(window)}`),
-    ...(bypass === undefined ? [] : [`  testers enter at ${bypass.path} (shown once)`]),
-    ...differing.map(text => `  but ${text}`)
+/** For people: a line that says it all, and more where there is more to say. */
+export function reportInWords (report: SiteReport, place: string): string {
+  return toText([`${report.site}: ${headline(report, place)}`, ...windowsOf(report), ...serversOf(report), `  stored in: ${place}`])
+}
+
+/** What was written just now: the servers follow in a moment. */
+export function changeInWords (report: SiteReport & { readonly bypass?: TesterLink }, place: string): string {
+  const { site, servers, bypass } = report
+  const testers = bypass === undefined ? [] : links(bypass, servers)
+  return toText([`${site}: ${condition(report, place)}`, ...windowsOf(report), `  stored in: ${place}`, ...testers])
+}
+
+const toText = (lines: readonly string[]): string => lines.map(toLine).join('')
+
+/** The headline describes the only active window; each of several has a line of its own. */
+function windowsOf ({ windows }: SiteReport): string[] {
+  const isAlone = windows.filter(({ active }) => active).length === 1
+  return windows.flatMap(window => window.active && isAlone ? detailsOf(window) : [windowInWords(window)])
+}
+
+function detailsOf ({ id, message, onlyRoutes, ignoreRoutes, ignoreIps, bypass, kind, host, pid }: WindowStatus): string[] {
+  const through = [...ignoreRoutes.map(({ pattern }) => pattern), ...ignoreIps, ...(bypass ? ['testers with the link'] : [])]
+  return [
+    ...(kind === 'run' ? [`  by a run: ${id} on ${host} (process ${pid})`] : []),
+    ...(message === null ? [] : [`  message: ${defaultText(message)}`]),
+    ...(onlyRoutes.length === 0 ? [] : [`  only: ${onlyRoutes.join(', ')}`]),
+    ...(through.length === 0 ? [] : [`  let through: ${through.join(', ')}`])
   ]
-  return lines.map(line => `${escapeControls(line)}\n`).join('')
 }
 
-const listInWords = (what: string, list: readonly string[]): string[] => list.length === 0 ? [] : [`  ${what}: ${list.join(', ')}`]
-
-function condition ({ active, mode, closedSince, endsAt, changedAt, revision }: SiteState): string {
-  if (active) return `closed (${mode}) since ${closedSince}${endsAt === null ? '' : ` until ${endsAt}`}`
-  return revision === 0 ? 'open (no maintenance recorded)' : `open, last changed at ${changedAt}`
+function links ({ secret, path, verified }: TesterLink, servers: readonly ServerStatus[]): string[] {
+  if (!verified) return [`  testers enter at ${path} (shown once; not verified, no server is running)`]
+  const paths = new Set(servers.map(({ bypassPath }) => bypassPath))
+  if (paths.size === 1) return [`  testers enter at ${path} (shown once)`]
+  return servers.map(({ label, bypassPath }) => `  testers enter at ${bypassPath}#${secret} on ${label} (shown once)`)
 }
 
-function windowInWords ({ id, kind, mode, startsAt, endsAt, message, host, pid }: WindowStatus): string {
-  const from = startsAt === null ? '' : ` from ${startsAt}`
-  const until = endsAt === null ? '' : ` until ${endsAt}`
-  const where = kind === 'run' ? ` on ${host} (process ${pid})` : ''
-  return `${kind} ${id}${where}: closed (${mode})${from}${until}${message === null ? '' : `: ${messageInWords(message)}`}`
+function headline (report: SiteReport, place: string): string {
+  const { active, servers } = report
+  const given = visitorsGet(report)
+  if (given === (active ? 'closed' : 'open')) return condition(report, place)
+  const closed = servers.filter(server => servedBy(server, report.site).active).length
+  const where = given === 'mixed' ? `closed on ${closed} of ${servers.length} servers` : `${given} on every running server`
+  return `${where}, but stored as ${condition(report, place)}`
 }
 
-const messageInWords = (message: Message): string =>
-  typeof message === 'string' ? message : Object.entries(message).map(([language, text]) => `${language}: ${text}`).join(' | ')
+function condition ({ active, mode, closedSince, changedAt, endsAt, by, revision }: SiteReport, place: string): string {
+  const who = by === null ? '' : `, last changed by ${by}`
+  if (active) return `closed (${mode}) since ${timeInWords(closedSince)}${endsAt === null ? '' : `, until ${timeInWords(endsAt)}`}${who}`
+  return revision === 0 ? `open (nothing stored at ${place})` : `open, last changed ${timeInWords(changedAt)}${by === null ? '' : ` by ${by}`}`
+}
 
-const KINDS: { readonly [kind in HistoryEntry['kind']]: string } = {
-  closed: 'closed', opened: 'opened', changed: 'changed', planned: 'announced', cancelled: 'cancelled', run: 'run started'
+function windowInWords ({ id, kind, active, mode, startsAt, at, endsAt, message, by, host, pid, bypass, ...lists }: WindowStatus): string {
+  const parts = [
+    `${active ? 'closed' : 'will close'} (${mode}) ${active ? 'since' : 'at'} ${timeInWords(startsAt ?? at)}`,
+    endsAt === null ? '' : `until ${timeInWords(endsAt)}`,
+    kind === 'run' ? `by a run on ${host} (process ${pid})` : by === null ? '' : `by ${by}`,
+    lists.onlyRoutes.length === 0 ? '' : `only ${lists.onlyRoutes.join(' ')}`,
+    lists.ignoreRoutes.length === 0 ? '' : `lets through ${lists.ignoreRoutes.map(({ pattern }) => pattern).join(' ')}`,
+    lists.ignoreIps.length === 0 ? '' : `lets in ${lists.ignoreIps.join(' ')}`,
+    bypass ? 'lets in testers with the link' : '',
+    message === null ? '' : `message: ${defaultText(message)}`
+  ]
+  return `  ${kind} ${id}: ${parts.filter(part => part !== '').join(', ')}`
+}
+
+function serversOf ({ site, active, revision, servers }: SiteReport): string[] {
+  if (servers.length === 0) return ['  servers: none is running']
+  const closed = servers.filter(server => servedBy(server, site).active).length
+  const odd = servers.filter(server => servedBy(server, site).active !== active)
+  return [`  servers: ${closed} of ${servers.length} closed`, ...odd.map(server => `    ${server.label} is ${whyOdd(server, site, revision)}`)]
+}
+
+function whyOdd (server: ServerStatus, site: string, revision: number): string {
+  const served = servedBy(server, site)
+  const is = served.active ? 'closed' : 'open'
+  if (served.pinned) return `pinned ${is} by its option 'pinned'`
+  return served.revision < revision ? `${is}: it has not followed, last seen ${timeInWords(server.seenAt)}` : `${is} by its own schedule`
 }
 
 /** A change on one line. */
 export function entryInWords ({ at, kind, ended, mode, message, startsAt, endsAt, by }: HistoryEntry): string {
-  const what = `${kind === 'run' && ended ? 'run ended' : KINDS[kind] ?? kind}${mode === null || kind === 'opened' ? '' : ` (${mode})`}`
-  const window = `${startsAt === null ? '' : ` from ${startsAt}`}${endsAt === null ? '' : ` until ${endsAt}`}`
-  const text = message === null ? '' : `: ${messageInWords(message)}`
-  return `${escapeControls(`${at}  ${what}${window}${by === null ? '' : `, by ${by}`}${text}`)}\n`
+  const window = [startsAt === null ? '' : ` from ${startsAt}`, endsAt === null ? '' : ` until ${endsAt}`].join('')
+  const what = kind === 'run' ? `run ${ended ? 'ended' : 'began'}` : kind
+  return toLine(`${at}  ${what}${mode === null ? '' : ` (${mode})`}${window}${by === null ? '' : `, by ${by}`}${message === null ? '' : `: ${defaultText(message)}`}`)
 }
 
-/** A heartbeat should have come since, ms. */
-const SILENT_AFTER = 7000
-
 /** A server on one line. */
-export function serverInWords (server: ServerStatus, site: string, now: number): string {
-  const { label, inFlight, streams, seenAt } = server
-  const { active = false, pinned = false, revision = 0, draining = {} } = siteOf(server, site) ?? {}
-  const age = Math.max(0, Math.round((now - Date.parse(seenAt)) / 1000))
-  const before = active && inFlight > 0 ? ` (from before: ${countsInWords(draining) || 'none'})` : ''
+export function serverInWords (server: ServerStatus, site: string): string {
+  const { label, inFlight, streams, seenAt, lost, version } = server
+  const { active, pinned, revision, draining } = servedBy(server, site)
+  const before = countsInWords(draining)
   const parts = [
     `${active ? 'closed' : 'open'}${pinned ? ' (pinned)' : ''}, revision ${revision}`,
-    `${count(inFlight, 'request')} and ${count(streams, 'stream')} running${before}`,
-    now - Date.parse(seenAt) > SILENT_AFTER ? `silent for ${age} s: it died, or cannot reach the store` : `seen ${age} s ago`
+    `${count(inFlight, 'request')} and ${count(streams, 'stream')} running${before === '' ? '' : ` (from before: ${before})`}`,
+    `${lost ? 'lost, last ' : ''}seen ${timeInWords(seenAt)}`,
+    `version ${version}`
   ]
-  return `${escapeControls(`${label}: ${parts.join(', ')}`)}\n`
+  return toLine(`${label}: ${parts.join(', ')}`)
 }
 
 export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`
-
-/** What went wrong, without the name of the plugin. */
-export const reasonOf = (error: unknown): string => messageOf(error).replace(/^maintenance: /, '')
-
-/** Writes to stderr. The message may quote what is stored. */
-export function report ({ err }: Output, message: string): void {
-  err(`fastify-maintenance: ${escapeControls(message)}\n`)
-}

@@ -1,60 +1,38 @@
 import type { MaintenanceStore, SiteState } from '../../types/index.ts'
-import { readServers, siteOf } from '../servers/server-list.ts'
+import { readServers } from '../servers/server-list.ts'
 import { waitForServers, type Progress } from '../servers/wait.ts'
-import { reasonOf } from './print.ts'
+import type { Output } from './output.ts'
+import { reasonOf } from './output.ts'
+import { count } from './print.ts'
 
-/** What became of the wait for the servers of one site. */
-export interface Waited {
-  /** How far they were at the end; `null`: the list could not be read. */
-  readonly progress: Progress | null
-  /** Why it is not safe to go on, for people; `null`: it is. */
-  readonly problem: string | null
-}
+/** The result of a wait for the servers of one site; `null`: it is safe to go on. */
+export type Problem = string | null
 
-/** @param onProgress called with all sites as one */
-export function waitForAll (
-  store: MaintenanceStore, states: readonly SiteState[], timeout: number, onProgress: (progress: Progress) => void
-): Promise<Waited[]> {
-  const latest = new Map<string, Progress>()
-  return Promise.all(states.map(state => waitFor(store, state, timeout, progress => {
-    latest.set(state.site, progress)
-    if (latest.size === states.length) onProgress(together([...latest.values()]))
-  })))
-}
-
-export function together (all: readonly Progress[]): Progress {
-  return {
-    servers: all.flatMap(({ servers }) => servers),
-    // one site without a server is enough: its name, or the store, may be the wrong one
-    known: Math.min(...all.map(({ known }) => known)),
-    followed: all.reduce((sum, { followed }) => sum + followed, 0),
-    unready: all.flatMap(({ unready }) => unready),
-    inFlight: all.reduce((sum, { inFlight }) => sum + inFlight, 0),
-    pinned: all.flatMap(({ pinned }) => pinned),
-    gone: all.flatMap(({ gone }) => gone)
-  }
-}
-
-async function waitFor (
-  store: MaintenanceStore, { site, active, revision }: SiteState, timeout: number, onProgress: (progress: Progress) => void
-): Promise<Waited> {
-  let progress: Progress | null = null
-  const keep = (next: Progress): void => onProgress(progress = next)
+/** @throws never */
+export async function waitFor (
+  store: MaintenanceStore, { site, revision }: SiteState, closes: boolean, timeout: number, onProgress: (progress: Progress) => void
+): Promise<Problem> {
   try {
-    const end = await waitForServers({ site, list: () => readServers(store, site), on: active, revision, timeout, onProgress: keep })
-    return { progress, problem: problemOf(site, end) }
+    const progress = await waitForServers({ site, list: () => readServers(store, site), on: closes, revision, timeout, onProgress })
+    return whyUnsafe(site, progress)
   } catch (error) {
-    return { progress, problem: `site '${site}': ${reasonOf(error)}` }
+    return `site '${site}': ${reasonOf(error)}`
   }
 }
 
-function problemOf (site: string, { known }: Progress): string | null {
-  return known === 0 ? `site '${site}': no running server is known, so nothing can be said about it` : null
+function whyUnsafe (site: string, { known, pinned }: Progress): Problem {
+  if (known === 0) return `site '${site}': not safe: no running server uses it, so nobody can tell`
+  if (pinned.length === 0) return null
+  return `site '${site}': not safe: ${pinned.map(({ label }) => `${label} does the opposite: its option 'pinned' decides`).join('; ')}`
 }
 
-/** Servers that do the opposite of what is stored, in words. */
-export async function findOpposites (store: MaintenanceStore, { site, active }: SiteState): Promise<string[]> {
-  const servers = await readServers(store, site).catch(() => [])
-  return servers.filter(server => siteOf(server, site)?.pinned === true && siteOf(server, site)?.active !== active)
-    .map(server => `${server.label} is pinned ${active ? 'open' : 'closed'} by its option 'pinned'`)
+/** How far the servers are: one line that is written over on a terminal, else a line for each change. */
+export function createProgress (site: string, closes: boolean, { out, terminal = false }: Output): (progress: Progress) => void {
+  let last = ''
+  return ({ servers, followed, inFlight }) => {
+    const text = `${site}: ${followed} of ${count(servers.length, 'server')} ${closes ? `closed, ${count(inFlight, 'request')} running` : 'open'}`
+    if (text === last) return
+    out(terminal ? `\r\u001b[K${text}` : `${text}\n`)
+    last = text
+  }
 }

@@ -1,107 +1,123 @@
-import type { Bypass, MaintenanceStore, SiteState } from '../../types/index.ts'
-import { bypassOf, DEFAULT_PATH } from '../bypass/request.ts'
+import type { MaintenanceStore, ServerStatus, SiteState } from '../../types/index.ts'
+import { bypassOf } from '../bypass/request.ts'
 import { makeSecret } from '../bypass/secret.ts'
-import { codeOf } from '../errors.ts'
-import type { Change } from '../state/change.ts'
-import { cancelWindow, closeSite, openSite, updateWindow, type Edit } from '../state/edit.ts'
+import { readAllServers } from '../servers/server-list.ts'
+import { cancelWindow } from '../state/edit.ts'
 import { readStored } from '../state/read.ts'
+import { NEVER_WRITTEN } from '../state/record.ts'
+import { NO_SCHEDULE } from '../state/schedule.ts'
 import { timeOf } from '../state/time.ts'
 import { updateRecord } from '../state/write.ts'
-import { bypassPathOf, checkSites } from './check-sites.ts'
-import { readSites, UsageError, type Call } from './parse.ts'
-import { reasonOf } from './print.ts'
-import { readExtend, readOff, readOn, readUpdate } from './read-change.ts'
-import { recordOf, toState } from './read-states.ts'
+import { momentOf } from '../state/window.ts'
+import { EXIT, isRefusal, reasonOf, tell, toDocument, UsageError, type Output } from './output.ts'
+import type { Command, Write } from './parse.ts'
+import { changeInWords, type TesterLink } from './print.ts'
+import { describeStore, liveServers, servedBy, toState, type SiteReport } from './read-sites.ts'
+import { hint } from './tokens.ts'
+import { createProgress, waitFor } from './wait.ts'
 
-export type Written = SiteState & { bypass?: Bypass }
+type Written = SiteReport & { bypass?: TesterLink, safe?: boolean }
 
-/** What a command writes to each of its sites. */
-interface Plan {
-  readonly sites: readonly string[]
-  /** @param secret of its own for each site, if the change makes one */
-  readonly editOf: (before: SiteState, secret: string | undefined) => Edit
-  readonly makesSecret: boolean
-  /** Closes sites that nobody may have meant. */
-  readonly closes: boolean
-}
-
-/** Writes what the command asks for, one site after the other. @throws UsageError before anything is written */
-export async function write (store: MaintenanceStore, { name, words, values }: Call): Promise<Written[]> {
-  const plan = await planOf(store, { name, words, values })
-  if (plan.closes && values.force !== true) await checkSites(store, plan.sites, words)
-  const paths = new Map<string, string>()
-  if (plan.makesSecret) for (const site of plan.sites) paths.set(site, await pathOf(store, site, values.force === true))
+/** Writes one change to every site; all of them are checked before the first is changed. */
+export async function writeAll (command: Command, write: Write, store: MaintenanceStore, output: Output): Promise<number> {
+  const servers = await readAllServers(store)
+  await checkSites(command, store, servers)
+  const change = write.change.secret
+  if (typeof change === 'string') checkBypass(command, servers)
+  await tryEdits(command.sites, write, store)
   const written: Written[] = []
-  for (const site of plan.sites) {
-    const secret = plan.makesSecret ? makeSecret() : undefined
-    const before = toState(site, recordOf(await readStored(store, site)), timeOf(store))
-    const state = await writeSite(store, site, plan.editOf(before, secret), written)
-    written.push(secret === undefined ? state : { ...state, bypass: bypassOf(secret, paths.get(site)) })
-  }
-  return written
+  for (const site of command.sites) written.push(await writeSite(site, write, store, liveServers(servers, site), written))
+  return report(command, write, written, store, output)
 }
 
-async function pathOf (store: MaintenanceStore, site: string, force: boolean): Promise<string> {
-  const path = await bypassPathOf(store, site)
-  if (path === null && !force) throw new UsageError(`--bypass: no running server uses site '${site}', so its link cannot be known. Use --force for the default path`)
-  return path ?? DEFAULT_PATH
+/** A wrong name would close nothing, or make a site. @throws UsageError */
+async function checkSites ({ sites, store: address, force, unquoted }: Command, store: MaintenanceStore, servers: readonly ServerStatus[]): Promise<void> {
+  if (force) return
+  const served = [...new Set(servers.flatMap(server => server.sites.map(({ site }) => site)))]
+  const isStored = async (site: string): Promise<boolean> => (await readStored(store, site)).kind !== 'missing'
+  const unknown: string[] = []
+  for (const site of sites) if (!served.includes(site) && !await isStored(site)) unknown.push(site)
+  if (unknown.length === 0) return
+  const known = served.includes('default') || !await isStored('default') ? served : ['default', ...served]
+  const names = unknown.map(site => `'${site}'`).join(', ')
+  const quote = unquoted === null ? '' : `. Did you forget to quote the message? ${unquoted}`
+  const exist = known.length === 0 ? 'no site is known there' : `known there: ${known.join(', ')}`
+  throw new UsageError(`${unknown.length === 1 ? 'site' : 'sites'} ${names}: neither stored in ${describeStore(address)} nor served by a running server (${exist})${hint(unknown[0] as string, known)}${quote}. Use --force if this is what you want`)
 }
 
-async function planOf (store: MaintenanceStore, call: Call): Promise<Plan> {
-  const { name, words, values } = call
-  const plan = { makesSecret: false, closes: false }
-  switch (name) {
-    case 'off': {
-      const change = readOff(values)
-      return { ...plan, sites: readSites(words), editOf: () => openSite(change) }
-    }
-    case 'extend': {
-      const end = words.at(-1)
-      if (end === undefined) throw new UsageError("'extend' takes how long: extend 30m")
-      const change = readExtend(values, end)
-      return { ...plan, sites: readSites(words.slice(0, -1)), editOf: () => updateWindow(change, values.window) }
-    }
-    case 'change': {
-      const editOf: Plan['editOf'] = (before, secret) => updateWindow(withSecret(readUpdate(values, targetOf(before, values.window)), secret), values.window)
-      // all of it is checked before anything is written
-      readUpdate(values, NOTHING)
-      return { ...plan, sites: readSites(words), editOf, makesSecret: values.bypass === true }
-    }
-    case 'cancel': return { ...plan, ...await cancelPlan(store, call) }
-    default: {
-      const change = readOn(values)
-      return { sites: readSites(words), editOf: (_before, secret) => closeSite(withSecret(change, secret)), makesSecret: values.bypass === true, closes: true }
-    }
+/** @throws UsageError */
+function checkBypass ({ sites, force }: Command, servers: readonly ServerStatus[]): void {
+  for (const site of sites) {
+    const live = liveServers(servers, site)
+    const without = live.filter(({ bypassPath }) => bypassPath === null)
+    if (without.length > 0) throw new UsageError(`--bypass: ${without.map(({ label }) => label).join(', ')}: the option bypass is not set, so no link would work. Add bypass: {} to the plugin's options`)
+    if (live.length === 0 && !force) throw new UsageError(`--bypass: no running server serves site '${site}', so the path of the link is unknown. Use --force to create one all the same`)
   }
 }
 
-/** A single word is the id of a window if the site has one of that name, else a site: ids cannot be site names. */
-async function cancelPlan (store: MaintenanceStore, { words, values }: Call): Promise<Pick<Plan, 'sites' | 'editOf'>> {
-  if (words.length > 2) throw new UsageError("'cancel' takes a site and the id of a window")
-  const [first, second] = words
-  const planned = recordOf(await readStored(store, 'default')).windows
-  const isId = words.length === 1 && planned.some(({ id }) => id === first)
-  const id = isId ? first : second
-  return { sites: readSites(isId || first === undefined ? [] : [first]), editOf: () => cancelWindow(id, values.by ?? null) }
+/** @throws FST_ERR_MAINTENANCE_CHANGE, _RUNNING before anything is written */
+async function tryEdits (sites: readonly string[], { change, toEdit }: Write, store: MaintenanceStore): Promise<void> {
+  for (const site of sites) {
+    const stored = await readStored(store, site)
+    const record = stored.kind === 'record' ? stored.record : NEVER_WRITTEN
+    toEdit(change)({ record, schedule: NO_SCHEDULE, moment: momentOf(timeOf(store)) })
+  }
 }
 
-const NOTHING = { ignoreRoutes: [], ignoreIps: [], onlyRoutes: [] }
-
-/** The window whose lists are added to. */
-const targetOf = ({ windows }: SiteState, id: string | undefined) =>
-  windows.find(window => id === undefined ? window.kind === 'now' : window.id === id) ?? windows[0] ?? NOTHING
-
-const withSecret = (change: Change, secret: string | undefined): Change => secret === undefined ? change : { ...change, secret }
-
-/** The error names the sites that were changed before it. */
-async function writeSite (store: MaintenanceStore, site: string, edit: Edit, before: readonly Written[]): Promise<SiteState> {
+async function writeSite (
+  site: string, { change, toEdit }: Write, store: MaintenanceStore, servers: readonly ServerStatus[], before: readonly SiteState[]
+): Promise<Written> {
+  const { secret } = change
+  // a secret of its own for each site
+  const own = typeof secret === 'string' ? makeSecret() : secret
   try {
-    const record = await updateRecord(store, site, { edit })
-    return toState(site, record, timeOf(store))
+    const record = await updateRecord(store, site, { edit: toEdit(own === undefined ? change : { ...change, secret: own }) })
+    const state = { ...toState(store, site, record), servers }
+    return typeof own === 'string' ? { ...state, bypass: linkOf(own, servers) } : state
   } catch (error) {
-    const changed = before.length === 0 ? '' : `; changed before: ${before.map(({ site }) => site).join(', ')}`
-    const text = `site '${site}': ${reasonOf(error)}${changed}`
-    const refused = codeOf(error) === 'FST_ERR_MAINTENANCE_CHANGE' || codeOf(error) === 'FST_ERR_MAINTENANCE_RUNNING'
-    throw refused ? new UsageError(text) : new Error(text)
+    if (before.length === 0 && isRefusal(error)) throw error
+    const changed = before.length === 0 ? '' : `; changed before: ${before.map(state => state.site).join(', ')}`
+    throw new Error(`site '${site}': ${reasonOf(error)}${changed}`)
   }
+}
+
+const linkOf = (secret: string, [server]: readonly ServerStatus[]): TesterLink =>
+  ({ ...bypassOf(secret, server?.bypassPath ?? undefined), verified: server !== undefined })
+
+async function report (
+  { json, wait, store: address }: Command, { closes }: Write, written: readonly Written[], store: MaintenanceStore, output: Output
+): Promise<number> {
+  const place = describeStore(address)
+  // people see the link for testers whatever becomes of the wait
+  if (!json) output.out(written.map(site => changeInWords(site, place)).join(''))
+  const problems = written.flatMap(site => opposites(site, closes ?? site.active))
+  const documents: object[] = []
+  for (const site of written) {
+    const closed = closes ?? site.active
+    const onProgress = json ? () => {} : createProgress(site.site, closed, output)
+    const problem = wait === null ? null : await waitFor(store, site, closed, wait, onProgress)
+    if (problem !== null) problems.push(problem)
+    else if (wait !== null && !json) output.out(closed ? `${output.terminal === true ? '\n' : ''}${site.site}: safe to proceed\n` : '')
+    documents.push(wait === null ? site : { ...site, safe: problem === null })
+  }
+  if (json) output.out(toDocument(documents, 2))
+  for (const { site } of written.filter(({ servers }) => servers.length === 0)) tell(output, `warning: no running server uses site '${site}' in ${place}`)
+  for (const problem of problems) tell(output, problem)
+  return problems.length > 0 ? EXIT.unsafe : EXIT.done
+}
+
+/** Servers that will not follow. */
+function opposites ({ site, servers }: SiteReport, closes: boolean): string[] {
+  const pinned = servers.map(server => ({ server, served: servedBy(server, site) })).filter(({ served }) => served.pinned && served.active !== closes)
+  return pinned.map(({ server, served }) => `warning: site '${site}' stays ${served.active ? 'closed' : 'open'} on ${server.label}: it is pinned by its option 'pinned'`)
+}
+
+/** `cancel [site] [ID]`: one argument is the id of a window of the default site, or a site. */
+export async function cancel (command: Command, write: Write, store: MaintenanceStore, output: Output): Promise<number> {
+  const [first, second] = command.args
+  const stored = second === undefined && first !== undefined ? await readStored(store, 'default') : null
+  const isId = stored?.kind === 'record' && stored.record.windows.some(({ id }) => id === first)
+  const [site, id] = isId ? ['default', first] : [first ?? 'default', second]
+  const toEdit: Write['toEdit'] = ({ by = null }) => cancelWindow(id, by)
+  return writeAll({ ...command, sites: [site] }, { ...write, toEdit }, store, output)
 }

@@ -1,0 +1,87 @@
+import type { OptionName } from './options.ts'
+
+/** What a command is called, takes and does. */
+export interface CommandSpec {
+  /** Its arguments, as they are written in the help. */
+  readonly usage: string
+  readonly summary: string
+  readonly options: readonly OptionName[]
+  /** What `--force` means, if the command has it. */
+  readonly force?: string
+  readonly examples: readonly string[]
+}
+
+/** Every command has these. */
+export const EVERYWHERE: readonly OptionName[] = ['store', 'prefix', 'json', 'help', 'version']
+
+const WINDOW: readonly OptionName[] = [
+  'message', 'message-lang', 'mode', 'starts-at', 'in', 'ends-at', 'for', 'retry-after', 'ignore-route', 'ignore-ip', 'only-route', 'bypass'
+]
+
+export const COMMANDS = {
+  on: {
+    usage: '[site…]',
+    summary: 'close sites now, or announce maintenance for later',
+    options: [...WINDOW, 'by', 'wait', 'force'],
+    force: 'also a site that is neither stored nor served by a running server',
+    examples: [
+      'on --message "Back in ten minutes" --for 10m',
+      'on shop --mode read-only --ignore-ip 192.0.2.7',
+      'on --in 2h --for 30m --message "Moving to a new database"',
+      'on --only-route "/checkout/*"',
+      'on --wait=60s && ./migrate.sh && fastify-maintenance off'
+    ]
+  },
+  off: {
+    usage: '[site…]',
+    summary: 'open sites; maintenance that is announced for later stays announced',
+    options: ['by', 'wait', 'force'],
+    force: 'end runs that keep the site closed; also a site that is neither stored nor served',
+    examples: ['off', 'off shop blog', 'off --force']
+  },
+  extend: {
+    usage: '[site…] DURATION|TIME',
+    summary: 'move the end: by a duration from the current end, or to a time',
+    options: ['window', 'by'],
+    examples: ['extend 30m', 'extend shop 2026-12-01T04:00:00Z']
+  },
+  change: {
+    usage: '[site…]',
+    summary: 'change only what is named, and keep the rest',
+    options: [
+      ...WINDOW, 'no-message', 'no-end', 'no-retry-after', 'no-ignore-route', 'no-ignore-ip', 'no-only-route', 'no-bypass', 'window', 'by', 'wait', 'force'
+    ],
+    force: 'create a link for testers although no server is running',
+    examples: ['change --message "It takes a little longer"', 'change --ignore-ip 192.0.2.7', 'change --no-ignore-ip 192.0.2.7', 'change --mode read-only']
+  },
+  cancel: {
+    usage: '[site] [ID]',
+    summary: 'cancel maintenance that is announced for later',
+    options: ['by'],
+    examples: ['cancel', 'cancel shop 7f0c3a52-6c1e-4c55-9d2b-0a7e3f6b1c11']
+  },
+  status: {
+    usage: '[site…]',
+    summary: 'show what visitors get, and what is stored',
+    options: ['watch'],
+    examples: ['status', 'status shop blog --watch', 'status --json']
+  },
+  history: {
+    usage: '[site]',
+    summary: 'show who changed what, newest first',
+    options: [],
+    examples: ['history', 'history shop --json']
+  },
+  servers: {
+    usage: '[site]',
+    summary: 'show the running servers, and what is still running on them',
+    options: [],
+    examples: ['servers', 'servers shop']
+  }
+} satisfies { readonly [name: string]: CommandSpec }
+
+export type CommandName = keyof typeof COMMANDS
+
+export const isCommand = (name: string): name is CommandName => Object.hasOwn(COMMANDS, name)
+
+export const commandSpec = (name: CommandName): CommandSpec => COMMANDS[name]
