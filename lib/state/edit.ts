@@ -93,7 +93,7 @@ export const updateWindow = (change: Change, id?: string): Edit => context => {
 }
 
 /** The window that is meant: the `now` window, else the only active or only planned one. */
-function findTarget ({ record, schedule, moment }: EditContext, id: string | undefined): StoredWindow {
+export function findTarget ({ record, schedule, moment }: EditContext, id: string | undefined): StoredWindow {
   const alive = record.windows.filter(window => !isOver(window, moment))
   const scheduled = scheduledNow(record, schedule, moment.now)
   const all = [...alive, ...scheduled]
