@@ -18,6 +18,9 @@ const WINDOW: readonly OptionName[] = [
   'message', 'message-lang', 'mode', 'starts-at', 'in', 'ends-at', 'for', 'retry-after', 'ignore-route', 'ignore-ip', 'only-route', 'bypass'
 ]
 
+/** A run begins now. */
+const RUN_WINDOW = WINDOW.filter(name => name !== 'starts-at' && name !== 'in')
+
 export const COMMANDS = {
   on: {
     usage: '[site…]',
@@ -60,6 +63,17 @@ export const COMMANDS = {
     options: ['by'],
     examples: ['cancel', 'cancel shop 7f0c3a52-6c1e-4c55-9d2b-0a7e3f6b1c11']
   },
+  run: {
+    usage: '[site] -- COMMAND…',
+    summary: 'close the site, run a command once it is safe, and open the site again',
+    options: [...RUN_WINDOW, 'lease', 'wait', 'no-wait', 'stay-closed', 'by', 'force'],
+    force: 'also a site that is neither stored nor served by a running server',
+    examples: [
+      'run -- npm run migrate',
+      'run shop --message "Back in ten minutes" --wait=60s -- ./migrate.sh --all',
+      'run --lease 30s --stay-closed -- ./migrate.sh'
+    ]
+  },
   status: {
     usage: '[site…]',
     summary: 'show what visitors get, and what is stored',
@@ -83,5 +97,9 @@ export const COMMANDS = {
 export type CommandName = keyof typeof COMMANDS
 
 export const isCommand = (name: string): name is CommandName => Object.hasOwn(COMMANDS, name)
+
+/** All that a command takes. What `run` prints is the output of its command. */
+export const optionsOf = (name: CommandName): readonly OptionName[] =>
+  [...commandSpec(name).options, ...EVERYWHERE.filter(option => name !== 'run' || option !== 'json')]
 
 export const commandSpec = (name: CommandName): CommandSpec => COMMANDS[name]

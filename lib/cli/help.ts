@@ -1,4 +1,4 @@
-import { COMMANDS, commandSpec, EVERYWHERE, type CommandName } from './commands.ts'
+import { COMMANDS, commandSpec, EVERYWHERE, optionsOf, type CommandName } from './commands.ts'
 import { specOf, type OptionName } from './options.ts'
 
 const NAMES = Object.keys(COMMANDS) as CommandName[]
@@ -21,12 +21,13 @@ Exit codes:
   2  wrong use, or not possible as things stand; nothing was changed
   3  not safe (--wait), or a server does the opposite; the change stands
   4  for status: closed
+'run' exits with the code of its command; 126 and 127: it cannot be run
 `
 }
 
 function helpOfCommand (name: CommandName): string {
-  const { usage, summary, options, force = '', examples } = commandSpec(name)
-  const rows = [...options, ...EVERYWHERE].map((option): [string, string] => [written(option), option === 'force' ? force : specOf(option).help])
+  const { usage, summary, force = '', examples } = commandSpec(name)
+  const rows = optionsOf(name).map((option): [string, string] => [written(option), option === 'force' ? force : specOf(option).help])
   return `fastify-maintenance ${name} ${usage}: ${summary}
 
 ${table(rows)}

@@ -5,7 +5,8 @@ import { helpOf } from './help.ts'
 import { EXIT, isRefusal, reasonOf, tell, toDocument, UsageError, type Output } from './output.ts'
 import { readArguments, type Command } from './parse.ts'
 import { entryInWords, reportInWords, serverInWords } from './print.ts'
-import { describeStore, readReports, visitorsGet, type SiteReport } from './read-sites.ts'
+import { readReports, visitorsGet, type SiteReport } from './read-sites.ts'
+import { describeStore, loadStore } from './store-address.ts'
 
 /** A store that does not answer by then has failed, ms. */
 const ANSWER_TIMEOUT = 4000
@@ -20,7 +21,7 @@ export async function main (args: readonly string[], env: NodeJS.ProcessEnv, out
     }
     // what only some calls need is loaded by those: the command starts faster
     const { openStore } = await import('../stores/open.ts')
-    const { store } = await openStore(asked.store, asked.sites)
+    const { store } = await openStore('module' in asked.store ? await loadStore(asked.store.module) : asked.store, asked.sites)
     try {
       return await perform(asked, store, output)
     } finally {
@@ -34,7 +35,8 @@ export async function main (args: readonly string[], env: NodeJS.ProcessEnv, out
 }
 
 async function perform (command: Command, store: MaintenanceStore, output: Output): Promise<number> {
-  const { name, write } = command
+  const { name, run, write } = command
+  if (run !== null) return (await import('./run.ts')).runCommand(command, run, store, output)
   if (name === 'history') return showHistory(command, store, output)
   if (name === 'servers') return showServers(command, store, output)
   if (write === null) return showStatus(command, store, output)

@@ -1,7 +1,7 @@
 import { codeOf, messageOf } from '../errors.ts'
 import { escapeControls, toSafeJson } from '../util/escape.ts'
 
-export const EXIT = { done: 0, failed: 1, usage: 2, unsafe: 3, closed: 4 } as const
+export const EXIT = { done: 0, failed: 1, usage: 2, unsafe: 3, closed: 4, notExecutable: 126, notFound: 127 } as const
 
 /** Where the command's text goes. */
 export interface Output {

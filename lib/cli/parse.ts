@@ -4,11 +4,13 @@ import { siteName } from '../options.ts'
 import { checkCancelling, checkOpening, checkSet, checkUpdate, type Change } from '../state/change.ts'
 import { cancelWindow, closeSite, openSite, updateWindow, type Edit } from '../state/edit.ts'
 import { name as personName } from '../state/message.ts'
+import { checkRun } from '../state/run.ts'
 import { toPointInTime } from '../state/time.ts'
-import { ADDRESS_EXPECTED, describeAddress, parseAddress } from '../stores/address.ts'
-import { commandSpec, EVERYWHERE, isCommand, type CommandName } from './commands.ts'
+import { isCommand, optionsOf, type CommandName } from './commands.ts'
 import { reasonOf, UsageError } from './output.ts'
-import { hint, readWords, showWord, type Words } from './tokens.ts'
+import type { RunRequest } from './run.ts'
+import { findStore, type StoreAddress } from './store-address.ts'
+import { hint, readWords, showWord, WAIT_DEFAULT, type Words } from './tokens.ts'
 import { changeWindow, readDuration, readUpdate, readWindow, refuse } from './window-options.ts'
 
 /** What a command writes to each site. */
@@ -18,8 +20,6 @@ export interface Write {
   /** Are the sites closed afterwards? `null`: that depends on what is stored. */
   readonly closes: boolean | null
 }
-
-export type StoreAddress = { readonly redis: string, readonly prefix?: string } | { readonly file: string }
 
 export interface Command {
   readonly name: CommandName
@@ -33,6 +33,8 @@ export interface Command {
   readonly unquoted: string | null
   /** `null`: the command only reads. */
   readonly write: Write | null
+  /** `null`: not the command `run`. */
+  readonly run: RunRequest | null
   /** The arguments of `cancel`: which of them is a site shows when the store is read. */
   readonly args: readonly string[]
 }
@@ -43,20 +45,35 @@ const WAIT_MAX = 86_400_000
 
 /** Reads the command line; all of it is checked before anything is done. @throws UsageError */
 export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv): Asked {
-  const words = readWords(args)
+  const end = args.indexOf('--')
+  // what follows is the command of `run`, options included
+  const words = readWords(end === -1 ? args : args.slice(0, end))
   const { values, positionals: [name = '', ...rest] } = words
   if (values.has('version')) return 'version'
   if (values.has('help') || name === 'help') return { help: toTopic(name === 'help' ? rest[0] : name) }
   if (!isCommand(name)) throw new UsageError(name === '' ? 'no command' : `unknown command ${showWord(name)}${hint(name)}`)
-  const foreign = [...values.keys()].find(option => !EVERYWHERE.includes(option) && !commandSpec(name).options.includes(option))
+  const foreign = [...values.keys()].find(option => !optionsOf(name).includes(option))
   if (foreign !== undefined) throw new UsageError(`'${name}' has no option --${foreign}`)
-  return readCommand(name, rest, words, env)
+  if (name === 'run') return readRun(rest, words, end === -1 ? [] : args.slice(end + 1), env)
+  return readCommand(name, end === -1 ? rest : [...rest, ...args.slice(end + 1)], words, env)
 }
 
 function toTopic (name: string | undefined): CommandName | null {
   if (name === undefined || name === '') return null
   if (!isCommand(name)) throw new UsageError(`unknown command ${showWord(name)}${hint(name)}`)
   return name
+}
+
+function readRun (names: readonly string[], words: Words, argv: readonly string[], env: NodeJS.ProcessEnv): Command {
+  const { values } = words
+  if (argv.length === 0) throw new UsageError(`'run' needs a command behind --, such as: run -- ${names.length === 0 ? 'npm run migrate' : names.join(' ')}`)
+  if (names.length > 1) throw new UsageError("'run' takes one site")
+  if (values.has('wait') && values.has('no-wait')) throw new UsageError('--wait and --no-wait contradict each other: give one of them')
+  const by = values.get('by')?.[0] ?? userAtHost(env)
+  const lease = values.get('lease')?.[0]
+  if (lease !== undefined) readDuration('lease', lease)
+  const change = refusing(() => checkRun(() => {}, { ...readWindow(values, by), lease, stayClosed: values.has('stay-closed') }))
+  return { ...readCommand('run', names, words, env), run: { argv, change }, wait: values.has('no-wait') ? null : readWait(values.get('wait')?.[0] ?? WAIT_DEFAULT) }
 }
 
 function readCommand (name: CommandName, args: readonly string[], words: Words, env: NodeJS.ProcessEnv): Command {
@@ -68,12 +85,13 @@ function readCommand (name: CommandName, args: readonly string[], words: Words, 
   return {
     name,
     sites: readSites(names, unquoted),
-    store: readStore(values.get('store')?.[0] ?? env.MAINTENANCE_STORE, values.get('prefix')?.[0]),
+    store: findStore(values.get('store')?.[0], values.get('prefix')?.[0], env),
     json: values.has('json'),
     watch: values.has('watch'),
     force: values.has('force'),
     wait: readWait(values.get('wait')?.[0]),
     unquoted,
+    run: null,
     write: refusing(() => readWrite(name, words, end, values.get('by')?.[0] ?? userAtHost(env))),
     args
   }
@@ -138,16 +156,6 @@ function readSites (names: readonly string[], unquoted: string | null): string[]
   const quote = unquoted === null ? '' : `. Did you forget to quote the message? ${unquoted}`
   if (wrong !== undefined) throw new UsageError(`site ${showWord(wrong)}: expected ${siteName.expected}${quote}`)
   return names.length === 0 ? ['default'] : [...new Set(names)]
-}
-
-function readStore (address: string | undefined, prefix: string | undefined): StoreAddress {
-  const expected = `expected ${ADDRESS_EXPECTED}, by --store or the variable MAINTENANCE_STORE`
-  if (address === undefined) throw new UsageError(`no store: ${expected}`)
-  const store = parseAddress(address)
-  if (store === null) throw new UsageError(`the store is ${describeAddress(address)}, ${expected}`)
-  if (prefix === undefined) return store
-  if ('file' in store) throw new UsageError('--prefix is for a Redis store')
-  return { ...store, prefix }
 }
 
 /** Who makes a change, unless `--by` says so. */

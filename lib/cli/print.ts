@@ -21,7 +21,7 @@ export function reportInWords (report: SiteReport, place: string): string {
 /** What was written just now: the servers follow in a moment. */
 export function changeInWords (report: SiteReport & { readonly bypass?: TesterLink }, place: string): string {
   const { site, servers, bypass } = report
-  const testers = bypass === undefined ? [] : links(bypass, servers)
+  const testers = bypass === undefined ? [] : linkInWords(bypass, servers)
   return toText([`${site}: ${condition(report, place)}`, ...windowsOf(report), `  stored in: ${place}`, ...testers])
 }
 
@@ -43,7 +43,7 @@ function detailsOf ({ id, message, onlyRoutes, ignoreRoutes, ignoreIps, bypass, 
   ]
 }
 
-function links ({ secret, path, verified }: TesterLink, servers: readonly ServerStatus[]): string[] {
+export function linkInWords ({ secret, path, verified }: TesterLink, servers: readonly ServerStatus[]): string[] {
   if (!verified) return [`  testers enter at ${path} (shown once; not verified, no server is running)`]
   const paths = new Set(servers.map(({ bypassPath }) => bypassPath))
   if (paths.size === 1) return [`  testers enter at ${path} (shown once)`]

@@ -1,4 +1,3 @@
-import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaintenanceStore, ServerSite, ServerStatus, SiteState } from '../../types/index.ts'
 import { readAllServers, siteOf } from '../servers/server-list.ts'
@@ -9,7 +8,6 @@ import { timeOf } from '../state/time.ts'
 import { viewOf } from '../state/view.ts'
 import { momentOf } from '../state/window.ts'
 import { describeState } from '../status.ts'
-import type { StoreAddress } from './parse.ts'
 
 /** What is stored for a site, and the running servers that serve it. */
 export interface SiteReport extends SiteState {
@@ -58,11 +56,4 @@ export function visitorsGet ({ site, active, servers }: SiteReport): 'open' | 'c
   const closed = servers.filter(server => servedBy(server, site).active).length
   if (servers.length === 0) return active ? 'closed' : 'open'
   return closed === 0 ? 'open' : closed === servers.length ? 'closed' : 'mixed'
-}
-
-/** Where the state is kept, without credentials. */
-export function describeStore (store: StoreAddress): string {
-  if ('file' in store) return resolve(store.file)
-  const { protocol, host, pathname } = new URL(store.redis)
-  return `${protocol}//${host}${pathname}`
 }

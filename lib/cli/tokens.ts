@@ -2,7 +2,7 @@ import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { didYouMean } from '../util/did-you-mean.ts'
 import { show, showType } from '../util/show.ts'
 import { parseDuration } from '../state/time.ts'
-import { COMMANDS, commandSpec, EVERYWHERE, isCommand } from './commands.ts'
+import { COMMANDS, isCommand, optionsOf } from './commands.ts'
 import { isOption, OPTIONS, specOf, type OptionName } from './options.ts'
 import { UsageError } from './output.ts'
 
@@ -20,7 +20,7 @@ const CONFIG = Object.fromEntries(Object.keys(OPTIONS).map(name => {
 })) as NonNullable<ParseArgsConfig['options']>
 
 /** What `--wait` alone means. */
-const WAIT_DEFAULT = '30s'
+export const WAIT_DEFAULT = '30s'
 
 /** @throws UsageError */
 export function readWords (args: readonly string[]): Words {
@@ -47,7 +47,7 @@ export function readWords (args: readonly string[]): Words {
 function checkName (name: string, written: string, args: readonly string[]): OptionName {
   if (isOption(name)) return name
   const command = args.find(isCommand)
-  const known = command === undefined ? Object.keys(OPTIONS) : [...commandSpec(command).options, ...EVERYWHERE]
+  const known = command === undefined ? Object.keys(OPTIONS) : optionsOf(command)
   throw new UsageError(`unknown option ${show(written)}${hint(name, known, '--')}`)
 }
 

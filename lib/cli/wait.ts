@@ -10,10 +10,11 @@ export type Problem = string | null
 
 /** @throws never */
 export async function waitFor (
-  store: MaintenanceStore, { site, revision }: SiteState, closes: boolean, timeout: number, onProgress: (progress: Progress) => void
+  store: MaintenanceStore, { site, revision }: Pick<SiteState, 'site' | 'revision'>, closes: boolean, timeout: number,
+  onProgress: (progress: Progress) => void, signal?: AbortSignal
 ): Promise<Problem> {
   try {
-    const progress = await waitForServers({ site, list: () => readServers(store, site), on: closes, revision, timeout, onProgress })
+    const progress = await waitForServers({ site, list: () => readServers(store, site), on: closes, revision, timeout, onProgress, signal })
     return whyUnsafe(site, progress)
   } catch (error) {
     return `site '${site}': ${reasonOf(error)}`

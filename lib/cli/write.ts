@@ -12,7 +12,8 @@ import { momentOf } from '../state/window.ts'
 import { EXIT, isRefusal, reasonOf, tell, toDocument, UsageError, type Output } from './output.ts'
 import type { Command, Write } from './parse.ts'
 import { changeInWords, type TesterLink } from './print.ts'
-import { describeStore, liveServers, servedBy, toState, type SiteReport } from './read-sites.ts'
+import { liveServers, servedBy, toState, type SiteReport } from './read-sites.ts'
+import { describeStore } from './store-address.ts'
 import { hint } from './tokens.ts'
 import { createProgress, waitFor } from './wait.ts'
 
@@ -31,22 +32,24 @@ export async function writeAll (command: Command, write: Write, store: Maintenan
 }
 
 /** A wrong name would close nothing, or make a site. @throws UsageError */
-async function checkSites ({ sites, store: address, force, unquoted }: Command, store: MaintenanceStore, servers: readonly ServerStatus[]): Promise<void> {
+export async function checkSites (
+  { sites, store: address, force, unquoted }: Command, store: MaintenanceStore, servers: readonly ServerStatus[]
+): Promise<void> {
   if (force) return
   const served = [...new Set(servers.flatMap(server => server.sites.map(({ site }) => site)))]
   const isStored = async (site: string): Promise<boolean> => (await readStored(store, site)).kind !== 'missing'
   const unknown: string[] = []
   for (const site of sites) if (!served.includes(site) && !await isStored(site)) unknown.push(site)
   if (unknown.length === 0) return
-  const known = served.includes('default') || !await isStored('default') ? served : ['default', ...served]
+  const sitesThere = served.includes('default') || !await isStored('default') ? served : ['default', ...served]
   const names = unknown.map(site => `'${site}'`).join(', ')
   const quote = unquoted === null ? '' : `. Did you forget to quote the message? ${unquoted}`
-  const exist = known.length === 0 ? 'no site is known there' : `known there: ${known.join(', ')}`
-  throw new UsageError(`${unknown.length === 1 ? 'site' : 'sites'} ${names}: neither stored in ${describeStore(address)} nor served by a running server (${exist})${hint(unknown[0] as string, known)}${quote}. Use --force if this is what you want`)
+  const exist = sitesThere.length === 0 ? 'no site is known there' : `known there: ${sitesThere.join(', ')}`
+  throw new UsageError(`${unknown.length === 1 ? 'site' : 'sites'} ${names}: neither stored in ${describeStore(address)} nor served by a running server (${exist})${hint(unknown[0] as string, sitesThere)}${quote}. Use --force if this is what you want`)
 }
 
 /** @throws UsageError */
-function checkBypass ({ sites, force }: Command, servers: readonly ServerStatus[]): void {
+export function checkBypass ({ sites, force }: Command, servers: readonly ServerStatus[]): void {
   for (const site of sites) {
     const live = liveServers(servers, site)
     const without = live.filter(({ bypassPath }) => bypassPath === null)
@@ -81,7 +84,7 @@ async function writeSite (
   }
 }
 
-const linkOf = (secret: string, [server]: readonly ServerStatus[]): TesterLink =>
+export const linkOf = (secret: string, [server]: readonly ServerStatus[]): TesterLink =>
   ({ ...bypassOf(secret, server?.bypassPath ?? undefined), verified: server !== undefined })
 
 async function report (

@@ -77,10 +77,12 @@ export async function run<T> (parts: RunParts<T>, { change, ...rest }: RunChange
   closing.addEventListener('abort', onClose)
   if (closing.aborted) onClose()
   const stopRenewing = renewLease(site, owner, sentAt, abort, log)
-  let failed = true
+  // a wait that fails leaves the site as it was: only failed work keeps it closed
+  let failed = false
   try {
     await parts.ready(ending.signal)
     ending.signal.throwIfAborted()
+    failed = true
     const result = await parts.work({ signal: ending.signal, track: parts.track })
     failed = false
     if (ending.signal.aborted) log.warn(`maintenance: the work of a run on site '${site.name}' finished although ${messageOf(ending.signal.reason)}`)

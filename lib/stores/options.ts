@@ -54,5 +54,5 @@ function refuse (is: string): never {
 
 const namesOf = (value: object): string => Object.keys(value).slice(0, 10).join(', ') || 'nothing in it'
 
-const isStore = (value: unknown): value is MaintenanceStore =>
+export const isStore = (value: unknown): value is MaintenanceStore =>
   isObject(value) && ['read', 'write', 'watch', 'close'].every(name => typeof value[name] === 'function')

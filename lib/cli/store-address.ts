@@ -1,0 +1,111 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { MaintenanceStore } from '../../types/index.ts'
+import { ADDRESS_EXPECTED, describeAddress, parseAddress } from '../stores/address.ts'
+import { isStore } from '../stores/options.ts'
+import { importModule } from '../util/import-module.cjs'
+import { isObject } from '../util/validate.ts'
+import { reasonOf, UsageError } from './output.ts'
+
+/** Where the state is kept. */
+export type StoreAddress =
+  | { readonly redis: string, readonly prefix?: string }
+  | { readonly file: string }
+  /** The path of a module that exports a store, or a function that creates one. */
+  | { readonly module: string }
+
+/** An address, and the folder that its paths are relative to. */
+interface Found { readonly address: string, readonly folder: string, readonly prefix?: string | undefined }
+
+const VARIABLE = 'MAINTENANCE_STORE'
+const KEY = 'fastify-maintenance'
+const SOURCES = `by --store, the variable ${VARIABLE}, the key "${KEY}" of package.json, or ${VARIABLE} in .env`
+
+/**
+ * Reads the address of the store: from the option, else the environment, else package.json, else .env.
+ * @throws UsageError
+ */
+export function findStore (option: string | undefined, prefix: string | undefined, env: NodeJS.ProcessEnv): StoreAddress {
+  const folder = process.cwd()
+  const address = option ?? env[VARIABLE]
+  const found = address !== undefined ? { address, folder } : readPackage(folder) ?? readDotEnv(folder)
+  if (found === null) throw new UsageError(`no store: expected ${ADDRESS_EXPECTED}, or the path of a module such as ./store.mjs, ${SOURCES}`)
+  return withPrefix(toAddress(found), prefix ?? found.prefix)
+}
+
+function toAddress ({ address, folder }: Found): StoreAddress {
+  if (/^[./].*\.[cm]?js$/.test(address)) return { module: resolve(folder, address) }
+  const store = parseAddress(address)
+  if (store === null) throw new UsageError(`the store is ${describeAddress(address)}, expected ${ADDRESS_EXPECTED}, or the path of a module such as ./store.mjs, ${SOURCES}`)
+  return 'file' in store ? { file: resolve(folder, store.file) } : store
+}
+
+function withPrefix (store: StoreAddress, prefix: string | undefined): StoreAddress {
+  if (prefix === undefined) return store
+  if (!('redis' in store)) throw new UsageError('--prefix is for a Redis store')
+  return { ...store, prefix }
+}
+
+/** `"fastify-maintenance": "redis://…"` or `{ "store": "redis://…", "prefix": "…" }` in the nearest package.json. */
+function readPackage (start: string): Found | null {
+  const folder = nearest(start)
+  if (folder === null) return null
+  const file = join(folder, 'package.json')
+  const value = parseJson(file)
+  const entry = isObject(value) ? value[KEY] : undefined
+  if (entry === undefined) return null
+  const { store, prefix } = isObject(entry) ? entry : { store: entry, prefix: undefined }
+  if (typeof store === 'string' && (prefix === undefined || typeof prefix === 'string')) return { address: store, folder, prefix }
+  throw new UsageError(`${file}: "${KEY}" must be an address, or an object with "store" and, for Redis, "prefix"`)
+}
+
+function nearest (folder: string): string | null {
+  if (existsSync(join(folder, 'package.json'))) return folder
+  const parent = dirname(folder)
+  return parent === folder ? null : nearest(parent)
+}
+
+function parseJson (file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    throw new UsageError(`${file} cannot be read: ${reasonOf(error)}`)
+  }
+}
+
+const LINE = new RegExp(`^\\s*(?:export\\s+)?${VARIABLE}\\s*=\\s*(?:"([^"\n]*)"|'([^'\n]*)'|([^#\\s]*))`, 'm')
+
+function readDotEnv (folder: string): Found | null {
+  const file = join(folder, '.env')
+  const [, double, single, bare] = existsSync(file) ? LINE.exec(readFileSync(file, 'utf8')) ?? [] : []
+  const address = double ?? single ?? bare ?? ''
+  return address === '' ? null : { address, folder }
+}
+
+/** Where the state is kept, without credentials. */
+export function describeStore (store: StoreAddress): string {
+  if ('module' in store) return store.module
+  if ('file' in store) return store.file
+  const { protocol, host, pathname } = new URL(store.redis)
+  return `${protocol}//${host}${pathname}`
+}
+
+/**
+ * Loads the store that a module exports by default, or lets its function create one.
+ * @throws UsageError if there is no such store; what the function throws
+ */
+export async function loadStore (file: string): Promise<MaintenanceStore> {
+  const exported: unknown = await loadModule(file)
+  const store: unknown = typeof exported === 'function' ? await exported() : exported
+  if (isStore(store)) return store
+  throw new UsageError(`${file} has to export a store by default (an object with the functions read, write, watch and close), or a function that creates one`)
+}
+
+async function loadModule (file: string): Promise<unknown> {
+  try {
+    return (await importModule(pathToFileURL(file).href)).default
+  } catch (error) {
+    throw new UsageError(`the store cannot be loaded from ${file}: ${reasonOf(error)}`)
+  }
+}
