@@ -10,7 +10,8 @@ function overview (): string {
   return `fastify-maintenance: close and open the sites of Fastify servers
 
 ${table(NAMES.map(name => [`${name} ${commandSpec(name).usage}`, commandSpec(name).summary]))}
-  help [command]                the options of a command, with examples
+  help [command]                show the options of a command, with examples
+  completion bash|zsh|fish      print a script that completes commands and options in a shell
 
 If no site is named, the site is 'default'. Options of every command:
 ${table(EVERYWHERE.map(name => [written(name), specOf(name).help]))}

@@ -15,10 +15,9 @@ const ANSWER_TIMEOUT = 4000
 export async function main (args: readonly string[], env: NodeJS.ProcessEnv, output: Output): Promise<number> {
   try {
     const asked = readArguments(args, env)
-    if (asked === 'version' || 'help' in asked) {
-      output.out(asked === 'version' ? `${VERSION}\n` : helpOf(asked.help))
-      return EXIT.done
-    }
+    if (asked === 'version') return print(output, `${VERSION}\n`)
+    if ('help' in asked) return print(output, helpOf(asked.help))
+    if ('completion' in asked) return print(output, asked.completion)
     // what only some calls need is loaded by those: the command starts faster
     const { openStore } = await import('../stores/open.ts')
     const { store } = await openStore('module' in asked.store ? await loadStore(asked.store.module) : asked.store, asked.sites)
@@ -32,6 +31,11 @@ export async function main (args: readonly string[], env: NodeJS.ProcessEnv, out
     if (error instanceof UsageError) output.err('fastify-maintenance --help shows how it is used\n')
     return isRefusal(error) ? EXIT.usage : EXIT.failed
   }
+}
+
+function print ({ out }: Output, text: string): number {
+  out(text)
+  return EXIT.done
 }
 
 async function perform (command: Command, store: MaintenanceStore, output: Output): Promise<number> {

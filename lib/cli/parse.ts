@@ -7,6 +7,7 @@ import { name as personName } from '../state/message.ts'
 import { checkRun } from '../state/run.ts'
 import { toPointInTime } from '../state/time.ts'
 import { isCommand, optionsOf, type CommandName } from './commands.ts'
+import { completionFor } from './completion.ts'
 import { reasonOf, UsageError } from './output.ts'
 import type { RunRequest } from './run.ts'
 import { findStore, type StoreAddress } from './store-address.ts'
@@ -39,7 +40,7 @@ export interface Command {
   readonly args: readonly string[]
 }
 
-export type Asked = Command | { readonly help: CommandName | null } | 'version'
+export type Asked = Command | { readonly help: CommandName | null } | { readonly completion: string } | 'version'
 
 const WAIT_MAX = 86_400_000
 
@@ -51,6 +52,7 @@ export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv):
   const { values, positionals: [name = '', ...rest] } = words
   if (values.has('version')) return 'version'
   if (values.has('help') || name === 'help') return { help: toTopic(name === 'help' ? rest[0] : name) }
+  if (name === 'completion') return { completion: completionFor(rest[0]) }
   if (!isCommand(name)) throw new UsageError(name === '' ? 'no command' : `unknown command ${showWord(name)}${hint(name)}`)
   const foreign = [...values.keys()].find(option => !optionsOf(name).includes(option))
   if (foreign !== undefined) throw new UsageError(`'${name}' has no option --${foreign}`)

@@ -3,6 +3,7 @@ import { readStored } from '../state/read.ts'
 import type { StateRecord } from '../state/record.ts'
 import type { RunSite } from '../state/run.ts'
 import { updateRecord } from '../state/write.ts'
+import { toState } from './read-sites.ts'
 
 /** A site of a store, for a process that is no server. */
 export interface StoredSite extends RunSite {
@@ -10,6 +11,8 @@ export interface StoredSite extends RunSite {
   readonly enteredAt: number
   /** Did the last write succeed? */
   readonly hasWritten: boolean
+  /** Was the site closed after it? */
+  readonly active: boolean
   /** Ends the reading. */
   stop (): void
 }
@@ -21,6 +24,7 @@ export function openRunSite (store: MaintenanceStore, name: string): StoredSite 
   const ownRuns = new Set<string>()
   const listeners = new Set<(record: StateRecord) => void>()
   let enteredAt = 0
+  let active = true
   let hasWritten = false
 
   async function read (): Promise<void> {
@@ -36,11 +40,13 @@ export function openRunSite (store: MaintenanceStore, name: string): StoredSite 
     ownRuns,
     get enteredAt () { return enteredAt },
     get hasWritten () { return hasWritten },
+    get active () { return active },
     async write (edit, options) {
       hasWritten = false
-      const { revision } = await updateRecord(store, name, { edit, ownRuns, expectedRevision: options?.expectedRevision })
+      const record = await updateRecord(store, name, { edit, ownRuns, expectedRevision: options?.expectedRevision })
       hasWritten = true
-      enteredAt ||= revision
+      active = toState(store, name, record).active
+      enteredAt ||= record.revision
     },
     onRecord (listener) {
       listeners.add(listener)

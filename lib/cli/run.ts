@@ -100,7 +100,7 @@ async function closeAndRun (
   } finally {
     stopListening()
   }
-  return await isOpenAgain(site) ? code ?? EXIT.failed : stillClosed(site, code, output)
+  return await hasLeft(site) ? tellState(site, code ?? EXIT.failed, output) : tellStuck(site, code, output)
 }
 
 async function waitUntilSafe (
@@ -126,13 +126,18 @@ function listen (listener: (signal: NodeJS.Signals) => void): () => void {
 }
 
 /** While the store is away, leaving is tried again. */
-async function isOpenAgain (site: StoredSite): Promise<boolean> {
+async function hasLeft (site: StoredSite): Promise<boolean> {
   const deadline = performance.now() + LEAVE_TIMEOUT
   while (!site.hasWritten && performance.now() < deadline) await sleep(100)
   return site.hasWritten
 }
 
-function stillClosed ({ name }: StoredSite, code: number | null, output: Output): number {
+function tellState ({ name, active }: StoredSite, code: number, output: Output): number {
+  tell(output, active ? `site '${name}' stays closed: 'fastify-maintenance status ${name}' shows by what` : `site '${name}' is open again`)
+  return code
+}
+
+function tellStuck ({ name }: StoredSite, code: number | null, output: Output): number {
   tell(output, `site '${name}' could not be opened again and stays closed: fastify-maintenance off ${name} --force`)
   return code === 0 || code === null ? EXIT.failed : code
 }

@@ -1,0 +1,189 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import t, { type Test } from 'tap'
+import { main } from '../lib/cli/main.ts'
+import { createApp, until } from './fixtures/app.ts'
+
+type Env = NodeJS.ProcessEnv
+
+/** Starts the command as users do, in a process of its own. */
+function start (args: string[], env: Env, cwd = process.cwd()) {
+  const child = spawn(process.execPath, [join(process.cwd(), 'dist/lib/cli/bin.js'), ...args], { env: { ...process.env, ...env }, cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+  const ended = Promise.all([once(child, 'exit'), text(child.stdout), text(child.stderr)]).then(([[code], out, err]) => ({ code: code as number, out, err }))
+  return { child, ended }
+}
+
+const command = (args: string[], env: Env, cwd?: string) => start(args, env, cwd).ended
+
+/** The same in this process, where the test only reads what is printed. */
+async function call (args: string[], env: Env) {
+  let out = ''
+  let err = ''
+  const code = await main(args, env, { out: text => { out += text }, err: text => { err += text } })
+  return { code, out, err }
+}
+
+/** A site that is served from a file. */
+async function serve (t: Test, options = {}, files = {}) {
+  t.teardown(() => {})
+  const file = join(t.testdir(files), 'state.json')
+  const { app } = await createApp(t, { store: { file }, ...options })
+  app.get('/', async () => 'open')
+  const base = await app.listen({ port: 0, host: '127.0.0.1' })
+  return { app, base, file, env: { MAINTENANCE_STORE: `file:${file}` } }
+}
+
+t.test('run: the site is closed while the command runs, and open afterwards; the exit code is the command\'s', async t => {
+  const { app, base, env } = await serve(t)
+  const script = `fetch('${base}').then(({ status }) => { console.log(status); process.exit(7) })`
+  const { code, out, err } = await command(['run', '--message', 'Upgrading', '--', process.execPath, '-e', script], env)
+  t.strictSame([code, out], [7, '503\n'])
+  t.match(err, /1 of 1 server closed[^]*site 'default' is closed, running[^]*site 'default' is open again\n$/)
+  await until('the server follows', () => !app.maintenance.active)
+  const [left, entered] = await app.maintenance.history()
+  t.match([left, entered], [{ kind: 'run' }, { kind: 'run', message: 'Upgrading' }])
+})
+
+t.test('run over a closure: the site stays as it was', async t => {
+  const { app, env } = await serve(t)
+  await app.maintenance.set(true, { message: 'Broken disk' })
+  t.match(await command(['run', '--', 'true'], env), { code: 0, err: /stays closed: 'fastify-maintenance status default' shows by what/ })
+  t.match(app.maintenance.status(), { active: true, message: 'Broken disk' })
+})
+
+t.test('run: signals are passed on', async t => {
+  const { app, env } = await serve(t)
+  const { child, ended } = start(['run', '--', process.execPath, '-e', "process.on('SIGTERM', () => process.exit(5)); setInterval(() => {}, 1000); console.log('ready')"], env)
+  await once(child.stdout, 'readable')
+  child.kill('SIGTERM')
+  t.match(await ended, { code: 5 })
+  const second = start(['run', '--', 'sh', '-c', 'echo ready; exec sleep 60'], env)
+  await once(second.child.stdout, 'readable')
+  second.child.kill('SIGHUP')
+  t.match(await second.ended, { code: 129 })
+  await until('the site is open', () => !app.maintenance.active)
+})
+
+t.test('run: a signal during the wait ends it, and nothing is run', async t => {
+  const { app, base, env } = await serve(t)
+  let answer = (): void => {}
+  app.maintenance.track(() => new Promise<void>(resolve => { answer = resolve }), 'a job')
+  t.teardown(() => answer())
+  const { child, ended } = start(['run', '--wait=1m', '--stay-closed', '--', 'echo', 'ran'], env)
+  await until('the site is closed', async () => (await fetch(base)).status === 503)
+  child.kill('SIGINT')
+  t.match(await ended, { code: 130, out: '', err: /interrupted by SIGINT. Nothing was run/ })
+  await until('the site is open', () => !app.maintenance.active)
+  const late = await command(['run', '--wait=1s', '--stay-closed', '--', 'echo', 'ran'], env)
+  t.match(late, { code: 3, out: '', err: /a job[^]*Nothing was run, and the site is as it was/ })
+  await until('the site is open', () => !app.maintenance.active)
+})
+
+t.test('run: what cannot be run changes nothing', async t => {
+  const { app, file, env } = await serve(t, {}, { plain: 'text' })
+  const folder = dirname(file)
+  t.match(await call(['run', '--', 'no-such-command'], env), { code: 127, err: /no-such-command: command not found. Nothing was changed/ })
+  t.match(await call(['run', '--', join(folder, 'plain')], env), { code: 126, err: /permission denied/ })
+  t.match(await call(['run', '--', folder], env), { code: 127 })
+  const script = join(folder, 'no-interpreter')
+  writeFileSync(script, '#!/no/such/interpreter\n')
+  chmodSync(script, 0o755)
+  t.match(await call(['run', '--no-wait', '--', script], env), { code: 126 }, 'found only when it is started')
+  t.match(await call(['run'], env), { code: 2, err: /'run' needs a command behind --, such as: run -- npm run migrate/ })
+  t.match(await call(['run', './migrate.sh', '--all'], env), { code: 2, err: /unknown option '--all'/ })
+  t.match(await call(['run', './migrate.sh'], env), { code: 2, err: /such as: run -- .\/migrate.sh/ })
+  t.match(await call(['run', 'a', 'b', '--', 'true'], env), { code: 2, err: /takes one site/ })
+  t.match(await call(['run', '--wait=1s', '--no-wait', '--', 'true'], env), { code: 2, err: /contradict each other/ })
+  t.match(await call(['run', '--lease', '30', '--', 'true'], env), { code: 2, err: /--lease is '30', expected a unit: 30s/ })
+  t.match(await call(['run', '--json', '--', 'true'], env), { code: 2, err: /'run' has no option --json/ })
+  t.match(await call(['run', '--in', '2h', '--', 'true'], env), { code: 2, err: /'run' has no option --in/ })
+  t.match(await call(['run', 'shop', '--', 'true'], env), { code: 2, err: /site 'shop': neither stored/ })
+  t.match(await call(['run', '--bypass', '--', 'true'], env), { code: 2, err: /the option bypass is not set/ })
+  t.notMatch(readFileSync(file, { encoding: 'utf8', flag: 'a+' }), /"kind":"(now|planned)"/)
+  t.notOk(app.maintenance.active)
+})
+
+t.test('run --bypass prints the link for testers once the site is closed', async t => {
+  const { env } = await serve(t, { bypass: {} })
+  const { code, err } = await call(['run', '--bypass', '--', 'true'], env)
+  t.equal(code, 0)
+  t.match(err, /^ {2}testers enter at \/maintenance\/bypass#\S+ \(shown once\)\n/)
+})
+
+t.test('run --stay-closed: a command that fails leaves the site closed', async t => {
+  const { app, env } = await serve(t)
+  t.match(await call(['run', '--stay-closed', '--message', 'Half migrated', '--', 'false'], env), { code: 1, err: /stays closed/ })
+  await app.maintenance.refresh()
+  t.match(app.maintenance.status(), { active: true, message: 'Half migrated', windows: [{ kind: 'now' }] })
+})
+
+t.test('run: off --force sends SIGTERM to the command', async t => {
+  const { app, env } = await serve(t)
+  const { child, ended } = start(['run', '--', 'sh', '-c', 'echo ready; exec sleep 60'], env)
+  await once(child.stdout, 'readable')
+  t.match(await call(['off'], env), { code: 2, err: /kept closed by a run on .* use --force to end it/ })
+  t.match(await call(['off', '--force'], env), { code: 0 })
+  t.match(await ended, { code: 143, err: /its window was removed. SIGTERM is sent to the command/ })
+  t.notOk(app.maintenance.active)
+})
+
+t.test('run --lease: kill -9, and the site opens automatically', async t => {
+  const { app, env } = await serve(t)
+  const { child, ended } = start(['run', '--lease', '1s', '--', 'sh', '-c', 'echo $$; exec sleep 60 >&- 2>&-'], env)
+  await once(child.stdout, 'readable')
+  await until('the site is closed', () => app.maintenance.active)
+  child.kill('SIGKILL')
+  const job = Number((await ended).out)
+  t.teardown(() => process.kill(job))
+  await until('the lease has ended', () => !app.maintenance.active)
+})
+
+t.test('a store from a module, from package.json and from .env', async t => {
+  const folder = t.testdir({
+    'state.mjs': `import { readFileSync, writeFileSync, existsSync } from 'node:fs'
+      const file = new URL('records.json', import.meta.url)
+      const all = () => existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
+      export default async () => ({
+        read: async site => all()[site] ?? null,
+        write: async (site, record) => writeFileSync(file, JSON.stringify({ ...all(), [site]: record })),
+        watch () {}, close () {}
+      })`,
+    'plain.cjs': 'module.exports = { read: async () => null, write: async () => {}, watch () {}, close () {} }',
+    'wrong.mjs': 'export const store = {}',
+    'throws.mjs': "throw new Error('no database here')",
+    'rejects.mjs': "export default async () => { throw new Error('connect ECONNREFUSED') }",
+    sub: { 'package.json': '{ "fastify-maintenance": { "store": "../state.mjs" } }', deeper: {} },
+    text: { 'package.json': '{ "fastify-maintenance": "file:here.json" }' },
+    bad: { 'package.json': '{ "fastify-maintenance": { "file": 1 } }' },
+    broken: { 'package.json': '{' },
+    dot: { 'package.json': '{}', '.env': 'OTHER=1\nexport MAINTENANCE_STORE="file:dotted.json" # here\n' },
+    none: { 'package.json': '{}', '.env': 'MAINTENANCE_STORE=\n' }
+  })
+  const at = (name: string, args: string[]) => command(args, { MAINTENANCE_STORE: undefined }, join(folder, name))
+  t.match(await at('.', ['on', '--store', './state.mjs', '--force']), { code: 0, err: /warning/ })
+  t.match(await at('sub/deeper', ['status']), { code: 4, out: /stored in: .*state.mjs/ }, 'the path is relative to package.json')
+  t.match(await at('.', ['status', '--store', './plain.cjs']), { code: 0, out: /nothing stored/ })
+  t.match(await at('.', ['status', '--store', './wrong.mjs']), { code: 2, err: /has to export a store by default/ })
+  t.match(await at('.', ['status', '--store', './throws.mjs']), { code: 2, err: /cannot be loaded from .*throws.mjs: no database here/ })
+  t.match(await at('.', ['status', '--store', './rejects.mjs']), { code: 1, err: /connect ECONNREFUSED/ })
+  t.match(await at('.', ['status', '--store', './state.mjs', '--prefix', 'a']), { code: 2, err: /--prefix is for a Redis store/ })
+  t.match(await at('text', ['status']), { code: 0, out: new RegExp(`nothing stored at ${join(folder, 'text/here.json')}`) })
+  t.match(await at('bad', ['status']), { code: 2, err: /"fastify-maintenance" must be an address/ })
+  t.match(await at('broken', ['status']), { code: 2, err: /package.json cannot be read/ })
+  t.match(await at('dot', ['status']), { code: 0, out: new RegExp(`nothing stored at ${join(folder, 'dot/dotted.json')}`) })
+  t.match(await at('none', ['status']), { code: 2, err: /no store: expected .*by --store, the variable MAINTENANCE_STORE, the key/ })
+})
+
+t.test('completion for three shells', async t => {
+  for (const shell of ['bash', 'zsh', 'fish']) {
+    t.match(await call(['completion', shell], {}), { code: 0, out: /stay-closed/ })
+  }
+  t.match(await call(['completion'], {}), { code: 2, err: /needs a shell: bash, zsh, fish/ })
+  const { out } = await call(['completion', 'bash'], {})
+  const script = `${out}\nCOMP_WORDS=(fastify-maintenance on --mess); COMP_CWORD=2; _fastify_maintenance; echo "\${COMPREPLY[@]}"`
+  const child = spawn('bash', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.equal(await text(child.stdout), '--message --message-lang\n')
+})
