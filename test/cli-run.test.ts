@@ -187,3 +187,22 @@ t.test('completion for three shells', async t => {
   const child = spawn('bash', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] })
   t.equal(await text(child.stdout), '--message --message-lang\n')
 })
+
+t.test('on over a closure: whose it was, and what was reset; a new file is announced', async t => {
+  t.teardown(() => {})
+  const file = join(t.testdir(), 'state.json')
+  const env = { MAINTENANCE_STORE: `file:${file}` }
+  t.match(await call(['on', '--force', '--mode', 'read-only', '--message', 'Soon', '--for', '1h', '--by', 'bob'], env), { out: `stored in: ${file} (created)\n` })
+  const { out } = await call(['on', '--by', 'ann', '--for', '30m'], env)
+  t.match(out, /\n {2}replaced: the closure since .*, by bob \(reset: mode read-only → full, message\)\n {2}stored in: \S+\n$/)
+  t.match(await call(['on', '--by', 'ann', '--for', '30m'], env), { out: /replaced: the closure since .*, by ann\n/ })
+  t.notMatch(JSON.parse((await call(['on', '--json'], env)).out).sites[0], { replaced: {} })
+})
+
+t.test('colours on a terminal', async t => {
+  t.teardown(() => {})
+  const env = { MAINTENANCE_STORE: `file:${join(t.testdir(), 'state.json')}` }
+  let out = ''
+  await main(['status'], env, { color: true, out: text => { out += text }, err: () => {} })
+  t.match(out, /^default: \u001b\[32mopen\u001b\[39m /)
+})

@@ -4,6 +4,7 @@ import { main } from './main.ts'
 const interrupted = new AbortController()
 const output = {
   terminal: process.stdout.isTTY,
+  color: process.stdout.isTTY && !process.env.NO_COLOR,
   signal: interrupted.signal,
   out: (text: string) => { process.stdout.write(text) },
   err: (text: string) => { process.stderr.write(text) }

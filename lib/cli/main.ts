@@ -2,7 +2,7 @@ import type { MaintenanceStore } from '../../types/index.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { VERSION } from '../util/version.ts'
 import { helpOf } from './help.ts'
-import { EXIT, isRefusal, reasonOf, tell, toDocument, UsageError, type Output } from './output.ts'
+import { colored, EXIT, isRefusal, reasonOf, tell, toDocument, UsageError, type Output } from './output.ts'
 import { readArguments, type Command } from './parse.ts'
 import { entryInWords, reportInWords, serverInWords } from './print.ts'
 import { readReports, visitorsGet, type SiteReport } from './read-sites.ts'
@@ -66,7 +66,7 @@ async function showStatus ({ sites, watch, json, store: address }: Command, stor
   const place = describeStore(address)
   const read = (): Promise<SiteReport[]> => withTimeout(readReports(store, sites), ANSWER_TIMEOUT)
   const reports = watch ? await (await import('./watch.ts')).watchSites(store, read, json ? null : place, output) : await read()
-  if (!watch) output.out(json ? toDocument(reports, 2) : reports.map(report => reportInWords(report, place)).join(''))
+  if (!watch) output.out(json ? toDocument(reports, 2) : colored(reports.map(report => reportInWords(report, place)).join(''), output))
   const given = reports.map(visitorsGet)
   return given.includes('mixed') ? EXIT.unsafe : given.includes('closed') ? EXIT.closed : EXIT.done
 }

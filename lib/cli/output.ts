@@ -9,6 +9,8 @@ export interface Output {
   err (text: string): void
   /** Can lines be written over? */
   readonly terminal?: boolean
+  /** Are colours welcome? */
+  readonly color?: boolean
   /** Ctrl-C. */
   readonly signal?: AbortSignal
 }
@@ -47,6 +49,14 @@ export function tell ({ err }: Output, message: string): void {
 
 /** A line for people; it may quote what is stored. */
 export const toLine = (text: string): string => `${escapeControls(text)}\n`
+
+const COLORS = { open: 32, closed: 31 } as const
+
+/** Colours the state of each site: `default: closed (full) since …`. */
+export function colored (text: string, { color = false }: Output): string {
+  if (!color) return text
+  return text.replace(/^([^\s:]+: )(open|closed)\b/gm, (_match, site: string, state: keyof typeof COLORS) => `${site}\u001b[${COLORS[state]}m${state}\u001b[39m`)
+}
 
 /** The one form of all JSON documents. */
 export const toDocument = (sites: readonly object[], indent?: number): string => `${toSafeJson({ v: 1, sites }, indent)}\n`

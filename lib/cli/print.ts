@@ -19,11 +19,31 @@ export function reportInWords (report: SiteReport, place: string): string {
 }
 
 /** What was written just now: the servers follow in a moment. */
-export function changeInWords (report: SiteReport & { readonly bypass?: TesterLink }, place: string): string {
-  const { site, servers, bypass } = report
+export function changeInWords (report: ChangeReport, place: string): string {
+  const { site, servers, bypass, replaced } = report
   const testers = bypass === undefined ? [] : linkInWords(bypass, servers)
-  return toText([`${site}: ${condition(report, place)}`, ...windowsOf(report), `  stored in: ${place}`, ...testers])
+  const before = replaced === undefined ? [] : replacedInWords(replaced, report.windows.find(({ id }) => id === replaced.id))
+  return toText([`${site}: ${condition(report, place)}`, ...windowsOf(report), ...before, `  stored in: ${place}`, ...testers])
 }
+
+/** What a change led to. */
+type ChangeReport = SiteReport & {
+  readonly bypass?: TesterLink
+  /** The closure that `on` has replaced. */
+  readonly replaced?: WindowStatus
+}
+
+const FIELDS = ['mode', 'message', 'endsAt', 'retryAfter', 'ignoreRoutes', 'ignoreIps', 'onlyRoutes'] as const
+
+/** What `on` sets to its default because it was not named: people may have meant `change` or `extend`. */
+function replacedInWords (before: WindowStatus, after: WindowStatus | undefined): string[] {
+  const reset = FIELDS.filter(field => after !== undefined && !isDefault(before[field]) && isDefault(after[field]))
+  const fields = reset.map(field => field === 'mode' ? `mode ${before.mode} → full` : field)
+  const by = before.by === null ? '' : `, by ${before.by}`
+  return [`  replaced: the closure since ${timeInWords(before.startsAt ?? before.at)}${by}${fields.length === 0 ? '' : ` (reset: ${fields.join(', ')})`}`]
+}
+
+const isDefault = (value: unknown): boolean => value === null || value === 'full' || (Array.isArray(value) && value.length === 0)
 
 const toText = (lines: readonly string[]): string => lines.map(toLine).join('')
 

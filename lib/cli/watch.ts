@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaintenanceStore } from '../../types/index.ts'
-import { reasonOf, tell, toDocument, type Output } from './output.ts'
+import { colored, reasonOf, tell, toDocument, type Output } from './output.ts'
 import { reportInWords } from './print.ts'
 import type { SiteReport } from './read-sites.ts'
 
@@ -27,7 +27,7 @@ export async function watchSites (
 
   function show (): void {
     if (place === null) return showChanged()
-    const text = states.map(state => reportInWords(state, place)).join('')
+    const text = colored(states.map(state => reportInWords(state, place)).join(''), output)
     if (stateOf(states) === stateOf(last)) return
     const lines = shown.split('\n').length - 1
     // back to the first line, and away with what stands below

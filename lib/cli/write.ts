@@ -1,4 +1,5 @@
-import type { MaintenanceStore, ServerStatus, SiteState } from '../../types/index.ts'
+import { existsSync } from 'node:fs'
+import type { MaintenanceStore, ServerStatus, SiteState, WindowStatus } from '../../types/index.ts'
 import { bypassOf } from '../bypass/request.ts'
 import { makeSecret } from '../bypass/secret.ts'
 import { readAllServers } from '../servers/server-list.ts'
@@ -9,7 +10,7 @@ import { NO_SCHEDULE } from '../state/schedule.ts'
 import { timeOf } from '../state/time.ts'
 import { updateRecord } from '../state/write.ts'
 import { momentOf } from '../state/window.ts'
-import { EXIT, isRefusal, reasonOf, tell, toDocument, UsageError, type Output } from './output.ts'
+import { colored, EXIT, isRefusal, reasonOf, tell, toDocument, UsageError, type Output } from './output.ts'
 import type { Command, Write } from './parse.ts'
 import { changeInWords, type TesterLink } from './print.ts'
 import { liveServers, servedBy, toState, type SiteReport } from './read-sites.ts'
@@ -17,7 +18,8 @@ import { describeStore } from './store-address.ts'
 import { hint } from './tokens.ts'
 import { createProgress, waitFor } from './wait.ts'
 
-type Written = SiteReport & { bypass?: TesterLink, safe?: boolean }
+/** `replaced` is for people only. */
+type Written = SiteReport & { bypass?: TesterLink, safe?: boolean, replaced?: WindowStatus }
 
 /** Writes one change to every site; all of them are checked before the first is changed. */
 export async function writeAll (command: Command, write: Write, store: MaintenanceStore, output: Output): Promise<number> {
@@ -25,10 +27,14 @@ export async function writeAll (command: Command, write: Write, store: Maintenan
   await checkSites(command, store, servers)
   const change = write.change.secret
   if (typeof change === 'string') checkBypass(command, servers)
-  await tryEdits(command.sites, write, store)
+  const before = await tryEdits(command.sites, write, store)
+  const isNew = 'file' in command.store && !existsSync(command.store.file)
   const written: Written[] = []
-  for (const site of command.sites) written.push(await writeSite(site, write, store, liveServers(servers, site), written))
-  return report(command, write, written, store, output)
+  for (const site of command.sites) {
+    const replaced = command.name === 'on' ? nowWindowOf(before.get(site)) : undefined
+    written.push({ ...await writeSite(site, write, store, liveServers(servers, site), written), ...(replaced && { replaced }) })
+  }
+  return report(command, write, written, `${describeStore(command.store)}${isNew ? ' (created)' : ''}`, store, output)
 }
 
 /** A wrong name would close nothing, or make a site. @throws UsageError */
@@ -58,14 +64,22 @@ export function checkBypass ({ sites, force }: Command, servers: readonly Server
   }
 }
 
-/** @throws FST_ERR_MAINTENANCE_CHANGE, _RUNNING before anything is written */
-async function tryEdits (sites: readonly string[], { change, toEdit }: Write, store: MaintenanceStore): Promise<void> {
+/** @returns what is stored @throws FST_ERR_MAINTENANCE_CHANGE, _RUNNING before anything is written */
+async function tryEdits (
+  sites: readonly string[], { change, toEdit }: Write, store: MaintenanceStore
+): Promise<Map<string, SiteState>> {
+  const before = new Map<string, SiteState>()
   for (const site of sites) {
     const stored = await readStored(store, site)
     const record = stored.kind === 'record' ? stored.record : NEVER_WRITTEN
     toEdit(change)({ record, schedule: NO_SCHEDULE, moment: momentOf(timeOf(store)) })
+    before.set(site, toState(store, site, record))
   }
+  return before
 }
+
+const nowWindowOf = (state: SiteState | undefined): WindowStatus | undefined =>
+  state?.windows.find(({ kind, active }) => kind === 'now' && active)
 
 async function writeSite (
   site: string, { change, toEdit }: Write, store: MaintenanceStore, servers: readonly ServerStatus[], before: readonly SiteState[]
@@ -88,14 +102,13 @@ export const linkOf = (secret: string, [server]: readonly ServerStatus[]): Teste
   ({ ...bypassOf(secret, server?.bypassPath ?? undefined), verified: server !== undefined })
 
 async function report (
-  { json, wait, store: address }: Command, { closes }: Write, written: readonly Written[], store: MaintenanceStore, output: Output
+  { json, wait }: Command, { closes }: Write, written: readonly Written[], place: string, store: MaintenanceStore, output: Output
 ): Promise<number> {
-  const place = describeStore(address)
   // people see the link for testers whatever becomes of the wait
-  if (!json) output.out(written.map(site => changeInWords(site, place)).join(''))
+  if (!json) output.out(colored(written.map(site => changeInWords(site, place)).join(''), output))
   const problems = written.flatMap(site => opposites(site, closes ?? site.active))
   const documents: object[] = []
-  for (const site of written) {
+  for (const { replaced, ...site } of written) {
     const closed = closes ?? site.active
     const onProgress = json ? () => {} : createProgress(site.site, closed, output)
     const problem = wait === null ? null : await waitFor(store, site, closed, wait, onProgress)
