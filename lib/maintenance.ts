@@ -12,7 +12,7 @@ import { cancelWindow, closeSite, openSite, updateWindow, type Edit } from './st
 import { HISTORY_MAX } from './state/history.ts'
 import { checkRun } from './state/run.ts'
 import type { Runs } from './state/runs.ts'
-import { toDuration } from './state/time.ts'
+import { toDuration } from './util/duration.ts'
 import type { StateView } from './state/view.ts'
 import { integer, isObject } from './util/validate.ts'
 

@@ -17,7 +17,7 @@ import { isPattern, PATTERN_EXPECTED } from './match/route.ts'
 import { message } from './state/message.ts'
 import { mode } from './state/record.ts'
 import { scheduleProblem, toCron, type ScheduleEntry } from './state/schedule.ts'
-import { duration, DURATION_EXPECTED, toDuration } from './state/time.ts'
+import { duration, DURATION_EXPECTED, toDuration } from './util/duration.ts'
 import { REDIS, readStore, type StoreOption } from './stores/options.ts'
 
 /** The options with their defaults, checked once: trusted from here on. */

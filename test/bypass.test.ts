@@ -14,7 +14,7 @@ import { createGuesses } from '../lib/bypass/request.ts'
 import { localPath } from '../lib/bypass/routes.ts'
 import { readOptions } from '../lib/options.ts'
 import { openingCommand } from '../lib/exemptions.ts'
-import { createPass, hashSecret, makeSecret } from '../lib/bypass/secret.ts'
+import { createPass, hashSecret, makeSecret } from '../lib/state/secret.ts'
 import { main } from '../lib/cli/main.ts'
 import { checkChange } from '../lib/state/change.ts'
 import { parseRecord, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
@@ -170,7 +170,7 @@ t.test('a prefix with a slash at its end', async t => {
 
 t.test('digests are compared in constant time; a cookie is verified once, in bounded memory', async t => {
   const calls = { compared: [] as number[], signed: 0 }
-  const mocked = await t.mockImport<typeof import('../lib/bypass/secret.ts')>('../lib/bypass/secret.ts', {
+  const mocked = await t.mockImport<typeof import('../lib/state/secret.ts')>('../lib/bypass/secret.ts', {
     'node:crypto': {
       ...crypto,
       timingSafeEqual (a: Buffer, b: Buffer) {

@@ -1,6 +1,6 @@
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core'
 import { buildSync } from 'esbuild'
-import { exec, execFile, spawn } from 'node:child_process'
+import { exec, execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -241,3 +241,20 @@ async function runStorePage (t: Test, dir: string): Promise<void> {
   const [line] = blocksIn(page).filter(({ language }) => language === 'sh')
   t.match(await type(line?.code ?? '', dir), /^\S pass 18\n\S fail 0$/m)
 }
+
+t.test('npm run lint:imports finds an import that runs backwards, and a circle', async t => {
+  t.teardown(() => {})
+  const folder = t.testdir({
+    'tsconfig.json': '{}',
+    lib: {
+      'gate.ts': "import './state/record.ts'\n",
+      state: { 'record.ts': "import type { Gate } from '../gate.ts'\nexport type Planted = Gate\n" }
+    }
+  })
+  const depcruise = join(process.cwd(), 'node_modules/.bin/depcruise')
+  const rules = join(process.cwd(), '.ci/dependencies.cjs')
+  const { status, stdout } = spawnSync(depcruise, ['--config', rules, 'lib'], { cwd: folder, encoding: 'utf8' })
+  t.not(status, 0)
+  t.match(stdout, /error state-imports-backwards: lib\/state\/record.ts → lib\/gate.ts/)
+  t.match(stdout, /error no-circular/)
+})

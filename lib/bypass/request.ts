@@ -6,7 +6,7 @@ import { clientOf } from '../util/client-ip.ts'
 import { cookieName, findCookie } from '../util/cookie.ts'
 import { headerOf } from '../util/header.ts'
 import type { BypassSettings } from './settings.ts'
-import type { Pass } from './secret.ts'
+import type { Pass } from '../state/secret.ts'
 
 /** Scripts send the secret in it. */
 const BYPASS_HEADER = 'maintenance-bypass'

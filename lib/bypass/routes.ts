@@ -4,7 +4,7 @@ import { isObject } from '../util/validate.ts'
 import type { BypassSettings } from './settings.ts'
 import { BYPASS_PAGE, BYPASS_POLICY } from './page.ts'
 import { joinTokens, tokensOf, type BypassRules } from './request.ts'
-import type { Pass } from './secret.ts'
+import type { Pass } from '../state/secret.ts'
 import { OWN_PAGE_CONFIG } from '../route-config.ts'
 
 /** Under which the instance carries the path of the page, or `null`: the admin page links to it. */

@@ -4,12 +4,11 @@ import { siteName } from '../options.ts'
 import { checkCancelling, checkOpening, checkSet, checkUpdate, type Change } from '../state/change.ts'
 import { cancelWindow, closeSite, openSite, updateWindow, type Edit } from '../state/edit.ts'
 import { name as personName } from '../state/message.ts'
-import { checkRun } from '../state/run.ts'
+import { checkRun, type RunChange } from '../state/run.ts'
 import { toPointInTime } from '../state/time.ts'
 import { isCommand, optionsOf, type CommandName } from './commands.ts'
 import { completionFor } from './completion.ts'
 import { reasonOf, UsageError } from './output.ts'
-import type { RunRequest } from './run.ts'
 import { findStore, type StoreAddress } from './store-address.ts'
 import { hint, readWords, showWord, WAIT_DEFAULT, type Words } from './tokens.ts'
 import { changeWindow, readDuration, readUpdate, readWindow, refuse } from './window-options.ts'
@@ -20,6 +19,12 @@ export interface Write {
   readonly toEdit: (change: Change) => Edit
   /** Are the sites closed afterwards? `null`: that depends on what is stored. */
   readonly closes: boolean | null
+}
+
+/** What `run` is asked to do. */
+export interface RunRequest {
+  readonly argv: readonly string[]
+  readonly change: RunChange
 }
 
 export interface Command {

@@ -2,22 +2,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaintenanceStore, RunContext } from '../../types/index.ts'
 import { isOutcomeUnknown } from '../errors.ts'
 import { readAllServers } from '../servers/server-list.ts'
-import { run, type RunChange } from '../state/run.ts'
+import { run } from '../state/run.ts'
 import type { Log } from '../util/log.ts'
 import { codeOfSignal, findExecutable, startChild, type Child } from './child.ts'
 import { EXIT, reasonOf, tell, toLine, type Output } from './output.ts'
-import type { Command } from './parse.ts'
+import type { Command, RunRequest } from './parse.ts'
 import { linkInWords } from './print.ts'
 import { liveServers } from './read-sites.ts'
 import { openRunSite, type StoredSite } from './run-site.ts'
 import { createProgress, waitFor } from './wait.ts'
 import { checkBypass, checkSites, linkOf } from './write.ts'
-
-/** What `run` is asked to do. */
-export interface RunRequest {
-  readonly argv: readonly string[]
-  readonly change: RunChange
-}
 
 /** How long the command tries to open the site again after the work, ms. */
 const LEAVE_TIMEOUT = 30_000

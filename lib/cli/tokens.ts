@@ -1,7 +1,7 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { didYouMean } from '../util/did-you-mean.ts'
 import { show, showType } from '../util/show.ts'
-import { parseDuration } from '../state/time.ts'
+import { parseDuration } from '../util/duration.ts'
 import { COMMANDS, isCommand, optionsOf } from './commands.ts'
 import { isOption, OPTIONS, specOf, type OptionName } from './options.ts'
 import { UsageError } from './output.ts'

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import type { MaintenanceStore, ServerStatus, SiteState, WindowStatus } from '../../types/index.ts'
 import { bypassOf } from '../bypass/request.ts'
-import { makeSecret } from '../bypass/secret.ts'
+import { makeSecret } from '../state/secret.ts'
 import { readAllServers } from '../servers/server-list.ts'
 import { cancelWindow } from '../state/edit.ts'
 import { readStored } from '../state/read.ts'

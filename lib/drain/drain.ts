@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DrainErrorDetails, DrainOptions } from '../../types/index.ts'
 import { ChangeError, DrainError, show } from '../errors.ts'
-import { duration, toDuration } from '../state/time.ts'
+import { duration, toDuration } from '../util/duration.ts'
 import { checkShape, type Shape } from '../util/validate.ts'
 import { countByName, countsInWords, type Activity, type Task } from './activity.ts'
 

@@ -1,5 +1,5 @@
 import type { MaintenanceStore, ServerStatus } from '../../types/index.ts'
-import { readList } from '../util/read-list.ts'
+import { readList } from '../state/read-list.ts'
 import { bool, either, integer, isObject, isWhole, literal, text, type Rule, type Shape } from '../util/validate.ts'
 
 const count = integer(0, Number.MAX_SAFE_INTEGER)

@@ -1,5 +1,5 @@
 import type { IgnoredRoute, Message } from '../../types/index.ts'
-import { makeSecret } from '../bypass/secret.ts'
+import { makeSecret } from './secret.ts'
 import { ChangeError, show } from '../errors.ts'
 import { IP_RULE_EXPECTED, isIpRule } from '../match/ip.ts'
 import { isPattern, PATTERN_EXPECTED } from '../match/route.ts'

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { hashSecret } from '../bypass/secret.ts'
+import { hashSecret } from './secret.ts'
 import { ChangeError, RunningError } from '../errors.ts'
 import { fail, type Change } from './change.ts'
 import { PLANNED_MAX, RUNS_MAX, type ChangeNote, type StateRecord, type StoredWindow } from './record.ts'

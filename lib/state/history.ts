@@ -1,5 +1,5 @@
 import type { HistoryEntry, MaintenanceStore } from '../../types/index.ts'
-import { readList } from '../util/read-list.ts'
+import { readList } from './read-list.ts'
 import { modeOf, parseRecord, type ChangeNote, type StateRecord } from './record.ts'
 
 /** How many changes are kept, and returned at most. */

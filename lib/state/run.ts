@@ -8,7 +8,7 @@ import { bool } from '../util/validate.ts'
 import { checkSet, fail, type Change } from './change.ts'
 import { enterRun, leaveRun, renewRun, type Edit, type RunOwner } from './edit.ts'
 import type { StateRecord } from './record.ts'
-import { duration, toDuration } from './time.ts'
+import { duration, toDuration } from '../util/duration.ts'
 
 /** A site as far as a run needs it. */
 export interface RunSite {

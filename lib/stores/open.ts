@@ -5,7 +5,7 @@ import { createFileServers } from './file/servers.ts'
 import { createFileStore } from './file/file-store.ts'
 import { refuseMount } from './file/mount.ts'
 import { guardStore } from './guard.ts'
-import { toDuration } from '../state/time.ts'
+import { toDuration } from '../util/duration.ts'
 import { createMemoryStore } from './memory.ts'
 import type { StoreOption } from './options.ts'
 

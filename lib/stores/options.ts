@@ -2,7 +2,7 @@ import type { FastifyMaintenanceOptions, MaintenanceStore, RedisStoreOptions } f
 import { InvalidOptionError, OptionError, show } from '../errors.ts'
 import { suggest } from '../util/did-you-mean.ts'
 import { checkShape, isObject, text, type Shape } from '../util/validate.ts'
-import { duration } from '../state/time.ts'
+import { duration } from '../util/duration.ts'
 import { ADDRESS_EXPECTED, describeAddress, parseAddress } from './address.ts'
 import { checkRedis } from './redis/check.ts'
 

@@ -1,5 +1,8 @@
 import { isObject } from '../../util/validate.ts'
 
+/** A command without an answer by then has failed, ms. */
+export const COMMAND_TIMEOUT = 1000
+
 /**
  * What is used of a client of ioredis 5 and 6 or iovalkey, a Cluster included. Written out here, so that no version
  * of their types is needed.

@@ -1,12 +1,10 @@
 import { OptionError } from '../../errors.ts'
 import { optionalRequire } from '../../util/optional-require.ts'
-import { isClient, type Client } from './client.ts'
+import { COMMAND_TIMEOUT, isClient, type Client } from './client.ts'
 import { followCredentials } from './credentials.ts'
 import { describeClient } from './describe.ts'
 import { watchConnection } from './ready.ts'
 
-/** A command without an answer by then has failed, ms. */
-export const COMMAND_TIMEOUT = 1000
 const CONNECT_TIMEOUT = 2000
 /** A connection that is given up may say good-bye for so long, ms. */
 const DISCONNECT_TIMEOUT = 100

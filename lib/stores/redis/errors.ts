@@ -1,5 +1,5 @@
 import { OutcomeUnknownError } from '../../errors.ts'
-import { COMMAND_TIMEOUT } from './connect.ts'
+import { COMMAND_TIMEOUT } from './client.ts'
 
 /** Is it what Redis itself answered, with this code? */
 export const isReply = (error: Error, code = ''): boolean => error.name === 'ReplyError' && error.message.startsWith(code)

@@ -1,6 +1,6 @@
 import { withTimeout } from '../../util/timeout.ts'
 import type { Client } from './client.ts'
-import { COMMAND_TIMEOUT } from './connect.ts'
+import { COMMAND_TIMEOUT } from './client.ts'
 import { clean, isReply } from './errors.ts'
 import { reconnect } from './ready.ts'
 

@@ -1,5 +1,5 @@
 import { messageOf, show, StoreError } from '../errors.ts'
-import { withTimeout } from './timeout.ts'
+import { withTimeout } from '../util/timeout.ts'
 
 /** ms */
 const LIST_TIMEOUT = 3000
