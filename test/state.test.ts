@@ -3,13 +3,14 @@ import t from 'tap'
 import { readServers } from '../lib/servers/server-list.ts'
 import { closeSite, openSite } from '../lib/state/edit.ts'
 import type { StateRecord, StoredWindow } from '../lib/state/record.ts'
+import { updateRecord } from '../lib/state/write.ts'
 import { createSynchroniser } from '../lib/state/sync.ts'
 import { closeStore, followStore } from '../lib/state/poll.ts'
 import { guardStore } from '../lib/stores/guard.ts'
 import { createQueue, createSharedRun } from '../lib/util/queue.ts'
 import { createSafeLog } from '../lib/util/safe-log.ts'
 import { createFileHistory } from '../lib/stores/file/history.ts'
-import type { MaintenanceStatus, MaintenanceStore, WriteOptions } from '../types/index.ts'
+import type { Maintenance, MaintenanceStatus, MaintenanceStore, WriteOptions } from '../types/index.ts'
 import { createApp, retried, until } from './fixtures/app.ts'
 import { storedWindow, textOf } from './fixtures/records.ts'
 import { createTestStore, createTimedStore } from './fixtures/store.ts'
@@ -548,4 +549,105 @@ t.test('set: a change that nobody could read again is refused', async t => {
   await t.rejects(app.maintenance.set(true, { ignoreRoutes: routes(200, 6000) }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /the change is too large/ })
   await t.rejects(app.maintenance.set(true, { ignoreRoutes: routes(10_001, 1) }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /ignoreRoutes is .* a list of at most 10000/ })
   t.equal(app.maintenance.active, false)
+})
+
+t.test('update: null unsets each value', async t => {
+  const { app } = await createApp(t, { store: createTestStore(), bypass: {} })
+  const endsAt = '2999-01-01T00:00:00.000Z'
+  const given = { message: 'x', mode: 'read-only', endsAt, retryAfter: 5, ignoreRoutes: ['/a'], ignoreIps: ['10.0.0.0/8'], onlyRoutes: ['/b'], bypass: true } as const
+  const unset = { message: null, mode: 'full', endsAt: null, retryAfter: null, ignoreRoutes: [], ignoreIps: [], onlyRoutes: [], bypass: false }
+  for (const name of Object.keys(given) as (keyof typeof given)[]) {
+    await app.maintenance.set(true, { ...given, ignoreRoutes: [...given.ignoreRoutes], ignoreIps: [...given.ignoreIps], onlyRoutes: [...given.onlyRoutes] })
+    const { windows: [before] } = app.maintenance.status()
+    const { windows: [after] } = await app.maintenance.update(JSON.parse(`{"${name}":null}`))
+    t.strictSame(after, { ...before, [name]: unset[name] }, name)
+  }
+  t.match(await app.maintenance.refresh(), { active: true, store: { error: null } }, 'and everything can be read again')
+  for (const name of ['by', 'expectedRevision', 'wait']) await t.rejects(app.maintenance.update({ message: 'x', [name]: null }), { code: 'FST_ERR_MAINTENANCE_CHANGE' }, name)
+  await app.maintenance.set(false)
+  await app.maintenance.set(true, { startsAt: '+1h' })
+  t.match(await app.maintenance.update({ startsAt: null }), { active: true, windows: [{ kind: 'planned' }] }, 'a planned window starts now')
+})
+
+t.test('unknown fields: did you mean', async t => {
+  const { maintenance } = (await createApp(t)).app
+  const unknown = { code: 'FST_ERR_MAINTENANCE_CHANGE', field: 'massage', message: /unknown field 'massage'\. Did you mean message\?/ }
+  await t.rejects(maintenance.set(true, { massage: 'x' } as never), unknown)
+  await t.rejects(maintenance.update({ massage: 'x' } as never), unknown)
+  await t.rejects(maintenance.run(() => {}, { massage: 'x' } as never), unknown)
+  await t.rejects(maintenance.set(false, { forse: true } as never), { message: /Did you mean force\?/ })
+  await t.rejects(maintenance.cancel('x', { bye: 'x' } as never), { message: /Did you mean by\?/ })
+})
+
+t.test('an unreadable record stays closed whatever is added to it', async t => {
+  const additions: Record<string, (maintenance: Maintenance) => Promise<unknown>> = {
+    'a window that is planned': maintenance => maintenance.set(true, { startsAt: '+1h' }),
+    'a run': maintenance => maintenance.run(() => {})
+  }
+  for (const [name, add] of Object.entries(additions)) {
+    for (const loses of [false, true]) {
+      const store = createTestStore()
+      store.records.set('default', 'garbage')
+      const { app } = await createApp(t, { store })
+      if (loses) store.records.delete('default')
+      await add(app.maintenance)
+      t.match(app.maintenance.status(), { active: true, source: 'store', mode: 'full' }, name)
+      t.match(await app.maintenance.set(false), { active: false })
+    }
+    const store = createTestStore()
+    store.records.set('default', 'garbage')
+    await updateRecord(store, 'default', { edit: closeSite({ startsAt: { after: 3_600_000 } }) })
+    t.match((await createApp(t, { store })).app.maintenance.status(), { active: true, source: 'store' }, `${name}, by a program that knows nothing`)
+  }
+})
+
+t.test('a state that was known stands behind an unreadable record', async t => {
+  const store = createTestStore()
+  const { app } = await createApp(t, { store })
+  store.records.set('default', 'garbage')
+  await app.maintenance.run(() => t.equal(app.maintenance.active, true))
+  t.equal(app.maintenance.active, false)
+})
+
+t.test('changes in the same millisecond are changes', async t => {
+  const store = createTimedStore()
+  const { app } = await createApp(t, { store })
+  const seen: boolean[] = []
+  app.maintenance.onChange(({ active }) => { seen.push(active) })
+  for (const on of [true, false, true]) await app.maintenance.set(on)
+  for (const by of ['a', 'b']) await app.maintenance.update({ message: 'x', by })
+  t.strictSame(seen, [true, false, true, true, true])
+  t.strictSame((await app.maintenance.history()).map(({ by }) => by), ['b', 'a', null, null, null])
+})
+
+t.test('entries and times of other versions: read as far as they are understood', async t => {
+  const store = createTestStore()
+  const window = {
+    id: 'x',
+    kind: 'now',
+    mode: 'full',
+    at: '2026-01-01T01:00:00+01:00',
+    startsAt: '2026-01-01T00:00:00Z',
+    endsAt: '2999-01-01T00:00:00Z',
+    ignoreRoutes: [null, '/a', { pattern: '/b' }, { pattern: 'no pattern' }],
+    ignoreIps: [1, '10.0.0.0/8', 'no address'],
+    onlyRoutes: []
+  }
+  store.records.set('default', JSON.stringify({ v: 2, revision: 5, at: '2026-01-01T00:00:00Z', windows: [window] }))
+  const { app } = await createApp(t, { store })
+  app.get('/b', async () => 'b')
+  app.get('/c', async () => 'c')
+  t.match(app.maintenance.status(), {
+    active: true,
+    source: 'store',
+    changedAt: '2026-01-01T00:00:00.000Z',
+    endsAt: '2999-01-01T00:00:00.000Z',
+    windows: [{ at: '2026-01-01T00:00:00.000Z', ignoreRoutes: [{ pattern: '/b', description: null }, {}], ignoreIps: ['10.0.0.0/8', 'no address'] }]
+  })
+  t.equal((await app.inject('/b')).statusCode, 200)
+  for (const onlyRoutes of [['/b', 'no pattern'], ['/b', 1], [{}]]) {
+    store.records.set('default', JSON.stringify({ v: 2, revision: Date.now(), at: '2026-01-01T00:00:00Z', windows: [{ ...window, onlyRoutes }] }))
+    await app.maintenance.refresh()
+    t.equal((await app.inject('/c')).statusCode, 503, 'what a part is cannot be known, so the whole site is closed')
+  }
 })
