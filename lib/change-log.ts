@@ -3,6 +3,7 @@ import { openingCommand, exemptionsOf } from './exemptions.ts'
 import type { Settings } from './options.ts'
 import type { RouteConfigs } from './route-config.ts'
 import type { Site } from './site.ts'
+import { isSameChange } from './state/record.ts'
 import type { StateView } from './state/view.ts'
 import type { Log } from './util/log.ts'
 
@@ -58,7 +59,7 @@ export function createChangeLog ({ site, status, settings, routes, log }: Change
 /** The renewal of a lease is no change, nor is a store that was reached and holds nothing. */
 function isChange (view: StateView, previous: StateView): boolean {
   const ids = ({ active }: StateView): string => active.map(({ id }) => id).join()
-  return view.record.at !== previous.record.at || ids(view) !== ids(previous)
+  return !isSameChange(view.record, previous.record) || ids(view) !== ids(previous)
 }
 
 function inWords (now: MaintenanceStatus, before: MaintenanceStatus): string {

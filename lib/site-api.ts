@@ -10,6 +10,7 @@ import type { RouteConfigs } from './route-config.ts'
 import { createGateCompiler } from './site-gate.ts'
 import { createSite, type Site } from './site.ts'
 import { createHistory, type History } from './state/history.ts'
+import { isSameChange } from './state/record.ts'
 import { timeOf } from './state/time.ts'
 import type { StateView } from './state/view.ts'
 import { statusOf } from './status.ts'
@@ -57,7 +58,7 @@ export async function createSiteApi ({ name, settings, common, opened, pages, in
   const status = (view: StateView): MaintenanceStatus => statusOf({ site, activity, kind: opened.kind, failedBypasses }, view)
 
   site.onChange(({ record, source }, previous) => {
-    if (source === 'store' && record.at !== previous.record.at && record.at !== null) history.remember(record)
+    if (source === 'store' && !isSameChange(record, previous.record) && record.at !== null) history.remember(record)
   })
   return { site, status, listen: createChangeLog({ site, status, settings, routes, log }), history, activity, tracker }
 }

@@ -171,4 +171,5 @@ export async function createSite ({ name, settings, opened, gates, log }: SitePa
   }
 }
 
-const idsOf = ({ active }: StateView): string => active.map(({ id }) => id).join()
+/** A run that has lost its lease may have become another kind of window. */
+const idsOf = ({ active }: StateView): string => active.map(({ id, kind }) => `${id} ${kind}`).join()

@@ -40,8 +40,9 @@ export interface CommonRules {
 /** @param clock by which cookies expire, ms */
 export function compileWindow (window: StoredWindow, common: CommonRules, answer: Answer, clock: () => number): WindowRules {
   const { routes, router, bypass } = common
-  const own = compilePatterns(window.ignoreRoutes.map(route => route.pattern), router, false)
-  const only = compilePatterns(window.onlyRoutes, router, true)
+  const own = compilePatterns(window.ignoreRoutes.map(route => route.pattern).filter(isPattern), router, false)
+  // a pattern that this version cannot read might close anything
+  const only = compilePatterns(window.onlyRoutes.every(isPattern) ? window.onlyRoutes : [], router, true)
   const isIgnoredIp = common.checkClient(compileIps(window.ignoreIps.filter(isIpRule)))
   const pass = bypass === null || window.bypass === null ? null : createPass(bypass.settings, window.id, window.bypass)
   const mode = modeOf(window)
@@ -60,12 +61,11 @@ export function compileWindow (window: StoredWindow, common: CommonRules, answer
 }
 
 /**
- * Patterns that this version cannot read are left out. If none is left, there is no rule: then a window closes the whole site.
  * @param unknown do they also cover paths that no route answers?
+ * @returns `null` if there are none
  */
-function compilePatterns (patterns: readonly unknown[], router: RouterOptions, unknown: boolean): RouteRule | null {
-  const valid = patterns.filter(isPattern)
-  if (valid.length === 0) return null
-  const matcher = compileRoutes(valid, router)
+function compilePatterns (patterns: readonly string[], router: RouterOptions, unknown: boolean): RouteRule | null {
+  if (patterns.length === 0) return null
+  const matcher = compileRoutes(patterns, router)
   return compileRouteRule(matcher, router, path => unknown && matcher.target(path))
 }

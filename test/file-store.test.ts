@@ -9,6 +9,7 @@ import { createFileHistory } from '../lib/stores/file/history.ts'
 import { readRegular } from '../lib/stores/file/read-regular-file.ts'
 import { cleared, CLOSED, directory, document, ENV, isRoot, message, OPEN, serve, start, stored, stub, write } from './fixtures/file-store.ts'
 import { until } from './fixtures/app.ts'
+import { storedWindow } from './fixtures/records.ts'
 
 /** Files that cannot be understood, but are small and regular: `set` repairs them. */
 const GARBAGE: Record<string, [make: (file: string) => void, why: RegExp]> = {
@@ -16,15 +17,15 @@ const GARBAGE: Record<string, [make: (file: string) => void, why: RegExp]> = {
   'is truncated': [write(OPEN.slice(0, -20)), /no JSON/],
   'is UTF-16': [write(Buffer.from(`\ufeff${OPEN}`, 'utf16le')), /UTF-8/],
   'is UTF-16 without a mark': [write(Buffer.from(OPEN, 'utf16le')), /no JSON/],
-  'is Latin-1': [write(Buffer.from(document({ on: false, message: 'Gr\u00fc\u00dfe' }), 'latin1')), /UTF-8/],
+  'is Latin-1': [write(Buffer.from(document([storedWindow({ message: 'Gr\u00fc\u00dfe' })]), 'latin1')), /UTF-8/],
   'is of another program': [write('{"on":false}'), /expected { v: 1/],
   'is of a later version': [write(OPEN.replace('"v":1', '"v":2')), /expected { v: 1/],
   'holds an entry that is none': [write('{"v":1,"sites":{"default":null}}'), /expected { revision, record }/],
-  'holds a record that is none': [write(JSON.stringify({ v: 1, sites: { default: { revision: 1000, record: '{"v":1,"on":"false"}' } } })), /expected/],
+  'holds a record that is none': [write(JSON.stringify({ v: 1, sites: { default: { revision: 1000, record: '{"v":2,"windows":"none"}' } } })), /expected/],
   'has the revision 1e300': [write(OPEN.replaceAll('1000', '1e300')), /expected/],
-  'has the revision 2^53': [write(document({ revision: 2 ** 53, on: false })), /expected/],
-  'has a revision of tomorrow': [write(document({ revision: Date.now() + 25 * 3600_000, on: false })), /expected/],
-  'has the revision 2^53 - 1 around a good record': [write(document({ on: false }, { revision: 2 ** 53 - 1 })), /expected/],
+  'has the revision 2^53': [write(document([], { revision: 2 ** 53 })), /expected/],
+  'has a revision of tomorrow': [write(document([], { revision: Date.now() + 25 * 3600_000 })), /expected/],
+  'has the revision 2^53 - 1 around a good record': [write(document([], {}, { revision: 2 ** 53 - 1 })), /expected/],
   'has the revision 1e300 around a good record': [write(OPEN.replace('"revision":1000', '"revision":1e300')), /expected/]
 }
 
@@ -130,7 +131,7 @@ t.test('a disk that is full leaves the old state intact', async t => {
   await cleared(t, file, ['filler'])
   t.equal(readFileSync(file, 'utf8'), before)
   t.equal(await server.ask(), 503)
-  t.match(server.api.status(), { on: true, message: 'before' })
+  t.match(server.api.status(), { active: true, message: 'before' })
 
   unlinkSync(filler)
   await server.api.set(false)
@@ -169,7 +170,7 @@ t.test('a server boots closed on a file that', async t => {
     t.test(kind, async t => {
       const file = join(directory(t), 'state.json')
       make(file)
-      const server = await serve(t, file, false)
+      const server = await serve(t, file)
       for (let i = 0; i < 10; i++) t.equal(await server.ask(), 503)
       await server.api.refresh()
       t.match(server.api.status(), { source: 'unreadable', active: true, store: { connected: true, error: why } })
@@ -190,13 +191,13 @@ t.test('a server boots closed on a file that', async t => {
         await server.api.set(false)
         t.match(server.api.status(), { source: 'store', active: false, store: { error: null } })
         t.equal(await server.ask(), 200)
-        t.equal(stored(file).on, false)
+        t.equal(stored(file).windows.length, 0)
         const kept = existsSync(`${file}.unreadable`) && readFileSync(`${file}.unreadable`)
         if (/record|entry|revision/.test(kind)) t.equal(kept, false, 'a document that is one is not copied')
         else t.same(kept, before, 'a copy is kept')
         await server.api.set(true)
         t.equal(await server.ask(), 503, 'and it can be closed again')
-        t.equal(stored(file).on, true)
+        t.equal(stored(file).windows.length, 1)
       }
     })
   }
@@ -243,11 +244,11 @@ t.test('the last known state stands while the file', async t => {
         rmSync(file)
         make(file)
         await server.api.refresh()
-        t.match(server.api.status(), { on, active: on, revision, source: 'store', store: { error: why } })
+        t.match(server.api.status(), { active: on, revision, source: 'store', store: { error: why } })
         t.equal(await server.ask(), on ? 503 : 200)
         t.equal(server.errors().length, 1)
         rmSync(file, { recursive: true })
-        writeFileSync(file, document({ on: !on, revision: revision + 1 }))
+        writeFileSync(file, document(on ? [] : [storedWindow()], { revision: revision + 1 }))
         await server.api.refresh()
         t.match(server.api.status(), { active: !on, store: { error: null } }, 'what follows it is adopted')
       }
@@ -272,7 +273,7 @@ t.test('a running server repairs', async t => {
       t.equal(await server.ask(), 503)
       t.match(server.api.status().store.error, /missing|older/)
       await until('repaired', () => server.api.status().store.error === null)
-      t.match(stored(file), { on: true, by: 'second', revision })
+      t.match(stored(file), { windows: [{ by: 'second' }], by: 'second', revision })
       t.equal(await server.ask(), 503)
       t.equal(server.calls, 0)
     })
@@ -291,21 +292,21 @@ t.test('a running server repairs', async t => {
     t.equal(await server.ask(), 503)
     mkdirSync(place)
     await until('written again', () => existsSync(file))
-    t.match(stored(file), { on: true, revision })
+    t.match(stored(file), { windows: [{}], revision })
     await until('well again', () => server.api.status().store.error === null)
     t.equal(await server.ask(), 503)
     t.equal(server.calls, 0)
   })
 })
 
-t.test('without a directory there is no store, and the fallback counts', async t => {
+t.test('without a directory there is no store, and `whenUnknown` counts', async t => {
   const file = join(directory(t), 'none', 'state.json')
-  for (const fallback of [true, false]) {
-    const server = await serve(t, file, fallback)
-    t.match(server.api.status(), { source: 'unknown', active: fallback, store: { connected: false, error: /ENOENT/ } })
-    t.equal(await server.ask(), fallback ? 503 : 200)
+  for (const closed of [true, false]) {
+    const server = await serve(t, file, closed ? 'closed' : 'open')
+    t.match(server.api.status(), { source: 'unknown', active: closed, store: { connected: false, error: /ENOENT/ } })
+    t.equal(await server.ask(), closed ? 503 : 200)
     t.equal(server.errors().length, 1)
-    await t.rejects(server.api.set(!fallback), { code: 'FST_ERR_MAINTENANCE_STORE', message: /ENOENT/ })
+    await t.rejects(server.api.set(!closed), { code: 'FST_ERR_MAINTENANCE_STORE', message: /ENOENT/ })
   }
   t.notOk(existsSync(join(file, '..')), 'no directory is made: a disk may be mounted there')
 })
@@ -384,7 +385,7 @@ t.test("a ConfigMap's files are followed when all of them are swapped", async t 
   t.teardown(() => store.close())
   let hints = 0
   await store.watch(() => { hints++ })
-  swap('..2', document({ on: true, revision: 1001 }))
+  swap('..2', document([storedWindow()], { revision: 1001 }))
   rmSync(join(place, '..1'), { recursive: true })
   await until('closed', async () => await server.ask() === 503)
   await until('a hint', () => hints > 0)
@@ -396,8 +397,8 @@ t.test('a history', async t => {
     const releases = [directory(t), directory(t)].map(release => join(release, 'state.json'))
     for (const release of releases) symlinkSync(join(shared, 'state.json'), release)
     const paths = [join(shared, 'state.json'), ...releases]
-    for (const [i, path] of paths.entries()) await createFileHistory(createFileStore(path, '.history')).append('default', `entry ${i}`)
-    for (const path of paths) t.same(await createFileHistory(createFileStore(path, '.history')).list('default', 9), ['entry 2', 'entry 1', 'entry 0'])
+    for (const [i, path] of paths.entries()) await createFileHistory(createFileStore(path, '.history')).appendHistory('default', `entry ${i}`)
+    for (const path of paths) t.same(await createFileHistory(createFileStore(path, '.history')).listHistory('default', 9), ['entry 2', 'entry 1', 'entry 0'])
     t.same(readdirSync(shared), ['state.json.history'])
   })
 
@@ -406,8 +407,8 @@ t.test('a history', async t => {
       const pages = createFileStore(join(directory(t), 'history'))
       const history = createFileHistory(pages)
       await pages.write('default', record, { revision: 3 })
-      await history.append('default', 'new')
-      t.same(await history.list('default', 9), record.includes('old') ? ['new', 'old'] : ['new'])
+      await history.appendHistory('default', 'new')
+      t.same(await history.listHistory('default', 9), record.includes('old') ? ['new', 'old'] : ['new'])
     }
   })
 })

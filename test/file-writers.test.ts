@@ -7,7 +7,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { checkChange } from '../lib/state/change.ts'
+import { closeSite, openSite } from '../lib/state/edit.ts'
 import { parseRecord } from '../lib/state/record.ts'
 import { updateRecord } from '../lib/state/write.ts'
 import { createFileStore } from '../lib/stores/file/file-store.ts'
@@ -98,18 +98,18 @@ t.test('20 writers are killed at random moments', async t => {
     if (names.length > 0) left++
     most = Math.max(most, names.length)
     // every other time, the next killed one finds what this one left
-    if (kill % 2 === 0) slowest = Math.max(slowest, await timed(retried(() => updateRecord(store, 'default', checkChange(true)))))
+    if (kill % 2 === 0) slowest = Math.max(slowest, await timed(retried(() => updateRecord(store, 'default', { edit: closeSite({}) }))))
   }
   t.ok(left > 0, `${left} of 20 kills hit a write (${writes} writes)`)
   t.ok(most <= 2, `at most ${most} files left by a kill`)
   t.comment(`the slowest write after a kill took ${slowest.toFixed()} ms`)
-  await retried(() => updateRecord(store, 'default', checkChange(false)))
+  await retried(() => updateRecord(store, 'default', { edit: openSite({}) }))
   t.same(beside(file), [], 'nothing is left after one more write')
 })
 
 t.test('four processes that count together lose nothing', async t => {
   const file = join(directory(t), 'state.json')
-  await updateRecord(createFileStore(file), 'default', checkChange(true, { message: '0' }))
+  await updateRecord(createFileStore(file), 'default', { edit: closeSite({ message: '0' }) })
   const told: [number, number][] = []
   const children = Array.from({ length: 4 }, () => start(t, 'file-writer.ts', [file, 'count']))
   await Promise.all(children.map(message))
@@ -124,7 +124,7 @@ t.test('four processes that count together lose nothing', async t => {
   told.sort(([a], [b]) => a - b)
   t.same(told.map(([number]) => number), Array.from({ length: 100 }, (_, i) => i + 1))
   t.ok(told.every(([, revision], i) => i === 0 || revision > told[i - 1]![1]), 'revisions strictly increase')
-  t.equal(stored(file).message, '100')
+  t.equal(stored(file).windows[0]?.message, '100')
   await cleared(t, file)
 })
 
@@ -175,7 +175,7 @@ t.test('a lock', async t => {
     const { server, file } = await locked(t, write(dead))
     stopClock(t)
     await t.resolves(server.api.set(false), 'without waiting until it is stale')
-    t.equal(stored(file).on, false)
+    t.same(stored(file).windows, [])
     await cleared(t, file)
   })
 
@@ -204,7 +204,7 @@ t.test('a lock', async t => {
       const { server, file } = await locked(t, make)
       const time = await timed(retried(() => server.api.set(false)))
       t.ok(time > 1000, `${kind}: after ${time.toFixed()} ms`)
-      t.equal(stored(file).on, false)
+      t.same(stored(file).windows, [])
       await cleared(t, file)
     }))
   })
@@ -350,13 +350,13 @@ t.test('temporary files of killed servers go once they are old', async t => {
   const file = join(directory(t), 'state.json')
   const servers = join(file, '../.state.json.servers.swp')
   const store = createFileServers(file)
-  await store.beat('default', 'a', 'entry', 60_000)
-  const temporary = (id: string): string => `.default@b.${id}1234567-89ab-cdef-0123-456789abcdef.tmp`
+  await store.heartbeat('a', 'entry', 60_000)
+  const temporary = (id: string): string => `.b.${id}1234567-89ab-cdef-0123-456789abcdef.tmp`
   for (const id of ['0', '1']) writeFileSync(join(servers, temporary(id)), '')
   utimesSync(join(servers, temporary('0')), Date.now() / 1000 - 20, Date.now() / 1000 - 20)
-  await store.beat('default', 'a', 'entry', 60_000)
+  await store.heartbeat('a', 'entry', 60_000)
   await until('swept', () => readdirSync(servers).length === 2)
-  t.same(readdirSync(servers).sort(), [temporary('1'), 'default@a'])
+  t.same(readdirSync(servers).sort(), [temporary('1'), 'a'])
 })
 
 t.test('a process space', async t => {

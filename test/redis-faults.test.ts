@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
+import type { StateRecord } from '../lib/state/record.ts'
 import type { FastifyMaintenanceOptions, MaintenanceStatus, RedisStoreOptions } from '../types/index.ts'
 import { counter, createApp, retried, until, type LogLine } from './fixtures/app.ts'
 import { Cluster, Redis } from './fixtures/ioredis.ts'
 import { freePort, startMute, startProxy, startRedis, type RedisServer } from './fixtures/redis.ts'
+import { storedWindow, textOf } from './fixtures/records.ts'
 
 // those that mostly wait, two at a time
 t.jobs = 2
@@ -14,7 +15,7 @@ const CHANNEL = `${KEY}:changes`
 const STORE = 'FST_ERR_MAINTENANCE_STORE'
 const UNKNOWN = 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN'
 
-const record = (change: Partial<StateRecord>): string => serialiseRecord({ ...NEVER_WRITTEN, revision: Date.now(), at: new Date().toISOString(), ...change })
+const record = (change: Partial<StateRecord>): string => textOf([], { revision: Date.now(), ...change })
 const put = (client: Redis | Cluster, text: string, rev: string | number) => client.hset(KEY, { record: text, rev })
 const heldRevision = async (client: Redis | Cluster): Promise<number> => JSON.parse(await client.hget(KEY, 'record') ?? '{}').revision ?? 0
 
@@ -133,15 +134,15 @@ const GARBAGE: Record<string, [make: (client: Redis) => unknown, words: RegExp]>
   'a number': [client => put(client, '0', 5), /expected/],
   'an array': [client => put(client, '[]', 5), /expected/],
   'an object of another program': [client => put(client, '{"on":false}', 5), /expected/],
-  'a later version': [client => put(client, record({ revision: 5 }).replace('"v":1', '"v":2'), 5), /v is 2, expected/],
-  'on as a string': [client => put(client, record({ revision: 5 }).replace('"on":false', '"on":"false"'), 5), /on is 'false', expected/],
-  'one field more': [client => put(client, record({ revision: 5 }).replace('}', ',"x":1}'), 5), /x/],
+  'a later version': [client => put(client, record({ revision: 5 }).replace('"v":2', '"v":3'), 5), /v is 3, expected/],
+  'windows that are no list': [client => put(client, record({ revision: 5 }).replace('"windows":[]', '"windows":{}'), 5), /windows is .*expected/],
+  'a window that is none': [client => put(client, record({ revision: 5 }).replace('"windows":[]', '"windows":[1]'), 5), /windows\[0\] is 1, expected an object/],
   'bytes that are no text': [client => client.hset(KEY, 'rev', 5, 'record', Buffer.from([0xff, 0xfe, 0x00, 0x80])), /is not JSON/],
   '10 MB': [client => put(client, 'x'.repeat(10_000_000), 5), /has 10000000 characters, at most/],
-  'brackets 100,000 deep': [client => put(client, '['.repeat(100_000), 5), /has 100000 characters, and was not written by/],
+  'brackets 100,000 deep': [client => put(client, '['.repeat(100_000), 5), /has 100000 characters and was not written by/],
   'a record with the revision 2^53': [client => put(client, record({ revision: 2 ** 53 }), String(2 ** 53)), /revision is .*expected/],
   'a record with the revision 1e300': [client => put(client, record({}).replace(/"revision":\d+/, '"revision":1e300'), '1e300'), /revision is .*expected/],
-  'a record of the day after tomorrow': [client => put(client, record({ revision: Date.now() + 2 * 86_400_000 }), Date.now() + 2 * 86_400_000), /revision is .*expected/],
+  'a record of the day after tomorrow': [client => put(client, record({ revision: Date.now() + 2 * 86_400_000 }), Date.now() + 2 * 86_400_000), /revision is .*, more than a day ahead of the clock/],
   'a record with the revision -1': [client => put(client, record({ revision: -1 }), -1), /revision is .*expected/]
 }
 
@@ -246,7 +247,7 @@ t.test('an address that leads to another Redis after a failover: READONLY makes 
   proxy.target = after.port
   await t.rejects(maintenance.set(false), { code: STORE, message: /READONLY/ })
   await until('written', () => maintenance.set(false).then(() => true, () => false))
-  t.match(JSON.parse(await after.client.hget(KEY, 'record') as string), { on: false })
+  t.match(JSON.parse(await after.client.hget(KEY, 'record') as string), { windows: [] })
 })
 
 t.test('the password is changed while servers run: told, the last known state stands, no password in the log', async t => {
@@ -345,7 +346,7 @@ t.test('Redis stops during set(): unknown, a read settles it, and it is never ca
   await t.test('the write arrives and its answer is lost: it stands, and is found', async t => {
     proxy.muteFrom = 'lost answer'
     await t.rejects(one.maintenance.set(true, { message: 'lost answer' }), { code: UNKNOWN })
-    t.match(JSON.parse(await server.client.hget(KEY, 'record') as string), { on: true, message: 'lost answer' })
+    t.match(JSON.parse(await server.client.hget(KEY, 'record') as string), { windows: [{ message: 'lost answer' }] })
     proxy.muteFrom = ''
     await until('settled', () => one.status().message === 'lost answer')
     t.match(one.status(), { active: true })
@@ -365,7 +366,7 @@ t.test('Redis stops during set(): unknown, a read settles it, and it is never ca
       server.go()
       const newer = await retried(() => two.maintenance.set(false, { by: `newer ${i}` }))
       await until('both know the newer', () => one.status().revision >= newer.revision && two.status().revision >= newer.revision)
-      t.match(JSON.parse(await server.client.hget(KEY, 'record') as string), { on: false, by: `newer ${i}` })
+      t.match(JSON.parse(await server.client.hget(KEY, 'record') as string), { windows: [], by: `newer ${i}` })
       t.match(one.status(), { active: false, by: `newer ${i}` })
     }
   })
@@ -387,16 +388,16 @@ t.test('Redis stops during set(): unknown, a read settles it, and it is never ca
     link.holdFrom = ''
     link.release()
     await until('refused as late', async () => /errorstat_LATE:count=[1-9]/.test(await third.client.info('errorstats')))
-    t.match(JSON.parse(await third.client.hget(KEY, 'record') as string), { on: false })
+    t.match(JSON.parse(await third.client.hget(KEY, 'record') as string), { windows: [] })
   })
 })
 
-t.test('Redis is away at boot: ready within 5 s, the fallback, caught up soon; close() does not wait', async t => {
+t.test('Redis is away at boot: ready within 5 s, `whenUnknown`, caught up soon; close() does not wait', async t => {
   for (const fault of ['refuses', 'is mute']) {
     await t.test(fault, async t => {
       const server = await startRedis(t, [], { down: true })
       const mute = fault === 'is mute' ? await startMute(t, server.port) : null
-      const servers = await Promise.all([true, false].map(fallback => boot(t, server.url, { fallback, store: { pollInterval: 3_600_000 } })))
+      const servers = await Promise.all((['closed', 'open'] as const).map(whenUnknown => boot(t, server.url, { whenUnknown, store: { pollInterval: 3_600_000 } })))
       for (const [i, { took, status, code, told }] of servers.entries()) {
         t.comment(`ready after ${took} ms`)
         t.match(status(), { active: i === 0, source: 'unknown', store: { kind: 'redis', connected: false, lastReadAt: null, error: /no connection/ } })
@@ -408,7 +409,7 @@ t.test('Redis is away at boot: ready within 5 s, the fallback, caught up soon; c
       await t.rejects(servers[0]!.maintenance.set(false), { code: STORE, message: /no connection/ })
       await mute?.close()
       await server.start()
-      await put(server.client, record({ on: true, message: 'caught up' }), Date.now())
+      await put(server.client, record({ windows: [storedWindow({ message: 'caught up' })] }), Date.now())
       const appeared = Date.now()
       await until('caught up', () => servers.every(({ status }) => status().message === 'caught up'))
       t.comment(`${fault}: caught up after ${Date.now() - appeared} ms`)
@@ -462,7 +463,7 @@ t.test('hints that are lost: the poll finds what was written', async t => {
   const { maintenance, status } = await boot(t, server.url, { store: { pollInterval: 200 } })
   await listening(server.client, 1)
   const revision = Date.now()
-  await put(server.client, record({ on: true, revision }), revision)
+  await put(server.client, record({ windows: [storedWindow()], revision }), revision)
   await until('polled', () => maintenance.active)
   t.match(status(), { revision, source: 'store' })
 })
@@ -549,7 +550,7 @@ t.test('Cluster: switches, a failover, history; the client of the user is never 
   for (const site of sites) {
     await one.maintenance.for(site).set(true, { by: site })
     await until('followed', () => two.maintenance.for(site).active)
-    t.match(await two.maintenance.for(site).history(), [{ on: true, by: site }])
+    t.match(await two.maintenance.for(site).history(), [{ kind: 'closed', by: site }])
   }
   t.equal(await cluster.get('x'), null)
 

@@ -8,7 +8,6 @@ import type { RedisOptions } from 'ioredis'
 import t, { type Test } from 'tap'
 import maintenance from '../index.ts'
 import { main } from '../lib/cli/main.ts'
-import { NEVER_WRITTEN, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
 import { storeContract } from '../lib/stores/contract.ts'
 import { createConnector } from '../lib/stores/redis/connect.ts'
 import { reconnect, whenReady } from '../lib/stores/redis/ready.ts'
@@ -17,6 +16,7 @@ import { WRITE } from '../lib/stores/redis/script.ts'
 import type { FastifyMaintenanceOptions, RedisStoreOptions } from '../types/index.ts'
 import { bareApp, createApp, retried, until } from './fixtures/app.ts'
 import { Cluster, hide, Redis } from './fixtures/ioredis.ts'
+import { storedWindow, textOf } from './fixtures/records.ts'
 import { startFleet } from './fixtures/redis-fleet.ts'
 import { callsOf, startMute, startProxy, startRedis } from './fixtures/redis.ts'
 
@@ -25,8 +25,6 @@ const prefixes = (function * () { for (let i = 0; ; i++) yield `test${i}:` })()
 
 /** A part of the Redis of this file that nobody else uses. */
 const own = (): { redis: string, prefix: string } => ({ redis: server.url, prefix: prefixes.next().value as string })
-
-const record = (change: Partial<StateRecord>): string => serialiseRecord({ ...NEVER_WRITTEN, revision: Date.now(), at: new Date().toISOString(), ...change })
 
 async function boot (t: Test, store: RedisStoreOptions, options: FastifyMaintenanceOptions = {}) {
   const { app, lines } = await createApp(t, { store, ...options })
@@ -108,7 +106,7 @@ t.test('forms of a client: a URL, options, a client, with user, password, db and
       t.match(other.status(), { active: true, source: 'store' })
       // a client that was moved to another db by hand is duplicated as it was made
       await guarded.client.select(name === 'client of the older protocol' ? 0 : db)
-      t.equal(JSON.parse(await guarded.client.hget(key, 'record') as string).message, name)
+      t.equal(JSON.parse(await guarded.client.hget(key, 'record') as string).windows[0].message, name)
       t.strictSame(lines.filter(({ msg }) => msg.includes('the store is')).map(({ msg }) => msg), [`maintenance: the store is Redis at 127.0.0.1:${guarded.port}, database ${name.includes('older') ? 0 : db}`])
       t.notMatch(JSON.stringify(lines), /secret|p@ss/)
     })
@@ -174,7 +172,7 @@ t.test('5 servers, 200 switches: all follow', async t => {
     const begin = performance.now()
     const seen = Promise.all(servers.map(({ maintenance }) => new Promise<void>(resolve => {
       const remove = maintenance.onChange(status => {
-        if (status.on !== (i % 2 === 0)) return
+        if (status.active !== (i % 2 === 0)) return
         took.push(performance.now() - begin)
         remove()
         resolve()
@@ -222,7 +220,7 @@ t.test('history: the last 100, newest first, trimmed, for all servers', async t 
   const { maintenance: other } = await boot(t, store)
   const entries = await other.history()
   t.strictSame(entries.map(entry => entry.by), Array.from({ length: 100 }, (_, i) => `operator ${119 - i}`))
-  t.match(entries[0], { on: false, mode: 'full', message: null, at: /Z$/ })
+  t.match(entries[0], { kind: 'opened', at: /Z$/ })
   t.equal(await server.client.llen(key), 100)
   t.strictSame((await other.history({ limit: 3 })).map(entry => entry.by), ['operator 119', 'operator 118', 'operator 117'])
   await server.client.set(key, 'something else')
@@ -238,7 +236,7 @@ t.test('history: a repair does not double an entry', async t => {
   await maintenance.set(false)
   await server.client.del(`${store.prefix}{default}`)
   await until('repaired', async () => await server.client.exists(`${store.prefix}{default}`) === 1)
-  t.strictSame((await maintenance.history()).map(entry => entry.on), [false, true])
+  t.strictSame((await maintenance.history()).map(entry => entry.kind), ['opened', 'closed'])
 })
 
 t.test('several sites in one Redis and in one server: a hint costs one read of its site', async t => {
@@ -345,7 +343,7 @@ t.test('20,000 hints in a burst: at most 10 reads', async t => {
   await until('quiet', async () => calls === (calls = await callsOf(own1.client, 'hmget')))
   await own1.client.config('RESETSTAT')
   await own1.client.eval(`for i = 1, 20000 do redis.call('PUBLISH', '${channel}', i) end`, 0)
-  await own1.client.hset('fastify-maintenance:{default}', { rev: 5, record: record({ revision: 5, on: true }) })
+  await own1.client.hset('fastify-maintenance:{default}', { rev: 5, record: textOf([storedWindow()], { revision: 5 }) })
   await own1.client.publish(channel, 'last')
   await until('followed', () => maintenance.active)
   const reads = await callsOf(own1.client, 'hmget')
@@ -363,7 +361,7 @@ t.test('a mirror: written on change, read at boot while Redis is away, and a rep
   const { revision } = await running.maintenance.set(true, { message: 'kept' })
   const kept = () => JSON.parse(JSON.parse(readFileSync(mirror, 'utf8')).sites.default.record)
   await until('mirrored', () => { try { return kept().revision === revision } catch { return false } })
-  t.match(kept(), { on: true, message: 'kept' })
+  t.match(kept(), { windows: [{ message: 'kept' }] })
   await until('followed', () => sharing.maintenance.active)
   await Promise.all([running.app.close(), sharing.app.close()])
   await own1.kill()
@@ -408,7 +406,7 @@ t.test('rights: what the least user may, and what is missed without', async t =>
   await writer.maintenance.set(true)
   await until('followed', () => reader.maintenance.active)
   t.equal((await reader.maintenance.history()).length, 1)
-  await until('they see each other', async () => (await Promise.all([reader, writer].map(({ maintenance }) => maintenance.servers()))).every(servers => servers.length === 2 && servers.every(server => server.active)))
+  await until('they see each other', async () => (await Promise.all([reader, writer].map(({ maintenance }) => maintenance.servers()))).every(servers => servers.length === 2 && servers.every(server => server.sites[0]?.active)))
   t.strictSame([...reader.lines, ...writer.lines].filter(line => line.level >= 40).map(line => line.msg).filter(text => /store error|NOPERM|watched|cannot see/.test(text)), [], 'nobody complains')
   await t.rejects(reader.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /nothing was changed: NOPERM/, cause: { message: /NOPERM/ } })
   t.match(reader.maintenance.status(), { active: true })
@@ -437,7 +435,7 @@ t.test('rights: what the least user may, and what is missed without', async t =>
   await t.test('without the rights of a server: nobody sees it, nobody waits for it, and that is told', async t => {
     await user('hidden', KEYS, CHANNELS, ...READER)
     const hidden = await boot(t, { redis: redis('hidden') })
-    t.ok(hidden.lines.some(line => line.level === 40 && /other servers of site 'default' cannot see this one, and do not wait for it: NOPERM .*eval/.test(line.msg)))
+    t.ok(hidden.lines.some(line => line.level === 40 && /other servers cannot see this one, and do not wait for it: NOPERM .*eval/.test(line.msg)))
     await t.rejects(hidden.maintenance.servers(), { code: 'FST_ERR_MAINTENANCE_STORE', message: /NOPERM/ })
     t.equal((await reader.maintenance.servers()).length, 2)
     const store = createRedisStore(await createConnector(redis('hidden')), { prefix: 'fastify-maintenance:', sites: [] })
@@ -445,7 +443,7 @@ t.test('rights: what the least user may, and what is missed without', async t =>
     // these two are for who leaves
     for (const missing of SERVER.filter(right => right !== '+hdel' && right !== '+zrem')) {
       await user('hidden', KEYS, CHANNELS, ...READER, ...SERVER, missing.replace('+', '-'))
-      await t.rejects(Promise.all([store.beat?.('x', 'y', 'z', 60_000), store.beats?.('x')]), { message: /NOPERM|permissions|can't run this command/ }, missing)
+      await t.rejects(Promise.all([store.heartbeat?.('y', 'z', 60_000), store.heartbeats?.()]), { message: /NOPERM|permissions|can't run this command/ }, missing)
     }
   })
 
@@ -525,13 +523,13 @@ t.test('after close() the process ends by itself', async t => {
 t.test('the command line: several sites, prefix, a keyPrefix of an application', async t => {
   const { redis, prefix } = own()
   const at = ['--store', redis, '--prefix', prefix]
-  t.match(await run(['status', 'shop', ...at]), { code: 0, out: 'shop: open (no maintenance recorded)\n', err: '' })
+  t.match(await run(['status', 'shop', ...at]), { code: 0, out: /^shop: open \(nothing stored at redis:/, err: '' })
   const { maintenance } = await boot(t, { redis, prefix }, { site: 'shop', sites: ['shop', 'blog'] })
   await listening(server.client, `${prefix}{blog}:changes`, 1)
-  t.match(await run(['on', 'shop', 'blog', '--by', 'ops', ...at]), { code: 0, out: /^shop: closed .*\nblog: closed .*\n$/ })
+  t.match(await run(['on', 'shop', 'blog', '--by', 'ops', ...at]), { code: 0, out: /^shop: closed (.|\n)*\nblog: closed / })
   await until('followed', () => maintenance.active && maintenance.for('blog').active)
   t.match(await run(['status', 'blog', 'other', ...at]), { code: 4 })
-  t.match(await run(['off', 'shop'], { MAINTENANCE_STORE: redis }), { code: 0 })
+  t.match(await run(['off', 'shop'], { MAINTENANCE_STORE: redis }), { code: 2, err: /neither stored in .* nor served/ })
   t.ok(maintenance.active, 'another prefix is another family')
   t.match(await run(['off', 'shop', ...at]), { code: 0 })
   await until('followed', () => !maintenance.active)
@@ -548,11 +546,11 @@ t.test('the command line: all sites are looked at before the first is changed', 
   const own1 = await startRedis(t)
   await own1.client.call('ACL', 'SETUSER', 'shop', 'reset', 'on', '>secret', '~*{shop}*', '&*', '+@all')
   const result = await run(['on', 'shop', 'blog', '--store', `redis://shop:secret@127.0.0.1:${own1.port}`])
-  t.match(result, { code: 1, out: '', err: /^fastify-maintenance: NOPERM .*\n$/ })
+  t.match(result, { code: 1, out: '', err: /^fastify-maintenance: the store failed, nothing was changed: NOPERM .*\n$/ })
   t.notMatch(result.err, /secret/)
   t.strictSame(await own1.client.keys('*'), [])
-  await own1.client.call('ACL', 'SETUSER', 'reader', 'reset', 'on', '>secret', '~*', '&*', '+hmget', '+time')
-  t.match(await run(['on', 'shop', 'blog', '--store', `redis://reader:secret@127.0.0.1:${own1.port}`]), { code: 1, err: /^fastify-maintenance: site 'shop': the store failed, nothing was changed: NOPERM/ })
+  await own1.client.call('ACL', 'SETUSER', 'reader', 'reset', 'on', '>secret', '~*', '&*', '+hmget', '+time', '+eval', '+zrangebyscore')
+  t.match(await run(['on', 'shop', 'blog', '--force', '--store', `redis://reader:secret@127.0.0.1:${own1.port}`]), { code: 1, err: /^fastify-maintenance: site 'shop': the store failed, nothing was changed: NOPERM/ })
 })
 
 t.test('the command line: Redis unreachable, mute, refusing: exit 1 within 5 s, one line, no password', async t => {
@@ -607,10 +605,12 @@ t.test('a connection is cut once, and only where there is one', async t => {
 t.test('the renewals of a lease are no transitions: they stay out of the history', async t => {
   const { redis, prefix } = own()
   const { app } = await createApp(t, { store: { redis, prefix } })
-  const ends = new Set<string | null>()
-  app.maintenance.onChange(status => { if (status.active) ends.add(status.endsAt) })
-  await app.maintenance.run(() => until('renewed twice', () => ends.size === 3), { lease: 1000 })
-  t.strictSame((await app.maintenance.history()).map(entry => entry.on), [false, true])
+  let changes = 0
+  app.maintenance.onChange(() => { changes++ })
+  const leases = new Set<string | null | undefined>()
+  await app.maintenance.run(() => until('renewed twice', () => leases.add(app.maintenance.status().windows[0]?.lease).size === 3), { lease: 1000 })
+  t.equal(changes, 2)
+  t.strictSame((await app.maintenance.history()).map(entry => [entry.kind, entry.ended]), [['run', true], ['run', false]])
 })
 
 t.test('the script: a write that a cluster client sends once more is done once', async t => {
@@ -650,8 +650,8 @@ t.test('a database that cannot be selected is no connection: nothing is written 
 
 t.test('the command ends by itself', async t => {
   const { redis, prefix } = own()
-  const child = spawn(process.execPath, ['--import', 'tsx', 'lib/cli/bin.ts', 'on', '--store', redis, '--prefix', prefix], { env: { PATH: process.env.PATH, MAINTENANCE_IOREDIS: process.env.MAINTENANCE_IOREDIS, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: 'ignore' })
+  const child = spawn(process.execPath, ['--import', 'tsx', 'lib/cli/bin.ts', 'on', '--force', '--store', redis, '--prefix', prefix], { env: { PATH: process.env.PATH, MAINTENANCE_IOREDIS: process.env.MAINTENANCE_IOREDIS, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: 'ignore' })
   t.teardown(() => child.kill('SIGKILL'))
   t.strictSame(await once(child, 'exit'), [0, null])
-  t.match(await server.client.hget(`${prefix}{default}`, 'record'), /"on":true/)
+  t.match(await server.client.hget(`${prefix}{default}`, 'record'), /"kind":"now"/)
 })

@@ -39,7 +39,7 @@ for (const [kind, create] of Object.entries({ memory, file })) {
 
 type Records = Map<string, { record: string, revision: number }>
 type Parts = (sites: Records) => Partial<MaintenanceStore>
-interface Beat { site: string, id: string, entry: string, until: number }
+interface Beat { id: string, entry: string, until: number }
 
 /** The servers of a storage. */
 const servers = new WeakMap<Records, Beat[]>()
@@ -47,16 +47,16 @@ const beatsOf = (sites: Records): Beat[] => servers.get(sites) ?? []
 
 const honest = (sites: Records) => ({
   read: async site => sites.get(site)?.record ?? null,
-  async write (site, record, { revision, expected }) {
+  async write (site, record, { revision, expectedRevision }) {
     const stored = sites.get(site)?.revision ?? 0
-    if (expected !== undefined && expected !== stored) throw new ConflictError(stored, expected)
+    if (expectedRevision !== undefined && expectedRevision !== stored) throw new ConflictError(stored, expectedRevision)
     sites.set(site, { record, revision })
   },
-  async beat (site, id, entry, ttl) {
-    const others = beatsOf(sites).filter(other => other.site !== site || other.id !== id)
-    servers.set(sites, ttl === 0 ? others : [...others, { site, id, entry, until: Date.now() + ttl }])
+  async heartbeat (id, entry, ttl) {
+    const others = beatsOf(sites).filter(other => other.id !== id)
+    servers.set(sites, ttl === 0 ? others : [...others, { id, entry, until: Date.now() + ttl }])
   },
-  beats: async site => beatsOf(sites).filter(beat => beat.site === site && beat.until > Date.now()).map(({ entry }) => entry),
+  heartbeats: async () => beatsOf(sites).filter(beat => beat.until > Date.now()).map(({ entry }) => entry),
   watch () {},
   close () {}
 }) satisfies MaintenanceStore
@@ -91,8 +91,8 @@ const withoutExpected = ({ revision }: WriteOptions): WriteOptions => ({ revisio
 /** What is wrong with a store, and the check that must find it. */
 const BROKEN: [wrong: string, parts: Parts, found: string][] = [
   ['ignores what is expected', conditioned(withoutExpected), 'refuses another expected revision, and changes nothing'],
-  ['takes 0 for no condition', conditioned(condition => condition.expected === 0 ? withoutExpected(condition) : condition), 'takes the expected revision 0 for: nothing is stored'],
-  ['takes no condition for 0', conditioned(({ revision, expected = 0 }) => ({ revision, expected })), 'writes whatever is stored where no revision is expected'],
+  ['takes 0 for no condition', conditioned(condition => condition.expectedRevision === 0 ? withoutExpected(condition) : condition), 'takes the expected revision 0 for: nothing is stored'],
+  ['takes no condition for 0', conditioned(({ revision, expectedRevision = 0 }) => ({ revision, expectedRevision })), 'writes whatever is stored where no revision is expected'],
   ['keeps all sites in one', renamed(() => 'all'), 'keeps sites apart'],
   ['folds the case of names', renamed(site => site.toLowerCase()), 'keeps sites apart'],
   ['cuts names at a dot', renamed(site => site.split('.')[0]!), 'keeps sites apart'],
@@ -112,31 +112,31 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
     write: (site, record, condition) => honest(sites).write(site, record, condition).catch(() => {})
   }), 'refuses another expected revision, and changes nothing'],
   ['writes, and then compares', sites => ({
-    async write (site, record, { revision, expected }) {
+    async write (site, record, { revision, expectedRevision }) {
       const stored = sites.get(site)?.revision ?? 0
       sites.set(site, { record, revision })
-      if (expected !== undefined && expected !== stored) throw new ConflictError(stored, expected)
+      if (expectedRevision !== undefined && expectedRevision !== stored) throw new ConflictError(stored, expectedRevision)
     }
   }), 'refuses another expected revision, and changes nothing'],
   ['keeps the revision of a write that it refused', sites => ({
-    async write (site, record, { revision, expected }) {
+    async write (site, record, { revision, expectedRevision }) {
       const stored = sites.get(site)
-      if (expected !== undefined && expected !== (stored?.revision ?? 0)) {
+      if (expectedRevision !== undefined && expectedRevision !== (stored?.revision ?? 0)) {
         if (stored !== undefined) stored.revision = revision
-        throw new ConflictError(stored?.revision, expected)
+        throw new ConflictError(stored?.revision, expectedRevision)
       }
       sites.set(site, { record, revision })
     }
   }), 'refuses another expected revision, and changes nothing'],
   ['takes a lower revision for too old', sites => ({
-    async write (site, record, { revision, expected }) {
-      if ((sites.get(site)?.revision ?? 0) <= revision) await honest(sites).write(site, record, { revision, ...expected === undefined ? {} : { expected } })
+    async write (site, record, { revision, expectedRevision }) {
+      if ((sites.get(site)?.revision ?? 0) <= revision) await honest(sites).write(site, record, { revision, ...expectedRevision === undefined ? {} : { expectedRevision } })
     }
   }), 'writes whatever is stored where no revision is expected'],
   ['compares, waits, and writes', sites => ({
-    async write (site, record, { revision, expected }) {
+    async write (site, record, { revision, expectedRevision }) {
       const stored = sites.get(site)?.revision ?? 0
-      if (expected !== undefined && expected !== stored) throw new ConflictError(stored, expected)
+      if (expectedRevision !== undefined && expectedRevision !== stored) throw new ConflictError(stored, expectedRevision)
       await turn()
       sites.set(site, { record, revision })
     }
@@ -183,42 +183,35 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
       }
     }
   }, 'shows what is written also while other reads are under way'],
-  ['takes what servers tell, and gives none back', () => ({ beats: undefined } as never), 'can be told of servers and asked for them, or neither'],
-  ['gives servers that nobody could tell of', () => ({ beat: undefined } as never), 'can be told of servers and asked for them, or neither'],
-  ['cuts what a server tells', sites => ({ beat: (site, id, entry, ttl) => honest(sites).beat(site, id, entry.slice(0, 8192), ttl) }), BEATS],
-  ['keeps one server', sites => ({ beat: (site, _id, entry, ttl) => honest(sites).beat(site, '', entry, ttl) }), BEATS],
-  ['keeps everything that a server ever told', sites => ({ beat: (site, _id, entry, ttl) => honest(sites).beat(site, entry, entry, ttl) }), BEATS],
-  ['invents a server', sites => ({ beats: async site => [...await honest(sites).beats(site), 'one more'] }), BEATS],
-  ['keeps the servers of all sites together', sites => ({ beat: (_site, ...rest) => honest(sites).beat('', ...rest), beats: () => honest(sites).beats('') }), 'keeps the servers of sites apart'],
-  ['forgets a server on all sites', sites => ({
-    async beat (site, id, entry, ttl) {
-      if (ttl === 0) servers.set(sites, beatsOf(sites).filter(beat => beat.id !== id))
-      else await honest(sites).beat(site, id, entry, ttl)
-    }
-  }), 'keeps the servers of sites apart'],
+  ['takes what servers tell, and gives none back', () => ({ heartbeats: undefined } as never), 'can be told of servers and asked for them, or neither'],
+  ['gives servers that nobody could tell of', () => ({ heartbeat: undefined } as never), 'can be told of servers and asked for them, or neither'],
+  ['cuts what a server tells', sites => ({ heartbeat: (id, entry, ttl) => honest(sites).heartbeat(id, entry.slice(0, 8192), ttl) }), BEATS],
+  ['keeps one server', sites => ({ heartbeat: (_id, entry, ttl) => honest(sites).heartbeat('', entry, ttl) }), BEATS],
+  ['keeps everything that a server ever told', sites => ({ heartbeat: (_id, entry, ttl) => honest(sites).heartbeat(entry, entry, ttl) }), BEATS],
+  ['invents a server', sites => ({ heartbeats: async () => [...await honest(sites).heartbeats(), 'one more'] }), BEATS],
   ['keeps servers to itself', () => {
-    const mine: Records = new Map()
-    return { beat: honest(mine).beat, beats: honest(mine).beats }
+    const { heartbeat, heartbeats } = honest(new Map())
+    return { heartbeat, heartbeats }
   }, LEAVING],
   ['forgets all when one leaves', sites => ({
-    async beat (site, id, entry, ttl) {
+    async heartbeat (id, entry, ttl) {
       if (ttl === 0) servers.set(sites, [])
-      else await honest(sites).beat(site, id, entry, ttl)
+      else await honest(sites).heartbeat(id, entry, ttl)
     }
   }), LEAVING],
   ['keeps who leaves', sites => ({
-    async beat (site, id, entry, ttl) { if (ttl > 0) await honest(sites).beat(site, id, entry, ttl) }
+    async heartbeat (id, entry, ttl) { if (ttl > 0) await honest(sites).heartbeat(id, entry, ttl) }
   }), LEAVING],
-  ['never forgets a server', sites => ({ beat: (site, id, entry, ttl) => honest(sites).beat(site, id, entry, ttl * 1e6) }), EXPIRY],
+  ['never forgets a server', sites => ({ heartbeat: (id, entry, ttl) => honest(sites).heartbeat(id, entry, ttl * 1e6) }), EXPIRY],
   ['counts from the first word', sites => ({
-    async beat (site, id, entry, ttl) {
-      const known = beatsOf(sites).find(beat => beat.site === site && beat.id === id)
-      await honest(sites).beat(site, id, entry, ttl)
-      if (known !== undefined) Object.assign(beatsOf(sites).find(beat => beat.site === site && beat.id === id) ?? {}, { until: known.until })
+    async heartbeat (id, entry, ttl) {
+      const known = beatsOf(sites).find(beat => beat.id === id)
+      await honest(sites).heartbeat(id, entry, ttl)
+      if (known !== undefined) Object.assign(beatsOf(sites).find(beat => beat.id === id) ?? {}, { until: known.until })
     }
   }), EXPIRY],
   ['forgets all servers with the first', sites => ({
-    beats: async site => beatsOf(sites).some(beat => beat.until <= Date.now()) ? [] : await honest(sites).beats(site)
+    heartbeats: async () => beatsOf(sites).some(beat => beat.until <= Date.now()) ? [] : await honest(sites).heartbeats()
   }), EXPIRY],
   ['cannot be watched', () => ({ watch: () => { throw new Error('not here') } }), 'can be watched, and closed twice'],
   ['closes for all', sites => ({ close: () => sites.clear() }), 'can be watched, and closed twice'],
@@ -319,7 +312,7 @@ t.test('the store on PostgreSQL', { skip: noPostgres }, async t => {
     await one.maintenance.set(true, { message: 'Moving', by: 'ops' })
     await closed
     t.equal((await other.inject('/')).statusCode, 503)
-    t.match(await other.maintenance.history(), [{ on: true, message: 'Moving', by: 'ops' }])
+    t.match(await other.maintenance.history(), [{ kind: 'closed', message: 'Moving', by: 'ops' }])
 
     await server.kill()
     await other.maintenance.refresh()
@@ -342,7 +335,7 @@ t.test('the store on PostgreSQL', { skip: noPostgres }, async t => {
     const [listening, writing] = [createPostgresStore(pool), createPostgresStore(pool)]
     const hints: (string | undefined)[] = []
     await listening.watch(site => { hints.push(site) })
-    await writing.write('Shop.1', 'record', { revision: 1, quiet: true })
+    await writing.write('Shop.1', 'record', { revision: 1, skipHistory: true })
     await until('told', () => hints.includes('Shop.1'))
     t.strictSame(hints, [undefined, 'Shop.1'])
     await listening.close()

@@ -198,8 +198,8 @@ export interface MaintenanceChange {
 
 /** The change that `update()` makes. It changes only what it names; `null` unsets a value. */
 export type MaintenanceUpdate = {
-  [name in Exclude<keyof MaintenanceChange, 'by' | 'expectedRevision' | 'mode'>]?: MaintenanceChange[name] | null
-} & Pick<MaintenanceChange, 'by' | 'expectedRevision' | 'mode'>
+  [name in Exclude<keyof MaintenanceChange, 'by' | 'expectedRevision'>]?: MaintenanceChange[name] | null
+} & Pick<MaintenanceChange, 'by' | 'expectedRevision'>
 
 /** Options for `update()`. */
 export interface UpdateOptions {

@@ -1,11 +1,12 @@
 import type { IgnoredRoute, Message } from '../../types/index.ts'
 import { makeSecret } from './secret.ts'
-import { ChangeError, show } from '../errors.ts'
+import { ChangeError, InvalidChangeError, show } from '../errors.ts'
 import { IP_RULE_EXPECTED, isIpRule } from '../match/ip.ts'
 import { isPattern, PATTERN_EXPECTED } from '../match/route.ts'
+import { suggest } from '../util/did-you-mean.ts'
 import { bool, checkShape, either, integer, isObject, literal, seconds, type Rule, type Shape } from '../util/validate.ts'
 import { message, name } from './message.ts'
-import { mode } from './record.ts'
+import { mode, ROUTES_MAX } from './record.ts'
 import { pointInTime, toPointInTime, type PointInTime } from './time.ts'
 
 /** A change as checked. An absent key was not given; `null` unsets. Relative times are resolved when it is applied. */
@@ -24,7 +25,10 @@ export interface Change {
   readonly expectedRevision?: number
 }
 
-const listOf = (what: string): Rule => ({ expected: `a list of ${what}`, test: Array.isArray })
+const listOf = (what: string): Rule => ({
+  expected: `a list of at most ${ROUTES_MAX} ${what}`,
+  test: value => Array.isArray(value) && value.length <= ROUTES_MAX
+})
 
 const META: Shape = { by: name, expectedRevision: integer(0, Number.MAX_SAFE_INTEGER) }
 
@@ -67,31 +71,38 @@ export const checkCancelling = (options: unknown): Change => readOptions(META, o
 function readOptions<T extends object> (shape: Shape, options: unknown, call: string): T {
   if (!isObject(options)) throw fail('the options', options, 'an object')
   const given = defined(options)
-  checkShape(shape, given, (field, value, expected) => fail(field, value, `${expected} (with ${call})`))
+  checkShape(shape, given, (field, value, expected, known) => fail(field, value, `${expected} (with ${call})`, known))
   return given as T
 }
 
 function read (shape: Shape, given: unknown, what: string): Change {
   if (!isObject(given)) throw fail(what, given, 'an object')
   checkShape(shape, given, fail)
-  const { bypass, startsAt, endsAt, ignoreRoutes, ignoreIps, onlyRoutes, ...rest } = defined(given)
+  const { bypass, mode, startsAt, endsAt, ignoreRoutes, ignoreIps, onlyRoutes, ...rest } = defined(given)
   return defined({
     ...rest,
+    mode: mode === null ? 'full' : mode,
     startsAt: time(startsAt),
     endsAt: time(endsAt),
     ignoreRoutes: ignoreRoutes === null ? [] : (ignoreRoutes as unknown[] | undefined)?.map(checkRoute),
     ignoreIps: checkList('ignoreIps', ignoreIps, isIpRule, IP_RULE_EXPECTED),
     onlyRoutes: checkOnlyRoutes(onlyRoutes),
     secret: bypass === undefined ? undefined : bypass === true ? makeSecret() : null
-  }) as Change
+  } as { [name in keyof Change]: unknown }) as Change
 }
 
 const time = (value: unknown): PointInTime | null | undefined =>
   value === undefined || value === null ? value : toPointInTime(value)
 
-/** The error carries the name of the field, for forms. */
-export function fail (field: string, value: unknown, expected: string): Error {
-  return Object.assign(new ChangeError(field, show(value), expected), { field })
+/**
+ * The error carries the name of the field, for forms.
+ * @param known given if there is no such field
+ */
+export function fail (field: string, value: unknown, expected: string, known?: readonly string[]): Error {
+  const error = known === undefined
+    ? new ChangeError(field, show(value), expected)
+    : new InvalidChangeError(`unknown field '${field}'. ${suggest(field, known)}`)
+  return Object.assign(error, { field })
 }
 
 function checkRoute (route: unknown, i: number): IgnoredRoute {

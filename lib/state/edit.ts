@@ -5,7 +5,7 @@ import { fail, type Change } from './change.ts'
 import { PLANNED_MAX, RUNS_MAX, type ChangeNote, type StateRecord, type StoredWindow } from './record.ts'
 import type { Schedule } from './schedule.ts'
 import { resolveTime, type PointInTime } from './time.ts'
-import { closedSince, isActive, isAhead, isOver, scheduledNow, startOf, type Moment } from './window.ts'
+import { closedSince, isActive, isAhead, isOver, scheduledNow, startOf, toNow, type Moment } from './window.ts'
 
 /** What an edit makes of the record that is stored. */
 export interface Edited {
@@ -175,7 +175,7 @@ export const enterRun = (change: Change, { id, lease, ...owner }: RunOwner): Edi
 
 /** Moves the lease on. @returns `null` if the run is over or was removed: it is not added again */
 export const renewRun = ({ id, lease }: Pick<RunOwner, 'id' | 'lease'>): Edit => ({ record, moment }) =>
-  record.windows.some(window => window.id === id && !isOver(window, moment))
+  record.windows.some(window => window.id === id && window.kind === 'run' && !isOver(window, moment))
     ? { windows: record.windows.map(window => window.id === id ? { ...window, lease: leaseEnd(lease, moment.now) } : window), change: null }
     : null
 
@@ -189,12 +189,6 @@ export const leaveRun = (id: string, failed: boolean): Edit => ({ record }) => {
 }
 
 const leaseEnd = (lease: number | null, now: number): string | null => lease === null ? null : new Date(now + lease).toISOString()
-
-/** What a run leaves behind if the site must stay closed after it. */
-function toNow (window: StoredWindow): StoredWindow {
-  const { host, pid, stayClosed, ...rest } = window
-  return { ...rest, kind: 'now', lease: null, endsAt: null }
-}
 
 function startOfChange ({ startsAt }: Change, now: number): string | null {
   if (startsAt === undefined || startsAt === null) return null
@@ -233,7 +227,7 @@ export function makeRecord ({ record, schedule, moment }: EditContext, edited: E
     revision,
     openedAt: edited.openedAt ?? record.openedAt,
     windows: edited.windows.filter(window => !isOver(window, moment)),
-    ...(edited.change === null ? {} : { by: edited.by ?? null, at, change: edited.change })
+    ...(edited.change === null ? {} : { by: edited.by ?? null, at, change: { ...edited.change, revision } })
   }
   const since = closedSince(next, schedule, moment)
   const before = closedSince(record, schedule, moment)

@@ -2,7 +2,7 @@ import type { ChangeKind, IgnoredRoute, Message, Mode, WindowKind } from '../../
 import { messageOf, show, UnreadableError } from '../errors.ts'
 import { isFarAhead, isRevision } from '../util/revision.ts'
 import { either, integer, isObject, literal, type Rule } from '../util/validate.ts'
-import { utcTime } from './time.ts'
+import { storedTime, toTime } from './time.ts'
 
 /**
  * One period of maintenance, as it is stored. Times are ISO strings in UTC.
@@ -45,6 +45,8 @@ export interface ChangeNote extends Partial<Pick<StoredWindow, 'mode' | 'message
   readonly window: string | null
   /** A run has ended. */
   readonly ended?: boolean
+  /** Of the record that it made. */
+  readonly revision?: number
 }
 
 /** What is stored for a site. */
@@ -66,6 +68,10 @@ export interface StateRecord {
 export const NEVER_WRITTEN: StateRecord = Object.freeze({
   v: 2, revision: 0, openedAt: null, closedSince: null, windows: [], by: null, at: null
 })
+
+/** Were both made by the same change? The renewal of a lease is none; two changes may be made in the same millisecond. */
+export const isSameChange = (one: StateRecord, other: StateRecord): boolean =>
+  one.at === other.at && one.change?.revision === other.change?.revision
 
 /** Characters of a stored record; longer ones are not parsed. */
 export const RECORD_MAX = 1024 * 1024
@@ -101,18 +107,18 @@ const message: Rule = {
 const RECORD: { readonly [name: string]: Rule } = {
   v: literal(2),
   revision: integer(0, Number.MAX_SAFE_INTEGER),
-  openedAt: orNull(utcTime),
-  closedSince: orNull(utcTime),
+  openedAt: orNull(storedTime),
+  closedSince: orNull(storedTime),
   windows: listOf(WINDOWS_MAX),
   by: orNull(string),
-  at: utcTime
+  at: storedTime
 }
 
 const WINDOW: { readonly [name: string]: Rule } = {
   id: string,
   kind: string,
-  startsAt: orNull(utcTime),
-  endsAt: orNull(utcTime),
+  startsAt: orNull(storedTime),
+  endsAt: orNull(storedTime),
   mode: string,
   message: orNull(message),
   retryAfter: orNull({ expected: 'a number', test: Number.isFinite }),
@@ -120,9 +126,9 @@ const WINDOW: { readonly [name: string]: Rule } = {
   ignoreIps: routes,
   onlyRoutes: routes,
   bypass: orNull(string),
-  lease: orNull(utcTime),
+  lease: orNull(storedTime),
   by: orNull(string),
-  at: utcTime
+  at: storedTime
 }
 
 /** What a window of another version may leave out. */
@@ -160,7 +166,7 @@ function parseText (stored: string): StateRecord {
   const record = { openedAt: null, closedSince: null, by: null, ...parseObject(stored) }
   check(RECORD, record, '')
   const windows = (record as unknown as StateRecord).windows.map((window, i) => parseWindow(window, `windows[${i}]`))
-  return { ...record as unknown as StateRecord, windows }
+  return { ...record as unknown as StateRecord, ...inUtc(record, ['openedAt', 'closedSince', 'at']), windows }
 }
 
 function parseObject (stored: string): Record<string, unknown> {
@@ -198,10 +204,25 @@ const farAhead = (name: string, value: unknown): Error =>
 
 function parseWindow (value: unknown, path: string): StoredWindow {
   if (!isObject(value)) throw new UnreadableError(`${path} is ${show(value)}, expected an object`)
-  const window = { ...WINDOW_DEFAULTS, ...value }
+  const window: Record<string, unknown> = { ...WINDOW_DEFAULTS, ...value }
   check(WINDOW, window, `${path}.`)
-  return window as unknown as StoredWindow
+  const { ignoreRoutes, ignoreIps, onlyRoutes } = window as { ignoreRoutes: unknown[], ignoreIps: unknown[], onlyRoutes: unknown[] }
+  return {
+    ...window as unknown as StoredWindow,
+    ...inUtc(window, ['startsAt', 'endsAt', 'lease', 'at']),
+    ignoreRoutes: ignoreRoutes.filter(isRoute).map(route => ({ ...route, description: route.description ?? null })),
+    ignoreIps: ignoreIps.filter(isString),
+    // nobody knows what else an entry would close
+    onlyRoutes: onlyRoutes.every(isString) ? onlyRoutes : []
+  }
 }
+
+const isString = (value: unknown): value is string => string.test(value)
+const isRoute = (value: unknown): value is IgnoredRoute => isObject(value) && isString(value.pattern)
+
+/** Other versions may write times of other zones. */
+const inUtc = (value: Record<string, unknown>, names: readonly string[]): Record<string, string | null> =>
+  Object.fromEntries(names.map(name => [name, toTime(value[name])]))
 
 function check (rules: { readonly [name: string]: Rule }, value: Record<string, unknown>, path: string): void {
   for (const [name, rule] of Object.entries(rules)) {

@@ -7,7 +7,7 @@ import { withTimeout } from '../util/timeout.ts'
 import { readStored, type Stored } from './read.ts'
 import { createRecordParser, NEVER_WRITTEN, serialiseRecord, type StateRecord } from './record.ts'
 import { timeOf } from './time.ts'
-import { updateRecord, type WriteRequest } from './write.ts'
+import { closedRecord, updateRecord, type WriteRequest } from './write.ts'
 
 /** The state of a site as this server knows it. */
 export interface LocalState {
@@ -188,9 +188,15 @@ export function createSynchroniser ({
     await refresh()
   }
 
+  /** What a write goes on from if the store holds nothing newer. */
+  function known (): StateRecord | undefined {
+    if (local.source === 'unreadable') return closedRecord(timeOf(store))
+    return local.source === 'unknown' ? undefined : local.record
+  }
+
   async function write (request: WriteRequest): Promise<StateRecord> {
     try {
-      const record = await updateRecord(store, site, { local: local.record, ...request })
+      const record = await updateRecord(store, site, { local: known(), ...request })
       report(true, clockError())
       await accept({ record, source: 'store' })
       return record

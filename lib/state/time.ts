@@ -16,10 +16,10 @@ export function toTime (value: unknown): string | null {
   return new Date((value as string).replace(/([+-]\d\d)(\d\d)$/, '$1:$2')).toISOString()
 }
 
-/** A time as it is stored. */
-export const utcTime: Rule = {
-  expected: 'a time in UTC',
-  test: value => typeof value === 'string' && toTime(value) === value
+/** A time as it is stored; this version writes it in UTC. */
+export const storedTime: Rule = {
+  expected: 'a time with its zone',
+  test: value => typeof value === 'string' && toTime(value) !== null
 }
 
 /** An instant, or a time that counts from another one. */

@@ -1,7 +1,7 @@
 import type { Source } from '../../types/index.ts'
 import type { StateRecord, StoredWindow } from './record.ts'
 import type { Schedule } from './schedule.ts'
-import { activeWindows, assumedWindow, closedSince, startOf, windowsAhead, type Moment } from './window.ts'
+import { activeWindows, assumedWindow, closedSince, settle, startOf, windowsAhead, type Moment } from './window.ts'
 
 /** A site's state at one moment. */
 export interface StateView {
@@ -24,8 +24,9 @@ export interface ViewParts {
   readonly moment: Moment
 }
 
-export function viewOf ({ record, source, assumed, schedule, moment }: ViewParts): StateView {
+export function viewOf ({ record: known, source, assumed, schedule, moment }: ViewParts): StateView {
   const { now } = moment
+  const record = settle(known, moment)
   const active = activeWindows(record, schedule, moment)
   const since = closedSince(record, schedule, moment)
   return {

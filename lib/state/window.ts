@@ -18,9 +18,12 @@ const NO_RUNS: ReadonlySet<string> = new Set()
 export const startOf = ({ startsAt, at }: StoredWindow): number => Date.parse(startsAt ?? at)
 const endOf = ({ endsAt }: StoredWindow): number => endsAt === null ? Infinity : Date.parse(endsAt)
 
+/** A window without a start has begun when it was created, whatever the clock of another server says. */
+const hasBegun = ({ startsAt }: StoredWindow, now: number): boolean => startsAt === null || Date.parse(startsAt) <= now
+
 /** Does it close the site now? The end of a run is only what visitors are told. */
 export function isActive (window: StoredWindow, moment: Moment): boolean {
-  return startOf(window) <= moment.now && !isOver(window, moment)
+  return hasBegun(window, moment.now) && !isOver(window, moment)
 }
 
 /**
@@ -29,10 +32,25 @@ export function isActive (window: StoredWindow, moment: Moment): boolean {
  */
 export function isOver (window: StoredWindow, { now, readAt, ownRuns }: Moment): boolean {
   if (window.kind !== 'run') return endOf(window) <= now
-  return window.lease !== null && window.stayClosed !== true && Date.parse(window.lease) <= readAt && !ownRuns.has(window.id)
+  return window.stayClosed !== true && hasLostLease(window, { readAt, ownRuns })
 }
 
-export const isAhead = (window: StoredWindow, now: number): boolean => startOf(window) > now && endOf(window) > now
+/** Has the process of this run been gone for the whole lease? */
+const hasLostLease = ({ id, lease }: StoredWindow, { readAt, ownRuns }: Pick<Moment, 'readAt' | 'ownRuns'>): boolean =>
+  lease !== null && Date.parse(lease) <= readAt && !ownRuns.has(id)
+
+/** A run that has lost its lease and must stay closed has become a `now` window. */
+export function settle (record: StateRecord, moment: Moment): StateRecord {
+  const isLeft = (window: StoredWindow): boolean => window.kind === 'run' && window.stayClosed === true && hasLostLease(window, moment)
+  return record.windows.some(isLeft) ? { ...record, windows: record.windows.map(window => isLeft(window) ? toNow(window) : window) } : record
+}
+
+/** What a run leaves behind if the site must stay closed after it. */
+export function toNow ({ host, pid, stayClosed, ...window }: StoredWindow): StoredWindow {
+  return { ...window, kind: 'now', lease: null, endsAt: null }
+}
+
+export const isAhead = (window: StoredWindow, now: number): boolean => !hasBegun(window, now) && endOf(window) > now
 
 /** The strictest first; of equally strict ones the newest, by its start and then by its creation. */
 export function byStrictness (windows: readonly StoredWindow[]): StoredWindow[] {

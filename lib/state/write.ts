@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaintenanceStore } from '../../types/index.ts'
 import {
@@ -9,7 +10,7 @@ import { readStored, storedRevision, type Stored } from './read.ts'
 import { NEVER_WRITTEN, RECORD_MAX, serialiseRecord, type StateRecord } from './record.ts'
 import { NO_SCHEDULE, type Schedule } from './schedule.ts'
 import { timeOf } from './time.ts'
-import { momentOf } from './window.ts'
+import { assumedWindow, momentOf, settle } from './window.ts'
 
 /** Within the 2 s that `set` may take, ms. */
 const WRITE_TIMEOUT = 1900
@@ -20,7 +21,7 @@ export interface WriteRequest {
   readonly edit: Edit
   readonly expectedRevision?: number | undefined
   /** The record that this server knows: a store that was emptied does not bring revisions back. */
-  readonly local?: StateRecord
+  readonly local?: StateRecord | undefined
   readonly schedule?: Schedule
   /** The runs whose work is done by this process. */
   readonly ownRuns?: ReadonlySet<string>
@@ -40,7 +41,7 @@ export async function updateRecord (store: MaintenanceStore, site: string, reque
   const attempt = { writing: false, over: false }
   return withTimeout(tryUntilWritten(store, site, request, attempt), timeout, () => {
     attempt.over = true
-    return attempt.writing ? new OutcomeUnknownError(timeout) : new StoreError(`no answer within ${timeout} ms`)
+    return attempt.writing ? new OutcomeUnknownError(Math.ceil(timeout)) : new StoreError(`no answer within ${Math.ceil(timeout)} ms`)
   })
 }
 
@@ -50,7 +51,7 @@ async function tryUntilWritten (store: MaintenanceStore, site: string, request: 
     const stored = await failing(readStored(store, site))
     const now = timeOf(store)
     const made = makeNext(stored, request, now)
-    if (made === null) return baseOf(stored, request)
+    if (made === null) return baseOf(stored, request, now)
     const { record, isChange } = made
     const expected = storedRevision(stored, now)
     // A store that refuses the revision that it has just shown holds garbage. It is written over, so that nobody is locked out.
@@ -69,18 +70,24 @@ async function tryUntilWritten (store: MaintenanceStore, site: string, request: 
   }
 }
 
-/** The newer one of the stored record and the one that this server knows. */
-function baseOf (stored: Stored, { local = NEVER_WRITTEN }: WriteRequest): StateRecord {
-  return stored.kind === 'record' && stored.record.revision >= local.revision ? stored.record : local
+/** The newer one of the stored record and the one that this server knows. What cannot be read may have closed the site. */
+function baseOf (stored: Stored, { local }: WriteRequest, now: number): StateRecord {
+  if (stored.kind === 'record' && stored.record.revision >= (local?.revision ?? 0)) return stored.record
+  return local ?? (stored.kind === 'unreadable' ? closedRecord(now) : NEVER_WRITTEN)
 }
+
+/** Stands for a record that cannot be read. */
+export const closedRecord = (now: number): StateRecord =>
+  ({ ...NEVER_WRITTEN, windows: [{ ...assumedWindow('unreadable', now), id: randomUUID() }] })
 
 /** @returns `null` if the edit leaves the record as it is */
 function makeNext (stored: Stored, request: WriteRequest, now: number): { record: StateRecord, isChange: boolean } | null {
-  const { edit, expectedRevision, local = NEVER_WRITTEN, schedule = NO_SCHEDULE, ownRuns } = request
-  const record = baseOf(stored, request)
-  const current = Math.max(storedRevision(stored, now), local.revision)
+  const { edit, expectedRevision, local, schedule = NO_SCHEDULE, ownRuns } = request
+  const moment = { ...momentOf(now), ...(ownRuns === undefined ? {} : { ownRuns }) }
+  const record = settle(baseOf(stored, request, now), moment)
+  const current = Math.max(storedRevision(stored, now), local?.revision ?? 0)
   if (expectedRevision !== undefined && expectedRevision !== current) throw new ConflictError(current, expectedRevision)
-  const context = { record, schedule, moment: { ...momentOf(now), ...(ownRuns === undefined ? {} : { ownRuns }) } }
+  const context = { record, schedule, moment }
   const edited = edit(context)
   return edited === null ? null : { record: makeRecord(context, edited, Math.max(current + 1, now)), isChange: edited.change !== null }
 }
@@ -103,7 +110,9 @@ async function write (
 }
 
 async function appendHistory (store: MaintenanceStore, site: string, record: StateRecord): Promise<void> {
-  const appending = Promise.resolve(store.appendHistory?.(site, serialiseRecord(record)))
+  // what was changed is all that the history tells
+  const entry = serialiseRecord({ ...record, windows: [] })
+  const appending = Promise.resolve(store.appendHistory?.(site, entry))
   await withTimeout(appending, APPEND_TIMEOUT).catch(() => {})
 }
 
