@@ -6,6 +6,7 @@ import type { FastifyInstance, FastifyRequest, FastifyServerOptions } from 'fast
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { join } from 'node:path'
 import t from 'tap'
 import maintenance, { fastifyMaintenance } from '../index.ts'
 import { VERSION } from '../lib/util/version.ts'
