@@ -106,7 +106,7 @@ t.test('authorize: lets in by true or a name, in every style, on the instance', 
   for (const [name, authorize, by] of ways) {
     const app = await adminApp(t, {}, { authorize })
     t.equal((await app.inject({ url: '/maintenance/events', method: 'HEAD' })).statusCode, 200, name)
-    t.match(await postJson(app, { on: true }, { 'x-user': 'ada' }), { statusCode: 200 }, name)
+    t.match(await postJson(app, { action: 'on' }, { 'x-user': 'ada' }), { statusCode: 200 }, name)
     t.equal(app.maintenance.status().by, by, name)
   }
 })
@@ -115,7 +115,7 @@ t.test('authorize: nothing is written and no stream begins before it has said ye
   const waiting: (() => void)[] = []
   const app = await adminApp(t, {}, { authorize: (_request, _reply, done) => { waiting.push(done) } })
   let change: number | undefined
-  const changing = postJson(app, { on: true }).then(({ statusCode }) => { change = statusCode })
+  const changing = postJson(app, { action: 'on' }).then(({ statusCode }) => { change = statusCode })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
   t.teardown(() => socket.destroy())
@@ -193,7 +193,7 @@ t.test('authorize: a client that hangs up ends the wait', async t => {
 t.test('who it was', async t => {
   for (const [says, by] of [['  ada ', 'ada'], [true, 'the body'], ['x'.repeat(300), 'x'.repeat(200)]] as const) {
     const app = await adminApp(t, {}, { authorize: () => says })
-    t.equal((await postJson(app, { on: true, by: 'the body' })).json().by, by)
+    t.equal((await postJson(app, { action: 'on', by: 'the body' })).json().by, by)
   }
 })
 
@@ -219,7 +219,7 @@ t.test('a change comes from the page itself: everything else is refused, and cha
     { origin: 'https://localhost', 'x-forwarded-host': 'admin.example' }
   ]
   for (const headers of refused) {
-    for (const answer of [await postForm(app, { on: 'true' }, headers), await postJson(app, { on: true }, headers)]) {
+    for (const answer of [await postForm(app, { action: 'on' }, headers), await postJson(app, { action: 'on' }, headers)]) {
       t.match(answer, { statusCode: 403, headers: PROTECTED, body: /FST_ERR_MAINTENANCE_FORBIDDEN/ }, JSON.stringify(headers))
     }
   }
@@ -236,10 +236,10 @@ t.test('a change comes from the page itself: everything else is refused, and cha
     { origin: 'https://LOCALHOST', host: 'localhost' }
   ]
   for (const headers of taken) {
-    t.match(await postForm(app, { on: 'true' }, headers), { statusCode: 303 }, JSON.stringify(headers))
-    t.match(await postJson(app, { on: false }, headers), { statusCode: 200 })
+    t.match(await postForm(app, { action: 'on' }, headers), { statusCode: 303 }, JSON.stringify(headers))
+    t.match(await postJson(app, { action: 'off' }, headers), { statusCode: 200 })
   }
-  t.match(await postJson(app, { on: false }), { statusCode: 200 }, 'a program')
+  t.match(await postJson(app, { action: 'off' }), { statusCode: 200 }, 'a program')
   const { revision } = app.maintenance.status()
   for (const type of [FORM, `${FORM.toUpperCase()}; charset=utf-8`, ` ${FORM};x=y`]) {
     const form = await app.inject({ method: 'POST', url: '/maintenance/state', headers: { 'content-type': type }, payload: 'on=true' })
@@ -251,7 +251,7 @@ t.test('a change comes from the page itself: everything else is refused, and cha
 t.test('a change from another origin is refused before authorize is called', async t => {
   let calls = 0
   const app = await adminApp(t, {}, { authorize: () => { calls++ } })
-  t.match(await postJson(app, { on: true }, { 'sec-fetch-site': 'cross-site' }), { statusCode: 403, body: /Sec-Fetch-Site/ })
+  t.match(await postJson(app, { action: 'on' }, { 'sec-fetch-site': 'cross-site' }), { statusCode: 403, body: /Sec-Fetch-Site/ })
   t.equal(calls, 0)
   t.match(await postJson(app, 'no change', OWN), { statusCode: 403, body: /authorize refused/ }, 'and the body is not read before it')
   t.equal(calls, 1)
@@ -269,16 +269,16 @@ t.test('the token of the form', async t => {
   t.match(again.body, `name="token" value="${token}"`, 'two tabs have the same')
   t.equal(again.headers['set-cookie'], undefined)
   const origin = 'http://localhost'
-  for (const server of [app, other]) t.match(await postForm(server, { on: 'true', token }, { cookie, origin }), { statusCode: 303 }, 'on every server')
+  for (const server of [app, other]) t.match(await postForm(server, { action: 'on', token }, { cookie, origin }), { statusCode: 303 }, 'on every server')
 
   const { revision } = app.maintenance.status()
   for (const fields of [{}, { token: 'wrong' }]) {
-    t.match(await postForm(app, { on: 'false', ...fields }, { cookie, origin }), { statusCode: 403, headers: PROTECTED, body: /The form had expired/ })
+    t.match(await postForm(app, { action: 'off', ...fields }, { cookie, origin }), { statusCode: 403, headers: PROTECTED, body: /The form had expired/ })
   }
   t.equal(app.maintenance.status().revision, revision)
-  t.match(await postForm(app, { on: 'true' }, { cookie, ...OWN }), { statusCode: 303 }, 'the browser says that it is the same origin')
-  t.match(await postForm(app, { on: 'true', token }, { cookie: 'session=x', origin }), { statusCode: 303 }, 'the cookie is gone')
-  t.match(await postJson(app, { on: true }, { cookie }), { statusCode: 200 }, 'no form can send JSON')
+  t.match(await postForm(app, { action: 'on' }, { cookie, ...OWN }), { statusCode: 303 }, 'the browser says that it is the same origin')
+  t.match(await postForm(app, { action: 'on', token }, { cookie: 'session=x', origin }), { statusCode: 303 }, 'the cookie is gone')
+  t.match(await postJson(app, { action: 'on' }, { cookie }), { statusCode: 200 }, 'no form can send JSON')
 
   const https = { 'x-forwarded-proto': 'https' }
   const secure = await app.inject({ url: '/maintenance/', headers: { ...https, cookie } })

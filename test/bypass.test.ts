@@ -14,10 +14,10 @@ import { createGuesses } from '../lib/bypass/request.ts'
 import { localPath } from '../lib/bypass/routes.ts'
 import { readOptions } from '../lib/options.ts'
 import { openingCommand } from '../lib/exemptions.ts'
-import { createPass, hashSecret, makeSecret } from '../lib/state/secret.ts'
+import { createPass, hashSecret, makeSecret, type Pass } from '../lib/state/secret.ts'
 import { main } from '../lib/cli/main.ts'
-import { checkChange } from '../lib/state/change.ts'
-import { parseRecord, serialiseRecord, type StateRecord } from '../lib/state/record.ts'
+import { closeSite, openSite } from '../lib/state/edit.ts'
+import { parseRecord, serialiseRecord, type StateRecord, type StoredWindow } from '../lib/state/record.ts'
 import { updateRecord } from '../lib/state/write.ts'
 import { openStore } from '../lib/stores/open.ts'
 import type { Bypass, BypassOptions, FastifyMaintenanceOptions } from '../types/index.ts'
@@ -54,7 +54,8 @@ t.test('the secret: returned once, stored as a keyed hash only', async t => {
   const other = await createApp(t, { store: { file }, bypass: {} })
   t.notOk('bypass' in other.app.maintenance.status())
   const record = JSON.parse(JSON.parse((await import('node:fs')).readFileSync(file, 'utf8')).sites.default.record)
-  t.equal(record.bypass, createHmac('sha256', record.windowId).update(secret).digest('base64url'))
+  const [window] = record.windows
+  t.equal(window.bypass, createHmac('sha256', window.id).update(secret).digest('base64url'))
   t.not((await app.maintenance.set(true, { bypass: true })).bypass?.secret, secret, 'a fresh one each time')
   const without = await createApp(t)
   await t.rejects(without.app.maintenance.set(true, { bypass: true }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /bypass links are not enabled\. Add bypass: \{\}/ })
@@ -124,7 +125,8 @@ t.test('a stored hash that is none lets nobody in, and is no 500', async t => {
   await app.maintenance.set(true, { bypass: true })
   const { store } = await openStore({ file }, [])
   for (const hash of ['x', '\u0000', 'x'.repeat(200)]) {
-    const record = { ...parseRecord(await store.read('default') as string), bypass: hash }
+    const whole = parseRecord(await store.read('default') as string)
+    const record = { ...whole, windows: whole.windows.map(window => ({ ...window, bypass: hash })) }
     await store.write('default', serialiseRecord({ ...record, revision: record.revision + 1 }), { revision: record.revision + 1 })
     t.equal((await app.maintenance.refresh()).revision, record.revision + 1)
     for (const secret of ['', 'x', hash]) t.equal((await post(app, { secret })).statusCode, 403)
@@ -170,7 +172,7 @@ t.test('a prefix with a slash at its end', async t => {
 
 t.test('digests are compared in constant time; a cookie is verified once, in bounded memory', async t => {
   const calls = { compared: [] as number[], signed: 0 }
-  const mocked = await t.mockImport<typeof import('../lib/state/secret.ts')>('../lib/bypass/secret.ts', {
+  const mocked = await t.mockImport<typeof import('../lib/state/secret.ts')>('../lib/state/secret.ts', {
     'node:crypto': {
       ...crypto,
       timingSafeEqual (a: Buffer, b: Buffer) {
@@ -206,8 +208,8 @@ t.test('digests are compared in constant time; a cookie is verified once, in bou
 /** Writes a window with a secret of one's choice, as nobody can by `set`; gives the record. */
 async function writeWindow (file: string, secret: string): Promise<StateRecord> {
   const { store } = await openStore({ file }, [])
-  await updateRecord(store, 'default', checkChange(false))
-  const record = await updateRecord(store, 'default', { ...checkChange(true), secret })
+  await updateRecord(store, 'default', { edit: openSite({}) })
+  const record = await updateRecord(store, 'default', { edit: closeSite({ secret }) })
   await store.close()
   return record
 }
@@ -224,13 +226,14 @@ t.test('cookies: only the valid one of this window passes', async t => {
   const { app, run, secret } = await closedApp(t, { store: { file } })
   const old = cookieOf(await post(app, { secret }))
   t.equal(await statusOf(app, old), 200)
-  const { windowId, bypass, revision } = await writeWindow(file, secret)
+  const { windows, revision } = await writeWindow(file, secret)
+  const { id: windowId, bypass } = windows[0] as StoredWindow
   await until('the new window is known', () => app.maintenance.status().revision === revision)
   t.equal(await statusOf(app, old), 503, 'the previous window, with the same secret')
   const valid = cookieOf(await post(app, { secret }))
   t.equal(await statusOf(app, valid), 200)
 
-  const pass = createPass({ key: KEY, ttl: 43_200 }, windowId as string, bypass as string)
+  const pass = createPass({ key: KEY, ttl: 43_200 }, windowId, bypass as string)
   const aged = (seconds: number): string => pass.makeCookie(Date.now() - seconds * 1000)
   t.equal(await statusOf(app, `maintenance=${aged(43_100)}`), 200, 'almost expired')
   const expired = aged(43_201)
@@ -240,7 +243,7 @@ t.test('cookies: only the valid one of this window passes', async t => {
   const raised = (cookie: string): string => cookie.replace(/\.\d+/, `.${Number(expiry) + 1000}`)
   const forged = (key: string, hash = '', id = ''): string =>
     `${signed}.${createHmac('sha256', Buffer.from(hkdfSync('sha256', key, hash, `fastify-maintenance bypass ${id}`, 32))).update(signed).digest('base64url')}`
-  t.equal(forged(KEY, bypass as string, windowId as string), value, 'this is how it is signed; whatever is left out below is what makes it another one')
+  t.equal(forged(KEY, bypass as string, windowId), value, 'this is how it is signed; whatever is left out below is what makes it another one')
   const hex = Buffer.from(mac, 'base64url').toString('hex')
   const wrong: Record<string, string[]> = {
     expired: [expired],
@@ -249,7 +252,7 @@ t.test('cookies: only the valid one of this window passes', async t => {
     '4 KB': ['x'.repeat(4096), value.padEnd(4096, 'A'), value.padStart(4096, 'A'), `${signed}.${mac.padEnd(4000, 'A')}`, `v1.${expiry.padStart(4000, '0')}.${nonce}.${mac}`],
     'mac of another type': ['true', 'null', '0', '', '[]', '{}', '[object Object]', `["${mac}"]`, `{"mac":"${mac}"}`, hex, `${mac}=`, Buffer.from(hex, 'hex').toString('base64').replaceAll(/[-_]/g, '+') + '=', 'A'.repeat(43)].map(other => `${signed}.${other}`),
     malformed: ['', 'v1', ` ${value}`, '.', '...', value.replace('v1', 'v2'), value.replace('v1', 'V1'), signed, `${signed}.`, `${value}.`, `.${value}`, `${value}${value}`, `${value},${value}`, `j:${JSON.stringify(value)}`, encodeURIComponent(value) + '%', value.replaceAll('.', '%2e')],
-    'signed with another key': [forged(''), forged(KEY), forged('', bypass as string, windowId as string), forged(KEY, '', windowId as string), forged(KEY, bypass as string), forged(secret, bypass as string, windowId as string)]
+    'signed with another key': [forged(''), forged(KEY), forged('', bypass as string, windowId), forged(KEY, '', windowId), forged(KEY, bypass as string), forged(secret, bypass as string, windowId)]
   }
   for (const [what, values] of Object.entries(wrong)) {
     for (const cookie of values) t.equal(await statusOf(app, `maintenance=${cookie}`), 503, `${what}: ${cookie.slice(0, 100)}`)
@@ -310,7 +313,7 @@ for (const [kind, startStore] of Object.entries(stores)) {
       const [one, two] = [await listen(t, option, bypass), await listen(t, option, bypass)]
       const known = (revision: number) => until('both know', () => one.api.status().revision === revision && two.api.status().revision === revision)
       const atBoth = (headers: Record<string, string>) => Promise.all([fetchStatus(one.url, headers), fetchStatus(two.url, headers)])
-      const secretOf = ({ bypass }: { bypass?: Bypass }): string => bypass?.secret as string
+      const secretOf = ({ bypass }: { bypass?: Bypass | undefined }): string => bypass?.secret as string
 
       const first = await one.api.set(true, { bypass: true })
       await known(first.revision)
@@ -332,7 +335,7 @@ for (const [kind, startStore] of Object.entries(stores)) {
 
       let printed = ''
       await main(['on', '--bypass', '--json', '--store', address], {}, { out: text => { printed += text }, err: text => { t.fail(text) } })
-      const made = JSON.parse(printed)
+      const [made] = JSON.parse(printed).sites
       await known(made.revision)
       t.strictSame(await atBoth({ cookie: next }), [503, 503], 'a new secret in the same window')
       for (const { url } of [one, two]) t.strictSame(await atBoth({ cookie: await fetchCookie(url, secretOf(made)) }), [200, 200], 'made by the command line')
@@ -427,7 +430,7 @@ t.test('wrong guesses are limited by address, in bounded memory', async t => {
   t.equal((await post(app, { secret }, { 'x-forwarded-for': '10.0.0.1' })).statusCode, 403)
   t.equal((await post(app, { secret }, { 'x-forwarded-for': '10.0.0.2' })).statusCode, 204, 'another address')
   const guesses = createGuesses()
-  const guess = (ip: string | undefined, right = false) => guesses.check({ ip, raw: { headers: {} } } as never, () => right)
+  const guess = (ip: string | undefined, right = false) => guesses.check({ ip, raw: { headers: {} } } as never, [{ isSecret: () => right } as unknown as Pass], '')
   for (let i = 0; i < 20; i++) guess('192.0.2.1')
   for (let i = 0; i < 25_000; i++) guess(`10.0.${i >> 8}.${i & 255}`)
   t.equal(guess('192.0.2.1', true), false, 'others do not free an address that has to wait')
@@ -446,7 +449,7 @@ t.test('wrong guesses: one client has one address in every spelling', async t =>
     [undefined, '', 'unknown', '_hidden', '1.2.3', 'x'.repeat(4000)]
   ]
   const guesses = createGuesses()
-  const guess = (ip: string | undefined, right = false) => guesses.check({ ip, raw: { headers: {} } } as never, () => right)
+  const guess = (ip: string | undefined, right = false) => guesses.check({ ip, raw: { headers: {} } } as never, [{ isSecret: () => right } as unknown as Pass], '')
   for (const spellings of clients) {
     for (let i = 0; i < 20; i++) guess(spellings[i % spellings.length])
     for (const ip of spellings) t.equal(guess(ip, true), false, String(ip).slice(0, 40))
@@ -462,7 +465,7 @@ t.test('a wrong guess counts once, also where the gate is asked again, and is fo
   const guesses = createGuesses()
   let now = 1_000_000
   t.intercept(Date, 'now', { value: () => now })
-  const guess = (right: boolean, ip = '192.0.2.1') => guesses.check({ ip, raw: { headers: {} } } as never, () => right)
+  const guess = (right: boolean, ip = '192.0.2.1') => guesses.check({ ip, raw: { headers: {} } } as never, [{ isSecret: () => right } as unknown as Pass], '')
   for (let i = 0; i < 19; i++) guess(false)
   t.equal(guess(true), true, 'after 19')
   now += 59_999
@@ -589,13 +592,14 @@ t.test('the command line prints the path once', async t => {
     return text
   }
   const { app } = await createApp(t, { store: { file }, bypass: {} })
+  await app.ready()
   const path = /testers enter at (\/maintenance\/bypass#([\w-]{32})) \(shown once\)/.exec(await run('on', '--bypass'))
   t.ok(path)
   await app.maintenance.refresh()
   t.equal((await post(app, { secret: path?.[2] })).statusCode, 204)
   t.notMatch(await run('status'), 'bypass')
-  t.notOk('bypass' in JSON.parse(await run('status', '--json')))
-  const [one, two] = JSON.parse(await run('on', 'a', 'b', '--bypass', '--json'))
+  t.notOk('bypass' in JSON.parse(await run('status', '--json')).sites[0])
+  const [one, two] = JSON.parse(await run('on', 'a', 'b', '--bypass', '--force', '--json')).sites
   t.match(one.bypass.path, '/maintenance/bypass#')
   t.not(one.bypass.secret, two.bypass.secret, 'a secret of its own for each site')
 })

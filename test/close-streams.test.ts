@@ -195,7 +195,7 @@ t.test('closeStreams: whoever does not take the end is cut off; an upgrade that 
 })
 
 t.test('closeStreams: options', { buffered: true }, async t => {
-  for (const [options, message] of [[{ after: -1 }, /closeStreams.after' is -1, expected an integer from 0/], [{ jitter: '1s' }, /closeStreams.jitter' is '1s'/], [{ now: true }, /closeStreams.now/], [true, /closeStreams' is true, expected an object/]] as [never, RegExp][]) {
+  for (const [options, message] of [[{ after: -1 }, /closeStreams.after' is -1, expected a duration such as 90s, .* from 0ms to 1h/], [{ jitter: '1' }, /closeStreams.jitter' is '1'/], [{ jitter: '61m' }, /closeStreams.jitter' is '61m'/], [{ now: true }, /closeStreams.now/], [true, /closeStreams' is true, expected an object/]] as [never, RegExp][]) {
     const { app } = bareApp(t)
     await t.rejects(async () => { await app.register(maintenance, { closeStreams: options }) }, { code: 'FST_ERR_MAINTENANCE_OPTION', message })
   }
@@ -210,8 +210,8 @@ t.test('closeStreams: spread over the jitter', t => {
     return { raw, request: { raw: {} }, sent: true } as unknown as FastifyReply
   })
   let change = () => {}
-  const site: StreamingSite = { gate: { active: true }, streams: () => streams, onGate (listener) { change = listener } }
-  closeStreams([site, { ...site, onGate () {} }], { after: 5000, jitter: 2000 }, () => ({ blocked: true }) as never)
+  const site: StreamingSite = { site: { gate: { active: true }, onGate (listener) { change = listener } }, activity: { streams: () => streams } }
+  closeStreams(site, { after: 5000, jitter: 2000 }, () => ({ blocked: true }) as never)
   change()
   change()
   mock.timers.tick(4999)
@@ -226,7 +226,7 @@ t.test('closeStreams: spread over the jitter', t => {
   // who may stay at first is given its time from when that ends
   ended = 0
   let blocked = false
-  closeStreams([site], { after: 5000, jitter: 0 }, () => ({ blocked }) as never)
+  closeStreams(site, { after: 5000, jitter: 0 }, () => ({ blocked }) as never)
   change()
   mock.timers.tick(3000)
   blocked = true

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import maintenance from '../index.ts'
-import type { MaintenanceStatus, ServerStatus } from '../types/index.ts'
+import type { MaintenanceStatus, ServerSite, ServerStatus } from '../types/index.ts'
 import { bareApp, createApp, until } from './fixtures/app.ts'
 import { beatingStore, get, isPending, listen, slowApp, step } from './fixtures/requests.ts'
 
@@ -29,7 +29,8 @@ t.test('drained(): time, signal, wrong arguments', { buffered: true }, async t =
   const { app, begin, releaseAll } = await slowApp(t)
   await Promise.all([begin(), begin(), begin('POST')])
   await app.maintenance.set(true)
-  await t.rejects(app.maintenance.drained({ timeout: 30 }), { code: DRAIN, message: 'maintenance: after 30 ms, requests are still running: 2 × GET /slow, 1 × POST /slow', inFlight: 3, routes: { 'GET /slow': 2, 'POST /slow': 1 } })
+  await t.rejects(app.maintenance.drained({ timeout: 30 }), { code: DRAIN, message: 'maintenance: still running after 30 ms: 2 × GET /slow, 1 × POST /slow', inFlight: 3, routes: { 'GET /slow': 2, 'POST /slow': 1 } })
+  await t.rejects(app.maintenance.drained({ timeout: '1s' }), { code: DRAIN, message: /: still running after 1s: / })
   const abort = new AbortController()
   const waiting = app.maintenance.drained({ signal: abort.signal })
   t.equal(await isPending(waiting), true)
@@ -37,8 +38,9 @@ t.test('drained(): time, signal, wrong arguments', { buffered: true }, async t =
   await t.rejects(waiting, { message: 'enough' })
   await t.rejects(app.maintenance.drained({ signal: AbortSignal.abort() }), { name: 'AbortError' })
   for (const [options, message] of [
-    [{ timeout: 0 }, /timeout is 0, expected an integer from 1 to 3600000 \(milliseconds\)/],
-    [{ timeout: '5s' }, /timeout is '5s'/],
+    [{ timeout: 0 }, /timeout is 0, expected a duration such as 90s, .* or milliseconds, from 1ms to 1h/],
+    [{ timeout: '5' }, /timeout is '5'/],
+    [{ timeout: '61m' }, /timeout is '61m'/],
     [{ timeout: 3_600_001 }, /timeout is 3600001/],
     [{ timout: 5 }, /timout is 5, expected one of the names timeout, signal/],
     [{ signal: {} }, /signal is \{\}, expected an AbortSignal/],
@@ -66,7 +68,7 @@ t.test('drained(): the site is opened meanwhile', { buffered: true }, async t =>
   const late = app.maintenance.drained()
   t.equal(await isPending(early), true)
   await app.maintenance.set(false)
-  await Promise.all([early, late].map(waiting => t.rejects(waiting, { code: DRAIN, message: /the site was opened while its requests were waited for/, inFlight: 1, routes: { 'GET /slow': 1 } })))
+  await Promise.all([early, late].map(waiting => t.rejects(waiting, { code: DRAIN, message: /the site opened before its requests had ended/, inFlight: 1, routes: { 'GET /slow': 1 } })))
   releaseAll()
 })
 
@@ -88,7 +90,7 @@ t.test('drained(): read-only, reads that came before the call are waited for, la
   await app.maintenance.set(true, { mode: 'read-only' })
   const read = await begin()
   t.equal(app.maintenance.status().inFlight, 2)
-  t.match((await app.maintenance.servers())[0], { inFlight: 2, holding: { 'POST /slow': 1 } }, 'a read that the present state let in holds up nobody who waits for the servers')
+  t.match((await app.maintenance.servers())[0], { inFlight: 2, draining: { 'POST /slow': 1 } }, 'a read that the present state let in holds up nobody who waits for the servers')
   const waiting = app.maintenance.drained()
   await begin()
   write()
@@ -119,7 +121,7 @@ t.test('set with wait: settles when all are ready, else tells who is not; the ch
     message: /^maintenance: not ready after 1 ms, but the change stands: \S+ \(process \d+\) runs 1 × GET \/slow, 1 × POST \/slow, last seen at \S+Z$/,
     inFlight: 2,
     routes: { 'GET /slow': 1, 'POST /slow': 1 },
-    servers: [{ site: 'default', active: true, pid: process.pid, holding: { 'GET /slow': 1, 'POST /slow': 1 } }]
+    servers: [{ pid: process.pid, sites: [{ site: 'default', active: true }], draining: { 'GET /slow': 1, 'POST /slow': 1 } }]
   })
   t.equal(app.maintenance.active, true)
   releaseAll()
@@ -148,19 +150,35 @@ t.test('run with wait: the work begins when nothing from before is running; wher
 
 t.test('set with wait: nothing is changed by a wrong argument; what is no object is refused as ever', { buffered: true }, async t => {
   const { app } = await createApp(t, { bypass: {} })
-  for (const [change, message] of [[{ wait: 0 }, /wait is 0, expected an integer from 1 to 3600000/], [{ wait: '30s' }, /wait is '30s'/], [{ wait: true }, /wait is true/], [null, /the change is null, expected an object/], ['x', /the change is 'x'/]] as [never, RegExp][]) {
+  for (const [change, message] of [[{ wait: 0 }, /wait is 0, expected .*from 1ms to 1h/], [{ wait: '30' }, /wait is '30'/], [{ wait: '2h' }, /wait is '2h'/], [null, /the change is null, expected an object/], ['x', /the change is 'x'/]] as [never, RegExp][]) {
     await t.rejects(app.maintenance.set(true, change), { code: 'FST_ERR_MAINTENANCE_CHANGE', message })
   }
   t.equal(app.maintenance.active, false)
   t.match((await app.maintenance.set(true, { bypass: true, wait: 60_000 })).bypass, { secret: /^\S{20,}$/ }, 'shown all the same')
 })
 
+/** What another server tells of itself. */
+const otherServer = (site: Partial<ServerSite>): ServerStatus => ({
+  id: 'other',
+  label: 'there (process 7)',
+  host: 'there',
+  pid: 7,
+  version: '1',
+  sites: [{ site: 'default', revision: 0, active: false, pinned: false, draining: {}, ...site }],
+  inFlight: 3,
+  streams: 0,
+  draining: site.draining ?? {},
+  bypassPath: null,
+  startedAt: '2026-01-01T00:00:00.000Z',
+  seenAt: '2026-01-01T00:00:00.000Z',
+  lost: false
+})
+
 t.test('set with wait: a server that has not followed, one that is pinned, one that comes back', { buffered: true }, async t => {
   const store = beatingStore()
   const { app } = await createApp(t, { store })
   await app.ready()
-  const other = (change: Partial<ServerStatus>): ServerStatus => ({ id: 'other', host: 'there', pid: 7, version: '1', site: 'default', revision: 0, active: false, pinned: false, inFlight: 0, streams: 0, holding: {}, startedAt: '2026-01-01T00:00:00.000Z', seenAt: '2026-01-01T00:00:00.000Z', ...change })
-  const tell = (change: Partial<ServerStatus>) => store.entries.set('default/other', JSON.stringify(other(change)))
+  const tell = (site: Partial<ServerSite>) => store.entries.set('other', JSON.stringify(otherServer(site)))
   tell({})
   await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) is open, last seen at 2026-01-01/, servers: [{ id: 'other' }] })
   tell({ active: true })
@@ -170,10 +188,10 @@ t.test('set with wait: a server that has not followed, one that is pinned, one t
   await app.maintenance.set(true, { wait: 60_000 })
   tell({ revision: Number.MAX_SAFE_INTEGER })
   await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) is open/ }, 'it has the state, but its window is ahead or over')
-  tell({ revision: Number.MAX_SAFE_INTEGER, active: true, inFlight: 3, holding: { 'GET /a': 2 } })
+  tell({ revision: Number.MAX_SAFE_INTEGER, active: true, draining: { 'GET /a': 2 } })
   await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) runs 2 × GET \/a/, inFlight: 2, routes: { 'GET /a': 2 } })
   await app.maintenance.set(false, { wait: 60_000 })
-  store.entries.delete('default/other')
+  store.entries.delete('other')
   await app.maintenance.set(true, { wait: 60_000 })
 
   store.fail = 'list'

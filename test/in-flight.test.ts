@@ -364,7 +364,7 @@ t.test('a site function: each request counts for its site, one for no known site
   }
   await app.maintenance.for('shop').set(true)
   await t.rejects(app.maintenance.for('shop').drained({ timeout: 30 }), { code: 'FST_ERR_MAINTENANCE_DRAIN', inFlight: 2, routes: { 'GET /:x': 2 } })
-  t.match(await app.maintenance.for('shop').servers(), [{ site: 'shop', active: true, holding: { 'GET /:x': 2 } }])
+  t.match(await app.maintenance.for('shop').servers(), [{ sites: [{ site: 'shop', active: true, draining: { 'GET /:x': 2 } }, { site: 'blog', active: false, draining: {} }] }])
   answer.resolve()
   await app.maintenance.for('shop').drained()
   t.strictSame(counted(), [0, 0])

@@ -4,15 +4,19 @@ import { messageOf, show } from '../lib/errors.ts'
 import { didYouMean, suggest } from '../lib/util/did-you-mean.ts'
 import { checkShape, text } from '../lib/util/validate.ts'
 import { readOptions } from '../lib/options.ts'
-import { checkChange, makeRecord } from '../lib/state/change.ts'
+import { checkCancelling, checkOpening, checkSet, checkUpdate } from '../lib/state/change.ts'
+import { closeSite } from '../lib/state/edit.ts'
 import { createRecordParser, NEVER_WRITTEN, parseRecord, serialiseRecord } from '../lib/state/record.ts'
+import { NO_SCHEDULE } from '../lib/state/schedule.ts'
 import { toTime } from '../lib/state/time.ts'
-import { isActive } from '../lib/state/window.ts'
+import { isActive, momentOf } from '../lib/state/window.ts'
 import type { FastifyMaintenanceOptions } from '../types/index.ts'
+import { createApp } from './fixtures/app.ts'
+import { recordOf, storedWindow } from './fixtures/records.ts'
 
 t.test('options: defaults', async t => {
   t.match(readOptions({}), {
-    enabled: undefined,
+    pinned: undefined,
     site: 'default',
     siteOf: null,
     sites: ['default'],
@@ -39,8 +43,9 @@ t.test('options: what is wrong is refused, with the name, the value and what is 
     [null, /option 'options' is null, expected an object/],
     [[], /option 'options' is \[\], expected an object/],
     [{ ingore: {} }, /unknown option 'ingore'. Did you mean ignore\?/],
-    [{ enabled: 'false' }, /'enabled' is 'false', expected true or false/],
-    [{ enabled: 1 }, /'enabled' is 1/],
+    [{ pinned: 'shut' }, /'pinned' is 'shut', expected 'open' or 'closed'/],
+    [{ pinned: true }, /'pinned' is true/],
+    [{ enabled: true }, /unknown option 'enabled'/],
     [{ site: '' }, /'site' is '', expected a name of letters/],
     [{ site: '-x' }, /'site' is '-x'/],
     [{ site: 'x'.repeat(65) }, /'site' is 'x+'/],
@@ -87,8 +92,9 @@ t.test('options: what is wrong is refused, with the name, the value and what is 
     [{ store: { redis: 'redis://localhost', pasword: 'S3cret' } }, /unknown option 'store.pasword'. Expected one of/],
     [{ store: { redis: 'redis://localhost', prefix: 'a\nb' } }, /'store.prefix' is 'a\\nb'/],
     [{ store: { redis: 'redis://localhost', mirror: '' } }, /'store.mirror' is ''/],
-    [{ store: { redis: 'redis://localhost', pollInterval: 5 } }, /'store.pollInterval' is 5, expected an integer from 100 to 3600000 \(milliseconds\)/],
-    [{ fallback: 'off' }, /'fallback' is 'off'/],
+    [{ store: { redis: 'redis://localhost', pollInterval: 5 } }, /'store.pollInterval' is 5, expected a duration such as 90s, .* or milliseconds, from 100ms to 1h/],
+    [{ whenUnknown: 'off' }, /'whenUnknown' is 'off', expected 'open' or 'closed'/],
+    [{ fallback: true }, /unknown option 'fallback'/],
     [{ ignore: [] }, /'ignore' is \[\], expected an object/],
     [{ ignore: { route: '/x' } }, /unknown option 'ignore.route'. Did you mean ignore.routes\?/],
     [{ ignore: { routes: 'health' } }, /'ignore.routes' is 'health', expected a path such as/],
@@ -138,6 +144,10 @@ t.test('options: what is wrong is refused, with the name, the value and what is 
     [{ schedule: [{ cron: '0 1 * * sun' }] }, /'schedule\[0\].duration' is undefined, expected a duration such as 90s/],
     [{ schedule: [{ cron: '0 1 * * sun', duration: 60 }] }, /'schedule\[0\].duration' is 60/],
     [{ schedule: [{ cron: '0 1 * * sun', duration: '0m' }] }, /'schedule\[0\].duration' is '0m'/],
+    [{ schedule: [{ duration: '1h' }] }, /'schedule\[0\].cron' is undefined, expected a cron pattern/],
+    [{ schedule: [{ cron: '0 0 30 2 *', duration: '1h' }] }, /'schedule\[0\].cron' is '0 0 30 2 \*', expected .*\(it never fires\)/],
+    [{ schedule: [{ cron: '0 * * * *', duration: '2h' }] }, /'schedule\[0\].cron' is '0 \* \* \* \*', expected .*\(it starts again at .*, before the window before that has ended\)/],
+    [{ schedule: [{ cron: '0 1 * * sun', duration: '1h', message: {} }] }, /'schedule\[0\].message' is \{\}/],
     [{ schedule: [{ cron: '0 1 * * sun', duration: '1h', mode: 'half' }] }, /'schedule\[0\].mode' is 'half'/],
     [{ schedule: 'sundays' }, /'schedule\[0\]' is 'sundays', expected an object/],
     [{ hold: { max: 0 } }, /'hold.max' is 0, expected an integer from 1/],
@@ -185,61 +195,83 @@ t.test('times: only what has a zone and is in the calendar', async t => {
 
 t.test('changes: what is wrong is refused', async t => {
   const now = Date.parse('2026-12-01T00:00:00Z')
-  const wrong: [unknown, unknown, RegExp][] = [
-    ['on', {}, /set\(\): the first argument must be true or false, got 'on'/],
-    [undefined, {}, /got undefined/],
-    [1, {}, /got 1/],
-    [true, null, /the change is null, expected an object/],
-    [true, 'x', /the change is 'x'/],
-    [true, { massage: 'x' }, /unknown field 'massage'. Did you mean message\?/],
-    [true, { message: '' }, /message is '', expected text of 1 to 10000 characters/],
-    [true, { message: 3 }, /message is 3/],
-    [true, { message: 'x'.repeat(10_001) }, /message is 'xxx/],
-    [true, { mode: 'readonly' }, /mode is 'readonly', expected 'full' or 'read-only' or 'hold'/],
-    [true, { startsAt: '2026-12-01T03:00:00' }, /startsAt is '2026-12-01T03:00:00', expected a Date, or ISO 8601 with a zone/],
-    [true, { startsAt: null }, /startsAt is null/],
-    [true, { endsAt: '2026-11-30T23:59:59Z' }, /endsAt is '2026-11-30T23:59:59.000Z', expected a time in the future \(now is 2026-12-01T00:00:00.000Z\)/],
-    [true, { startsAt: '2026-12-02T00:00Z', endsAt: '2026-12-02T00:00Z' }, /endsAt is .* expected a time after startsAt/],
-    [true, { retryAfter: 0 }, /retryAfter is 0/],
-    [true, { retryAfter: '60' }, /retryAfter is '60'/],
-    [true, { ignoreRoutes: '/x' }, /ignoreRoutes is '\/x', expected a list/],
-    [true, { ignoreRoutes: [/x/] }, /ignoreRoutes\[0\].pattern is \/x\//],
-    [true, { ignoreRoutes: ['/a', 'b'] }, /ignoreRoutes\[1\].pattern is 'b', expected a path such as/],
-    [true, { ignoreRoutes: [{}] }, /ignoreRoutes\[0\].pattern is {}/],
-    [true, { ignoreRoutes: [{ pattern: undefined }] }, /ignoreRoutes\[0\].pattern is undefined/],
-    [true, { ignoreRoutes: [{ pattern: '/x', describtion: 'y' }] }, /unknown field 'ignoreRoutes\[0\].describtion'. Did you mean description\?/],
-    [true, { by: ' ' }, /by is ' '/],
-    [true, { expectedRevision: -1 }, /expectedRevision is -1/],
-    [true, { expectedRevision: '1' }, /expectedRevision is '1'/],
-    [false, { message: 'x' }, /set\(false\) has no field 'message'. Expected one of by, expectedRevision/],
-    [false, { by: 1 }, /by is 1, expected text of 1 to 200 characters \(with set\(false\)\)/]
+  const close = (change: unknown) => closeSite(checkSet(change))({ record: NEVER_WRITTEN, schedule: NO_SCHEDULE, moment: momentOf(now) })
+  const wrong: [(change: unknown) => unknown, unknown, RegExp][] = [
+    [close, null, /the change is null, expected an object/],
+    [close, 'x', /the change is 'x'/],
+    [close, { massage: 'x' }, /massage is 'x', expected one of the names message, mode, /],
+    [close, { message: '' }, /message is '', expected text of 1 to 10000 characters/],
+    [close, { message: 3 }, /message is 3/],
+    [close, { message: 'x'.repeat(10_001) }, /message is 'xxx/],
+    [close, { message: 'a\u0000b' }, /message is 'a\\x00b'/],
+    [close, { message: 'a\ud800b' }, /message is 'a.*b'/],
+    [close, { message: {} }, /message is \{\}/],
+    [close, { message: { en: '' } }, /message is \{ en: '' \}/],
+    [close, { message: { 'no language': 'x' } }, /message is/],
+    [close, { mode: 'readonly' }, /mode is 'readonly', expected 'full' or 'read-only' or 'hold'/],
+    [close, { startsAt: '2026-12-01T03:00:00' }, /startsAt is '2026-12-01T03:00:00', expected a Date, ISO 8601 with a zone/],
+    [close, { startsAt: null }, /startsAt is null/],
+    [close, { startsAt: '2026-11-30T23:58:59Z' }, /startsAt is '2026-11-30T23:58:59.000Z', expected a time in the future, or leave it out/],
+    [close, { endsAt: '2026-11-30T23:59:59Z' }, /endsAt is '2026-11-30T23:59:59.000Z', expected a time in the future \(now is 2026-12-01T00:00:00.000Z\)/],
+    [close, { endsAt: '+30' }, /endsAt is '\+30'/],
+    [close, { endsAt: '-30m' }, /endsAt is '-30m'/],
+    [close, { endsAt: 1796090400000 }, /endsAt is 1796090400000/],
+    [close, { startsAt: '2026-12-02T00:00Z', endsAt: '2026-12-02T00:00Z' }, /endsAt is .* expected a time after startsAt/],
+    [close, { retryAfter: 0 }, /retryAfter is 0/],
+    [close, { retryAfter: '60' }, /retryAfter is '60'/],
+    [close, { ignoreRoutes: '/x' }, /ignoreRoutes is '\/x', expected a list/],
+    [close, { ignoreRoutes: [/x/] }, /ignoreRoutes\[0\].pattern is undefined/],
+    [close, { ignoreRoutes: ['/a', 'b'] }, /ignoreRoutes\[1\].pattern is 'b', expected a path such as/],
+    [close, { ignoreRoutes: [{}] }, /ignoreRoutes\[0\].pattern is undefined/],
+    [close, { ignoreRoutes: [{ pattern: undefined }] }, /ignoreRoutes\[0\].pattern is undefined/],
+    [close, { ignoreRoutes: [{ pattern: '/x', description: 3 }] }, /ignoreRoutes\[0\].description is 3/],
+    [close, { ignoreRoutes: [{ pattern: '/x', describtion: 'y' }] }, /ignoreRoutes\[0\].describtion is 'y', expected only pattern and description/],
+    [close, { ignoreIps: ['10.0.0.1', 'x'] }, /ignoreIps\[1\] is 'x', expected an address or a CIDR block/],
+    [close, { onlyRoutes: [] }, /onlyRoutes is \[\], expected at least one pattern; leave it out to close the whole site/],
+    [close, { onlyRoutes: ['x'] }, /onlyRoutes\[0\] is 'x'/],
+    [close, { by: ' ' }, /by is ' '/],
+    [close, { expectedRevision: -1 }, /expectedRevision is -1/],
+    [close, { expectedRevision: '1' }, /expectedRevision is '1'/],
+    [checkUpdate, {}, /the change is \{\}, expected at least one of/],
+    [checkUpdate, { by: 'ops', message: undefined }, /expected at least one of/],
+    [checkUpdate, { mode: 'half' }, /mode is 'half'/],
+    [checkOpening, { message: 'x' }, /message is 'x', expected one of the names by, expectedRevision, force/],
+    [checkOpening, { by: 1 }, /by is 1, expected text of 1 to 200 characters on one line \(with set\(false\)\)/],
+    [checkOpening, null, /the options is null, expected an object/],
+    [checkCancelling, { force: true }, /force is true, expected one of the names by, expectedRevision \(with cancel\(\)\)/]
   ]
-  for (const [on, change, message] of wrong) {
-    t.throws(() => checkChange(on, change, now), { code: 'FST_ERR_MAINTENANCE_CHANGE', statusCode: 400, message }, String(message))
+  for (const [check, change, message] of wrong) {
+    t.throws(() => check(change), { code: 'FST_ERR_MAINTENANCE_CHANGE', statusCode: 400, message }, String(message))
   }
-  t.match(checkChange(true, { message: undefined, startsAt: new Date(now - 1000), endsAt: '2026-12-01T01:00Z' }, now), { startsAt: '2026-11-30T23:59:59.000Z', endsAt: '2026-12-01T01:00:00.000Z' })
+  t.match(close({ message: undefined, startsAt: new Date(now - 1000), endsAt: '2026-12-01T01:00Z' }), { windows: [{ startsAt: '2026-11-30T23:59:59.000Z', endsAt: '2026-12-01T01:00:00.000Z', message: null }] })
+  t.strictSame(checkUpdate({ message: null, ignoreRoutes: null, ignoreIps: null, onlyRoutes: null, endsAt: null, bypass: null, mode: undefined }), { message: null, endsAt: null, ignoreRoutes: [], ignoreIps: [], onlyRoutes: [], secret: null }, 'null unsets')
+
+  const { app } = await createApp(t)
+  for (const on of ['on', undefined, 1]) await t.rejects(app.maintenance.set(on as never), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /set\(\): the first argument must be true or false, got ('on'|undefined|1)/ })
 })
 
-t.test('records: written and read again, by a strict schema', async t => {
-  const record = makeRecord(checkChange(true, { message: 'héllo "x"\n', by: 'ops', ignoreRoutes: ['/a'], endsAt: new Date(Date.now() + 1000) }), Date.now(), 'w1', Date.now())
+t.test('records: written and read again; what is new in them is kept, what is wrong in them is refused', async t => {
+  const window = storedWindow({ message: 'héllo "x"\n', by: 'ops', ignoreRoutes: [{ pattern: '/a', description: null }], endsAt: new Date(Date.now() + 1000).toISOString() })
+  const record = recordOf([window])
   t.strictSame(parseRecord(serialiseRecord(record)), record)
+  const later = { ...record, extra: 1, windows: [{ ...window, kind: 'alarm', mode: 'half', more: true }] }
+  t.strictSame(parseRecord(JSON.stringify(later)), later)
   const wrong: [unknown, RegExp][] = [
     ['', /empty/], ['  ', /empty/], ['{', /not JSON/], ['null', /is null/], ['[]', /is \[\]/], ['"on"', /'on'/],
-    [{ ...record, v: 2 }, /v is 2, expected 1/],
-    [{ ...record, on: 'false' }, /on is 'false'/],
-    [{ ...record, extra: 1 }, /extra is 1/],
-    [{ ...record, message: undefined }, /message is undefined, expected a value/],
+    [{ ...record, v: 1 }, /v is 1, expected 2/],
+    [{ ...record, windows: undefined }, /windows is undefined, expected a list/],
+    [{ ...record, windows: [null] }, /windows\[0\] is null, expected an object/],
+    [{ ...record, at: undefined }, /at is undefined, expected a time in UTC/],
     [{ ...record, revision: 1.5 }, /revision is 1.5/],
     [{ ...record, revision: 2 ** 53 }, /revision is/],
     [{ ...record, revision: 1e300 }, /revision is/],
-    [{ ...record, revision: Date.now() + 2 * 86_400_000 }, /not more than a day ahead/],
-    [{ ...record, retryAfter: -1 }, /retryAfter is -1/],
-    [{ ...record, endsAt: 'soon' }, /endsAt is 'soon', expected a time in UTC/],
-    [{ ...record, endsAt: '2026-12-01T03:00+01:00' }, /endsAt is/],
-    [{ ...record, ignoreRoutes: [{ pattern: 'x', description: null }] }, /ignoreRoutes is/],
-    [{ ...record, ignoreRoutes: [{ pattern: '/x' }] }, /ignoreRoutes is/],
-    [{ ...record, mode: 'half' }, /mode is 'half'/],
-    ['{"__proto__":{"on":true}}', /__proto__/]
+    ...['revision', 'at', 'openedAt'].map((name): [unknown, RegExp] => {
+      const ahead = Date.now() + 2 * 86_400_000
+      return [{ ...record, [name]: name === 'revision' ? ahead : new Date(ahead).toISOString() }, new RegExp(`${name} is .*more than a day ahead of the clock`)]
+    }),
+    ...Object.entries({ id: 7, kind: null, mode: 1, message: 3, retryAfter: '60', endsAt: 'soon', startsAt: '2026-12-01T03:00+01:00', ignoreRoutes: {}, ignoreIps: 'x', onlyRoutes: 0, bypass: 1, lease: 1, by: 1, at: null })
+      .map(([name, value]): [unknown, RegExp] => [{ ...record, windows: [window, { ...window, [name]: value }] }, new RegExp(`windows\\[1\\]\\.${name} is `)]),
+    ['{"__proto__":{"on":true}}', /v is undefined/]
   ]
   for (const [stored, message] of wrong) {
     const text = typeof stored === 'string' ? stored : JSON.stringify(stored)
@@ -249,13 +281,12 @@ t.test('records: written and read again, by a strict schema', async t => {
 })
 
 t.test('windows: closed from the start until the end', async t => {
-  const record = { ...NEVER_WRITTEN, on: true, startsAt: '2026-12-01T00:00:00.000Z', endsAt: '2026-12-01T01:00:00.000Z' }
-  const at = (time: string) => isActive(record, Date.parse(time))
+  const window = storedWindow({ startsAt: '2026-12-01T00:00:00.000Z', endsAt: '2026-12-01T01:00:00.000Z' })
+  const at = (time: string) => isActive(window, momentOf(Date.parse(time)))
   t.equal(at('2026-11-30T23:59:59.999Z'), false)
   t.equal(at('2026-12-01T00:00:00.000Z'), true)
   t.equal(at('2026-12-01T00:59:59.999Z'), true)
   t.equal(at('2026-12-01T01:00:00.000Z'), false)
-  t.equal(isActive({ ...record, on: false }, Date.parse('2026-12-01T00:30:00Z')), false)
 })
 
 t.test('options: no secret below store or bypass is shown, whatever its name and form', async t => {
@@ -285,7 +316,7 @@ t.test('unknown names: the one that was meant', async t => {
     [{ ignore: { statusCode: 1 } }, 'response.statusCode'], [{ store: { redis: 'redis://x', pollinterval: 1 } }, 'store.pollInterval'], [{ bypass: { cokie: 'x' } }, 'bypass.cookie']
   ]
   for (const [options, name] of meant) t.throws(() => readOptions(options as never), { message: `. Did you mean ${name}?` })
-  t.throws(() => readOptions({ whatever: 1 } as never), { message: /unknown option 'whatever'. Expected one of enabled, site, sites, store, / })
+  t.throws(() => readOptions({ whatever: 1 } as never), { message: /unknown option 'whatever'. Expected one of pinned, whenUnknown, site, sites, store, / })
   t.throws(() => readOptions({ hold: { ['x'.repeat(1e6)]: 1 } } as never), { message: /unknown option 'hold.x{100}…'. Expected one of hold.max, hold.timeout/ })
   t.equal(didYouMean('', ['on', 'off']), null)
   t.equal(didYouMean('sttaus', ['on', 'status']), 'status', 'swapped letters')
@@ -311,8 +342,8 @@ t.test('garbage of any shape costs bounded time, and is not looked at twice', as
   const keys = Object.fromEntries(Array.from({ length: 90_000 }, (_, i) => [`k${i}`, 1]))
   const garbage = [
     JSON.stringify({ ['k'.repeat(size - 10)]: 1 }), JSON.stringify('x'.repeat(size - 10)), '@'.repeat(size), '"'.repeat(size), "'".repeat(size), ' '.repeat(size), 'x'.repeat(2 * size), '1'.repeat(size), JSON.stringify(keys),
-    '['.repeat(size / 2) + ']'.repeat(size / 2), JSON.stringify({ ...whole, message: '@'.repeat(size - 1000) }), JSON.stringify({ ...whole, by: "'".repeat(size - 1000) }), JSON.stringify({ ...whole, ['k'.repeat(size - 1000)]: 1 }),
-    JSON.stringify({ ...whole, ignoreRoutes: Array(25_000).fill({ pattern: '/x', description: null }) }), JSON.stringify({ ...whole, runs: Array(20_000).fill({ id: 'x', until: null }) })
+    '['.repeat(size / 2) + ']'.repeat(size / 2), JSON.stringify({ ...whole, windows: [{ ...storedWindow(), endsAt: '@'.repeat(size - 1000) }] }), JSON.stringify({ ...whole, at: "'".repeat(size - 1000) }), JSON.stringify({ ['k'.repeat(size - 1000)]: 1, ...whole }),
+    JSON.stringify({ ...whole, windows: [storedWindow({ ignoreRoutes: Array(25_000).fill({ pattern: '/x', description: null }) })] }), JSON.stringify({ ...whole, windows: Array(3000).fill(storedWindow()) })
   ]
   for (const text of garbage) {
     const parse = createRecordParser()

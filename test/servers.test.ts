@@ -1,3 +1,4 @@
+import { hostname } from 'node:os'
 import t from 'tap'
 import type { ServerStatus } from '../types/index.ts'
 import { createApp, until, type LogLine } from './fixtures/app.ts'
@@ -9,11 +10,11 @@ t.test('servers(): this one, where the store keeps none', { buffered: true }, as
   const { app } = await createApp(t)
   const [server, ...others] = await app.maintenance.servers()
   t.strictSame(others, [])
-  t.match(server, { site: 'default', pid: process.pid, revision: 0, active: false, pinned: false, inFlight: 0, streams: 0, holding: {}, version: /^\d/, host: /./, id: /^[0-9a-f-]{36}$/, startedAt: /Z$/, seenAt: /Z$/ })
+  t.match(server, { sites: [{ site: 'default', revision: 0, active: false, pinned: false, draining: {} }], pid: process.pid, inFlight: 0, streams: 0, draining: {}, bypassPath: null, lost: false, version: /^\d/, host: /./, label: `${hostname()} (process ${process.pid})`, id: /^[0-9a-f-]{36}$/, startedAt: /Z$/, seenAt: /Z$/ })
   await app.maintenance.set(true)
-  t.match(await app.maintenance.servers(), [{ active: true, id: server?.id }])
-  const pinned = await createApp(t, { pinned: 'closed' })
-  t.match(await pinned.app.maintenance.servers(), [{ active: true, pinned: true }])
+  t.match(await app.maintenance.servers(), [{ id: server?.id, sites: [{ active: true }] }])
+  const pinned = await createApp(t, { pinned: 'closed', bypass: {} })
+  t.match(await pinned.app.maintenance.servers(), [{ sites: [{ active: true, pinned: true }], bypassPath: '/maintenance/bypass' }])
 })
 
 t.test('servers(): what others tell, oldest first; garbage is none, what a later version adds is left out', { buffered: true }, async t => {
@@ -22,10 +23,11 @@ t.test('servers(): what others tell, oldest first; garbage is none, what a later
   await app.ready()
   t.equal(store.entries.size, 1)
   const [own] = await app.maintenance.servers()
-  const write = (id: string, entry: unknown) => store.entries.set(`default/${id}`, typeof entry === 'string' ? entry : JSON.stringify(entry))
+  const served = own?.sites[0]
+  const write = (id: string, entry: unknown) => store.entries.set(id, typeof entry === 'string' ? entry : JSON.stringify(entry))
   write('old', { ...own, id: 'old', startedAt: '2001-01-01T00:00:00.000Z', later: 'more' })
-  write('new', { ...own, id: 'new', startedAt: '2999-01-01T00:00:00.000Z', holding: { 'GET /': 1 } })
-  const garbage: unknown[] = ['', 'no JSON', 'null', '7', '[]', '{}', { ...own, id: 'x', site: 'another' }, { ...own, id: 7 }, { ...own, holding: { a: -1 } }, { ...own, holding: null }, { ...own, seenAt: 'soon' }, { ...own, active: 1 }, { ...own, revision: undefined }]
+  write('new', { ...own, id: 'new', startedAt: '2999-01-01T00:00:00.000Z', draining: { 'GET /': 1 } })
+  const garbage: unknown[] = ['', 'no JSON', 'null', '7', '[]', '{}', { ...own, id: 7 }, { ...own, draining: { a: -1 } }, { ...own, draining: null }, { ...own, seenAt: 'soon' }, { ...own, sites: [{ ...served, site: 'another' }] }, { ...own, sites: [{ ...served, active: 1 }] }, { ...own, sites: [{ ...served, revision: undefined }] }, { ...own, sites: [null] }, { ...own, sites: {} }, { ...own, label: 'x'.repeat(2 ** 20) }]
   garbage.forEach((entry, i) => write(`garbage${i}`, entry))
   const servers = await app.maintenance.servers()
   t.strictSame(servers.map(({ id }) => id), ['old', own?.id, 'new'])
@@ -38,19 +40,20 @@ t.test('servers(): what a server tells follows it, and goes when it is closed', 
   const store = beatingStore()
   const { app, begin } = await slowApp(t, { store })
   const told = () => JSON.parse([...store.entries.values()][0] ?? 'null') as ServerStatus
-  t.match(told(), { active: false, revision: 0, inFlight: 0 })
+  const site = () => told().sites[0]
+  t.match(told(), { sites: [{ active: false, revision: 0 }], inFlight: 0 })
   const [one, two] = [await begin(), await begin()]
   const { revision } = await app.maintenance.set(true)
   const began = performance.now()
-  await until('told at once', () => told().active && told().revision === revision && told().inFlight === 2)
-  t.strictSame(told().holding, { 'GET /slow': 2 })
+  await until('told at once', () => site()?.active && site()?.revision === revision && told().inFlight === 2)
+  t.strictSame([told().draining, site()?.draining], [{ 'GET /slow': 2 }, { 'GET /slow': 2 }])
   one()
   await until('told while it goes down', () => told().inFlight === 1)
   two()
-  await until('told that nothing runs', () => told().inFlight === 0 && Object.keys(told().holding).length === 0)
+  await until('told that nothing runs', () => told().inFlight === 0 && Object.keys(told().draining).length === 0)
   for (const on of [false, true, false, true]) {
     await app.maintenance.set(on)
-    await until(`told that it is ${on ? 'closed' : 'open'}`, () => told().active === on)
+    await until(`told that it is ${on ? 'closed' : 'open'}`, () => site()?.active === on)
   }
   t.ok(performance.now() - began < 20_000, 'the word of every four seconds is not what is seen in each of these eight steps')
   await app.close()
@@ -62,7 +65,7 @@ t.test('servers(): a store that takes no word is told of once for each change, a
   store.fail = 'beat'
   const { app, lines } = await createApp(t, { store })
   await app.ready()
-  const complaints = () => lines.filter((line: LogLine) => line.level === 40 && /other servers of site 'default' cannot see this one, and do not wait for it: /.test(line.msg)).length
+  const complaints = () => lines.filter((line: LogLine) => line.level === 40 && /other servers cannot see this one, and do not wait for it: /.test(line.msg)).length
   t.equal(complaints(), 1)
   for (const on of [true, false]) await app.maintenance.set(on)
   await until('tried again', () => store.beating >= 3)
@@ -93,7 +96,7 @@ t.test('servers(): what changes while a word is on its way goes out as one', { b
   const store = beatingStore()
   const revisions: number[] = []
   const go = step()
-  const { app } = await createApp(t, { store: { ...store, beat: async (_site, _id, entry) => { revisions.push(JSON.parse(entry || '{}').revision); await go.promise } } })
+  const { app } = await createApp(t, { store: { ...store, heartbeat: async (_id, entry) => { revisions.push(JSON.parse(entry || '{}').sites?.[0].revision); await go.promise } } })
   await app.ready()
   for (let i = 0; i < 10; i++) await app.maintenance.set(i % 2 === 0)
   go.resolve()
@@ -105,7 +108,7 @@ t.test('servers(): after its good-bye a server says nothing more', { buffered: t
   const store = beatingStore()
   const words: number[] = []
   const go = step()
-  const { app } = await createApp(t, { store: { ...store, beat: async (_site, _id, _entry, ttl) => { words.push(ttl); await go.promise } } })
+  const { app } = await createApp(t, { store: { ...store, heartbeat: async (_id, _entry, ttl) => { words.push(ttl); await go.promise } } })
   // booting does not wait for the first word; what follows waits behind it
   await app.ready()
   for (const on of [true, false]) await app.maintenance.set(on)

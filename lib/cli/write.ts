@@ -112,8 +112,10 @@ async function report (
     const closed = closes ?? site.active
     const onProgress = json ? () => {} : createProgress(site.site, closed, output)
     const problem = wait === null ? null : await waitFor(store, site, closed, wait, onProgress)
+    // the line that was written over ends
+    if (wait !== null && !json && output.terminal === true) output.out('\n')
     if (problem !== null) problems.push(problem)
-    else if (wait !== null && !json) output.out(closed ? `${output.terminal === true ? '\n' : ''}${site.site}: safe to proceed\n` : '')
+    else if (wait !== null && !json && closed) output.out(`${site.site}: safe to proceed\n`)
     documents.push(wait === null ? site : { ...site, safe: problem === null })
   }
   if (json) output.out(toDocument(documents, 2))

@@ -40,7 +40,8 @@ export async function drained (
     const running = tasks().filter(task => known.has(task) || before.has(task))
     if (running.length === 0) return
     if (performance.now() >= deadline) {
-      throw drainError(`still running after ${timeout}: ${countsInWords(countByName(running))}`, detailsOf(running))
+      const limit = typeof timeout === 'number' ? `${timeout} ms` : timeout
+      throw drainError(`still running after ${limit}: ${countsInWords(countByName(running))}`, detailsOf(running))
     }
     await sleep(POLL_INTERVAL, undefined, signal === undefined ? {} : { signal }).catch(() => {})
   }
