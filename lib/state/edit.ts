@@ -226,7 +226,8 @@ const noteOf = (kind: ChangeNote['kind'], { id, mode, message, startsAt, endsAt 
 /** The record that an edit makes: windows that are over go, and what else the next reader needs is computed. */
 export function makeRecord ({ record, schedule, moment }: EditContext, edited: Edited, revision: number): StateRecord {
   const { now } = moment
-  const at = new Date(now).toISOString()
+  // later than the change before, even within one millisecond: that tells two changes from one and the renewal of a lease
+  const at = new Date(Math.max(now, Date.parse(record.at ?? '') + 1 || now)).toISOString()
   const next: StateRecord = {
     ...record,
     v: 2,
