@@ -1,7 +1,8 @@
 // How long until a fleet of servers follows one switch, and until all know the state again after Redis restarted?
 // Real: Redis, its connections, the synchronisers. One process plays all servers, so its own work counts as well:
 // the figures are upper bounds.
-import { checkChange } from '../lib/state/change.ts'
+import { checkOpening, checkSet } from '../lib/state/change.ts'
+import { closeSite, openSite } from '../lib/state/edit.ts'
 import { startFleet } from '../test/fixtures/redis-fleet.ts'
 import { startRedis } from '../test/fixtures/redis.ts'
 import { until } from '../test/fixtures/app.ts'
@@ -31,10 +32,9 @@ const last: number[] = []
 const client = await stats()
 for (let i = 0; i < SWITCHES; i++) {
   const begin = performance.now()
-  const writer = followers[i % SERVERS]!
-  await writer.set(checkChange(i % 2 === 0))
-  const { revision } = writer.known.record
-  await until('all follow', () => followers.every(({ known }) => known.record.revision === revision), 30_000)
+  const edit = i % 2 === 0 ? closeSite(checkSet({})) : openSite(checkOpening({}))
+  const { revision } = await followers[i % SERVERS]!.write({ edit })
+  await until('all follow', () => followers.every(({ local }) => local.record.revision === revision), 30_000)
   const times = (seen.get(revision) ?? []).map(time => time - begin)
   all.push(...times)
   last.push(Math.max(...times))
@@ -49,7 +49,7 @@ const known: number[] = []
 const listens: number[] = []
 const tries: number[] = []
 for (let i = 0; i < ROUNDS; i++) {
-  const { revision } = followers[0]!.known.record
+  const { revision } = followers[0]!.local.record
   await redis.kill()
   await new Promise(resolve => setTimeout(resolve, 3000))
   await redis.start()
@@ -57,7 +57,7 @@ for (let i = 0; i < ROUNDS; i++) {
   const watching = { over: false }
   const busiest = connectionsPer(100, watching)
   await Promise.all([
-    until('all read it again', () => followers.every(({ health, known }) => health.connected && health.error === null && known.record.revision === revision), 60_000).then(() => known.push(performance.now() - begin)),
+    until('all read it again', () => followers.every(({ health, local }) => health.connected && health.error === null && local.record.revision === revision), 60_000).then(() => known.push(performance.now() - begin)),
     until('all listen again', async () => await listening() === SERVERS, 60_000).then(() => listens.push(performance.now() - begin))
   ])
   watching.over = true

@@ -1,6 +1,6 @@
 /**
- * Takes the README's figures from results.md: `npx tsx benchmarks/readme.ts`; with `--check`, it only tells whether they are
- * the same. Which ones, readme.json says. They stand between the lines `<!-- benchmarks -->` and `<!-- /benchmarks -->`.
+ * Copies figures from results.md to the README: `npx tsx benchmarks/readme.ts`. With `--check`, it only compares them.
+ * readme.json names the figures. They are between the lines `<!-- benchmarks -->` and `<!-- /benchmarks -->`.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -12,7 +12,7 @@ const END = '<!-- /benchmarks -->'
 
 const { values: { check = false, readme = 'README.md', results = 'benchmarks/results.md', figures = 'benchmarks/readme.json' } } = parseArgs({ options: { check: { type: 'boolean' }, readme: { type: 'string' }, results: { type: 'string' }, figures: { type: 'string' } } })
 if (!existsSync(results)) fail(`${results} is missing: npm run bench writes it`)
-/** What the README tells, and where that stands. */
+/** What the README says, and where in the results it comes from. */
 const wantedFigures = JSON.parse(readFileSync(figures, 'utf8')) as [what: string, table: string, row: string, column: string, unit: string][]
 const text = readFileSync(readme, 'utf8')
 const begin = text.indexOf(`${BEGIN}\n`)
@@ -24,19 +24,20 @@ if (!check) writeFileSync(readme, wanted)
 else if (wanted !== text) fail(`the figures of ${readme} are not those of ${results}: npx tsx benchmarks/readme.ts`)
 
 function shortOf (source: string): string {
-  // its own A/A pair says so: see lib/http.ts
-  if (source.includes('**void**')) console.error(`benchmarks/readme.ts: a table of ${results} is void, the machine was too busy: run npm run bench again, on a quiet one`)
+  // its own A/A pair shows it: see lib/http.ts
+  if (source.includes('**void**')) console.error(`benchmarks/readme.ts: a table of ${results} is void because the machine was too busy: run npm run bench again on a quiet one`)
   const tables = tablesOf(source)
   const lines = wantedFigures.map(([what, table, row, column, unit]) => {
     const cells = tables.get(table)?.get(row)
     const figure = cells?.[column]
     if (figure === undefined) fail(`${results} has no table '${table}' with a row '${row}' and a column '${column}'`)
-    // a ratio of times is worth what its rounds agree on
+    // a ratio of times is only as good as its spread
     const spread = column === 'CPU ratio' ? ` (${cells?.spread})` : ''
     return `| ${what} | ${figure}${spread}${unit} |`
   })
-  const measured = [...source.matchAll(/^- (?:date|machine|fastify-maintenance).*$/gm)].map(([line]) => line.slice(2))
-  return `| | |\n| --- | ---: |\n${lines.join('\n')}\n\nMeasured by \`npm run bench\` (${measured.join('; ')}); [all results](benchmarks/results.md). In brackets: the spread of the rounds.${source.includes('**void**') ? ' The machine was busy: where the same measured twice differs by more than 5 %, the table says so, and its times are rough.' : ''}\n`
+  const [, date = '?'] = /^- date: ([^,\n]*)/m.exec(source) ?? []
+  const isVoid = source.includes('**void**') ? ' The machine was busy, so the times are rough.' : ''
+  return `| | |\n| --- | ---: |\n${lines.join('\n')}\n\nMeasured by \`npm run bench\` on ${date}; in brackets, the spread of the rounds.${isVoid} [All results](benchmarks/results.md)\n`
 }
 
 /** By their titles; rows by their first cell. */

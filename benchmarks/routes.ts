@@ -5,9 +5,9 @@
  */
 import type { FastifyRequest } from 'fastify'
 import FindMyWay from 'find-my-way'
-import { compileGate, type GateParts } from '../lib/gate.ts'
 import { compileRoutes } from '../lib/match/route.ts'
 import type { Route } from '../lib/route-config.ts'
+import { compileRouteRule } from '../lib/route-rule.ts'
 import { generator, measure, row, single, type Candidate } from './lib/measure.ts'
 
 const SIZES = [1, 10, 1_000, 10_000]
@@ -26,12 +26,11 @@ measureWorst()
 function compare (size: number, hit: boolean): Record<string, number> {
   const patterns = Array.from({ length: size }, (_, i) => i % 2 === 0 ? `/area${i}/page${i}` : `/area${i}/files/*`)
   const paths = Array.from({ length: PATHS }, () => hit ? held(patterns[random(size)] as string) : `/other${random(size)}/page${random(size)}`)
-  const routes = compileRoutes(patterns, router)
-  const gate = compileGate({ index: 0, site: 'default', active: true, mode: 'full', routes, isIgnoredIp: () => false, asksUser: false, router } as unknown as GateParts)
+  const rule = compileRouteRule(compileRoutes(patterns, router), router, () => false)
   const requests = paths.slice(0, 64).map(url => ({ url }) as FastifyRequest)
   const known = requests.map(({ url }): Route => ({ declared: undefined, url, optionsOnly: false, verdicts: [] }))
   const wide = { declared: undefined, url: '/*', optionsOnly: false, verdicts: [] }
-  const decide: Candidate = i => gate.isIgnoredRoute(requests[i & 63] as FastifyRequest, known[i & 63] as Route)
+  const decide: Candidate = i => rule.reach(requests[i & 63] as FastifyRequest, known[i & 63] as Route) === 'yes'
 
   const expressions = patterns.map(pattern => new RegExp(`^${pattern.replace('*', '.*')}$`))
   const joined = new RegExp(expressions.map(({ source }) => source).join('|'))
@@ -41,7 +40,7 @@ function compare (size: number, hit: boolean): Record<string, number> {
     'loop and array alone': i => requests[i & 63] !== undefined && known[i & 63] !== undefined,
     'ours, static route': decide,
     'the same again (A/A)': i => decide(i),
-    'ours, a route /*': i => gate.isIgnoredRoute({ url: paths[i % PATHS] } as FastifyRequest, wide),
+    'ours, a route /*': i => rule.reach({ url: paths[i % PATHS] } as FastifyRequest, wide) === 'yes',
     'find-my-way': i => findMyWay.find('GET', paths[i % PATHS] as string),
     'one joined RegExp': i => joined.test(paths[i % PATHS] as string),
     'RegExp by RegExp': i => expressions.some(expression => expression.test(paths[i % PATHS] as string))

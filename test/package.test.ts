@@ -42,7 +42,6 @@ t.test('the packed tarball works from an empty directory: as the pages say, as E
   await lint(t, tarball)
 
   await t.test('the walk-through of the README, typed as written', t => walkThrough(t, dir, tarball))
-  await t.test('the commands of the other walk-through, typed into a shell', t => typePage(t, dir, 'docs/coming-from-laravel.md'))
   await t.test('your own tests, as the page has them', t => runTestingPage(t, dir))
   await t.test('a store of your own, as the page has it', t => runStorePage(t, dir))
 
@@ -162,14 +161,14 @@ async function type (line: string, dir: string): Promise<string> {
   return stdout
 }
 
-/** Files that a page names before it shows them: "As `server.mjs`:". */
+/** Files that a page names before it shows them: "Save this as `server.mjs`:". */
 const filesIn = (page: string): [string, string][] =>
   [...page.matchAll(/\b[Aa]s `([\w.-]+)`:\n\n```js\n([^]*?)^```$/gm)].map(([, name = '', code = '']) => [name, code])
 
 /** From an empty directory, with nothing but Node and npm. */
 async function walkThrough (t: Test, dir: string, tarball: string): Promise<void> {
   t.strictSame(readdirSync(dir), [])
-  const [page = ''] = /^## Install\n[^]*?(?=^## What makes)/m.exec(readFileSync('README.md', 'utf8')) ?? []
+  const [page = ''] = /^## Install\n[^]*?(?=^## Who still)/m.exec(readFileSync('README.md', 'utf8')) ?? []
   const port = await freePort()
   const [[file = '', server = ''] = []] = filesIn(page)
   let printed = ''
@@ -184,21 +183,6 @@ async function walkThrough (t: Test, dir: string, tarball: string): Promise<void
     else printed = await type(code.replace(/^(npm install .*)fastify-maintenance$/m, `$1--no-audit --no-fund --prefer-offline ${tarball}`), dir)
   }
   t.strictSame(seen, ['sh', 'js', 'sh', 'sh', '', 'http', 'sh', ''], 'every block has its turn')
-}
-
-/** All that a page has to be typed, into one shell: what is exported above counts below. */
-async function typePage (t: Test, dir: string, page: string): Promise<void> {
-  const here = join(dir, 'page')
-  mkdirSync(here)
-  const blocks = blocksIn(readFileSync(page, 'utf8')).filter(({ language }) => language === 'sh' || language === '')
-  const line = '-'.repeat(40)
-  const script = blocks.map(({ language, code }) => `${language === 'sh' ? code : ''}echo ${line}\n`).join('')
-  const printed = (await type(`set -e\n${script}`, here)).split(`${line}\n`)
-  t.equal(printed.length, blocks.length + 1, 'all of it was typed')
-  for (const [i, { code }] of blocks.entries()) {
-    if (blocks[i]?.language === '') t.ok(masked(printed[i - 1] ?? '').endsWith(masked(code)), `${printed[i - 1]} ends with ${code}`)
-  }
-  rmSync(here, { recursive: true })
 }
 
 async function startServer (t: Test, dir: string, file: string, port: number): Promise<void> {

@@ -1,12 +1,12 @@
-// What Prometheus should know of maintenance, beside what fastify-metrics tells of requests.
+// Metrics of maintenance, beside those that fastify-metrics has of requests.
 import Fastify from 'fastify'
 import metrics from 'fastify-metrics'
 import maintenance, { type MaintenanceStatus } from 'fastify-maintenance'
 
 export async function createApp () {
   const app = Fastify()
-  // before maintenance: refused requests are measured too, as 503
-  await app.register(metrics.default, { endpoint: '/metrics', defaultMetrics: { pinned: 'open' }, clearRegisterOnInit: true })
+  // before maintenance, so that blocked requests are measured too, as 503
+  await app.register(metrics.default, { endpoint: '/metrics', defaultMetrics: { enabled: false }, clearRegisterOnInit: true })
   const { Counter, Gauge, register } = app.metrics.client
 
   const refused = new Counter({ name: 'maintenance_refused_total', help: 'Requests refused', labelNames: ['site', 'reason'] })
