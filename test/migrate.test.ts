@@ -155,7 +155,10 @@ t.test('on Redis: a server that was killed holds the wait until it has expired, 
     startServer(t, { store: { redis: proxy.url }, site: 'mute', logs })
   ])
   const now = async () => Number((await redis.client.time())[0]) * 1000
-  const expiry = async (site: string) => Number((await redis.client.call('ZRANGE', SERVERS_KEY, 0, -1, 'WITHSCORES') as unknown[]).flat()[1])
+  const expiry = async (site: string) => {
+    const { id } = JSON.parse((await command('servers', site, '--json', ...args)).out).sites[0].servers[0]
+    return Number(await redis.client.zscore('fastify-maintenance:{:servers}:until', id))
+  }
 
   async function killed (): Promise<void> {
     post(`${victim.url}/work?site=victim&id=1&ms=60000`, null)
@@ -222,19 +225,19 @@ t.test('on a file: a server that was killed holds nobody up, and its entry goes;
     loop: path => symlinkSync(path, path),
     'endless device': path => symlinkSync('/dev/zero', path)
   }
-  for (const [name, make] of Object.entries(odd)) make(join(folder, `default@${name}`))
-  const socket = createServer().listen(join(folder, 'default@socket'))
+  for (const [name, make] of Object.entries(odd)) make(join(folder, name))
+  const socket = createServer().listen(join(folder, 'socket'))
   await once(socket, 'listening')
   t.teardown(() => socket.close())
-  writeFileSync(join(folder, 'default@far'), JSON.stringify({ until: 1, pid: 1, space: 'elsewhere', entry: 'old' }))
+  writeFileSync(join(folder, 'far'), JSON.stringify({ until: 1, pid: 1, space: 'elsewhere', entry: 'old' }))
   t.equal(JSON.parse((await command('servers', '--json', ...args)).out).sites[0].servers.length, 1)
-  t.equal(existsSync(join(folder, 'default@far')), false, 'an expired entry is removed')
-  t.ok(Object.keys(odd).every(name => entries().includes(`default@${name}`)), 'nothing else is')
+  t.equal(existsSync(join(folder, 'far')), false, 'an expired entry is removed')
+  t.ok(Object.keys(odd).every(name => entries().includes(name)), 'nothing else is')
 
   // a server that must not be overlooked
   const { open } = fsp
   fsp.open = async (path, ...rest) => {
-    if (String(path).includes('default@')) throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' })
+    if (String(path).includes('.servers.swp')) throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' })
     return open(path, ...rest)
   }
   syncBuiltinESMExports()
@@ -262,7 +265,7 @@ t.test('on a file: a server that boots removes the entries of the dead, and its 
   // The name of a temporary file starts with a dot: an entry is written beside its place, then renamed.
   const entries = () => readdirSync(folder).filter(name => !name.startsWith('.'))
   await until('swept', () => entries().length === 1 && !entries().some(name => name.includes('dead')))
-  t.match(entries()[0], /^default@[0-9a-f-]{36}$/)
+  t.match(entries()[0], /^[0-9a-f-]{36}$/)
   await app.close()
   await until('gone', () => entries().length === 0)
 })
