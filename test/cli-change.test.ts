@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import t from 'tap'
 import { main } from '../lib/cli/main.ts'
-import { createApp } from './fixtures/app.ts'
+import { createApp, stateFile } from './fixtures/app.ts'
 
 async function run (args: string[], env: NodeJS.ProcessEnv) {
   let out = ''
@@ -14,7 +13,7 @@ async function run (args: string[], env: NodeJS.ProcessEnv) {
 const stored = async (env: NodeJS.ProcessEnv) => JSON.parse((await run(['status', '--json'], env)).out).sites[0]
 
 t.test('change and extend keep what they do not name', async t => {
-  const env = { MAINTENANCE_STORE: `file:${join(t.testdir(), 'state.json')}` }
+  const env = { MAINTENANCE_STORE: `file:${stateFile(t)}` }
   await run(['on', '--force', '--mode', 'read-only', '--message', 'Soon', '--ignore-ip', '10.0.0.0/8', '--for', '10m', '--by', 'ann'], env)
   t.match(await run(['extend', '30m'], env), { code: 0 })
   const extended = await stored(env)
@@ -27,7 +26,7 @@ t.test('change and extend keep what they do not name', async t => {
 })
 
 t.test('cancel, by id and without', async t => {
-  const env = { MAINTENANCE_STORE: `file:${join(t.testdir(), 'state.json')}` }
+  const env = { MAINTENANCE_STORE: `file:${stateFile(t)}` }
   await run(['on', '--force', '--in', '2h', '--for', '30m'], env)
   const [{ id }] = (await stored(env)).windows
   t.match(await run(['cancel', id], env), { code: 0 })
@@ -35,7 +34,7 @@ t.test('cancel, by id and without', async t => {
 })
 
 t.test('unknown sites are refused; links for testers need servers', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   t.match(await run(['on'], env), { code: 2, out: '', err: /neither stored in .*state.json/ })
   t.notOk(existsSync(file))

@@ -9,7 +9,7 @@ import t from 'tap'
 import { main } from '../lib/cli/main.ts'
 import { createFileServers } from '../lib/stores/file/servers.ts'
 import { VERSION } from '../lib/util/version.ts'
-import { createApp, until } from './fixtures/app.ts'
+import { createApp, retried, stateFile, until } from './fixtures/app.ts'
 
 /** `2026-12-01 03:00 (in 2 hours)` */
 const TIME = '\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d \\([a-z0-9 ]+\\)'
@@ -25,7 +25,7 @@ async function run (args: string[], env: NodeJS.ProcessEnv = {}) {
 }
 
 t.test('on, status, off: what is printed, and the exit codes', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const store = ['--store', `file:${file}`]
   t.strictSame(await run(['status', ...store]), { code: 0, out: `default: open (nothing stored at ${file})\n  servers: none is running\n  stored in: ${file}\n`, err: '' })
   const on = await run(['on', '--force', ...store, '--message', 'Back soon', '--mode', 'read-only', '--for', '1h30m', '--retry-after', '60', '--ignore-route', '/a', '--ignore-route', '/b/*', '--by', 'ops'])
@@ -41,7 +41,7 @@ t.test('on, status, off: what is printed, and the exit codes', async t => {
 })
 
 t.test('windows: ahead, counted from the start, and over', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const store = ['--store', `file:${file}`]
   const ahead = await siteIn(run(['on', '--force', ...store, '--starts-at', '2999-01-01T00:00:00+01:00', '--for', '2d', '--json']))
   t.match(ahead, { active: false, windows: [{ kind: 'planned', active: false, startsAt: '2998-12-31T23:00:00.000Z', endsAt: '2999-01-02T23:00:00.000Z' }] })
@@ -52,7 +52,7 @@ t.test('windows: ahead, counted from the start, and over', async t => {
 })
 
 t.test('several sites in one go', async t => {
-  const env = { MAINTENANCE_STORE: pathToFileURL(join(t.testdir(), 'state.json')).href }
+  const env = { MAINTENANCE_STORE: pathToFileURL(stateFile(t)).href }
   const on = await run(['on', '--force', 'shop', 'blog', 'shop', '--json'], env)
   t.strictSame(JSON.parse(on.out).sites.map((state: { site: string, active: boolean }) => [state.site, state.active]), [['shop', true], ['blog', true]])
   await run(['off', 'blog'], env)
@@ -61,7 +61,7 @@ t.test('several sites in one go', async t => {
 })
 
 t.test('history: who changed what, newest first', async t => {
-  const store = ['--store', `file:${join(t.testdir(), 'state.json')}`]
+  const store = ['--store', `file:${stateFile(t)}`]
   t.strictSame(await run(['history', ...store]), { code: 0, out: '', err: '' })
   await run(['on', '--force', ...store, '--by', 'ann', '--message', 'a\u202eb', '--starts-at', '2999-01-01T00:00Z', '--for', '1h'])
   await run(['on', ...store, '--by', 'ben'])
@@ -80,14 +80,14 @@ t.test('history: who changed what, newest first', async t => {
 })
 
 t.test('wrong use: exit 2, nothing changed, one readable line', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const cases: [string[], RegExp][] = [
     [[], /no command/],
     [['close'], /unknown command 'close'/],
     [['constructor'], /unknown command 'constructor'/],
     [['help', 'clos'], /unknown command 'clos'/],
     [['on', '--massage', 'x'], /'--massage'/],
-    [['on', '--message'], /--message needs a value: --message TEXT/],
+    [['on', '--json', '--message'], /--message needs a value/],
     [['on', '--message', '--by'], /--message needs a value; one that begins with a dash is written --message=…/],
     [['on', '--bypass=yes'], /--bypass takes no value/],
     [['on', '--mode', 'full', '--mode', 'hold'], /--mode is given twice/],
@@ -115,6 +115,7 @@ t.test('wrong use: exit 2, nothing changed, one readable line', async t => {
     [['extend', 'soon'], /extend: 'soon' is neither a duration such as 30m nor a time/],
     [['change'], /nothing to change: name an option, such as --message/],
     [['cancel', 'a', 'b', 'c'], /'cancel' takes one site and one ID/],
+    [['on', '--message', 'Back', '-soon'], /unknown option '-s'/],
     [['on', '--message', 'Back', 'in ten'], /site 'in ten': expected a name of letters.*\. Did you forget to quote the message\? --message "Back in ten"/]
   ]
   for (const [args, message] of cases) {
@@ -138,7 +139,7 @@ t.test('wrong use: exit 2, nothing changed, one readable line', async t => {
 t.test('a store that fails: exit 1, nothing on stdout', async t => {
   const dir = t.testdir({ garbage: '{', folder: {} })
   const missing = await run(['status', '--store', `file:${dir}/no/where.json`, '--json'])
-  t.match(missing, { code: 1, out: '', err: /^fastify-maintenance: ENOENT.*\n$/ })
+  t.match(missing, { code: 1, out: '', err: /^fastify-maintenance: .*ENOENT.*\n$/ })
   t.match(await run(['on', '--store', `file:${dir}/no/where.json`]), { code: 1, out: '', err: /ENOENT/ })
   t.match(await run(['status', '--store', `file:${dir}/garbage`]), { code: 1, out: '', err: /the state of site 'default' cannot be understood: the state file is no JSON/ })
   t.match(await run(['on', '--store', `file:${dir}/folder`]), { code: 1, out: '', err: /is no regular file/ })
@@ -147,7 +148,7 @@ t.test('a store that fails: exit 1, nothing on stdout', async t => {
 })
 
 t.test('several sites, and the store fails between them: the error says how far it came', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const store = ['--store', `file:${file}`]
   await run(['on', 'big', '--force', ...store, ...Array.from({ length: 94 }, (_, i) => ['--ignore-route', `/${i}${'x'.repeat(5000)}`]).flat()])
   const result = await run(['on', 'small', 'big2', '--force', ...store, ...Array.from({ length: 94 }, (_, i) => ['--ignore-route', `/${i}${'x'.repeat(5000)}`]).flat()])
@@ -155,12 +156,12 @@ t.test('several sites, and the store fails between them: the error says how far 
 })
 
 t.test('stored text does not steer the terminal', async t => {
-  const store = ['--store', `file:${join(t.testdir(), 'state.json')}`]
+  const store = ['--store', `file:${stateFile(t)}`]
   t.match(await run(['on', '--force', ...store, '--message', 'a\tb\nc\u202e']), { out: /message: a\\u0009b\\u000ac\\u202e\n/ })
 })
 
 t.test('stored text is escaped on stderr and in JSON, too', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const store = ['--store', `file:${file}`]
   const odd = 'a\u001b]0;t\u0007\u009b2J\u061c\u200e\u202e\u2066\ufeff\u2028b'
   // eslint-disable-next-line no-control-regex -- what a terminal must not be sent
@@ -197,7 +198,7 @@ t.test('slips: the command and the option that were meant; a password at the wro
 })
 
 t.test('help and version', async t => {
-  t.match(await run(['--help']), { code: 0, out: /fastify-maintenance on \[site…\]/, err: '' })
+  t.match(await run(['--help']), { code: 0, out: /^fastify-maintenance: close and open[^]* on \[site…\] /, err: '' })
   t.match(await run(['help']), { code: 0, out: /Exit codes/ })
   for (const args of [['on', '--help'], ['help', 'on'], ['on', 'shop', '-h']]) t.match(await run(args), { code: 0, out: /^fastify-maintenance on \[site…\]: close sites[^]*--wait\[=DURATION\] [^]*-h, --help [^]*Examples:\n {2}fastify-maintenance on / })
   t.match(await run(['--version']), { code: 0, out: `${VERSION}\n` })
@@ -209,7 +210,7 @@ t.test('help and version', async t => {
 const SERVER = `\\S+ \\(process ${process.pid}\\)`
 
 t.test('--wait: when every server has followed and nothing runs: safe to proceed', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   const { app } = await createApp(t, { store: { file } })
   let answer = () => {}
@@ -236,7 +237,7 @@ t.test('--wait: when every server has followed and nothing runs: safe to proceed
 })
 
 t.test('--wait: several sites, what is pinned, and nobody at all', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   await (await createApp(t, { store: { file }, site: 'shop', sites: ['shop', 'blog'] })).app.ready()
   t.match(await run(['on', 'shop', 'blog', '--wait'], env), { code: 0, out: /shop: safe to proceed\n[^]*blog: safe to proceed\n$/, err: '' })
@@ -257,7 +258,7 @@ t.test('--wait: several sites, what is pinned, and nobody at all', async t => {
 })
 
 t.test('--wait: one line on a terminal', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const { app } = await createApp(t, { store: { file } })
   let answer = () => {}
   app.get('/slow', () => new Promise<void>(resolve => { answer = resolve }))
@@ -280,7 +281,7 @@ t.test('--wait: one line on a terminal', async t => {
 })
 
 t.test('--wait: wrong use', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   for (const [args, message] of [
     [['on', '--wait=soon'], /--wait is 'soon', expected a duration such as/],
     [['on', '--wait='], /--wait is ''/],
@@ -299,7 +300,7 @@ t.test('--wait: wrong use', async t => {
 })
 
 t.test('servers: who is there, and what still runs', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   t.strictSame(await run(['servers'], env), { code: 0, out: '', err: '' })
   const { app } = await createApp(t, { store: { file } })
@@ -309,7 +310,7 @@ t.test('servers: who is there, and what still runs', async t => {
   t.match((await run(['servers'], env)).out, new RegExp(`^${SERVER}: open, revision 0, 0 requests and 0 streams running, seen ${TIME}, version ${VERSION}\\n$`))
   app.inject('/slow').catch(() => {})
   await until('it runs', () => answers.length === 1)
-  await app.maintenance.set(true, { mode: 'read-only' })
+  await retried(() => app.maintenance.set(true, { mode: 'read-only' }))
   await until('told', async () => /\(from before: 1 × GET \/slow\)/.test((await run(['servers'], env)).out))
   answers[0]?.()
   app.inject('/slow').catch(() => {})
@@ -327,7 +328,7 @@ t.test('servers: who is there, and what still runs', async t => {
 })
 
 t.test('status --watch: every change, until it is interrupted', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   const watch = (args: string[], terminal = false) => {
     const abort = new AbortController()
@@ -372,7 +373,7 @@ t.test('status --watch: every change, until it is interrupted', async t => {
 })
 
 t.test('status --watch: Ctrl-C, and a reader who has gone', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   await run(['on', '--force'], { MAINTENANCE_STORE: `file:${file}` })
   const start = () => spawn(process.execPath, ['dist/lib/cli/bin.js', 'status', '--watch', '--store', `file:${file}`], { stdio: ['ignore', 'pipe', 'pipe'] })
   const watching = start()
@@ -391,7 +392,7 @@ t.test('status --watch: Ctrl-C, and a reader who has gone', async t => {
 })
 
 t.test('the command itself, against a server that runs', async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const { app } = await createApp(t, { store: { file } })
   await app.ready()
   const command = (...args: string[]) => promisify(execFile)(process.execPath, ['dist/lib/cli/bin.js', ...args], { env: { ...process.env, MAINTENANCE_STORE: `file:${file}` } })

@@ -45,7 +45,7 @@ t.test('servers(): what a server tells follows it, and goes when it is closed', 
   const [one, two] = [await begin(), await begin()]
   const { revision } = await app.maintenance.set(true)
   const began = performance.now()
-  await until('told at once', () => site()?.active && site()?.revision === revision && told().inFlight === 2)
+  await until('told at once', () => site()?.active === true && site()?.revision === revision && told().inFlight === 2)
   t.strictSame([told().draining, site()?.draining], [{ 'GET /slow': 2 }, { 'GET /slow': 2 }])
   one()
   await until('told while it goes down', () => told().inFlight === 1)

@@ -12,7 +12,7 @@ import maintenance, { fastifyMaintenance } from '../index.ts'
 import maintenanceAdmin, { adminTexts } from '../lib/admin/index.ts'
 import { MaintenanceOff, MaintenanceOn } from '../lib/nest.ts'
 import type { AdminTexts, FastifyMaintenanceAdminOptions } from './admin.ts'
-import type { Decision, FastifyMaintenance, FastifyMaintenanceOptions, Maintenance, MaintenanceStatus, MaintenanceStore, RedisClient, ServerStatus, StillRunning } from './index.ts'
+import type { Decision, DrainErrorDetails, FastifyMaintenance, FastifyMaintenanceOptions, Maintenance, MaintenanceStatus, MaintenanceStore, RedisClient, ServerSite, ServerStatus, WindowStatus } from './index.ts'
 
 declare const app: FastifyInstance
 declare const store: MaintenanceStore
@@ -28,7 +28,8 @@ test('the plugin and its options', () => {
   expect(fastifyMaintenance).type.toBe<FastifyMaintenance>()
   expect(app.register).type.toBeCallableWith(maintenance)
   expect<FastifyMaintenanceOptions>().type.toBeAssignableFrom({
-    enabled: true,
+    pinned: 'open' as const,
+    whenUnknown: 'closed' as const,
     site: (request: FastifyRequest) => request.hostname,
     sites: ['shop'],
     store,
@@ -38,6 +39,7 @@ test('the plugin and its options', () => {
   })
   expect<FastifyMaintenanceOptions>().type.not.toBeAssignableFrom({ ingore: {} })
   expect<FastifyMaintenanceOptions>().type.toBeAssignableFrom({ store: String(process.env.MAINTENANCE_STORE) })
+  expect<FastifyMaintenanceOptions>().type.not.toBeAssignableFrom({ pinned: true })
   expect<FastifyMaintenanceOptions>().type.not.toBeAssignableFrom({ store: 6379 })
   expect<FastifyMaintenanceOptions>().type.not.toBeAssignableFrom({ response: { retryAfter: true } })
 })
@@ -53,7 +55,18 @@ test('what hangs at the instance', () => {
   expect(app.maintenance.set).type.toBeCallableWith(Math.random() > 0.5, { by: 'ada' })
   expect(app.maintenance.set).type.not.toBeCallableWith(Math.random() > 0.5, { endsAt: new Date() })
   expect(app.maintenance.set).type.not.toBeCallableWith(true, { mode: 'half' })
+  expect(app.maintenance.set).type.toBeCallableWith(true, { message: { en: 'x', de: 'y' }, endsAt: '+30m', ignoreIps: ['10.0.0.0/8'], onlyRoutes: ['/a'], mode: undefined })
+  expect(app.maintenance.set).type.toBeCallableWith(false, { force: true })
+  expect(app.maintenance.update({ endsAt: '+30m' })).type.toBe<Promise<MaintenanceStatus>>()
+  expect(app.maintenance.update).type.toBeCallableWith({ message: null, endsAt: null, ignoreRoutes: null }, { window: 'id' })
+  expect(app.maintenance.update).type.not.toBeCallableWith({ mode: null })
+  expect(app.maintenance.cancel()).type.toBe<Promise<MaintenanceStatus>>()
+  expect(app.maintenance.cancel).type.toBeCallableWith('id', { by: 'ada', expectedRevision: 3 })
+  expect(app.maintenance.status().windows).type.toBe<WindowStatus[]>()
   expect(app.maintenance.run(async () => 3)).type.toBe<Promise<number>>()
+  expect(app.maintenance.run(({ signal, track }) => track(Promise.resolve(signal.aborted), 'job'))).type.toBe<Promise<boolean>>()
+  expect(app.maintenance.run).type.toBeCallableWith(async () => {}, { lease: '30s', stayClosed: true, wait: true })
+  expect(app.maintenance.track(() => 3, 'job')).type.toBe<Promise<number>>()
   expect(app.maintenance.for('shop')).type.toBe<Maintenance>()
   expect(app.maintenance.onChange(() => {})).type.toBe<() => void>()
 })
@@ -61,20 +74,23 @@ test('what hangs at the instance', () => {
 test('safe to migrate', () => {
   expect(app.maintenance.drained()).type.toBe<Promise<void>>()
   expect(app.maintenance.drained).type.toBeCallableWith({ timeout: 1000, signal: new AbortController().signal })
-  expect(app.maintenance.drained).type.not.toBeCallableWith({ timeout: '1s' })
+  expect(app.maintenance.drained).type.toBeCallableWith({ timeout: '1s' })
   expect(app.maintenance.drained).type.not.toBeCallableWith({ wait: 1000 })
   expect(app.maintenance.servers()).type.toBe<Promise<ServerStatus[]>>()
-  expect<ServerStatus['holding']>().type.toBe<Record<string, number>>()
+  expect<ServerStatus['draining']>().type.toBe<Record<string, number>>()
+  expect<ServerStatus['sites']>().type.toBe<ServerSite[]>()
   expect(app.maintenance.set).type.toBeCallableWith(true, { wait: 30_000, message: 'x' })
   expect(app.maintenance.set).type.toBeCallableWith(false, { wait: 30_000 })
-  expect(app.maintenance.set).type.not.toBeCallableWith(true, { wait: '30s' })
+  expect(app.maintenance.set).type.toBeCallableWith(true, { wait: '30s' })
+  expect(app.maintenance.set).type.toBeCallableWith(true, { wait: true })
+  expect(app.maintenance.set).type.not.toBeCallableWith(true, { wait: {} })
   expect(app.maintenance.status().inFlight).type.toBe<number>()
   expect(app.maintenance.status().streams).type.toBe<number>()
-  expect<StillRunning['servers']>().type.toBe<readonly ServerStatus[] | undefined>()
+  expect<DrainErrorDetails['servers']>().type.toBe<readonly ServerStatus[] | undefined>()
   expect<FastifyMaintenanceOptions>().type.toBeAssignableFrom({ closeStreams: {} })
-  expect<FastifyMaintenanceOptions>().type.toBeAssignableFrom({ closeStreams: { after: 5000, jitter: 2000 } })
+  expect<FastifyMaintenanceOptions>().type.toBeAssignableFrom({ closeStreams: { after: 5000, jitter: '2s' } })
   expect<FastifyMaintenanceOptions>().type.not.toBeAssignableFrom({ closeStreams: true })
-  expect<MaintenanceStore>().type.toBeAssignableFrom({ ...store, beat: async (site: string, id: string, entry: string, ttl: number) => { console.log(site, id, entry, ttl) }, beats: async (site: string) => [site] })
+  expect<MaintenanceStore>().type.toBeAssignableFrom({ ...store, heartbeat: async (server: string, entry: string, ttl: number) => { console.log(server, entry, ttl) }, heartbeats: async () => ['entry'] })
 })
 
 test('requests and routes', () => {
