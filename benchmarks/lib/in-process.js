@@ -37,7 +37,7 @@ class Response {
   }
 
   getHeaders () { return NONE }
-  getHeaderNames () { return NO_NAMES }
+  getHeaderNames () { return [] }
   getHeader () {}
   hasHeader () { return false }
   setHeader () { return this }
@@ -58,7 +58,6 @@ class Response {
 }
 
 const NONE = Object.freeze({})
-const NO_NAMES = Object.freeze([])
 const answered = { 200: 0, 503: 0 }
 // the plugin writes to Node's own response in a cheaper way than to others, and looks for it when it is loaded
 const { writeHead } = ServerResponse.prototype

@@ -61,7 +61,7 @@ function markStream (stream: ServerHttp2Stream, marks: Marks): void {
  * @param raw has the headers that were set one by one; it keeps those that caches don't look at
  */
 function privateList (given: unknown, marks: Marks, raw: ServerResponse | null): unknown[] {
-  const list: unknown[] = [...marks]
+  const list: unknown[] = marks.slice()
   let crossOrigin = false
   let exposed: unknown
   if (raw !== null) {

@@ -2,9 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 
 /** One header of a request. Node's `headers` is an ordinary object: what a library put on `Object.prototype` is no header. */
 export function headerOf ({ headers }: { readonly headers: IncomingHttpHeaders }, name: string): string | undefined {
-  const value = headers[name] as string | undefined
-  // most are absent, and that is cheap to see
-  return value === undefined || Object.hasOwn(headers, name) ? value : undefined
+  return Object.hasOwn(headers, name) ? headers[name] as string | undefined : undefined
 }
 
 /**
