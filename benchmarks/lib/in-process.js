@@ -4,6 +4,7 @@
  * Plain JavaScript, so that nothing has to be compiled under valgrind. Prints what each sample took, ns of CPU time for
  * a request, and the bytes that it allocated.
  */
+import { ServerResponse } from 'node:http'
 import { mark, startCounting } from './marks.js'
 import { createApp, enter } from './scenarios.js'
 
@@ -36,7 +37,7 @@ class Response {
   }
 
   getHeaders () { return NONE }
-  getHeaderNames () { return NO_NAMES }
+  getHeaderNames () { return [] }
   getHeader () {}
   hasHeader () { return false }
   setHeader () { return this }
@@ -57,12 +58,15 @@ class Response {
 }
 
 const NONE = Object.freeze({})
-const NO_NAMES = Object.freeze([])
 const answered = { 200: 0, 503: 0 }
+// the plugin writes to Node's own response in a cheaper way than to others, and looks for it when it is loaded
+const { writeHead } = ServerResponse.prototype
+ServerResponse.prototype.writeHead = Response.prototype.writeHead
 const app = await createApp(plugin, names[0], (_request, { raw }) => {
   raw.writeHead(200, NONE)
   raw.end()
 })
+ServerResponse.prototype.writeHead = writeHead
 const { routing } = app
 
 function run ({ url, headers, socket }, requests) {

@@ -28,7 +28,7 @@ export function mergeHeaders (own: OutgoingHttpHeaders, request: FastifyRequest,
   const { vary } = headers
   Object.assign(headers, own)
   if (vary !== undefined) headers.vary = joinLists(own.vary, vary)
-  expose(headers, EXPOSED)
+  expose(headers)
   if (upgrade) headers.connection = 'close'
   return headers
 }
@@ -51,9 +51,9 @@ function isValid (name: string, value: unknown): boolean {
 }
 
 /** Scripts of other origins can read these, if they can read the answer at all. */
-export function expose (headers: OutgoingHttpHeaders, names: string): void {
+function expose (headers: OutgoingHttpHeaders): void {
   if (headers['access-control-allow-origin'] === undefined) return
-  headers['access-control-expose-headers'] = joinLists(names, headers['access-control-expose-headers'])
+  headers['access-control-expose-headers'] = joinLists(EXPOSED, headers['access-control-expose-headers'])
 }
 
 /** A client that asks for WebSocket or the like; HTTP/2 knows neither the header nor `Connection` (RFC 9113 section 8.2.2). */
@@ -62,7 +62,7 @@ export function isUpgrade ({ raw }: FastifyRequest): boolean {
 }
 
 /** Two comma-separated lists as one, each name once. */
-function joinLists (...lists: OutgoingHttpHeaders[string][]): string {
+export function joinLists (...lists: unknown[]): string {
   const names = new Map(lists.flatMap(list => String(list ?? '').split(',')).map(name => [name.trim().toLowerCase(), name.trim()]))
   names.delete('')
   return [...names.values()].join(', ')

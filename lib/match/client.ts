@@ -31,8 +31,12 @@ export function createClientCheck (log: Log): ClientCheck {
   }
 }
 
-const isForwarded = ({ raw }: FastifyRequest): boolean =>
-  headerOf(raw, 'x-forwarded-for') !== undefined || headerOf(raw, 'forwarded') !== undefined
+/** Reads by a fixed name first, see `clientOf`. */
+function isForwarded ({ raw }: FastifyRequest): boolean {
+  const { headers } = raw
+  return (headers['x-forwarded-for'] !== undefined && headerOf(raw, 'x-forwarded-for') !== undefined) ||
+    (headers.forwarded !== undefined && headerOf(raw, 'forwarded') !== undefined)
+}
 
 /** Without `trustProxy` there is no `ips`; with it, the list holds the peer, and more if the peer is trusted. */
 function trustsPeer ({ raw, ips }: FastifyRequest): boolean {
