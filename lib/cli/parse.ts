@@ -21,6 +21,12 @@ export interface Write {
 
 export type StoreAddress = { readonly redis: string, readonly prefix?: string } | { readonly file: string }
 
+export interface Wait {
+  /** ms */
+  readonly timeout: number
+  readonly assumeDead: boolean
+}
+
 export interface Command {
   readonly name: CommandName
   readonly sites: readonly string[]
@@ -28,8 +34,8 @@ export interface Command {
   readonly json: boolean
   readonly watch: boolean
   readonly force: boolean
-  /** How long to wait for the servers, ms; `null`: not at all. */
-  readonly wait: number | null
+  /** Whether and how to wait for the servers; `null`: not at all. */
+  readonly wait: Wait | null
   readonly unquoted: string | null
   /** `null`: the command only reads. */
   readonly write: Write | null
@@ -72,7 +78,7 @@ function readCommand (name: CommandName, args: readonly string[], words: Words, 
     json: values.has('json'),
     watch: values.has('watch'),
     force: values.has('force'),
-    wait: readWait(values.get('wait')?.[0]),
+    wait: readWait(values.get('wait')?.[0], values.has('assume-dead')),
     unquoted,
     write: refusing(() => readWrite(name, words, end, values.get('by')?.[0] ?? userAtHost(env))),
     args
@@ -127,10 +133,11 @@ function readEnd (text: string | undefined): string {
   return end
 }
 
-function readWait (duration: string | undefined): number | null {
+function readWait (duration: string | undefined, assumeDead: boolean): Wait | null {
+  if (duration === undefined && assumeDead) throw new UsageError('--assume-dead says what --wait need not wait for: add --wait')
   if (duration === undefined) return null
   const length = readDuration('wait', duration)
-  return length > WAIT_MAX ? refuse('wait', duration, 'at most a day') : length
+  return length > WAIT_MAX ? refuse('wait', duration, 'at most a day') : { timeout: length, assumeDead }
 }
 
 function readSites (names: readonly string[], unquoted: string | null): string[] {

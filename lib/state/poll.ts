@@ -15,8 +15,10 @@ export interface Follower {
 const JITTER = 0.1
 /** The application does not wait longer for a store to close, ms. */
 const CLOSE_TIMEOUT = 800
-/** Of these, so long for the good-bye, ms. */
+/** Of these, the time for the goodbye, ms. */
 const LEAVE_TIMEOUT = 400
+/** A goodbye waits for handlers that are still running, ms; the application does not. */
+const LAST_WORK_TIMEOUT = 10_000
 
 /**
  * Keeps all sites of this server up to date: a read at boot, at every hint, and every `pollInterval`.
@@ -54,9 +56,10 @@ export async function followStore ({ store, pollInterval }: OpenedStore, sites: 
   }
 }
 
-/** This server says good-bye, and its store is closed; in bounded time. */
-export async function closeStore ({ store }: OpenedStore, servers: { stop (): Promise<void> }, log: Log): Promise<void> {
-  const closing = withTimeout(servers.stop(), LEAVE_TIMEOUT).catch(() => {}).then(() => store.close())
+/** This server says goodbye, and its store is closed; in bounded time. */
+export async function closeStore ({ store }: OpenedStore, servers: { readonly isRunning: boolean, stop (): Promise<void> }, log: Log): Promise<void> {
+  const timeout = servers.isRunning ? LAST_WORK_TIMEOUT : LEAVE_TIMEOUT
+  const closing = withTimeout(servers.stop(), timeout).catch(() => {}).then(() => store.close())
     .catch(error => log.warn({ err: error }, `maintenance: the store did not close: ${messageOf(error)}`))
   await Promise.race([closing, new Promise(resolve => setTimeout(resolve, CLOSE_TIMEOUT).unref())])
 }
