@@ -4,7 +4,9 @@ import { createPages } from './lib/answer/page.ts'
 import { localPath } from './lib/answer/redirect.ts'
 import { createGuesses } from './lib/bypass/request.ts'
 import { addBypassRoutes, BYPASS_PATH } from './lib/bypass/routes.ts'
+import { nameOf } from './lib/drain/activity.ts'
 import { closeStreams } from './lib/drain/close-streams.ts'
+import { watchHandlers } from './lib/drain/handlers.ts'
 import { createInFlight } from './lib/drain/in-flight.ts'
 import { warnOfNoLogin } from './lib/exemptions.ts'
 import { behindFence, createHook } from './lib/hook.ts'
@@ -34,6 +36,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
 
   // before anything is awaited, because routes may be declared in the meantime
   const routes = watchRoutes(fastify)
+  const workOf = watchHandlers(fastify)
   const router = routerOptionsOf(fastify)
   const checkClient = createClientCheck(log)
   const unrouted = new Set([ROBOTS, localPath(response.redirect)].filter(path => path !== null))
@@ -55,7 +58,9 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   const inFlight = createInFlight({
     siteOf: request => finder.of(request).gate.outcomes.inactive.decision.site,
     isExempt: request => routes.of(request).declared === 'off',
-    epochOf: request => decisions.get(request)?.epoch
+    epochOf: request => decisions.get(request)?.epoch,
+    workOf,
+    onAbandoned: reply => log.warn(`maintenance: ${nameOf(reply)} has not settled long after its client hung up: no wait counts it any more`)
   })
   const sites = new Map<string, SiteApi>()
   for (const name of settings.sites) {
