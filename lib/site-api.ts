@@ -52,7 +52,7 @@ export async function createSiteApi ({ name, settings, common, opened, pages, in
   const clock = () => timeOf(opened.store)
   const gates = await createGateCompiler({ site: name, settings, common, pages, log, clock })
   const site = await createSite({ name, settings, opened, gates, fence, log })
-  const tracker = createTracker(name, () => site.gate, log)
+  const tracker = createTracker({ site: name, gate: () => site.gate, hasRequestsBefore: epoch => inFlight.requestsBefore(name, epoch).length > 0, log })
   const activity = createActivity(name, () => site.gate, inFlight, tracker)
   const history = createHistory(opened.store, name)
   const failedBypasses = (): number => common.bypass?.guesses.wrong ?? 0

@@ -480,7 +480,7 @@ export interface Maintenance {
   ): Promise<T>
   /**
    * Makes work outside of requests count: `drained()` and `wait` wait for it, and name it. Work that begins while the site
-   * is closed doesn't count.
+   * is closed doesn't count, unless something from before is still running: the work may come from it.
    * @returns what the work returns
    */
   track<T> (work: Promise<T> | (() => T | Promise<T>), name: string): Promise<T>
