@@ -14,10 +14,10 @@ export interface Follower {
 /** Polls of many servers spread out. */
 const JITTER = 0.1
 /** The application does not wait longer for a store to close, ms. */
-const CLOSE_TIMEOUT = 800
-/** Of these, the time for the goodbye, ms. */
-const LEAVE_TIMEOUT = 400
-/** A goodbye waits for handlers that are still running, ms; the application does not. */
+const CLOSE_TIMEOUT = 900
+/** The time for the goodbye, ms: without it, this server is taken for lost. */
+const LEAVE_TIMEOUT = 2000
+/** A goodbye waits for handlers that are still running, ms. */
 const LAST_WORK_TIMEOUT = 10_000
 
 /**
@@ -56,7 +56,7 @@ export async function followStore ({ store, pollInterval }: OpenedStore, sites: 
   }
 }
 
-/** This server says goodbye, and its store is closed; in bounded time. */
+/** This server says goodbye, and its store is closed. The application waits for a bounded time; what takes longer goes on behind it. */
 export async function closeStore ({ store }: OpenedStore, servers: { readonly isRunning: boolean, stop (): Promise<void> }, log: Log): Promise<void> {
   const timeout = servers.isRunning ? LAST_WORK_TIMEOUT : LEAVE_TIMEOUT
   const closing = withTimeout(servers.stop(), timeout).catch(() => {}).then(() => store.close())
