@@ -4,10 +4,12 @@ import { createPages } from './lib/answer/page.ts'
 import { localPath } from './lib/answer/redirect.ts'
 import { createGuesses } from './lib/bypass/request.ts'
 import { addBypassRoutes, BYPASS_PATH } from './lib/bypass/routes.ts'
+import { nameOf } from './lib/drain/activity.ts'
 import { closeStreams } from './lib/drain/close-streams.ts'
+import { watchHandlers } from './lib/drain/handlers.ts'
 import { createInFlight } from './lib/drain/in-flight.ts'
 import { warnOfNoLogin } from './lib/exemptions.ts'
-import { createHook } from './lib/hook.ts'
+import { behindFence, createHook } from './lib/hook.ts'
 import { createMaintenance } from './lib/maintenance.ts'
 import { createClientCheck } from './lib/match/client.ts'
 import { compileRoutes } from './lib/match/route.ts'
@@ -15,6 +17,7 @@ import { readOptions, ROBOTS } from './lib/options.ts'
 import { createRequestDecisions } from './lib/request-decision.ts'
 import { routerOptionsOf, watchRoutes } from './lib/route-config.ts'
 import { compileRouteRule } from './lib/route-rule.ts'
+import { openFence } from './lib/servers/fence.ts'
 import { createServers } from './lib/servers/heartbeat.ts'
 import { createSiteApi, toHeartbeatSite, type SiteApi } from './lib/site-api.ts'
 import { createSites } from './lib/sites.ts'
@@ -33,6 +36,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
 
   // before anything is awaited, because routes may be declared in the meantime
   const routes = watchRoutes(fastify)
+  const workOf = watchHandlers(fastify)
   const router = routerOptionsOf(fastify)
   const checkClient = createClientCheck(log)
   const unrouted = new Set([ROBOTS, localPath(response.redirect)].filter(path => path !== null))
@@ -48,21 +52,24 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   }
 
   const opened = await openStore(settings.store, settings.sites, log)
+  const fence = openFence(settings, opened, log)
   const pages = await createPages(fastify, response.template)
   const decisions = createRequestDecisions()
   const inFlight = createInFlight({
     siteOf: request => finder.of(request).gate.outcomes.inactive.decision.site,
     isExempt: request => routes.of(request).declared === 'off',
-    epochOf: request => decisions.get(request)?.epoch
+    epochOf: request => decisions.get(request)?.epoch,
+    workOf,
+    onAbandoned: reply => log.warn(`maintenance: ${nameOf(reply)} has not settled long after its client hung up: no wait counts it any more`)
   })
   const sites = new Map<string, SiteApi>()
   for (const name of settings.sites) {
-    sites.set(name, await createSiteApi({ name, settings, common, opened, pages, inFlight, routes, log }))
+    sites.set(name, await createSiteApi({ name, settings, common, opened, pages, inFlight, routes, fence, log }))
   }
   const all = [...sites.values()]
   const finder = createSites(new Map(all.map(({ site }) => [site.name, site])), settings, common)
   const hook = createHook({ sites: finder, routes, decisions, inFlight, settings })
-  const servers = createServers({ store: opened.store, sites: all.map(toHeartbeatSite), bypassPath: bypass?.path ?? null, log })
+  const servers = createServers({ store: opened.store, sites: all.map(toHeartbeatSite), bypassPath: bypass?.path ?? null, fence, log })
   const runs = createRuns(log)
   const own = siteOf === null ? settings.site : null
 
@@ -70,10 +77,10 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
     site.onGate(update)
     if (settings.closeStreams !== null) closeStreams({ site, activity }, settings.closeStreams, hook.explain)
   }
-  fastify.decorate('maintenance', createMaintenance({ sites, own, explain: hook.explain, servers, bypass, runs }))
+  fastify.decorate('maintenance', createMaintenance({ sites, own, explain: hook.explain, opened, servers, bypass, runs, log }))
   fastify.decorate(BYPASS_PATH, bypass?.path ?? null)
   fastify.decorateRequest('maintenance', { getter (this: FastifyRequest) { return hook.decisionOf(this) } })
-  fastify.addHook('onRequest', hook.onRequest)
+  fastify.addHook('onRequest', fence === null ? hook.onRequest : behindFence(fence, hook.onRequest))
   if (bypass !== null) {
     const passesOf = (request: FastifyRequest) => finder.of(request).gate.passes
     await addBypassRoutes(fastify, { rules: bypass, passesOf, clock: () => timeOf(opened.store) })
@@ -91,6 +98,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
     hook.close()
     await runs.close()
   })
+  await servers.register()
   const stopFollowing = settings.pinned === undefined ? await followStore(opened, all.map(({ site }) => site), log) : () => {}
   fastify.addHook('onClose', async () => {
     stopFollowing()

@@ -51,6 +51,14 @@ function fail (error: unknown, request: FastifyRequest, reply: FastifyReply): vo
 
 const answerOf = ({ gate }: SiteContext): Answer => gate.outcomes['route-on'].answer
 
+/** Each request asks the clock: a process that was stopped may be woken by it. */
+export function behindFence (fence: { check (): boolean }, onRequest: Hook['onRequest']): Hook['onRequest'] {
+  return (request, reply, done) => {
+    fence.check()
+    onRequest(request, reply, done)
+  }
+}
+
 export interface HookParts {
   readonly sites: Sites
   readonly routes: RouteConfigs

@@ -4,6 +4,7 @@ import { bypassOf, type BypassRules } from './bypass/request.ts'
 import { drained, timeout } from './drain/drain.ts'
 import { ChangeError, InvalidChangeError, show, SiteError } from './errors.ts'
 import type { Servers } from './servers/heartbeat.ts'
+import { keepsServers } from './servers/server-list.ts'
 import { waitForServers } from './servers/wait.ts'
 import type { SiteApi } from './site-api.ts'
 import type { Site } from './site.ts'
@@ -13,22 +14,27 @@ import { HISTORY_MAX } from './state/history.ts'
 import { checkRun } from './state/run.ts'
 import type { Runs } from './state/runs.ts'
 import { toDuration } from './util/duration.ts'
+import { timeOf } from './state/time.ts'
 import type { StateView } from './state/view.ts'
-import { integer, isObject } from './util/validate.ts'
+import type { OpenedStore } from './stores/open.ts'
+import type { Log } from './util/log.ts'
+import { bool, integer, isObject } from './util/validate.ts'
 
 export interface MaintenanceParts {
   readonly sites: ReadonlyMap<string, SiteApi>
   /** `null`: a function chooses the site of each request, so there is no default one. */
   readonly own: string | null
   readonly explain: (request: FastifyRequest) => Decision
+  readonly opened: OpenedStore
   readonly servers: Servers
   /** `null`: the option `bypass` is not set. */
   readonly bypass: BypassRules | null
   readonly runs: Runs
+  readonly log: Log
 }
 
 /** Makes `fastify.maintenance`. */
-export function createMaintenance ({ sites, own, explain, servers, bypass, runs }: MaintenanceParts): Maintenance {
+export function createMaintenance ({ sites, own, explain, opened, servers, bypass, runs, log }: MaintenanceParts): Maintenance {
   const names = [...sites.keys()]
   const apis = new Map(Array.from(sites, ([name, api]) => [name, createApi(() => api)]))
 
@@ -39,15 +45,18 @@ export function createMaintenance ({ sites, own, explain, servers, bypass, runs 
   }
 
   function createApi (siteOf: () => SiteApi): Maintenance {
-    async function write (edit: Edit, change: Change, wait: number | null): Promise<MaintenanceStatus> {
+    async function write (edit: Edit, change: Change, wait: Wait | null): Promise<MaintenanceStatus> {
       const { site, status } = siteOf()
       const { secret, expectedRevision } = change
       if (typeof secret === 'string' && bypass === null) {
         throw new InvalidChangeError("bypass links are not enabled. Add bypass: {} to the plugin's options")
       }
       const view = await site.write(edit, { expectedRevision })
-      if (wait !== null) await waitForAll(site, view, wait)
-      const written = wait === null ? status(view) : { ...status(view), ...runtimeOf(status(site.view)) }
+      const describe = (): MaintenanceStatus => ({ ...status(view), ...runtimeOf(status(site.view)) })
+      if (wait !== null) {
+        await waitForAll(site, view, wait, 'but the change stands').catch(error => { throw Object.assign(error, { status: describe() }) })
+      }
+      const written = wait === null ? status(view) : describe()
       return typeof secret === 'string' ? { ...written, bypass: bypassOf(secret, bypass?.path) } : written
     }
 
@@ -62,7 +71,7 @@ export function createMaintenance ({ sites, own, explain, servers, bypass, runs 
         if (typeof on !== 'boolean') throw new InvalidChangeError(`set(): the first argument must be true or false, got ${show(on)}`)
         const { wait, rest } = takeWait(options)
         const change = on ? checkSet(rest) : checkOpening(rest)
-        if (wait !== null && isLater(change)) throw fail('wait', wait, 'no wait with a startsAt in the future: nothing closes yet')
+        if (wait !== null && isLater(change)) throw fail('wait', wait.timeout, 'no wait with a startsAt in the future: nothing closes yet')
         return write(on ? closeSite(change) : openSite(change), change, wait)
       },
       async update (options, { window } = {}) {
@@ -78,7 +87,7 @@ export function createMaintenance ({ sites, own, explain, servers, bypass, runs 
         const { wait, rest } = takeWait(options)
         const { site, tracker } = siteOf()
         const checked = checkRun(work, rest)
-        const ready = (signal: AbortSignal): Promise<void> => wait === null ? Promise.resolve() : waitForAll(site, site.view, wait, signal)
+        const ready = (signal: AbortSignal): Promise<void> => wait === null ? Promise.resolve() : waitForAll(site, site.view, wait, 'and the site is back as it was', signal)
         return runs.run({ site: runSiteOf(site), work, track: tracker.track, ready }, checked)
       },
       async track (work, name) {
@@ -104,9 +113,34 @@ export function createMaintenance ({ sites, own, explain, servers, bypass, runs 
     }
   }
 
-  /** Waits until every server of the site has the state of this view. */
-  async function waitForAll ({ name }: Site, { record, active }: StateView, timeout: number, signal?: AbortSignal): Promise<void> {
-    await waitForServers({ site: name, list: () => servers.list(name), on: active.length > 0, revision: record.revision, timeout, signal })
+  /** Waits until it is safe to go on with this state. */
+  async function waitForAll (
+    { name }: Site, { record, active }: StateView, { timeout, assumeDead }: Wait, otherwise: string, signal?: AbortSignal
+  ): Promise<void> {
+    await waitForServers({
+      site: name,
+      list: () => servers.entries(name),
+      now: () => timeOf(opened.store),
+      // this server may be closed by its fence while the site opens
+      on: active.some(({ id }) => id !== 'fenced'),
+      revision: record.revision,
+      timeout,
+      assumeDead,
+      strikeOff: servers.strikeOff,
+      otherwise,
+      signal,
+      say: text => log.info(`maintenance: ${text}`),
+      remark: text => log.warn(`maintenance: ${text}`)
+    })
+  }
+
+  /** @throws FST_ERR_MAINTENANCE_CHANGE, also if nobody can know the servers: before anything is written */
+  function takeWait (options: unknown): { wait: Wait | null, rest: Record<string, unknown> } {
+    const { wait, rest } = readWait(options)
+    if (wait !== null && opened.kind !== 'memory' && !keepsServers(opened.store)) {
+      throw new InvalidChangeError('wait: this store has no heartbeat() and heartbeats(), so nobody knows which servers there are. Nothing was changed')
+    }
+    return { wait, rest }
   }
 
   return own !== null
@@ -131,14 +165,23 @@ const isLater = ({ startsAt }: Change): boolean =>
 
 const WAIT_DEFAULT = 30_000
 
-/** @returns `wait` in ms, `null` for no wait, and what else there is */
-function takeWait (options: unknown): { wait: number | null, rest: Record<string, unknown> } {
+interface Wait {
+  /** ms */
+  readonly timeout: number
+  readonly assumeDead: boolean
+}
+
+/** @returns `wait`, `null` for no wait, and what else there is */
+function readWait (options: unknown): { wait: Wait | null, rest: Record<string, unknown> } {
   if (!isObject(options)) throw fail('the change', options, 'an object')
-  const { wait, ...rest } = options
-  if (wait === undefined || wait === false) return { wait: null, rest }
-  if (wait === true) return { wait: WAIT_DEFAULT, rest }
-  if (!timeout.test(wait)) throw fail('wait', wait, `true, or ${timeout.expected}`)
-  return { wait: toDuration(wait), rest }
+  const { wait, assumeDead = false, ...rest } = options
+  if (!bool.test(assumeDead)) throw fail('assumeDead', assumeDead, bool.expected)
+  if (wait === undefined || wait === false) {
+    if (assumeDead === true) throw fail('assumeDead', assumeDead, 'a wait beside it: it says what the wait need not wait for')
+    return { wait: null, rest }
+  }
+  if (wait !== true && !timeout.test(wait)) throw fail('wait', wait, `true, or ${timeout.expected}`)
+  return { wait: { timeout: wait === true ? WAIT_DEFAULT : toDuration(wait), assumeDead: assumeDead === true }, rest }
 }
 
 function checkLimit (limit: number): number {

@@ -5,6 +5,7 @@ import type { ResponseSettings } from './answer/settings.ts'
 import type { BypassSettings } from './bypass/settings.ts'
 import type { CloseStreamsSettings } from './drain/close-streams.ts'
 import type { HoldSettings } from './hold-queue.ts'
+import type { FenceSettings } from './servers/fence.ts'
 import { isCacheHeader } from './answer/cache-headers.ts'
 import { isRedirect, REDIRECT_EXPECTED } from './answer/redirect.ts'
 import { checkShape, either, func, integer, isObject, isRule, literal, seconds, text, type Rule, type Shape } from './util/validate.ts'
@@ -24,6 +25,8 @@ import { REDIS, readStore, type StoreOption } from './stores/options.ts'
 export interface Settings {
   readonly pinned: 'open' | 'closed' | undefined
   readonly whenUnknown: 'open' | 'closed'
+  /** `null`: the server never closes itself. */
+  readonly fence: FenceSettings | null
   /** The server's own site; empty with `siteOf`. */
   readonly site: string
   readonly siteOf: ((request: FastifyRequest) => string) | null
@@ -68,6 +71,7 @@ const anything: Rule = { expected: '', test: () => true }
 const SHAPE: Shape = {
   pinned: literal('open', 'closed'),
   whenUnknown: literal('open', 'closed'),
+  fence: { after: duration(1000, 14_999) },
   site: either(siteName, func),
   sites: anything,
   store: anything,
@@ -110,6 +114,7 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
   return Object.freeze({
     pinned: options.pinned,
     whenUnknown: options.whenUnknown ?? 'open',
+    fence: options.fence === undefined ? null : { after: toDuration(options.fence.after ?? '12s') },
     site: typeof site === 'function' ? '' : site,
     siteOf: typeof site === 'function' ? site : null,
     sites: readSites(site, options.sites),

@@ -4,6 +4,7 @@ import { createChangeLog } from './change-log.ts'
 import { createActivity, type Activity } from './drain/activity.ts'
 import type { InFlight } from './drain/in-flight.ts'
 import { createTracker, type Tracker } from './drain/track.ts'
+import type { Fence } from './servers/fence.ts'
 import type { HeartbeatSite } from './servers/heartbeat.ts'
 import type { Settings } from './options.ts'
 import type { RouteConfigs } from './route-config.ts'
@@ -44,14 +45,15 @@ export interface SiteApiParts {
   readonly pages: Pages
   readonly inFlight: InFlight
   readonly routes: RouteConfigs
+  readonly fence: Fence | null
   readonly log: Log
 }
 
-export async function createSiteApi ({ name, settings, common, opened, pages, inFlight, routes, log }: SiteApiParts): Promise<SiteApi> {
+export async function createSiteApi ({ name, settings, common, opened, pages, inFlight, routes, fence, log }: SiteApiParts): Promise<SiteApi> {
   const clock = () => timeOf(opened.store)
   const gates = await createGateCompiler({ site: name, settings, common, pages, log, clock })
-  const site = await createSite({ name, settings, opened, gates, log })
-  const tracker = createTracker(name, () => site.gate, log)
+  const site = await createSite({ name, settings, opened, gates, fence, log })
+  const tracker = createTracker({ site: name, gate: () => site.gate, hasRequestsBefore: epoch => inFlight.requestsBefore(name, epoch).length > 0, log })
   const activity = createActivity(name, () => site.gate, inFlight, tracker)
   const history = createHistory(opened.store, name)
   const failedBypasses = (): number => common.bypass?.guesses.wrong ?? 0

@@ -2,6 +2,7 @@ import { createCounts, type Counts } from './counts.ts'
 import { messageOf, PinnedError, StoreError } from './errors.ts'
 import type { Gate } from './gate.ts'
 import type { Settings } from './options.ts'
+import type { Fence } from './servers/fence.ts'
 import type { GateCompiler } from './site-gate.ts'
 import type { Edit } from './state/edit.ts'
 import { NEVER_WRITTEN, type StoredWindow } from './state/record.ts'
@@ -54,10 +55,12 @@ export interface SiteParts {
   readonly settings: Settings
   readonly opened: OpenedStore
   readonly gates: GateCompiler
+  /** `null`: the option is not set, or this server is pinned. */
+  readonly fence: Fence | null
   readonly log: Log
 }
 
-export async function createSite ({ name, settings, opened, gates, log }: SiteParts): Promise<Site> {
+export async function createSite ({ name, settings, opened, gates, fence, log }: SiteParts): Promise<Site> {
   const { pinned, whenUnknown } = settings
   const schedule = createSchedule(pinned === undefined ? settings.schedule : [])
   const clock = () => timeOf(opened.store)
@@ -68,15 +71,34 @@ export async function createSite ({ name, settings, opened, gates, log }: SitePa
   const inCallOrder = createQueue()
   const sync = pinned === undefined ? createSynchroniser({ ...opened, site: name, log, adopt, onRead }) : null
   let readAt = 0
-  let view = look(sync?.local ?? { record: NEVER_WRITTEN, source: 'pinned' })
+  let known: LocalState = sync?.local ?? { record: NEVER_WRITTEN, source: 'pinned' }
+  let view = look(known)
   let epoch = view.active.length > 0 ? 1 : 0
   let gate = await gates.compile({ ...view, epoch })
+  let fencedGate = await compileFenced()
   const transitions = createTransitions(clock, onTransition, log)
+  fence?.onChange(onFence)
 
   /** The state as it is at this moment. */
-  function look ({ record, source }: LocalState): StateView {
+  function look ({ record, source }: LocalState, isFenced = fence?.isUp === true): StateView {
     const assumed = source === 'pinned' ? pinned === 'closed' : source === 'unreadable' || (source === 'unknown' && whenUnknown === 'closed')
-    return viewOf({ record, source, assumed, schedule, moment: { now: clock(), readAt, ownRuns } })
+    const moment = { now: clock(), readAt, ownRuns }
+    return viewOf({ record, source: isFenced ? 'fenced' : source, assumed: assumed || isFenced, schedule, moment })
+  }
+
+  /** What the fence puts in front of requests: it cannot wait until that is compiled. */
+  async function compileFenced (): Promise<Gate | null> {
+    return fence === null ? null : gates.compile({ ...look(known, true), epoch: epoch + 1 })
+  }
+
+  /** The fence goes up at once. Before it goes down, the state was read. */
+  function onFence (): void {
+    if (fence?.isUp !== true) return reconsider()
+    const previous = view
+    view = look(known)
+    gate = fencedGate ?? gate
+    epoch = gate.epoch
+    tell(previous)
   }
 
   function adopt (next: LocalState): Promise<void> {
@@ -97,7 +119,7 @@ export async function createSite ({ name, settings, opened, gates, log }: SitePa
   /** Did a window begin or end, or can a lease be known to have ended? */
   function reconsider (): void {
     inTurn(async () => {
-      if (idsOf(look(view)) !== idsOf(view)) await apply(view)
+      if (idsOf(look(known)) !== idsOf(view)) await apply(known)
     }).catch(error => log.error({ err: error }, `maintenance: site '${name}' could not follow the clock: ${messageOf(error)}`))
   }
 
@@ -105,10 +127,20 @@ export async function createSite ({ name, settings, opened, gates, log }: SitePa
     const previous = view
     const nextView = look(next)
     const tightened = isTightened(previous.active, nextView.active)
-    gate = await gates.compile({ ...nextView, epoch: tightened ? epoch + 1 : epoch })
+    const nextGate = await gates.compile({ ...nextView, epoch: tightened ? epoch + 1 : epoch })
+    known = next
+    epoch = Math.max(epoch, nextGate.epoch)
+    fencedGate = await compileFenced()
+    // the fence may have gone up in the meantime
+    const isFenced = fence?.isUp === true
+    gate = isFenced ? fencedGate ?? nextGate : nextGate
     epoch = gate.epoch
-    view = nextView
+    view = isFenced ? look(next) : nextView
     transitions.expect(nextTransition(view.record, schedule, clock()))
+    tell(previous)
+  }
+
+  function tell (previous: StateView): void {
     for (const listener of gateListeners) listener()
     for (const listener of listeners) listener(view, previous)
   }

@@ -137,8 +137,10 @@ t.test('a worker of BullMQ rests while the site is closed', async t => {
   t.teardown(() => queue.close())
   const done: string[] = []
   let release = () => {}
+  let isSlow = false
   const { app, worker } = await startWorker(connection, async job => {
-    if (job.name === 'slow') await new Promise<void>(resolve => { release = resolve })
+    isSlow = job.name === 'slow'
+    if (isSlow) await new Promise<void>(resolve => { release = resolve })
     done.push(job.name)
   })
   t.teardown(() => app.close())
@@ -146,10 +148,11 @@ t.test('a worker of BullMQ rests while the site is closed', async t => {
   await queue.add('first', {})
   await until('the first job is done', () => done.includes('first'))
   await queue.add('slow', {})
-  await until('the slow job has begun', async () => await queue.getActiveCount() === 1)
-  await app.maintenance.set(true)
+  await until('the slow job has begun', () => isSlow)
+  await t.rejects(app.maintenance.set(true, { wait: 1000 }), { code: 'FST_ERR_MAINTENANCE_DRAIN', routes: { 'job slow': 1 } }, 'a wait sees the job')
   t.ok(worker.isPaused())
   release()
+  await app.maintenance.set(true, { wait: true })
   await until('what was under way is finished', () => done.includes('slow'))
   await queue.add('second', {})
   const late = await startWorker(connection, async job => { done.push(`${job.name}, by the second worker`) })

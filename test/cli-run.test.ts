@@ -75,10 +75,10 @@ t.test('run: a signal during the wait ends it, and nothing is run', async t => {
   const { child, ended } = start(['run', '--wait=1m', '--stay-closed', '--', 'echo', 'ran'], env)
   await until('the site is closed', async () => (await fetch(base)).status === 503)
   child.kill('SIGINT')
-  t.match(await ended, { code: 130, out: '', err: /interrupted by SIGINT. Nothing was run/ })
+  t.match(await ended, { code: 130, out: '', err: /interrupted by SIGINT. The site is as it was/ })
   await until('the site is open', () => !app.maintenance.active)
   const late = await command(['run', '--wait=1s', '--stay-closed', '--', 'echo', 'ran'], env)
-  t.match(late, { code: 3, out: '', err: /a job[^]*Nothing was run, and the site is as it was/ })
+  t.match(late, { code: 3, out: '', err: /a job[^]*The site is as it was, and nothing was run/ })
   await until('the site is open', () => !app.maintenance.active)
 })
 

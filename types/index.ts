@@ -124,9 +124,10 @@ export interface Decision {
  * - `'store'`: the store;
  * - `'mirror'`: the file named by `store.mirror`, because the store has not been reachable since boot;
  * - `'unknown'`: the option `whenUnknown`, because the state has never been read;
- * - `'unreadable'`: the stored record is invalid, and the site stays closed until it is set again.
+ * - `'unreadable'`: the stored record is invalid, and the site stays closed until it is set again;
+ * - `'fenced'`: the option `fence`, because other servers cannot see this one.
  */
-export type Source = 'pinned' | 'store' | 'mirror' | 'unknown' | 'unreadable'
+export type Source = 'pinned' | 'store' | 'mirror' | 'unknown' | 'unreadable' | 'fenced'
 
 /** A route that is let through while the site is closed. */
 export interface IgnoredRoute {
@@ -220,13 +221,18 @@ export interface OpenOptions extends Pick<MaintenanceChange, 'by' | 'expectedRev
 export interface WaitOptions {
   /**
    * How long to wait for the other servers: milliseconds or a duration such as `'30s'`, up to an hour; `true` waits for
-   * 30 seconds. The call settles once every live
-   * server of the site has applied the change and, if the change closes the site, no earlier request is still running
-   * on any of them. Servers with the option `pinned` are not waited for. If time runs out, the call rejects with
-   * `FST_ERR_MAINTENANCE_DRAIN`, but `set()` does not undo the change.
+   * 30 seconds. The call resolves once it is safe to go on: every server of the site has applied the change and, if the
+   * change closes the site, nothing from before is still running on any of them. It rejects with
+   * `FST_ERR_MAINTENANCE_DRAIN` if time runs out, and as soon as a server is lost, or pinned to the opposite. `set()` does
+   * not undo the change then. A store without `heartbeat` can't answer: the call rejects before anything is written.
    * @default no wait
    */
   wait?: number | string | boolean | undefined
+  /**
+   * `true` if you have made sure that lost servers are dead: the wait does not count them, and removes them from the list.
+   * @default false
+   */
+  assumeDead?: boolean | undefined
 }
 
 /** Limits for `drained()`. */
@@ -248,6 +254,12 @@ export interface DrainErrorDetails {
   readonly routes: Readonly<Record<string, number>>
   /** The servers that were not ready in time; only set if the call waited for other servers. */
   readonly servers?: readonly ServerStatus[]
+  /** The servers that vanished without a goodbye: they crashed, hang, or cannot reach the store. Set like `servers`. */
+  readonly lost?: readonly ServerStatus[]
+  /** The servers that do the opposite because of their option `pinned`. Set like `servers`. */
+  readonly pinned?: readonly ServerStatus[]
+  /** The state that `set()` or `update()` has written: it stands. */
+  readonly status?: MaintenanceStatus
 }
 
 /** The properties of an error with the code `FST_ERR_MAINTENANCE_RUNNING`. */
@@ -468,7 +480,7 @@ export interface Maintenance {
   ): Promise<T>
   /**
    * Makes work outside of requests count: `drained()` and `wait` wait for it, and name it. Work that begins while the site
-   * is closed doesn't count.
+   * is closed doesn't count, unless something from before is still running: the work may come from it.
    * @returns what the work returns
    */
   track<T> (work: Promise<T> | (() => T | Promise<T>), name: string): Promise<T>
@@ -496,7 +508,8 @@ export interface Maintenance {
    */
   drained (options?: DrainOptions): Promise<void>
   /**
-   * Lists the live servers of the site. A server that crashed is removed after 15 seconds.
+   * Lists the servers of the site. A server that vanished is `lost` 15 seconds after its last report; it is listed until it
+   * comes back, is known to be dead, or 10 minutes have passed.
    * @throws FST_ERR_MAINTENANCE_STORE if the store failed
    */
   servers (): Promise<ServerStatus[]>
@@ -552,9 +565,10 @@ export interface MaintenanceStore {
   listHistory? (site: string, limit: number): Promise<string[]>
   /**
    * Keeps the entry of a server for `ttl` milliseconds and replaces its previous one; a `ttl` of 0 removes it. Without
-   * `heartbeat` and `heartbeats`, `servers()` only knows its own process.
+   * `heartbeat` and `heartbeats`, `servers()` only knows its own process, and nobody can `wait`.
+   * @returns `true` if there was no entry of this server, if the store knows: then it may have lost those of others, too
    */
-  heartbeat? (server: string, entry: string, ttl: number): Promise<void>
+  heartbeat? (server: string, entry: string, ttl: number): Promise<boolean | void>
   /** Lists the entries that have not expired. Required if there is `heartbeat`. */
   heartbeats? (): Promise<string[]>
   /** Returns the time by the store's clock, in milliseconds since 1970. Without it, the clock of this process is used. */
@@ -769,6 +783,15 @@ export interface CloseStreamsOptions {
   jitter?: number | string | undefined
 }
 
+/** When a server that others cannot see closes itself. */
+export interface FenceOptions {
+  /**
+   * After this time without an accepted heartbeat: milliseconds or a duration, from 1 second to less than 15.
+   * @default '12s'
+   */
+  after?: number | string | undefined
+}
+
 /** The options of the plugin. All are optional. */
 export interface FastifyMaintenanceOptions {
   /**
@@ -797,6 +820,12 @@ export interface FastifyMaintenanceOptions {
    * @default 'open'
    */
   whenUnknown?: 'open' | 'closed' | undefined
+  /**
+   * Closes this server when it has lost contact to the store, before other servers call it lost. Then a lost server is a
+   * closed one, and `wait` can succeed without it. Its price: losing the store closes the site.
+   * @default it stays as it is
+   */
+  fence?: FenceOptions | undefined
   /** Which requests are let through while the site is closed. */
   ignore?: IgnoreOptions | undefined
   /** What blocked requests get. */

@@ -25,7 +25,7 @@ export const COMMANDS = {
   on: {
     usage: '[site…]',
     summary: 'close sites now, or announce maintenance for later',
-    options: [...WINDOW, 'by', 'wait', 'force'],
+    options: [...WINDOW, 'by', 'wait', 'assume-dead', 'force'],
     force: 'also a site that is neither stored nor served by a running server',
     examples: [
       'on --message "Back in ten minutes" --for 10m',
@@ -38,7 +38,7 @@ export const COMMANDS = {
   off: {
     usage: '[site…]',
     summary: 'open sites; maintenance that is announced for later stays announced',
-    options: ['by', 'wait', 'force'],
+    options: ['by', 'wait', 'assume-dead', 'force'],
     force: 'end runs that keep the site closed; also a site that is neither stored nor served',
     examples: ['off', 'off shop blog', 'off --force']
   },
@@ -52,7 +52,7 @@ export const COMMANDS = {
     usage: '[site…]',
     summary: 'change only what is named, and keep the rest',
     options: [
-      ...WINDOW, 'no-message', 'no-end', 'no-retry-after', 'no-ignore-route', 'no-ignore-ip', 'no-only-route', 'no-bypass', 'window', 'by', 'wait', 'force'
+      ...WINDOW, 'no-message', 'no-end', 'no-retry-after', 'no-ignore-route', 'no-ignore-ip', 'no-only-route', 'no-bypass', 'window', 'by', 'wait', 'assume-dead', 'force'
     ],
     force: 'create a link for testers although no server is running',
     examples: ['change --message "It takes a little longer"', 'change --ignore-ip 192.0.2.7', 'change --no-ignore-ip 192.0.2.7', 'change --mode read-only']
@@ -66,7 +66,7 @@ export const COMMANDS = {
   run: {
     usage: '[site] -- COMMAND…',
     summary: 'close the site, run a command once it is safe, and open the site again',
-    options: [...RUN_WINDOW, 'lease', 'wait', 'no-wait', 'stay-closed', 'by', 'force'],
+    options: [...RUN_WINDOW, 'lease', 'wait', 'no-wait', 'assume-dead', 'stay-closed', 'by', 'force'],
     force: 'also a site that is neither stored nor served by a running server',
     examples: [
       'run -- npm run migrate',

@@ -27,6 +27,12 @@ export interface RunRequest {
   readonly change: RunChange
 }
 
+export interface Wait {
+  /** ms */
+  readonly timeout: number
+  readonly assumeDead: boolean
+}
+
 export interface Command {
   readonly name: CommandName
   readonly sites: readonly string[]
@@ -34,8 +40,8 @@ export interface Command {
   readonly json: boolean
   readonly watch: boolean
   readonly force: boolean
-  /** How long to wait for the servers, ms; `null`: not at all. */
-  readonly wait: number | null
+  /** Whether and how to wait for the servers; `null`: not at all. */
+  readonly wait: Wait | null
   readonly unquoted: string | null
   /** `null`: the command only reads. */
   readonly write: Write | null
@@ -80,7 +86,7 @@ function readRun (names: readonly string[], words: Words, argv: readonly string[
   const lease = values.get('lease')?.[0]
   if (lease !== undefined) readDuration('lease', lease)
   const change = refusing(() => checkRun(() => {}, { ...readWindow(values, by), lease, stayClosed: values.has('stay-closed') }))
-  return { ...readCommand('run', names, words, env), run: { argv, change }, wait: values.has('no-wait') ? null : readWait(values.get('wait')?.[0] ?? WAIT_DEFAULT) }
+  return { ...readCommand('run', names, words, env), run: { argv, change }, wait: values.has('no-wait') ? null : readWait(values.get('wait')?.[0] ?? WAIT_DEFAULT, values.has('assume-dead')) }
 }
 
 function readCommand (name: CommandName, args: readonly string[], words: Words, env: NodeJS.ProcessEnv): Command {
@@ -96,7 +102,7 @@ function readCommand (name: CommandName, args: readonly string[], words: Words, 
     json: values.has('json'),
     watch: values.has('watch'),
     force: values.has('force'),
-    wait: readWait(values.get('wait')?.[0]),
+    wait: readWait(values.get('wait')?.[0], values.has('assume-dead')),
     unquoted,
     run: null,
     write: refusing(() => readWrite(name, words, end, values.get('by')?.[0] ?? userAtHost(env))),
@@ -152,10 +158,11 @@ function readEnd (text: string | undefined): string {
   return end
 }
 
-function readWait (duration: string | undefined): number | null {
+function readWait (duration: string | undefined, assumeDead: boolean): Wait | null {
+  if (duration === undefined && assumeDead) throw new UsageError('--assume-dead says what --wait need not wait for: add --wait')
   if (duration === undefined) return null
   const length = readDuration('wait', duration)
-  return length > WAIT_MAX ? refuse('wait', duration, 'at most a day') : length
+  return length > WAIT_MAX ? refuse('wait', duration, 'at most a day') : { timeout: length, assumeDead }
 }
 
 function readSites (names: readonly string[], unquoted: string | null): string[] {

@@ -99,7 +99,11 @@ function windowInWords ({ id, kind, active, mode, startsAt, at, endsAt, message,
   return `  ${kind} ${id}: ${parts.filter(part => part !== '').join(', ')}`
 }
 
-function serversOf ({ site, active, revision, servers }: SiteReport): string[] {
+function serversOf (report: SiteReport): string[] {
+  return [...runningServers(report), ...report.lost.map(({ label, seenAt }) => `    ${label} is lost, last seen ${timeInWords(seenAt)}`)]
+}
+
+function runningServers ({ site, active, revision, servers }: SiteReport): string[] {
   if (servers.length === 0) return ['  servers: none is running']
   const closed = servers.filter(server => servedBy(server, site).active).length
   const odd = servers.filter(server => servedBy(server, site).active !== active)

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaintenanceStore, ServerSite, ServerStatus, SiteState } from '../../types/index.ts'
-import { readAllServers, siteOf } from '../servers/server-list.ts'
+import { siteOf } from '../servers/entry.ts'
+import { readAllServers } from '../servers/server-list.ts'
 import { readStored } from '../state/read.ts'
 import { NEVER_WRITTEN, type StateRecord } from '../state/record.ts'
 import { NO_SCHEDULE } from '../state/schedule.ts'
@@ -12,6 +13,8 @@ import { describeState } from '../status.ts'
 /** What is stored for a site, and the running servers that serve it. */
 export interface SiteReport extends SiteState {
   readonly servers: readonly ServerStatus[]
+  /** Servers that vanished: what they do is not known. */
+  readonly lost: readonly ServerStatus[]
 }
 
 /** How long `status` waits for servers to report that they have followed a change, ms. */
@@ -29,7 +32,7 @@ export async function readReports (store: MaintenanceStore, sites: readonly stri
   const deadline = performance.now() + FOLLOW_TIMEOUT
   for (;;) {
     const servers = await readAllServers(store)
-    const reports = await Promise.all(sites.map(async site => ({ ...await readState(store, site), servers: liveServers(servers, site) })))
+    const reports = await Promise.all(sites.map(async site => ({ ...await readState(store, site), ...serversOf(servers, site) })))
     // a change that has just been made reaches the servers, and their reports reach the store, a moment later
     if (!reports.some(isBehind) || performance.now() > deadline) return reports
     await sleep(POLL_INTERVAL)
@@ -41,6 +44,9 @@ async function readState (store: MaintenanceStore, site: string): Promise<SiteSt
   if (stored.kind === 'unreadable') throw new Error(`the state of site '${site}' cannot be understood: ${stored.reason}`)
   return toState(store, site, stored.kind === 'record' ? stored.record : NEVER_WRITTEN)
 }
+
+export const serversOf = (servers: readonly ServerStatus[], site: string): Pick<SiteReport, 'servers' | 'lost'> =>
+  ({ servers: liveServers(servers, site), lost: servers.filter(server => server.lost && siteOf(server, site) !== undefined) })
 
 export const liveServers = (servers: readonly ServerStatus[], site: string): ServerStatus[] =>
   servers.filter(server => !server.lost && siteOf(server, site) !== undefined)

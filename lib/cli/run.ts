@@ -6,7 +6,7 @@ import { run } from '../state/run.ts'
 import type { Log } from '../util/log.ts'
 import { codeOfSignal, findExecutable, startChild, type Child } from './child.ts'
 import { EXIT, reasonOf, tell, toLine, type Output } from './output.ts'
-import type { Command, RunRequest } from './parse.ts'
+import type { Command, RunRequest, Wait } from './parse.ts'
 import { linkInWords } from './print.ts'
 import { liveServers } from './read-sites.ts'
 import { openRunSite, type StoredSite } from './run-site.ts'
@@ -98,9 +98,14 @@ async function closeAndRun (
 }
 
 async function waitUntilSafe (
-  store: MaintenanceStore, { name, enteredAt }: StoredSite, wait: number, signal: AbortSignal, output: Output
+  store: MaintenanceStore, { name, enteredAt }: StoredSite, wait: Wait, signal: AbortSignal, output: Output
 ): Promise<void> {
-  const problem = await waitFor(store, { site: name, revision: enteredAt }, true, wait, createProgress(name, true, output), signal)
+  const { problem } = await waitFor(store, { site: name, revision: enteredAt }, true, wait, {
+    onProgress: createProgress(name, true, output),
+    remark: text => tell(output, text),
+    signal,
+    otherwise: 'so nothing was run'
+  })
   signal.throwIfAborted()
   if (problem !== null) throw new UnsafeError(problem)
 }
@@ -108,7 +113,7 @@ async function waitUntilSafe (
 /** For what ended the run before its command began. @returns `null` if the store or the state is the reason */
 function exitCodeOf (error: unknown, output: Output): number | null {
   if (!(error instanceof InterruptedError || error instanceof UnsafeError)) return null
-  tell(output, `${error.message}. Nothing was run, and the site is as it was`)
+  tell(output, `${error.message}. The site is as it was, and nothing was run`)
   return error instanceof UnsafeError ? EXIT.unsafe : codeOfSignal(error.signal)
 }
 

@@ -1,37 +1,75 @@
-import type { MaintenanceStore, SiteState } from '../../types/index.ts'
-import { readServers } from '../servers/server-list.ts'
-import { waitForServers, type Progress } from '../servers/wait.ts'
-import type { Output } from './output.ts'
-import { reasonOf } from './output.ts'
+import type { MaintenanceStore, ServerStatus, SiteState } from '../../types/index.ts'
+import { drainDetailsOf } from '../drain/drain.ts'
+import { goodbyeOf, GOODBYE_TTL, siteOf } from '../servers/entry.ts'
+import type { Progress } from '../servers/progress.ts'
+import { createEntryReader } from '../servers/server-list.ts'
+import { waitForServers } from '../servers/wait.ts'
+import { timeOf } from '../state/time.ts'
+import { reasonOf, type Output } from './output.ts'
+import type { Wait } from './parse.ts'
 import { count } from './print.ts'
 
-/** The result of a wait for the servers of one site; `null`: it is safe to go on. */
-export type Problem = string | null
+/** How a wait for the servers of one site ended. */
+export interface Waited {
+  readonly safe: boolean
+  /** All servers that were heard of, when it ended. */
+  readonly servers: readonly ServerStatus[]
+  /** Of these, those that were not ready. */
+  readonly unready: readonly ServerStatus[]
+  readonly lost: readonly ServerStatus[]
+  readonly pinned: readonly ServerStatus[]
+  /** Why it is not safe; `null`: it is. */
+  readonly problem: string | null
+}
+
+export interface Waiting {
+  readonly onProgress: (progress: Progress) => void
+  /** Says what the operator should know, and what ends no wait. */
+  readonly remark: (text: string) => void
+  readonly signal?: AbortSignal
+  /** What has become of the change if it is not safe. */
+  readonly otherwise?: string
+}
 
 /** @throws never */
 export async function waitFor (
-  store: MaintenanceStore, { site, revision }: Pick<SiteState, 'site' | 'revision'>, closes: boolean, timeout: number,
-  onProgress: (progress: Progress) => void, signal?: AbortSignal
-): Promise<Problem> {
+  store: MaintenanceStore, { site, revision }: Pick<SiteState, 'site' | 'revision'>, closes: boolean,
+  { timeout, assumeDead }: Wait, { onProgress, remark, signal, otherwise = 'but the change stands' }: Waiting
+): Promise<Waited> {
+  const readEntries = createEntryReader(store)
+  let last: Pick<Progress, 'servers' | 'lost'> = { servers: [], lost: [] }
   try {
-    const progress = await waitForServers({ site, list: () => readServers(store, site), on: closes, revision, timeout, onProgress, signal })
-    return whyUnsafe(site, progress)
+    const { servers, fenced } = await waitForServers({
+      site,
+      list: async () => (await readEntries()).filter(server => siteOf(server, site) !== undefined),
+      now: () => timeOf(store),
+      on: closes,
+      revision,
+      timeout,
+      signal,
+      assumeDead,
+      strikeOff: async server => { await store.heartbeat?.(server.id, goodbyeOf(server), GOODBYE_TTL) },
+      otherwise,
+      onProgress (progress) {
+        last = progress
+        onProgress(progress)
+      },
+      say () {},
+      remark
+    })
+    return { safe: true, servers, unready: [], lost: fenced, pinned: [], problem: null }
   } catch (error) {
-    return `site '${site}': ${reasonOf(error)}`
+    const { servers = [], lost = last.lost, pinned = [] } = drainDetailsOf(error)
+    return { safe: false, servers: last.servers, unready: servers, lost, pinned, problem: `site '${site}': ${reasonOf(error)}` }
   }
-}
-
-function whyUnsafe (site: string, { known, pinned }: Progress): Problem {
-  if (known === 0) return `site '${site}': not safe: no running server uses it, so nobody can tell`
-  if (pinned.length === 0) return null
-  return `site '${site}': not safe: ${pinned.map(({ label }) => `${label} does the opposite: its option 'pinned' decides`).join('; ')}`
 }
 
 /** How far the servers are: one line that is written over on a terminal, else a line for each change. */
 export function createProgress (site: string, closes: boolean, { out, terminal = false }: Output): (progress: Progress) => void {
   let last = ''
-  return ({ servers, followed, inFlight }) => {
-    const text = `${site}: ${followed} of ${count(servers.length, 'server')} ${closes ? `closed, ${count(inFlight, 'request')} running` : 'open'}`
+  return ({ servers, followed, inFlight, lost }) => {
+    const missing = lost.length === 0 ? '' : `, ${lost.length} lost`
+    const text = `${site}: ${followed} of ${count(servers.length, 'server')} ${closes ? `closed, ${count(inFlight, 'request')} running` : 'open'}${missing}`
     if (text === last) return
     out(terminal ? `\r\u001b[K${text}` : `${text}\n`)
     last = text

@@ -13,13 +13,13 @@ import { momentOf } from '../state/window.ts'
 import { colored, EXIT, isRefusal, reasonOf, tell, toDocument, UsageError, type Output } from './output.ts'
 import type { Command, Write } from './parse.ts'
 import { changeInWords, type TesterLink } from './print.ts'
-import { liveServers, servedBy, toState, type SiteReport } from './read-sites.ts'
+import { liveServers, servedBy, serversOf, toState, type SiteReport } from './read-sites.ts'
 import { describeStore } from './store-address.ts'
 import { hint } from './tokens.ts'
 import { createProgress, waitFor } from './wait.ts'
 
 /** `replaced` is for people only. */
-type Written = SiteReport & { bypass?: TesterLink, safe?: boolean, replaced?: WindowStatus }
+type Written = SiteReport & { bypass?: TesterLink, replaced?: WindowStatus }
 
 /** Writes one change to every site; all of them are checked before the first is changed. */
 export async function writeAll (command: Command, write: Write, store: MaintenanceStore, output: Output): Promise<number> {
@@ -32,7 +32,7 @@ export async function writeAll (command: Command, write: Write, store: Maintenan
   const written: Written[] = []
   for (const site of command.sites) {
     const replaced = command.name === 'on' ? nowWindowOf(before.get(site)) : undefined
-    written.push({ ...await writeSite(site, write, store, liveServers(servers, site), written), ...(replaced && { replaced }) })
+    written.push({ ...await writeSite(site, write, store, serversOf(servers, site), written), ...(replaced && { replaced }) })
   }
   return report(command, write, written, `${describeStore(command.store)}${isNew ? ' (created)' : ''}`, store, output)
 }
@@ -82,15 +82,15 @@ const nowWindowOf = (state: SiteState | undefined): WindowStatus | undefined =>
   state?.windows.find(({ kind, active }) => kind === 'now' && active)
 
 async function writeSite (
-  site: string, { change, toEdit }: Write, store: MaintenanceStore, servers: readonly ServerStatus[], before: readonly SiteState[]
+  site: string, { change, toEdit }: Write, store: MaintenanceStore, known: Pick<SiteReport, 'servers' | 'lost'>, before: readonly SiteState[]
 ): Promise<Written> {
   const { secret } = change
   // a secret of its own for each site
   const own = typeof secret === 'string' ? makeSecret() : secret
   try {
     const record = await updateRecord(store, site, { edit: toEdit(own === undefined ? change : { ...change, secret: own }) })
-    const state = { ...toState(store, site, record), servers }
-    return typeof own === 'string' ? { ...state, bypass: linkOf(own, servers) } : state
+    const state = { ...toState(store, site, record), ...known }
+    return typeof own === 'string' ? { ...state, bypass: linkOf(own, known.servers) } : state
   } catch (error) {
     if (before.length === 0 && isRefusal(error)) throw error
     const changed = before.length === 0 ? '' : `; changed before: ${before.map(state => state.site).join(', ')}`
@@ -111,12 +111,16 @@ async function report (
   for (const { replaced, ...site } of written) {
     const closed = closes ?? site.active
     const onProgress = json ? () => {} : createProgress(site.site, closed, output)
-    const problem = wait === null ? null : await waitFor(store, site, closed, wait, onProgress)
+    if (wait === null) {
+      documents.push(site)
+      continue
+    }
+    const { problem, ...waited } = await waitFor(store, site, closed, wait, { onProgress, remark: text => tell(output, text) })
     // the line that was written over ends
-    if (wait !== null && !json && output.terminal === true) output.out('\n')
+    if (!json && output.terminal === true) output.out('\n')
     if (problem !== null) problems.push(problem)
-    else if (wait !== null && !json && closed) output.out(`${site.site}: safe to proceed\n`)
-    documents.push(wait === null ? site : { ...site, safe: problem === null })
+    else if (!json && closed) output.out(`${site.site}: safe to proceed\n`)
+    documents.push({ ...site, ...waited })
   }
   if (json) output.out(toDocument(documents, 2))
   for (const { site } of written.filter(({ servers }) => servers.length === 0)) tell(output, `warning: no running server uses site '${site}' in ${place}`)

@@ -40,7 +40,8 @@ export function countByName (tasks: readonly Task[]): Record<string, number> {
   return counts
 }
 
-function nameOf (task: Task): string {
+/** Method and route, or the name of tracked work. */
+export function nameOf (task: Task): string {
   return 'request' in task ? `${task.request.method} ${task.request.routeOptions.url ?? '(no route)'}` : task.name
 }
 

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { isGone } from '../util/connection.ts'
+import type { Work } from './handlers.ts'
 
 /** The requests that were let through and have not ended. */
 export interface InFlight {
@@ -20,6 +21,9 @@ export interface InFlightParts {
   readonly isExempt: (request: FastifyRequest) => boolean
   /** The epoch of its site when it was let through; `undefined`: every site was open. */
   readonly epochOf: (request: FastifyRequest) => number | undefined
+  readonly workOf: (reply: FastifyReply) => Work
+  /** It never settles, and no longer counts. */
+  readonly onAbandoned: (reply: FastifyReply) => void
 }
 
 /** Sweep once the list holds twice the survivors of the last sweep plus this many. */
@@ -28,14 +32,14 @@ const SLACK = 64
 /** After a burst, sweep after this time (ms) even if no more requests come. */
 const SWEEP_AFTER = 1000
 
-/** How long (ms) a request still counts after its client has hung up, if its handler never answers. */
-const ABANDONED_AFTER = 4000
+/** How long (ms) a request still counts after its client has hung up, if its handler never settles. */
+const ABANDONED_AFTER = 60_000
 
 /**
  * Keeps references and sweeps in batches. That is cheaper than a listener for each request, and covers every way in which
  * a request can end: `onResponse` misses aborted and hijacked ones.
  */
-export function createInFlight ({ siteOf, isExempt, epochOf }: InFlightParts): InFlight {
+export function createInFlight ({ siteOf, isExempt, epochOf, workOf, onAbandoned }: InFlightParts): InFlight {
   // a sweep keeps the slots, so that a request allocates none
   const entered: (FastifyReply | null)[] = []
   let count = 0
@@ -69,14 +73,20 @@ export function createInFlight ({ siteOf, isExempt, epochOf }: InFlightParts): I
   function hasEnded (reply: FastifyReply): boolean {
     const { raw } = reply
     if (!isGone(reply)) return false
-    return raw.headersSent || raw.writableEnded || isUpgraded(reply) || isAbandoned(reply)
+    if (raw.writableEnded || isStream(reply)) return true
+    // the client has hung up
+    const work = workOf(reply)
+    const isAnswered = work === 'answered' || raw.headersSent || hasLength(reply)
+    return (isAnswered && work !== 'pending') || isAbandoned(reply)
   }
 
   function isAbandoned (reply: FastifyReply): boolean {
     const now = performance.now()
-    const since = abandoned.get(reply)
-    if (since === undefined) abandoned.set(reply, now)
-    return since !== undefined && now - since >= ABANDONED_AFTER
+    const since = abandoned.get(reply) ?? now
+    abandoned.set(reply, since)
+    if (now - since < ABANDONED_AFTER) return false
+    onAbandoned(reply)
+    return true
   }
 
   function entriesOf (site: string): FastifyReply[] {
@@ -96,6 +106,9 @@ export function createInFlight ({ siteOf, isExempt, epochOf }: InFlightParts): I
     streams: site => entriesOf(site).filter(isStream)
   }
 }
+
+/** A response of HTTP/2 forgets what is sent after a reset, but Fastify has noted the length of the body. */
+const hasLength = (reply: FastifyReply): boolean => 'stream' in reply.raw && reply.hasHeader('content-length')
 
 /** An upgraded connection or an event stream: it can last indefinitely. */
 export function isStream (reply: FastifyReply): boolean {

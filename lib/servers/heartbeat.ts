@@ -1,19 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaintenanceStore, ServerSite, ServerStatus } from '../../types/index.ts'
-import { countByName, type Activity } from '../drain/activity.ts'
+import { countByName, countsInWords, type Activity } from '../drain/activity.ts'
 import { messageOf } from '../errors.ts'
 import type { Site } from '../site.ts'
 import { timeOf } from '../state/time.ts'
 import type { Log } from '../util/log.ts'
 import { createSharedRun } from '../util/queue.ts'
 import { withTimeout } from '../util/timeout.ts'
+import { sayGoodbyeForDead } from './dead.ts'
+import { FORGOTTEN_AFTER, goodbyeOf, GOODBYE_TTL, HEARTBEAT_INTERVAL, LOST_AFTER, siteOf, type ServerEntry } from './entry.ts'
+import { instant, type Fence } from './fence.ts'
 import { describeProcess } from './identity.ts'
-import { inOrder, readServers } from './server-list.ts'
+import { createEntryReader, describeServers, inOrder } from './server-list.ts'
 
-/** A server whose last heartbeat is older than this counts as gone, ms. */
-const TTL = 15_000
-/** Three heartbeats may get lost, ms. */
-const HEARTBEAT_INTERVAL = 4000
+/** A server that vanished is remembered, so that it is not taken for one that stopped. ms */
+const TTL = LOST_AFTER + FORGOTTEN_AFTER
 /** While a drain waits for this server: how often it reports, and how often it looks whether it is ready, ms. */
 const PROGRESS_INTERVAL = 500
 const POLL_INTERVAL = 20
@@ -21,20 +22,30 @@ const POLL_INTERVAL = 20
 const BOOT_TIMEOUT = 1000
 /** A heartbeat that takes longer has failed, ms. */
 const HEARTBEAT_TIMEOUT = 3000
+/** How often each server looks for dead ones, ms. Longer in a large fleet, all of which read the list. */
+const sweepInterval = (servers: number): number => Math.max(LOST_AFTER, servers ** 2)
 
 /** A site as far as its heartbeat matters. */
 export interface HeartbeatSite {
   readonly name: string
-  readonly site: Pick<Site, 'gate' | 'view' | 'refresh' | 'onChange'>
+  readonly site: Pick<Site, 'gate' | 'view' | 'health' | 'refresh' | 'onChange'>
   readonly activity: Activity
 }
 
 export interface Servers {
-  /** Sends the first heartbeat. */
+  /** Sends the first heartbeat. To be called before the state is read: what this server then does is known to others. */
+  register (): Promise<void>
+  /** Sends another one, and reads the state behind it. */
   start (): Promise<void>
   /** @throws FST_ERR_MAINTENANCE_STORE */
   list (site: string): Promise<ServerStatus[]>
-  /** Removes this server from the list. */
+  /** The entries of a site, goodbyes included. @throws FST_ERR_MAINTENANCE_STORE */
+  entries (site: string): Promise<ServerEntry[]>
+  /** Says goodbye for a server that an operator knows to be dead. */
+  strikeOff (server: ServerEntry): Promise<void>
+  /** Is anything running? Then it takes a while to say goodbye. */
+  readonly isRunning: boolean
+  /** Says goodbye. */
   stop (): Promise<void>
 }
 
@@ -42,47 +53,79 @@ export interface ServersParts {
   readonly store: MaintenanceStore
   readonly sites: readonly HeartbeatSite[]
   readonly bypassPath: string | null
+  /** `null`: the option is not set. */
+  readonly fence: Fence | null
   readonly log: Log
 }
 
 /** Tells the store every few seconds, and after each change, that this server lives and what it runs. Requests pay nothing for it. */
-export function createServers ({ store, sites, bypassPath, log }: ServersParts): Servers {
-  const self = { ...describeProcess(), bypassPath }
+export function createServers ({ store, sites, bypassPath, fence, log }: ServersParts): Servers {
+  const self = { ...describeProcess(), bypassPath, fence: fence?.after ?? null }
   const stopping = new AbortController()
-  // each heartbeat says what is true when it is sent
-  const beat = createSharedRun(async () => {
-    if (!stopping.signal.aborted) await send(() => JSON.stringify(describe()), TTL)
-  })
+  const readEntries = createEntryReader(store)
+  const beat = createSharedRun(async () => { if (!stopping.signal.aborted) await sendHeartbeat() })
   let watching = false
   let problem: string | null = null
+  let relistedAt: string | null = null
+  let isListed = false
   let timer: NodeJS.Timeout | undefined
+  let sweepTimer: NodeJS.Timeout | undefined
 
-  function describe (): ServerStatus {
-    const described = sites.map(describeSite)
-    const sum = (count: (activity: Activity) => number): number => sites.reduce((total, { activity }) => total + count(activity), 0)
+  const tasks = () => sites.flatMap(({ activity }) => activity.tasks())
+  const now = (): string => new Date(timeOf(store)).toISOString()
+
+  /** What is true now. */
+  function describe (): ServerEntry {
+    const running = sites.map(({ activity }) => activity)
     return {
       ...self,
-      sites: described,
-      inFlight: sum(activity => activity.requests().length),
-      streams: sum(activity => activity.streams().length),
-      draining: countByName(sites.flatMap(({ activity }) => activity.tasksBefore())),
-      seenAt: new Date(timeOf(store)).toISOString(),
-      lost: false
+      sites: sites.map(describeSite),
+      inFlight: running.flatMap(activity => activity.requests()).length,
+      streams: running.flatMap(activity => activity.streams()).length,
+      draining: countByName(running.flatMap(activity => activity.tasksBefore())),
+      seenAt: now(),
+      lost: false,
+      left: false,
+      running: tasks().length,
+      relistedAt
     }
   }
 
-  async function send (entry: () => string, ttl: number): Promise<void> {
+  async function sendHeartbeat (): Promise<void> {
+    const sentAt = instant()
+    const accepted = await send(JSON.stringify(describe()), TTL)
+    if (accepted === null) return
+    fence?.extend(sentAt)
+    if (accepted.isNew && isListed) {
+      // the store has lost its entries, and those of the others
+      relistedAt = now()
+      await send(JSON.stringify(describe()), TTL)
+    }
+    isListed = true
+    if (fence?.isUp === true) await lowerFence(fence)
+  }
+
+  /** Others see this server now: what they have written since then is found by a read that begins now. */
+  async function lowerFence (fence: Fence): Promise<void> {
+    await Promise.all(sites.map(({ site }) => site.refresh()))
+    if (sites.every(({ site }) => site.health.connected)) fence.lower()
+  }
+
+  /** @returns `null`: it failed */
+  async function send (entry: string, ttl: number): Promise<{ isNew: boolean } | null> {
     try {
-      await withTimeout(Promise.resolve(store.heartbeat?.(self.id, entry(), ttl)), HEARTBEAT_TIMEOUT)
+      const isNew = await withTimeout(Promise.resolve(store.heartbeat?.(self.id, entry, ttl)), HEARTBEAT_TIMEOUT)
       report(null)
+      return { isNew: isNew === true }
     } catch (error) {
       report(messageOf(error))
+      return null
     }
   }
 
   /** Logs only changes: the synchroniser already reports a store that cannot be reached. */
   function report (error: string | null): void {
-    if (error !== null && problem === null) log.warn({ error }, `maintenance: other servers cannot see this one, and do not wait for it: ${error}`)
+    if (error !== null && problem === null) log.warn({ error }, `maintenance: other servers cannot see this one: ${error}`)
     problem = error
   }
 
@@ -107,26 +150,58 @@ export function createServers ({ store, sites, bypassPath, log }: ServersParts):
     watch()
   }
 
+  /** Servers that died on this host are no longer waited for. */
+  async function sweep (): Promise<void> {
+    const entries = await readEntries().catch(() => [])
+    await sayGoodbyeForDead(store, entries, self).catch(() => {})
+    if (!stopping.signal.aborted) sweepTimer = setTimeout(sweep, sweepInterval(entries.length) * (0.9 + 0.2 * Math.random())).unref()
+  }
+
+  /** A goodbye says that nothing of this server is running, so it waits for what is. */
+  async function sayGoodbye (): Promise<void> {
+    while (tasks().length > 0) await sleep(POLL_INTERVAL, undefined, { ref: false })
+    await send(goodbyeOf(describe()), GOODBYE_TTL)
+  }
+
   return {
-    async start () {
+    async register () {
       if (store.heartbeat === undefined) return
       for (const { site } of sites) site.onChange(onChange)
-      timer = setInterval(beat, HEARTBEAT_INTERVAL * (0.9 + 0.2 * Math.random())).unref()
+      timer = setInterval(beat, Math.min(HEARTBEAT_INTERVAL, (fence?.after ?? Infinity) / 3) * (0.9 + 0.2 * Math.random())).unref()
+      await withTimeout(beat(), BOOT_TIMEOUT).catch(() => {})
+    },
+    async start () {
+      if (store.heartbeat === undefined) return
       // register first, then read: either a writer sees this server, or this server sees the write
       const refreshed = beat().then(() => Promise.all(sites.map(({ site }) => site.refresh())))
       await withTimeout(refreshed, BOOT_TIMEOUT).catch(() => {})
+      sweep()
     },
     async list (site) {
-      const others = (await readServers(store, site)).filter(server => server.id !== self.id)
-      return inOrder(sites.some(({ name }) => name === site) ? [...others, describe()] : others)
+      const others = (await readEntries()).filter(({ id }) => id !== self.id)
+      return describeServers(inOrder([...others, describe()]), timeOf(store)).filter(server => siteOf(server, site) !== undefined)
     },
+    async entries (site) {
+      const others = (await readEntries()).filter(({ id }) => id !== self.id)
+      return [...others, describe()].filter(server => siteOf(server, site) !== undefined)
+    },
+    async strikeOff (server) {
+      await store.heartbeat?.(server.id, goodbyeOf(server), GOODBYE_TTL)
+    },
+    get isRunning () { return tasks().length > 0 },
     async stop () {
       clearInterval(timer)
+      clearTimeout(sweepTimer)
       stopping.abort()
+      fence?.close()
       if (store.heartbeat === undefined) return
       // after the heartbeat that is being sent
       await beat()
-      await send(() => '', 0)
+      if (tasks().length > 0) {
+        log.warn(`maintenance: this server closes while it runs ${countsInWords(countByName(tasks()))}; a wait takes it for lost`)
+        await send(JSON.stringify({ ...describe(), draining: countByName(tasks()) }), TTL)
+      }
+      await sayGoodbye()
     }
   }
 }

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
-import type { ServerStatus } from '../../types/index.ts'
+import { processSpace } from '../util/process-liveness.ts'
+import type { ServerEntry } from './entry.ts'
 import { VERSION } from '../util/version.ts'
 
 /** How servers name themselves to others. A new id each time the process starts. */
-export function describeProcess (): Pick<ServerStatus, 'id' | 'label' | 'host' | 'pid' | 'version' | 'startedAt'> {
+export function describeProcess (): Pick<ServerEntry, 'id' | 'label' | 'host' | 'pid' | 'version' | 'startedAt' | 'space'> {
   const host = hostname()
   return {
     id: randomUUID(),
@@ -12,6 +13,7 @@ export function describeProcess (): Pick<ServerStatus, 'id' | 'label' | 'host' |
     host,
     pid: process.pid,
     version: VERSION,
-    startedAt: new Date().toISOString()
+    startedAt: new Date().toISOString(),
+    space: processSpace()
   }
 }

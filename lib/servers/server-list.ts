@@ -1,62 +1,40 @@
 import type { MaintenanceStore, ServerStatus } from '../../types/index.ts'
+import { timeOf } from '../state/time.ts'
 import { readList } from '../state/read-list.ts'
-import { bool, either, integer, isObject, isWhole, literal, text, type Rule, type Shape } from '../util/validate.ts'
+import { LOST_AFTER, parseEntry, silenceOf, siteOf, toStatus, type ServerEntry } from './entry.ts'
 
-const count = integer(0, Number.MAX_SAFE_INTEGER)
-const time: Rule = { expected: 'a time', test: value => typeof value === 'string' && !Number.isNaN(Date.parse(value)) }
-const counts: Rule = { expected: 'counts by name', test: value => isObject(value) && Object.values(value).every(count.test) }
+/** Can it say which servers there are? */
+export const keepsServers = ({ heartbeat, heartbeats }: MaintenanceStore): boolean => heartbeat !== undefined && heartbeats !== undefined
 
-const SITE: Shape = { site: text(64), revision: count, active: bool, pinned: bool, draining: counts }
-
-const SERVER: Shape = {
-  id: text(100),
-  label: text(400),
-  host: text(300),
-  pid: count,
-  version: text(100),
-  sites: { expected: 'a list of sites', test: value => Array.isArray(value) && value.every(site => isWhole(SITE, pick(SITE, site))) },
-  inFlight: count,
-  streams: count,
-  draining: counts,
-  bypassPath: either(text(4096), literal(null)),
-  startedAt: time,
-  seenAt: time,
-  lost: bool
-}
-
-export const inOrder = (servers: ServerStatus[]): ServerStatus[] => servers.sort((a, b) => a.startedAt < b.startedAt ? -1 : 1)
+export const inOrder = <T extends ServerStatus>(servers: T[]): T[] => servers.sort((a, b) => a.startedAt < b.startedAt ? -1 : 1)
 
 /**
- * Reads all servers, the oldest first. Entries that cannot be read are left out.
- * @throws FST_ERR_MAINTENANCE_STORE
+ * Reads the entries of all servers, the oldest first, goodbyes included; those that cannot be understood are left out. What
+ * has not changed since the last call is not parsed again.
  */
-export async function readAllServers (store: MaintenanceStore): Promise<ServerStatus[]> {
-  const entries = store.heartbeats === undefined ? [] : await readList(store.heartbeats())
-  return inOrder(entries.map(parseServer).filter(server => server !== null))
-}
-
-/** Reads the servers of a site. @throws FST_ERR_MAINTENANCE_STORE */
-export async function readServers (store: MaintenanceStore, site: string): Promise<ServerStatus[]> {
-  return (await readAllServers(store)).filter(server => siteOf(server, site) !== undefined)
-}
-
-/** An entry has a few hundred characters, and some for each site and each route that is still running. */
-const ENTRY_MAX = 1024 * 1024
-
-/** Keys of later versions are left out: their servers must be seen, too. */
-function parseServer (entry: string): ServerStatus | null {
-  try {
-    if (entry.length > ENTRY_MAX) return null
-    const server = pick(SERVER, JSON.parse(entry))
-    return isWhole(SERVER, server) ? server as unknown as ServerStatus : null
-  } catch {
-    return null
+export function createEntryReader (store: MaintenanceStore): () => Promise<ServerEntry[]> {
+  let parsed = new Map<string, ServerEntry | null>()
+  return async function readEntries () {
+    const texts = store.heartbeats === undefined ? [] : await readList(store.heartbeats())
+    parsed = new Map(texts.map(text => [text, parsed.get(text) ?? parseEntry(text)]))
+    return inOrder([...parsed.values()].filter(entry => entry !== null))
   }
 }
 
-const pick = (shape: Shape, value: unknown): Record<string, unknown> =>
-  Object.fromEntries(Object.keys(shape).map(name => [name, isObject(value) ? value[name] : undefined]))
+/** Servers that have not said goodbye, as others are shown them. */
+export function describeServers (entries: readonly ServerEntry[], now: number): ServerStatus[] {
+  return entries.filter(({ left }) => !left).map(entry => toStatus(entry, silenceOf(entry, now) >= LOST_AFTER))
+}
 
-/** The state of one site on a server. */
-export const siteOf = (server: ServerStatus, site: string): ServerStatus['sites'][number] | undefined =>
-  server.sites.find(served => served.site === site)
+/**
+ * Reads all servers that have not said goodbye, the oldest first; those that vanished are `lost`.
+ * @throws FST_ERR_MAINTENANCE_STORE
+ */
+export async function readAllServers (store: MaintenanceStore): Promise<ServerStatus[]> {
+  return describeServers(await createEntryReader(store)(), timeOf(store))
+}
+
+/** The same for one site. @throws FST_ERR_MAINTENANCE_STORE */
+export async function readServers (store: MaintenanceStore, site: string): Promise<ServerStatus[]> {
+  return (await readAllServers(store)).filter(server => siteOf(server, site) !== undefined)
+}

@@ -1,109 +1,105 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ServerStatus } from '../../types/index.ts'
-import { countsInWords } from '../drain/activity.ts'
 import { drainError } from '../drain/drain.ts'
 import { withTimeout } from '../util/timeout.ts'
-import { siteOf } from './server-list.ts'
+import { createCensus } from './census.ts'
+import { siteOf, type ServerEntry } from './entry.ts'
+import { detailsOf, fencedInWords, isReady, measure, reasonsOf, type Goal, type Progress } from './progress.ts'
 
-/** How often the servers are asked, ms. */
+/** How often the servers are asked, ms; of a long list, less often. */
 const POLL_INTERVAL = 100
-/** All servers must stay ready this long (ms): one whose heartbeat had expired registers again when it sees the change. */
+const PER_SERVER = 0.2
+/** All servers must stay ready this long (ms): one that has just begun may not be listed yet. */
 const SETTLED_AFTER = 300
 /** A list that takes longer counts as not read, ms. */
 const LIST_TIMEOUT = 3000
+/** How often the log says what a wait is waiting for, ms. */
+const SAY_EVERY = 5000
 
-/** How far the servers of a site are. */
-export interface Progress {
-  /** All live ones except pinned ones. */
-  readonly servers: readonly ServerStatus[]
-  /** How many servers have been seen since the wait began; with 0, "safe" must not be claimed. */
-  readonly known: number
-  /** How many of them have the new state. */
-  readonly followed: number
-  /** Those that don't, or still run something from before. */
-  readonly unready: readonly ServerStatus[]
-  /** Requests and work from before that are still running, on all servers. */
-  readonly inFlight: number
-  /** Pinned servers in the opposite state. They are not waited for. */
-  readonly pinned: readonly ServerStatus[]
-  /** Servers that were there when the wait began and are gone: stopped, dead, or cut off from the store. */
-  readonly gone: readonly ServerStatus[]
-}
-
-export interface WaitParts {
-  readonly site: string
-  /** Lists every live server. */
-  readonly list: () => Promise<readonly ServerStatus[]>
-  readonly on: boolean
-  /** Of the change. */
-  readonly revision: number
+export interface WaitParts extends Goal {
+  /** Lists all servers of the site, goodbyes included. */
+  readonly list: () => Promise<readonly ServerEntry[]>
+  /** The time of the store, ms. */
+  readonly now: () => number
   /** ms */
   readonly timeout: number
+  /** An operator has made sure that lost servers are dead. */
+  readonly assumeDead: boolean
+  readonly strikeOff: (server: ServerEntry) => Promise<void>
+  /** What becomes of the change if it is not safe. */
+  readonly otherwise: string
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: (progress: Progress) => void
+  /** For the log: that a wait began, and how it ended. */
+  readonly say: (text: string) => void
+  /** What it waits for, now and then, and what to know of a success. */
+  readonly remark: (text: string) => void
 }
 
 /**
- * Waits until every live server that is not pinned has the state and, if the site closes, runs nothing from before. A list
- * that cannot be read is asked for again.
- * @throws FST_ERR_MAINTENANCE_DRAIN; the reason of the signal
+ * Waits until it is safe to go on: at least one server is known, all have the state, none is lost or pinned to the opposite
+ * and, if the site closes, none runs anything from before. A list that cannot be read is asked for again.
+ * @throws FST_ERR_MAINTENANCE_DRAIN if it is not safe in time, or cannot become so; the reason of the signal
  */
 export async function waitForServers (parts: WaitParts): Promise<Progress> {
-  const { list, timeout, signal, onProgress } = parts
-  const begin = performance.now()
-  const seen = new Map<string, ServerStatus>()
+  const { timeout, say, remark, site } = parts
+  const began = performance.now()
+  say(`waiting for the servers of site '${site}', at most ${timeout} ms`)
+  try {
+    const progress = await keepWaiting(parts, began)
+    for (const server of progress.fenced) remark(fencedInWords(server, site))
+    say(`${count(progress.known)} of site '${site}' ready after ${elapsed(began)} ms`)
+    return progress
+  } catch (error) {
+    say(`the wait for the servers of site '${site}' ended after ${elapsed(began)} ms: ${(error as Error).message}`)
+    throw error
+  }
+}
+
+const elapsed = (began: number): number => Math.round(performance.now() - began)
+const count = (servers: number): string => `${servers} ${servers === 1 ? 'server is' : 'servers are'}`
+
+async function keepWaiting (parts: WaitParts, began: number): Promise<Progress> {
+  const { timeout, signal, onProgress, remark } = parts
+  const look = createLook(parts)
   let readySince: number | null = null
+  let saidAt = began
   for (;;) {
     signal?.throwIfAborted()
-    const progress = await withTimeout(list(), LIST_TIMEOUT).then(servers => measure(servers, seen, parts), () => null)
+    const left = Math.max(timeout - elapsed(began), POLL_INTERVAL)
+    const progress = await withTimeout(look(), Math.min(LIST_TIMEOUT, left)).catch(() => null)
     if (progress !== null) onProgress?.(progress)
     const now = performance.now()
-    readySince = progress?.unready.length === 0 ? readySince ?? now : null
+    readySince = progress !== null && isReady(progress) ? readySince ?? now : null
     if (progress !== null && readySince !== null && now - readySince >= SETTLED_AFTER) return progress
-    if (readySince === null && now - begin >= timeout) throw late(progress, parts)
-    await sleep(POLL_INTERVAL, undefined, signal === undefined ? {} : { signal }).catch(() => {})
+    if (progress?.isHopeless === true || (readySince === null && now - began >= timeout)) throw notSafe(progress, parts, elapsed(began))
+    if (now - saidAt >= SAY_EVERY) {
+      saidAt = now
+      remark(`still waiting: ${reasonsOf(progress, parts)}`)
+    }
+    const interval = Math.max(POLL_INTERVAL, PER_SERVER * (progress?.known ?? 0))
+    await sleep(interval, undefined, signal === undefined ? {} : { signal }).catch(() => {})
   }
 }
 
-function measure (all: readonly ServerStatus[], seen: Map<string, ServerStatus>, parts: WaitParts): Progress {
-  for (const server of all) seen.set(server.id, server)
-  const { site, on } = parts
-  const servers = all.filter(server => siteOf(server, site)?.pinned !== true)
-  return {
-    servers,
-    known: seen.size,
-    followed: servers.filter(server => hasFollowed(server, parts)).length,
-    unready: servers.filter(server => !hasFollowed(server, parts) || (on && running(server, site) > 0)),
-    inFlight: servers.reduce((sum, server) => sum + running(server, site), 0),
-    pinned: all.filter(server => siteOf(server, site)?.pinned === true && siteOf(server, site)?.active !== on),
-    gone: [...seen.values()].filter(server => !all.some(({ id }) => id === server.id))
+/** One look at the servers. Those that an operator knows to be dead are struck off, unless they are heard of again. */
+function createLook ({ list, now, assumeDead, strikeOff, ...goal }: WaitParts): () => Promise<Progress> {
+  const takeCensus = createCensus(now)
+  const struckOff = new Map<string, string>()
+  const isStruckOff = ({ id, seenAt }: ServerEntry): boolean => struckOff.get(id) === seenAt
+
+  async function strike (server: ServerEntry): Promise<void> {
+    if (isStruckOff(server) || siteOf(server, goal.site)?.pinned === true) return
+    struckOff.set(server.id, server.seenAt)
+    await strikeOff(server).catch(() => {})
+  }
+
+  return async function look () {
+    const census = takeCensus(await list())
+    if (assumeDead && census.isSure) await Promise.all(census.lost.map(strike))
+    return measure({ ...census, lost: census.lost.filter(server => !isStruckOff(server)) }, goal)
   }
 }
 
-function hasFollowed (server: ServerStatus, { site, on, revision }: WaitParts): boolean {
-  const served = siteOf(server, site)
-  return served !== undefined && served.revision >= revision && (!on || served.active)
-}
-
-const running = (server: ServerStatus, site: string): number =>
-  Object.values(siteOf(server, site)?.draining ?? {}).reduce((sum, count) => sum + count, 0)
-
-function late (progress: Progress | null, { site, on, timeout }: WaitParts): Error {
-  const unready = progress?.unready ?? []
-  const words = progress === null ? 'the list of servers could not be read' : unready.map(server => whyUnready(server, site, on)).join('; ')
-  const routes = sum(unready.map(server => siteOf(server, site)?.draining ?? {}))
-  return drainError(`not ready after ${timeout} ms, but the change stands: ${words}`, { inFlight: progress?.inFlight ?? 0, routes, servers: unready })
-}
-
-function whyUnready (server: ServerStatus, site: string, on: boolean): string {
-  const served = siteOf(server, site)
-  const work = countsInWords(served?.draining ?? {})
-  const reason = served?.active === false && on ? 'is open' : work === '' ? 'has not seen the change' : `runs ${work}`
-  return `${server.label} ${reason}, last seen at ${server.seenAt}`
-}
-
-function sum (counts: readonly Readonly<Record<string, number>>[]): Record<string, number> {
-  const total: Record<string, number> = {}
-  for (const [name, count] of counts.flatMap(Object.entries)) total[name] = (total[name] ?? 0) + count
-  return total
+function notSafe (progress: Progress | null, parts: WaitParts, elapsed: number): Error {
+  return drainError(`not safe after ${elapsed} ms, ${parts.otherwise}: ${reasonsOf(progress, parts)}`, detailsOf(progress, parts))
 }

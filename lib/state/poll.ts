@@ -14,9 +14,11 @@ export interface Follower {
 /** Polls of many servers spread out. */
 const JITTER = 0.1
 /** The application does not wait longer for a store to close, ms. */
-const CLOSE_TIMEOUT = 800
-/** Of these, so long for the good-bye, ms. */
-const LEAVE_TIMEOUT = 400
+const CLOSE_TIMEOUT = 900
+/** The time for the goodbye, ms: without it, this server is taken for lost. */
+const LEAVE_TIMEOUT = 2000
+/** A goodbye waits for handlers that are still running, ms. */
+const LAST_WORK_TIMEOUT = 10_000
 
 /**
  * Keeps all sites of this server up to date: a read at boot, at every hint, and every `pollInterval`.
@@ -54,9 +56,10 @@ export async function followStore ({ store, pollInterval }: OpenedStore, sites: 
   }
 }
 
-/** This server says good-bye, and its store is closed; in bounded time. */
-export async function closeStore ({ store }: OpenedStore, servers: { stop (): Promise<void> }, log: Log): Promise<void> {
-  const closing = withTimeout(servers.stop(), LEAVE_TIMEOUT).catch(() => {}).then(() => store.close())
+/** This server says goodbye, and its store is closed. The application waits for a bounded time; what takes longer goes on behind it. */
+export async function closeStore ({ store }: OpenedStore, servers: { readonly isRunning: boolean, stop (): Promise<void> }, log: Log): Promise<void> {
+  const timeout = servers.isRunning ? LAST_WORK_TIMEOUT : LEAVE_TIMEOUT
+  const closing = withTimeout(servers.stop(), timeout).catch(() => {}).then(() => store.close())
     .catch(error => log.warn({ err: error }, `maintenance: the store did not close: ${messageOf(error)}`))
   await Promise.race([closing, new Promise(resolve => setTimeout(resolve, CLOSE_TIMEOUT).unref())])
 }

@@ -4,7 +4,7 @@ import { withTimeout } from '../util/timeout.ts'
 /** ms */
 const LIST_TIMEOUT = 3000
 /** To read more would hold up the process; to leave some out could hide a server that still runs. */
-const ENTRIES_MAX = 10_000
+const ENTRIES_MAX = 25_000
 
 /**
  * A list that a store gives.

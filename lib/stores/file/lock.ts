@@ -5,7 +5,7 @@ import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, show } from '../../errors.ts'
 import { createFile, type Access } from './atomic-write.ts'
-import { isDead, processSpace } from './process-liveness.ts'
+import { isDead, processSpace } from '../../util/process-liveness.ts'
 import { readRegular } from './read-regular-file.ts'
 
 /** A lock held by another host or a hung process is stale after this long (ms). */

@@ -1,11 +1,10 @@
 import { constants } from 'node:fs'
-import { mkdir, open, readdir, rm, stat } from 'node:fs/promises'
+import { access, mkdir, open, readdir, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { MaintenanceStore } from '../../../types/index.ts'
 import { isObject } from '../../util/validate.ts'
 import { codeOf } from '../../errors.ts'
 import { accessLike, realTarget, replaceFile, setAccess, sweepOlder } from './atomic-write.ts'
-import { isDead, processSpace } from './process-liveness.ts'
 import { readRegular } from './read-regular-file.ts'
 
 type Servers = Required<Pick<MaintenanceStore, 'heartbeat' | 'heartbeats'>>
@@ -14,8 +13,6 @@ type Servers = Required<Pick<MaintenanceStore, 'heartbeat' | 'heartbeats'>>
 interface Heartbeat {
   /** ms since 1970. */
   readonly until: number
-  readonly pid: number
-  readonly space: string
   readonly entry: string
 }
 
@@ -25,22 +22,24 @@ const SIZE_MAX = 1024 * 1024
 const TEMPORARY_MAX = 10_000
 
 /**
- * The servers of one directory, a file each: nobody waits for anybody, and the dead of this machine are known at once.
+ * The servers of one directory, a file each: nobody waits for anybody.
  * @param file of the state, beside which the directory stands; symbolic links are followed
  */
 export function createFileServers (file: string): Servers {
   const state = resolve(file)
   let swept = false
 
-  async function heartbeat (server: string, entry: string, ttl: number): Promise<void> {
+  async function heartbeat (server: string, entry: string, ttl: number): Promise<boolean> {
     const target = await realTarget(state)
     const directory = directoryOf(target)
     const path = join(directory, server)
-    if (ttl === 0) return rm(path, { force: true })
+    if (ttl === 0) return rm(path, { force: true }).then(() => false)
     await makeDirectory(directory)
-    const file: Heartbeat = { until: Date.now() + ttl, pid: process.pid, space: processSpace(), entry }
+    const isNew = await access(path).then(() => false, () => true)
+    const file: Heartbeat = { until: Date.now() + ttl, entry }
     await replaceFile(path, JSON.stringify(file), { access: await accessLike(target), durable: false })
     sweep(directory, path).catch(() => {})
+    return isNew
   }
 
   /** Once, what killed servers left; their temporary files each time, because a server restarts before they are old enough. */
@@ -98,7 +97,7 @@ async function readAll (directory: string): Promise<string[]> {
 const NO_HEARTBEAT: readonly unknown[] = [undefined, 'ENOENT', 'ELOOP', 'ENXIO', 'ENODEV']
 
 /**
- * @returns `null` for what is not ours, and for the dead, whose file is removed
+ * @returns `null` for what is not ours, and for what has expired, whose file is removed
  * @throws for what may be a server that we are not allowed to see
  */
 async function readHeartbeat (path: string): Promise<string | null> {
@@ -107,10 +106,10 @@ async function readHeartbeat (path: string): Promise<string | null> {
     throw error
   })
   if (!isHeartbeat(heartbeat)) return null
-  if (heartbeat.until > Date.now() && !isDead(heartbeat.pid, heartbeat.space)) return heartbeat.entry
+  if (heartbeat.until > Date.now()) return heartbeat.entry
   await rm(path, { force: true }).catch(() => {})
   return null
 }
 
 const isHeartbeat = (value: unknown): value is Heartbeat =>
-  isObject(value) && typeof value.until === 'number' && typeof value.pid === 'number' && typeof value.space === 'string' && typeof value.entry === 'string'
+  isObject(value) && typeof value.until === 'number' && typeof value.entry === 'string'

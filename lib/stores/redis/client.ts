@@ -24,6 +24,7 @@ export interface Client {
   hmget (key: string, ...fields: string[]): Promise<(string | null)[]>
   lrange (key: string, start: number, stop: number): Promise<string[]>
   time (): Promise<(string | number)[]>
+  evalsha (digest: string, keys: number, ...args: (string | number)[]): Promise<unknown>
   eval (script: string, keys: number, ...args: (string | number)[]): Promise<unknown>
   subscribe (...channels: string[]): Promise<unknown>
 }

@@ -21,7 +21,7 @@ const COMMON = {
   enableOfflineQueue: false,
   // a poll of 1,000 sites goes out as one; a write waits for no answer to another command
   enableAutoPipelining: true,
-  autoPipeliningIgnoredCommands: ['eval']
+  autoPipeliningIgnoredCommands: ['eval', 'evalsha']
 }
 
 /**

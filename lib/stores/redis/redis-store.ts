@@ -9,6 +9,7 @@ import type { Connector } from './connect.ts'
 import { clean, isReply, isTimeout, outcome } from './errors.ts'
 import { listen } from './listen.ts'
 import { explain, reconnect, whenReady } from './ready.ts'
+import { runScript } from './run-script.ts'
 import { HEARTBEAT, HEARTBEATS, WRITE } from './script.ts'
 
 export interface RedisStoreOptions {
@@ -62,7 +63,7 @@ export function createRedisStore ({ keyPrefix, connect }: Pick<Connector, 'keyPr
     function send (): Promise<unknown> {
       const now = clock.now()
       const latest = now + COMMAND_TIMEOUT - Math.round(performance.now() - begin)
-      return commands.eval(WRITE, 2, keyOf(site), historyOf(site), record, revision, expectedRevision ?? '', channelOf(site), now, latest, token, skipHistory ? 'skip' : '')
+      return runScript(commands, WRITE, [keyOf(site), historyOf(site)], record, revision, expectedRevision ?? '', channelOf(site), now, latest, token, skipHistory ? 'skip' : '')
     }
 
     /** In time by our clock, late by that of Redis: the clocks differ, each node of a cluster has its own. */
@@ -80,12 +81,12 @@ export function createRedisStore ({ keyPrefix, connect }: Pick<Connector, 'keyPr
     return ask(() => commands.lrange(historyOf(site), 0, limit - 1)).catch(error => { throw clean(error) })
   }
 
-  async function heartbeat (server: string, entry: string, ttl: number): Promise<void> {
-    await ask(() => commands.eval(HEARTBEAT, 2, ...serverKeys, server, entry, ttl)).catch(error => { throw clean(error) })
+  async function heartbeat (server: string, entry: string, ttl: number): Promise<boolean> {
+    return await ask(() => runScript(commands, HEARTBEAT, serverKeys, server, entry, ttl)).catch(error => { throw clean(error) }) === 1
   }
 
   async function heartbeats (): Promise<string[]> {
-    const [entries] = await ask(() => Promise.all([commands.eval(HEARTBEATS, 2, ...serverKeys), clock.check(commands)])).catch(error => { throw clean(error) })
+    const [entries] = await ask(() => Promise.all([runScript(commands, HEARTBEATS, serverKeys), clock.check(commands)])).catch(error => { throw clean(error) })
     return (entries as (string | null)[]).filter(entry => entry !== null)
   }
 

@@ -47,28 +47,29 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `
 
 /**
- * Keeps the entry of a server, and removes those that have expired.
+ * Keeps the entry of a server, and removes those that have expired. The keys themselves don't expire: they would be the first
+ * that `volatile-*` evicts.
  *
  * KEYS: the entries (a hash by id), the times at which they expire (a sorted set of ids).
  * ARGV: id, entry, ttl in ms (0: remove it).
+ * @returns 1 if there was no entry
  */
 export const HEARTBEAT = `
 ${NOW}
+local isNew = 0
 if ARGV[3] == '0' then
   redis.call('HDEL', KEYS[1], ARGV[1])
   redis.call('ZREM', KEYS[2], ARGV[1])
 else
-  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-  redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
-  -- the keys end with the last of the servers
-  local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2]
-  redis.call('PEXPIREAT', KEYS[1], last)
-  redis.call('PEXPIREAT', KEYS[2], last)
+  local entry = redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+  local expiry = redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
+  isNew = math.max(entry, expiry)
 end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 100)) do
   redis.call('HDEL', KEYS[1], id)
   redis.call('ZREM', KEYS[2], id)
 end
+return isNew
 `
 
 /** The entries that have not expired. KEYS as above. */

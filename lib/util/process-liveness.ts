@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { codeOf } from '../../errors.ts'
+import { codeOf } from '../errors.ts'
 
 const PID_MAX = 2 ** 31 - 1
 

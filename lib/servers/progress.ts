@@ -1,0 +1,113 @@
+import type { DrainErrorDetails, ServerStatus } from '../../types/index.ts'
+import { countsInWords } from '../drain/activity.ts'
+import type { Census } from './census.ts'
+import { siteOf, toStatus } from './entry.ts'
+
+/** What the servers of a site are to do. */
+export interface Goal {
+  readonly site: string
+  readonly on: boolean
+  /** Of the change. */
+  readonly revision: number
+}
+
+/** How far the servers of a site are. */
+export interface Progress {
+  /** All that have been heard of lately. */
+  readonly servers: readonly ServerStatus[]
+  /** How many have been seen since the wait began. */
+  readonly known: number
+  /** How many have the new state. */
+  readonly followed: number
+  /** Those that don't, or still run something from before. */
+  readonly unready: readonly ServerStatus[]
+  /** Requests and work from before that are still running, on all servers. */
+  readonly inFlight: number
+  /** Pinned servers that do the opposite. */
+  readonly pinned: readonly ServerStatus[]
+  /** Servers that vanished without a goodbye. */
+  readonly lost: readonly ServerStatus[]
+  /** Lost servers that have closed themselves. */
+  readonly fenced: readonly ServerStatus[]
+  /** The store has lost its servers; they come back one by one. */
+  readonly isIncomplete: boolean
+  /** It cannot become safe. */
+  readonly isHopeless: boolean
+}
+
+export function measure ({ present, lost, fenced, known, isIncomplete, isSure }: Census, goal: Goal): Progress {
+  const { site, on } = goal
+  const isPinned = (server: ServerStatus): boolean => siteOf(server, site)?.pinned === true
+  const following = present.filter(server => !isPinned(server))
+  const gone = lost.map(server => toStatus(server, true))
+  const pinned = [...present, ...gone].filter(server => isPinned(server) && siteOf(server, site)?.active !== on)
+  return {
+    servers: present,
+    known,
+    followed: present.length - present.filter(server => !hasFollowed(server, goal)).length,
+    unready: following.filter(server => server.lost || !hasFollowed(server, goal) || (on && running(server, site) > 0)),
+    inFlight: present.reduce((sum, server) => sum + running(server, site), 0),
+    pinned,
+    lost: gone,
+    fenced,
+    isIncomplete,
+    isHopeless: pinned.length > 0 || (lost.length > 0 && isSure)
+  }
+}
+
+function hasFollowed (server: ServerStatus, { site, on, revision }: Goal): boolean {
+  const served = siteOf(server, site)
+  if (served?.pinned === true) return served.active === on
+  return served !== undefined && served.revision >= revision && (!on || served.active)
+}
+
+const running = (server: ServerStatus, site: string): number =>
+  Object.values(siteOf(server, site)?.draining ?? {}).reduce((sum, count) => sum + count, 0)
+
+export const isReady = ({ known, unready, lost, pinned, isIncomplete }: Progress): boolean =>
+  known > 0 && unready.length === 0 && lost.length === 0 && pinned.length === 0 && !isIncomplete
+
+/** What holds a wait up. */
+export function reasonsOf (progress: Progress | null, { site, on }: Goal): string {
+  if (progress === null) return 'the list of servers could not be read'
+  const reasons = [
+    ...progress.pinned.map(({ label }) => `${label} stays ${on ? 'open' : 'closed'}: its option 'pinned' decides`),
+    ...progress.lost.map(({ label, seenAt, ...server }) => `${label} is lost, last seen at ${seenAt}${ran(server as ServerStatus, site)}: it crashed, hangs, or cannot reach the store`),
+    ...progress.unready.map(server => whyUnready(server, site, on))
+  ]
+  if (progress.known === 0) reasons.push(`no running server uses site '${site}'`)
+  if (progress.isIncomplete) reasons.push('the store has lost its list of servers a moment ago')
+  return reasons.join('; ')
+}
+
+function whyUnready (server: ServerStatus, site: string, on: boolean): string {
+  const { label, seenAt, lost } = server
+  const served = siteOf(server, site)
+  const work = countsInWords(served?.draining ?? {})
+  if (lost) return `${fencedInWords(server, site)}, but what it ran may not have ended`
+  const reason = served?.active === false && on ? 'is open' : work === '' ? 'has not seen the change' : `runs ${work}`
+  return `${label} ${reason}, last seen at ${seenAt}`
+}
+
+export const fencedInWords = (server: ServerStatus, site: string): string =>
+  `${server.label} is lost, last seen at ${server.seenAt}${ran(server, site)}; its fence has closed it`
+
+/** What a server ran when it was last heard of. */
+function ran (server: ServerStatus, site: string): string {
+  const draining = countsInWords(siteOf(server, site)?.draining ?? {})
+  const work = draining === '' && server.inFlight > 0 ? `${server.inFlight} requests` : draining
+  return work === '' ? '' : `, when it ran ${work}`
+}
+
+/** The same for programs. */
+export function detailsOf (progress: Progress | null, { site }: Goal): DrainErrorDetails {
+  const { unready = [], lost = [], pinned = [], inFlight = 0 } = progress ?? {}
+  const routes = sum(unready.map(server => siteOf(server, site)?.draining ?? {}))
+  return { inFlight, routes, servers: unready, lost, pinned }
+}
+
+function sum (counts: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const total: Record<string, number> = {}
+  for (const [name, count] of counts.flatMap(Object.entries)) total[name] = (total[name] ?? 0) + count
+  return total
+}
