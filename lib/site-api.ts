@@ -1,5 +1,6 @@
 import type { ChangeListener, MaintenanceStatus } from '../types/index.ts'
 import type { Pages } from './answer/page.ts'
+import type { Redirect } from './answer/redirect.ts'
 import { createChangeLog } from './change-log.ts'
 import { createActivity, type Activity } from './drain/activity.ts'
 import type { InFlight } from './drain/in-flight.ts'
@@ -41,14 +42,15 @@ export interface SiteApiParts {
   readonly common: CommonRules
   readonly opened: OpenedStore
   readonly pages: Pages
+  readonly redirect: Redirect | null
   readonly inFlight: InFlight
   readonly routes: RouteConfigs
   readonly log: Log
 }
 
-export async function createSiteApi ({ name, settings, common, opened, pages, inFlight, routes, log }: SiteApiParts): Promise<SiteApi> {
+export async function createSiteApi ({ name, settings, common, opened, pages, redirect, inFlight, routes, log }: SiteApiParts): Promise<SiteApi> {
   const clock = () => timeOf(opened.store)
-  const gates = await createGateCompiler({ site: name, settings, common, pages, log, clock })
+  const gates = await createGateCompiler({ site: name, settings, common, pages, redirect, log, clock })
   const site = await createSite({ name, settings, opened, gates, log })
   const tracker = createTracker(name, () => site.gate, log)
   const activity = createActivity(name, () => site.gate, inFlight, tracker)
