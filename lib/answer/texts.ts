@@ -31,12 +31,12 @@ export type TextsByLanguage = { readonly [language: string]: PageTexts }
 /** The languages of the page: ours, and those that the application adds. */
 export const languagesOf = (texts: TextsByLanguage): string[] => [...new Set([...LANGUAGES, ...Object.keys(texts)])]
 
-/** The words of a language and mode: the application's own, else ours, else the English ones. */
+/** The words of a language and mode: the application's own, else ours, else those of the nearest language, or of English. */
 export function wordsOf (texts: TextsByLanguage, language: string, mode: Mode): Words {
-  const own = texts[language] ?? {}
-  const bundled = TEXTS[chooseLanguage(language, LANGUAGES, 'en')]
-  const inMode = mode === 'full' ? {} : { ...bundled[mode], ...own[mode] }
-  return { ...bundled, ...own, ...inMode } as Words
+  const nearest = chooseLanguage(language, LANGUAGES, 'en')
+  const layers: PageTexts[] = [TEXTS[nearest], texts[nearest] ?? {}, texts[language] ?? {}]
+  const inMode = mode === 'full' ? [] : layers.map(words => words[mode])
+  return Object.assign({}, ...layers, ...inMode) as Words
 }
 
 /** Our name of a language, if it is one of ours: `zh` is `zh-Hans`. */
