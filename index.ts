@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { createPages } from './lib/answer/page.ts'
-import { localPath } from './lib/answer/redirect.ts'
+import { createRedirect, localPath } from './lib/answer/redirect.ts'
 import { createGuesses } from './lib/bypass/request.ts'
 import { addBypassRoutes, BYPASS_PATH } from './lib/bypass/routes.ts'
 import { nameOf } from './lib/drain/activity.ts'
@@ -9,13 +9,15 @@ import { closeStreams } from './lib/drain/close-streams.ts'
 import { watchHandlers } from './lib/drain/handlers.ts'
 import { createInFlight } from './lib/drain/in-flight.ts'
 import { warnOfNoLogin } from './lib/exemptions.ts'
+import { createCorsCheck } from './lib/cors-check.ts'
 import { behindFence, createHook } from './lib/hook.ts'
 import { createMaintenance } from './lib/maintenance.ts'
 import { createClientCheck } from './lib/match/client.ts'
 import { compileRoutes } from './lib/match/route.ts'
 import { readOptions, ROBOTS } from './lib/options.ts'
 import { createRequestDecisions } from './lib/request-decision.ts'
-import { routerOptionsOf, watchRoutes } from './lib/route-config.ts'
+import { addPublicStatus } from './lib/public-status.ts'
+import { getTemplates, routerOptionsOf, watchRoutes } from './lib/route-config.ts'
 import { compileRouteRule } from './lib/route-rule.ts'
 import { openFence } from './lib/servers/fence.ts'
 import { createServers } from './lib/servers/heartbeat.ts'
@@ -39,12 +41,16 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   const workOf = watchHandlers(fastify)
   const router = routerOptionsOf(fastify)
   const checkClient = createClientCheck(log)
-  const unrouted = new Set([ROBOTS, localPath(response.redirect)].filter(path => path !== null))
+  const warnOfCors = createCorsCheck(fastify, log)
+  const redirect = response.redirect === undefined ? null : createRedirect(response.redirect, router)
+  const redirectPath = localPath(response.redirect)
+  const prefix = fastify.prefix.replace(/\/$/, '')
   const bypass = settings.bypass === null
     ? null
-    : { settings: settings.bypass, path: fastify.prefix.replace(/\/$/, '') + settings.bypass.path, guesses: createGuesses() }
+    : { settings: settings.bypass, path: prefix + settings.bypass.path, guesses: createGuesses() }
+  const ignored = [ROBOTS, ...(redirectPath === null ? [] : [redirectPath]), ...ignore.routes]
   const common = {
-    routes: compileRouteRule(compileRoutes([...unrouted, ...ignore.routes], router), router, path => unrouted.has(path)),
+    routes: compileRouteRule(compileRoutes(ignored, router), router, path => path === ROBOTS),
     isIgnoredIp: checkClient(ignore.ips),
     checkClient,
     router,
@@ -53,7 +59,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
 
   const opened = await openStore(settings.store, settings.sites, log)
   const fence = openFence(settings, opened, log)
-  const pages = await createPages(fastify, response.template)
+  const pages = await createPages(fastify, response, settings.publicStatus === null ? null : prefix + settings.publicStatus)
   const decisions = createRequestDecisions()
   const inFlight = createInFlight({
     siteOf: request => finder.of(request).gate.outcomes.inactive.decision.site,
@@ -64,7 +70,9 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   })
   const sites = new Map<string, SiteApi>()
   for (const name of settings.sites) {
-    sites.set(name, await createSiteApi({ name, settings, common, opened, pages, inFlight, routes, fence, log }))
+    sites.set(name, await createSiteApi({
+      name, settings, common, opened, pages, redirect, inFlight, routes, fence, log
+    }))
   }
   const all = [...sites.values()]
   const finder = createSites(new Map(all.map(({ site }) => [site.name, site])), settings, common)
@@ -79,14 +87,21 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   }
   fastify.decorate('maintenance', createMaintenance({ sites, own, explain: hook.explain, opened, servers, bypass, runs, log }))
   fastify.decorate(BYPASS_PATH, bypass?.path ?? null)
-  fastify.decorateRequest('maintenance', { getter (this: FastifyRequest) { return hook.decisionOf(this) } })
+  fastify.decorateRequest('maintenance', { getter (this: FastifyRequest) { return hook.maintenanceOf(this) } })
   fastify.addHook('onRequest', fence === null ? hook.onRequest : behindFence(fence, hook.onRequest))
   if (bypass !== null) {
     const passesOf = (request: FastifyRequest) => finder.of(request).gate.passes
     await addBypassRoutes(fastify, { rules: bypass, passesOf, clock: () => timeOf(opened.store) })
   }
+  if (settings.publicStatus !== null) {
+    const viewOf = (name: string | null) => name === null ? null : sites.get(name)?.site.view ?? null
+    await addPublicStatus(fastify, settings.publicStatus, { finder, viewOf, response, clock: () => timeOf(opened.store) })
+  }
   fastify.addHook('onReady', async function checkWhatIsThereByNow () {
     routes.check()
+    redirect?.check(getTemplates(fastify))
+    pages.checkEngine()
+    warnOfCors()
     hook.update()
     warnOfNoLogin(settings, routes, log)
     await Promise.all(all.map(({ site }) => site.checkTemplate()))

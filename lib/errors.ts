@@ -15,6 +15,12 @@ export const RouteError = createError('FST_ERR_MAINTENANCE_ROUTE', "maintenance:
 /** Boot or `set`: the option `response.template` names what is missing, fails, or takes too long. */
 export const TemplateError = createError('FST_ERR_MAINTENANCE_TEMPLATE', "maintenance: the template '%s' cannot be rendered: %s", 500)
 
+/** Boot or `set`: the function `response.json` makes no body. */
+export const JsonError = createError('FST_ERR_MAINTENANCE_TEMPLATE', "maintenance: option 'response.json' failed: %s; expected a function that returns an object", 500)
+
+/** What `request.maintenance.refuse()` throws. */
+export const MaintenanceError = createError('FST_ERR_MAINTENANCE', '%s', 503)
+
 /** A change on a server that is pinned. */
 export const PinnedError = createError(
   'FST_ERR_MAINTENANCE_PINNED', "maintenance: this server is pinned %s; remove the option 'pinned' to switch at run time", 409

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import type { Decision } from '../types/index.ts'
+import type { RequestMaintenance, Decision } from '../types/index.ts'
 import type { Answer } from './answer/answer.ts'
 import { markPrivate } from './answer/mark-private.ts'
 import { decide } from './decision.ts'
@@ -10,6 +10,7 @@ import type { Settings } from './options.ts'
 import type { RequestDecisions } from './request-decision.ts'
 import type { Route, RouteConfigs } from './route-config.ts'
 import type { SiteContext, Sites } from './sites.ts'
+import { createRefusal } from './refuse.ts'
 import { giveUp, hasReplied, standBy, watchReply } from './util/replied.ts'
 import { withTimeout } from './util/timeout.ts'
 
@@ -19,8 +20,8 @@ const CALLBACK_TIMEOUT = 3000
 export interface Hook {
   /** The one hook. While everything is open it makes one comparison, and keeps one reference. */
   onRequest (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void
-  /** What was decided when the request arrived. */
-  decisionOf (request: FastifyRequest): Decision
+  /** What was decided when the request arrived, and a way to refuse a write. */
+  maintenanceOf (request: FastifyRequest): RequestMaintenance
   /** What would be decided now, without `ignore.request`. */
   explain (request: FastifyRequest): Decision
   /** To be called when a site has opened or closed, and when all routes are known. */
@@ -69,6 +70,7 @@ export interface HookParts {
 
 export function createHook ({ sites, routes, decisions, inFlight, settings: { ignore, onBlocked, hold: holdSettings } }: HookParts): Hook {
   const hold = createHold(holdSettings)
+  const refuseWrite = createRefusal({ sites, routes, decisions })
   let passesAll = false
   let reported: Gate | undefined
 
@@ -139,6 +141,12 @@ export function createHook ({ sites, routes, decisions, inFlight, settings: { ig
     return decisions.get(request)?.decision ?? whileOpen(request, routes.of(request))
   }
 
+  function maintenanceOf (request: FastifyRequest): RequestMaintenance {
+    const refuse = (): void => refuseWrite(request)
+    // not enumerable: logs and responses show what was decided
+    return Object.freeze(Object.defineProperty({ ...decisionOf(request) }, 'refuse', { value: refuse })) as RequestMaintenance
+  }
+
   function whileOpen (request: FastifyRequest, route: Route): Decision {
     const { site, upcoming } = sites.of(request).gate.outcomes.inactive.decision
     const reason = route.declared === 'off' ? 'route-off' : 'inactive'
@@ -150,5 +158,5 @@ export function createHook ({ sites, routes, decisions, inFlight, settings: { ig
     hold.update()
   }
 
-  return { onRequest, decisionOf, explain, update, close: hold.close }
+  return { onRequest, maintenanceOf, explain, update, close: hold.close }
 }

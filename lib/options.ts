@@ -1,13 +1,15 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { FastifyRequest } from 'fastify'
-import type { BypassOptions, CloseStreamsOptions, FastifyMaintenanceOptions, ScheduleOptions } from '../types/index.ts'
+import type { BypassOptions, CloseStreamsOptions, FastifyMaintenanceOptions, PageTexts, ResponseOptions, ScheduleOptions } from '../types/index.ts'
 import type { ResponseSettings } from './answer/settings.ts'
 import type { BypassSettings } from './bypass/settings.ts'
 import type { CloseStreamsSettings } from './drain/close-streams.ts'
 import type { HoldSettings } from './hold-queue.ts'
+import { BRAND } from './answer/brand.ts'
 import type { FenceSettings } from './servers/fence.ts'
 import { isCacheHeader } from './answer/cache-headers.ts'
 import { isRedirect, REDIRECT_EXPECTED } from './answer/redirect.ts'
+import { bundledName, TEXTS, type TextsByLanguage } from './answer/texts.ts'
 import { checkShape, either, func, integer, isObject, isRule, literal, seconds, text, type Rule, type Shape } from './util/validate.ts'
 import { InvalidOptionError, messageOf, OptionError, show } from './errors.ts'
 import { suggest } from './util/did-you-mean.ts'
@@ -15,7 +17,7 @@ import { showType } from './util/show.ts'
 import { compileIps, IP_RULE_EXPECTED, isIpRule, type IpMatcher } from './match/ip.ts'
 import { whyRefused } from './match/safe-regexp.ts'
 import { isPattern, PATTERN_EXPECTED } from './match/route.ts'
-import { message } from './state/message.ts'
+import { isLanguage, message } from './state/message.ts'
 import { mode } from './state/record.ts'
 import { scheduleProblem, toCron, type ScheduleEntry } from './state/schedule.ts'
 import { duration, DURATION_EXPECTED, toDuration } from './util/duration.ts'
@@ -39,6 +41,8 @@ export interface Settings {
     readonly ipRules: number
     readonly request: ((request: FastifyRequest) => boolean | Promise<boolean>) | undefined
   }
+  /** The path of the public status, without the prefix of the plugin; `null`: there is none. */
+  readonly publicStatus: string | null
   readonly response: ResponseSettings
   /** `null`: there is none. */
   readonly bypass: BypassSettings | null
@@ -68,6 +72,8 @@ export const siteName: Rule = {
 
 const anything: Rule = { expected: '', test: () => true }
 
+const plainPath: Rule = { expected: PATTERN_EXPECTED, test: value => isPattern(value) && !/[:*]/.test(value) }
+
 const SHAPE: Shape = {
   pinned: literal('open', 'closed'),
   whenUnknown: literal('open', 'closed'),
@@ -81,13 +87,17 @@ const SHAPE: Shape = {
     retryAfter: either(seconds, literal(false)),
     type: either(literal('auto', 'html', 'json', 'text'), func),
     template: text(1000),
+    json: func,
+    texts: { expected: 'an object of languages and words', test: isObject },
+    brand: BRAND,
     data: { expected: 'an object or a function', test: value => isObject(value) || typeof value === 'function' },
     redirect: { expected: REDIRECT_EXPECTED, test: isRedirect },
     refresh: seconds,
     headers: { expected: 'an object of names and values', test: isObject }
   },
+  publicStatus: plainPath,
   bypass: {
-    path: { expected: PATTERN_EXPECTED, test: value => isPattern(value) && !/[:*]/.test(value) },
+    path: plainPath,
     key: { expected: 'a secret of 32 to 1000 characters', test: value => typeof value === 'string' && value.length >= 32 && value.length <= 1000 },
     ttl: seconds,
     cookie: { expected: 'a name of letters, digits, _ and -', test: value => typeof value === 'string' && /^[\w-]{1,64}$/.test(value) }
@@ -125,12 +135,16 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
       ipRules: ips.length,
       request: ignore.request
     },
+    publicStatus: options.publicStatus ?? null,
     response: {
       statusCode: response.statusCode ?? 503,
       retryAfter: response.retryAfter ?? 300,
       type: response.type ?? 'auto',
       template: response.template,
       data: response.data,
+      json: response.json,
+      texts: readTexts(response.texts ?? {}),
+      brand: response.brand ?? {},
       redirect: response.redirect,
       refresh: response.refresh,
       headers: readHeaders(response.headers ?? {})
@@ -192,6 +206,24 @@ function readSites (site: NonNullable<FastifyMaintenanceOptions['site']>, names:
   if (typeof site === 'string' && !sites.includes(site)) throw new InvalidOptionError(`sites must contain this server's own site. Set site: '${sites[0]}', or add '${site}' to sites`)
   return sites
 }
+
+const WORD = text(1000)
+const MODE_WORDS: Shape = { title: WORD, message: WORD, expected: WORD, later: WORD }
+const WORDS: Shape = {
+  ...Object.fromEntries(Object.keys(TEXTS.en).map(name => [name, WORD])), 'read-only': MODE_WORDS, hold: MODE_WORDS
+}
+
+/** Under our names of the languages; a value of `undefined` counts as not given. */
+function readTexts (texts: NonNullable<ResponseOptions['texts']>): TextsByLanguage {
+  return Object.fromEntries(Object.entries(texts).filter(([, words]) => words !== undefined).map(([tag, words]) => {
+    const at = `response.texts.${tag}`
+    if (!isLanguage(tag)) throw fail(at, words, "a language tag such as 'de' or 'pt-BR'")
+    checkShape(WORDS, words, fail, at)
+    return [bundledName(tag), withoutUndefined(words)]
+  }))
+}
+
+const withoutUndefined = (words: PageTexts): PageTexts => JSON.parse(JSON.stringify(words))
 
 const readBypass = ({ path = '/maintenance/bypass', key, ttl = 43_200, cookie = 'maintenance' }: BypassOptions): BypassSettings =>
   ({ path, key, ttl, cookie })

@@ -117,6 +117,20 @@ interface RouterEntry { readonly store: { readonly server: FastifyInstance, read
  * @returns `null` if the router did not ask: then any route may say 'on'
  */
 function earlierRoutes (fastify: FastifyInstance): Declared[] | null {
+  const entries = routerEntries(fastify)
+  if (entries === null) return null
+  const configs = new Set(entries.filter(({ store }) => store.server === fastify).map(({ store }) => store.config))
+  return [...configs].map(config => ({ config, method: config.method, url: config.url }))
+}
+
+/** The templates of all routes of the server that answer GET, in whatever context; `null`: nobody knows them. */
+export function getTemplates (fastify: FastifyInstance): string[] | null {
+  const configs = routerEntries(fastify)?.map(({ store }) => store.config)
+  return configs?.filter(({ method }) => [method].flat().includes('GET')).map(({ url }) => url) ?? null
+}
+
+/** @returns `null` if the router did not ask what to print beside its routes */
+function routerEntries (fastify: FastifyInstance): RouterEntry[] | null {
   const entries: RouterEntry[] = []
   const options = {
     includeMeta: true,
@@ -125,9 +139,7 @@ function earlierRoutes (fastify: FastifyInstance): Declared[] | null {
     set buildPrettyMeta (_own) {}
   }
   const isEmpty = fastify.printRoutes(options as object) === '(empty tree)'
-  if (!isEmpty && entries.length === 0) return null
-  const configs = new Set(entries.filter(({ store }) => store.server === fastify).map(({ store }) => store.config))
-  return [...configs].map(config => ({ config, method: config.method, url: config.url }))
+  return !isEmpty && entries.length === 0 ? null : entries
 
   function noteRoute (entry: RouterEntry): object {
     entries.push(entry)

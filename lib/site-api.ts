@@ -1,5 +1,6 @@
 import type { ChangeListener, MaintenanceStatus } from '../types/index.ts'
 import type { Pages } from './answer/page.ts'
+import type { Redirect } from './answer/redirect.ts'
 import { createChangeLog } from './change-log.ts'
 import { createActivity, type Activity } from './drain/activity.ts'
 import type { InFlight } from './drain/in-flight.ts'
@@ -43,17 +44,21 @@ export interface SiteApiParts {
   readonly common: CommonRules
   readonly opened: OpenedStore
   readonly pages: Pages
+  readonly redirect: Redirect | null
   readonly inFlight: InFlight
   readonly routes: RouteConfigs
   readonly fence: Fence | null
   readonly log: Log
 }
 
-export async function createSiteApi ({ name, settings, common, opened, pages, inFlight, routes, fence, log }: SiteApiParts): Promise<SiteApi> {
+export async function createSiteApi (
+  { name, settings, common, opened, pages, redirect, inFlight, routes, fence, log }: SiteApiParts
+): Promise<SiteApi> {
   const clock = () => timeOf(opened.store)
-  const gates = await createGateCompiler({ site: name, settings, common, pages, log, clock })
+  const gates = await createGateCompiler({ site: name, settings, common, pages, redirect, log, clock })
   const site = await createSite({ name, settings, opened, gates, fence, log })
-  const tracker = createTracker({ site: name, gate: () => site.gate, hasRequestsBefore: epoch => inFlight.requestsBefore(name, epoch).length > 0, log })
+  const hasRequestsBefore = (epoch: number): boolean => inFlight.requestsBefore(name, epoch).length > 0
+  const tracker = createTracker({ site: name, gate: () => site.gate, hasRequestsBefore, log })
   const activity = createActivity(name, () => site.gate, inFlight, tracker)
   const history = createHistory(opened.store, name)
   const failedBypasses = (): number => common.bypass?.guesses.wrong ?? 0

@@ -1,6 +1,9 @@
 import { prepareAnswer, type Answer } from './answer/answer.ts'
 import { variablesOf } from './answer/variables.ts'
+import { renderJson } from './answer/custom-json.ts'
 import type { Pages } from './answer/page.ts'
+import type { Redirect } from './answer/redirect.ts'
+import { createMessageChooser } from './answer/message.ts'
 import { messageOf } from './errors.ts'
 import { compileGate, type Gate } from './gate.ts'
 import type { Settings } from './options.ts'
@@ -20,7 +23,7 @@ export interface GateState {
 
 export interface GateCompiler {
   compile (state: GateState): Promise<Gate>
-  /** Renders the application's template as it would be for this window. @throws FST_ERR_MAINTENANCE_TEMPLATE */
+  /** Renders the application's own page and JSON as they would be for this window. @throws FST_ERR_MAINTENANCE_TEMPLATE */
   checkTemplate (window: StoredWindow | null): Promise<void>
 }
 
@@ -29,19 +32,20 @@ export interface GateCompilerParts {
   readonly settings: Settings
   readonly common: CommonRules
   readonly pages: Pages
+  readonly redirect: Redirect | null
   readonly log: Log
   /** ms */
   readonly clock: () => number
 }
 
 /** Compiles the gates of one site. The rules and pages of a window that has not changed are used again. */
-export async function createGateCompiler ({ site, settings, common, pages, log, clock }: GateCompilerParts): Promise<GateCompiler> {
+export async function createGateCompiler ({ site, settings, common, pages, redirect, log, clock }: GateCompilerParts): Promise<GateCompiler> {
   const { ignore, response } = settings
   const openAnswer = await prepare(null)
   let compiled = new Map<string, WindowRules>()
 
   async function prepare (window: StoredWindow | null): Promise<Answer> {
-    const answer = await prepareAnswer({ site, window, response, pages, log, clock })
+    const answer = await prepareAnswer({ site, window, response, pages, redirect, log, clock })
     answer.ready.catch(error => log.error({ err: error }, `maintenance: the template of site '${site}' failed, serving the bundled page: ${messageOf(error)}`))
     return answer
   }
@@ -57,8 +61,12 @@ export async function createGateCompiler ({ site, settings, common, pages, log, 
       const upcoming = ahead[0] === undefined ? null : toUpcoming(ahead[0])
       return compileGate({ site, windows, upcoming, epoch, asksUser: ignore.request !== undefined, answer: openAnswer })
     },
-    // a template whose data depend on the request cannot be tried without one
     async checkTemplate (window) {
+      const { json } = response
+      if (json !== undefined) {
+        for (const text of createMessageChooser(window?.message ?? null).all) renderJson(json, variablesOf(site, window, text, response, clock()))
+      }
+      // a template whose data depend on the request cannot be tried without one
       if (pages.custom === null || typeof response.data === 'function') return
       const message = defaultText(window?.message ?? null)
       await pages.custom({ ...response.data, ...variablesOf(site, window, message, response, clock()) })

@@ -107,9 +107,9 @@ const ROWS: { readonly [name: string]: Row } = {
     },
     status: 503
   },
-  'a host that cannot be read': {
-    before: app => app.addHook('onRequest', async request => { Object.defineProperty(request, 'host', { get () { throw new Error('boom') } }) }),
-    options: { response: { redirect: '/down' } },
+  'a URL that cannot be read': {
+    before: app => app.addHook('onRequest', async request => { Object.defineProperty(request, 'originalUrl', { get () { throw new Error('boom') } }) }),
+    options: { response: { redirect: 'https://status.example/down' } },
     accept: 'text/html',
     ...ours
   },

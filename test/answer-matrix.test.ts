@@ -23,7 +23,7 @@ const KINDS: { readonly [kind: string]: { readonly method?: string, readonly hea
   html: { headers: { accept: 'text/html', 'sec-fetch-mode': 'cors' }, status: 503, body: /^<!doctype html>[^]*<\/html>\n$/ },
   json: { headers: { accept: 'application/json' }, status: 503, body: /^\{"statusCode":503,.*\}$/ },
   problem: { headers: { accept: 'application/problem+json' }, status: 503, body: /^\{"type":"about:blank",.*\}$/ },
-  text: { headers: { accept: 'text/plain' }, status: 503, body: /^The site is being maintained.*\n$/ },
+  text: { headers: { accept: 'text/plain' }, status: 503, body: /^We're doing some maintenance.*\n$/ },
   events: { headers: { accept: 'text/event-stream' }, status: 200, body: /^retry: \d+\nevent: maintenance\ndata: \{.*\}\n\n$/ },
   redirect: { headers: { accept: 'text/html', 'sec-fetch-mode': 'navigate' }, status: 302, body: /^$/ },
   head: { method: 'HEAD', headers: { accept: 'text/html', 'sec-fetch-mode': 'cors' }, status: 503, body: /^$/ },

@@ -54,7 +54,7 @@ async function refusal (t: Parameters<typeof createApp>[0], options: FastifyMain
 t.test('JSON, problem, text: the exact bodies', async t => {
   const json = await refusal(t, {}, {})
   t.equal(json.statusCode, 503)
-  t.equal(json.body, '{"statusCode":503,"code":"FST_ERR_MAINTENANCE","error":"Service Unavailable","message":"The site is being maintained. It will be back shortly.","retryAfter":300,"endsAt":null}')
+  t.equal(json.body, '{"statusCode":503,"code":"FST_ERR_MAINTENANCE","error":"Service Unavailable","message":"We\'re doing some maintenance. Please check back soon.","retryAfter":300,"endsAt":null}')
   t.match(json.headers, { 'content-type': 'application/json; charset=utf-8', 'retry-after': '300', 'cache-control': 'no-store', vary: 'Accept', 'maintenance-mode': 'full' })
   t.equal(json.headers['content-length'], String(Buffer.byteLength(json.body)))
   t.notOk('etag' in json.headers)
@@ -153,7 +153,7 @@ t.test('HEAD: the same headers, no body; keep-alive stays', async t => {
   const answer = await sendRaw(app, 'HEAD / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
   const [head, rest] = answer.split('HTTP/1.1 503 Service Unavailable').slice(1)
   t.match(head, /\r\nConnection: keep-alive\r\n/i)
-  t.match(head, /content-length: 175\r\n/)
+  t.match(head, /content-length: 174\r\n/)
   t.ok(head?.endsWith('\r\n\r\n'))
   t.match(rest, /"statusCode":503/)
 })
@@ -206,9 +206,9 @@ t.test('HTTP/2: the 503, without connection headers', async t => {
   t.match(headers, { ':status': 503, 'retry-after': '300' })
   let body = ''
   for await (const chunk of stream) body += chunk
-  t.match(body, /being maintained/)
+  t.match(body, /doing some maintenance/)
   const head = client.request({ ':path': '/', ':method': 'HEAD' })
-  t.match((await once(head, 'response'))[0], { ':status': 503, 'content-length': '175' })
+  t.match((await once(head, 'response'))[0], { ':status': 503, 'content-length': '174' })
   await once(head.resume(), 'close')
   t.strictSame(warnings.filter(name => name === 'UnsupportedWarning'), [])
   client.close()
@@ -221,11 +221,12 @@ t.test('languages: the bundled page in the language of the visitor', async t => 
   for (const language of LANGUAGES) {
     const { headers, body, rawPayload } = await get(`xx, ${language}-XX;q=0.9, en;q=0.1`)
     t.match(body, `<html lang="${language}" dir="${language === 'ar' ? 'rtl' : 'ltr'}">`)
-    t.match(body, TEXTS[language].message.full)
+    t.ok(body.includes(TEXTS[language].message.replaceAll("'", '&#39;')))
     t.match(headers, { 'content-language': language, vary: 'Accept, Accept-Language, Accept-Encoding' })
     t.ok(rawPayload.length <= 14 * 1024, `${language}: ${rawPayload.length} bytes`)
-    const { title, message, ...rest } = TEXTS[language]
-    t.ok([...Object.values(title), ...Object.values(message), ...Object.values(rest)].every(text => text.length > 1))
+    const { hold, 'read-only': readOnly, ...words } = TEXTS[language]
+    t.ok([hold, readOnly, words].flatMap(texts => Object.values(texts)).every(text => text.length > 1))
+    t.strictSame([hold, readOnly, words].map(texts => Object.keys(texts)), [['title', 'message'], ['title', 'message', 'expected', 'later'], Object.keys(words)])
   }
   t.match((await get('xx')).body, '<html lang="en"')
   t.match((await get('de;q=0, *')).body, '<html lang="en"')
@@ -270,11 +271,11 @@ t.test('an event stream: 200 and the news, because anything else stops an EventS
     const { statusCode, headers, body } = await app.inject({ url: '/events', headers: { accept: 'text/event-stream' } })
     t.equal(statusCode, 200)
     t.match(headers, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store', 'maintenance-mode': 'full' })
-    t.equal(body, 'retry: 20000\nevent: maintenance\ndata: {"statusCode":503,"code":"FST_ERR_MAINTENANCE","error":"Service Unavailable","message":"Two\\nlines","retryAfter":20,"endsAt":null}\n\n')
+    t.equal(body.replace(/^retry: 1\d{4}\n/, ''), 'event: maintenance\ndata: {"statusCode":503,"code":"FST_ERR_MAINTENANCE","error":"Service Unavailable","message":"Two\\nlines","retryAfter":20,"endsAt":null}\n\n')
   }
   const { app } = await createApp(t, { response: { retryAfter: false } })
   await app.maintenance.set(true)
-  t.match((await app.inject({ url: '/', headers: { accept: 'text/event-stream' } })).body, /^retry: 300000\n/)
+  t.match((await app.inject({ url: '/', headers: { accept: 'text/event-stream' } })).body, /^retry: (1[5-9]|2\d)\d{4}\n/)
 })
 
 t.test('nothing of the application touches the answer, wherever it is registered', async t => {
@@ -385,11 +386,12 @@ t.test('redirect: navigations are led away, nobody else, and never in a circle',
   await elsewhere.app.maintenance.set(true)
   t.match(await elsewhere.app.inject({ url: '/', headers: { accept: 'text/html' } }), { statusCode: 302, headers: { location: 'https://status.example/now' } })
   t.equal((await elsewhere.app.inject({ url: '/now', headers: { accept: 'text/html', host: 'status.example' } })).statusCode, 503, 'the target on this very host')
-  t.equal((await elsewhere.app.inject({ url: '/', headers: { accept: 'text/html', host: 'a b' } })).statusCode, 503)
+  t.equal((await elsewhere.app.inject({ url: '/', headers: { accept: 'text/html', host: 'a b' } })).statusCode, 302, 'the host does not matter')
 
   const nowhere = await createApp(t, { response: { redirect: '/not-there' } })
   await nowhere.app.maintenance.set(true)
-  t.equal((await nowhere.app.inject({ url: '/not-there', headers: { accept: 'text/html' } })).statusCode, 404, 'the target is never refused')
+  t.equal((await nowhere.app.inject({ url: '/not-there', headers: { accept: 'text/html' } })).statusCode, 503, 'no route answers the target')
+  t.equal((await nowhere.app.inject({ url: '/', headers: { accept: 'text/html' } })).statusCode, 503, 'so nobody is sent there')
 })
 
 t.test('onBlocked: before the answer, only for the refused, and whatever it does, they are refused', async t => {
@@ -453,7 +455,7 @@ t.test('template: missing, throwing, never settling or wrong: refused at boot', 
     const { app } = await createApp(t, { response: { template: `${dir}/${name}` } })
     await t.rejects(async () => { await app.ready() }, { code: 'FST_ERR_MAINTENANCE_TEMPLATE', message: new RegExp(`the template '.*${name}' cannot be rendered: `) }, name)
   }
-  const engines: [unknown, RegExp][] = [[() => new Promise(() => {}), /no answer within 1000 ms/], [async () => 42, /it gives no text/]]
+  const engines: [unknown, RegExp][] = [[() => new Promise(() => {}), /no answer within 1000 ms/], [async () => 42, /it returned no string/]]
   for (const [render, message] of engines) {
     const { app } = bareApp(t)
     app.decorate('paint', Object.assign(render as () => void, { clearCache () {} }) as never)
@@ -505,7 +507,6 @@ t.test('template: a slow one does not keep the site open', async t => {
   await app.maintenance.refresh()
   const page = async () => (await app.inject({ url: '/', headers: { accept: 'text/html', 'accept-encoding': 'identity;q=1, gzip;q=0' } })).body
   t.match(await page(), '<!doctype html>')
-  t.match((await app.inject({ url: '/', headers: { accept: 'text/html', 'accept-encoding': 'gzip' } })).body, '<!doctype html>', 'not compressed yet')
   release('own page')
   await until('its own page', async () => await page() === 'own page')
 })

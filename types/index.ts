@@ -118,6 +118,19 @@ export interface Decision {
   readonly upcoming: UpcomingWindow | null
 }
 
+/** The decision for a request, at `request.maintenance`. */
+export interface RequestMaintenance extends Decision {
+  /**
+   * Refuses a write that is only known inside of a handler, such as a GraphQL mutation: throws unless the request may write
+   * now. The error has the status code 503, the code `FST_ERR_MAINTENANCE`, a `Retry-After` header and GraphQL `extensions`.
+   * @example
+   * ```ts
+   * const resolvers = { Mutation: { addUser (_, args, { request }) { request.maintenance.refuse() } } }
+   * ```
+   */
+  refuse (): void
+}
+
 /**
  * Where the present state of a site comes from:
  * - `'pinned'`: the option `pinned`;
@@ -319,6 +332,30 @@ export interface SiteState {
   windows: WindowStatus[]
   /** The next planned or scheduled window. */
   upcoming: UpcomingWindow | null
+}
+
+/** The body of `publicStatus`. Values that are not set are `null`; while the site is open, all but the first two and the last. */
+export interface PublicStatus {
+  /** The name of the site; `null` if the `site` function returned an unknown name. */
+  readonly site: string | null
+  /** `true` if the site is closed now, also if only a part of it is. */
+  readonly active: boolean
+  /** How the site treats requests. */
+  readonly mode: Mode | null
+  /** The operator's message for visitors, in the language that `Accept-Language` asks for. */
+  readonly message: string | null
+  /** When the window started, as an ISO 8601 string in UTC. */
+  readonly startsAt: string | null
+  /** When it is expected to end, as an ISO 8601 string in UTC. */
+  readonly endsAt: string | null
+  /** When to ask again, in seconds. */
+  readonly retryAfter: number | null
+  /** The only routes that are closed; `null` if the whole site is. */
+  readonly onlyRoutes: readonly string[] | null
+  /** The windows that are still to come, the next one first. */
+  readonly upcoming: readonly {
+    readonly startsAt: string, readonly endsAt: string | null, readonly mode: Mode, readonly message: string | null
+  }[]
 }
 
 /** The store, as this server sees it. */
@@ -641,6 +678,64 @@ export interface HistoryEntry {
 /** The format of a blocked answer. */
 export type ResponseType = 'html' | 'json' | 'text'
 
+/** What templates and `response.json` get. Times are ISO 8601 strings in UTC; values that are not set are `null`. */
+export interface TemplateVariables {
+  /** The message for visitors, in their language. */
+  readonly message: string
+  /** `'read-only'` if reads pass, else `'full'`. */
+  readonly mode: 'full' | 'read-only'
+  /** The name of the site. */
+  readonly site: string
+  /** When the site closed. */
+  readonly startsAt: string | null
+  /** When it is expected back. */
+  readonly endsAt: string | null
+  /** The `Retry-After` header, in seconds, at the time of rendering. */
+  readonly retryAfter: number | null
+  /** The status code of the answer. */
+  readonly statusCode: number
+}
+
+/** The words of the bundled page that depend on the mode. */
+export interface PageWords {
+  /** The heading, and the title of the document. */
+  readonly title?: string | undefined
+  /** Shown if the operator wrote no message; the English one is also the message in JSON and text. */
+  readonly message?: string | undefined
+  /** Stands before the expected end. */
+  readonly expected?: string | undefined
+  /** Shown if no end is known. */
+  readonly later?: string | undefined
+}
+
+/** The words of the bundled page in one language. What is missing is taken from the bundled words, else it is English. */
+export interface PageTexts extends PageWords {
+  /** Shown while the page checks automatically. */
+  readonly waiting?: string | undefined
+  /** Shown if the site is back, but not this page. */
+  readonly back?: string | undefined
+  /** The link to the home page. */
+  readonly home?: string | undefined
+  /** Shown if JavaScript is off. */
+  readonly noScript?: string | undefined
+  /** The link that loads the page again. */
+  readonly retry?: string | undefined
+  /** What the page says instead in read-only mode. */
+  readonly 'read-only'?: PageWords | undefined
+  /** What the page says instead to requests that were held in vain (`mode: 'hold'`). */
+  readonly hold?: PageWords | undefined
+}
+
+/** What makes the bundled page look like the application's own. */
+export interface PageBrand {
+  /** The name of the application, above the heading. */
+  readonly name?: string | undefined
+  /** A logo: an SVG document (`'<svg …'`), or a `data:` URL of an image; at most 100,000 characters. */
+  readonly logo?: string | undefined
+  /** The colour of the line above the page and of the browser's bar, such as `'#1f5fbf'`. */
+  readonly color?: string | undefined
+}
+
 /** What blocked requests get. */
 export interface ResponseOptions {
   /**
@@ -667,7 +762,27 @@ export interface ResponseOptions {
   /** Additional variables for the template. A function is called for each blocked page, which is then rendered anew. */
   data?: (object | ((request: FastifyRequest) => object | Promise<object>)) | undefined
   /**
-   * A local path or an absolute URL, to which browsers that open a page are redirected.
+   * Makes the JSON body in your application's own shape. It is called at boot, and whenever the state changes, for each
+   * language of the message; `set()` rejects if it throws, or returns a promise or something that is no object.
+   * `application/problem+json` stays as it is.
+   * @default the standard body
+   * @example ({ message, endsAt }) => ({ errors: [{ code: 'maintenance', title: message, until: endsAt }] })
+   */
+  json?: ((state: TemplateVariables) => object) | undefined
+  /**
+   * The words of the bundled page, by language tag. Only name what you want to change; further languages are welcome.
+   * @default the bundled words
+   * @example { de: { title: 'Kurze Pause' }, da: { title: 'Vedligeholdelse' } }
+   */
+  texts?: { readonly [language: string]: PageTexts } | undefined
+  /**
+   * The application's name, logo and colour, for the bundled page.
+   * @default {}
+   */
+  brand?: PageBrand | undefined
+  /**
+   * A local path or an absolute URL, to which browsers that open a page are redirected. A local path is let through if a
+   * route answers it; if none does, visitors get the page where they are.
    * @default none
    */
   redirect?: string | undefined
@@ -828,6 +943,13 @@ export interface FastifyMaintenanceOptions {
   fence?: FenceOptions | undefined
   /** Which requests are let through while the site is closed. */
   ignore?: IgnoreOptions | undefined
+  /**
+   * A path, below the prefix of the plugin, at which every client can read the state as JSON, from any origin: see
+   * {@link PublicStatus}. It is never blocked.
+   * @default none
+   * @example '/maintenance/status'
+   */
+  publicStatus?: string | undefined
   /** What blocked requests get. */
   response?: ResponseOptions | undefined
   /**
@@ -875,7 +997,7 @@ declare module 'fastify' {
   }
   interface FastifyRequest {
     /** What the plugin decided when this request arrived. */
-    readonly maintenance: Decision
+    readonly maintenance: RequestMaintenance
   }
   interface FastifyContextConfig {
     /** `'off'`: never blocked; `'on'`: always blocked; `'read'`, `'write'`: what the route does in read-only mode. */

@@ -1,22 +1,29 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { ResponseSettings } from './settings.ts'
+import type { TemplateVariables } from '../../types/index.ts'
+import { messageOf } from '../errors.ts'
 import type { StoredWindow } from '../state/record.ts'
 import { giveUp, hasBegun } from '../util/replied.ts'
 import type { Log } from '../util/log.ts'
 import { withTimeout } from '../util/timeout.ts'
-import { compressed, makeHtml, makeRedirect, makeTexts, type Body, type Html, type Texts } from './bodies.ts'
+import { chooseLanguage } from '../util/accept-language.ts'
+import { remembered } from '../util/accept-header.ts'
+import { makeEvents, makeHtml, makeRedirect, makeTexts, type Body, type BodyParts, type Texts } from './bodies.ts'
 import { chooseFormat } from './choose-format.ts'
+import { renderJson } from './custom-json.ts'
+import { createEncoded, type Encoded } from './encoded.ts'
 import { createMessageChooser } from './message.ts'
-import { negotiateEncoding, negotiateLanguage, type Encoding } from './negotiate.ts'
-import type { Pages, TemplateVariables } from './page.ts'
-import { leadsAway } from './redirect.ts'
+import { negotiateEncoding, type Encoding } from './negotiate.ts'
+import type { Pages } from './page.ts'
+import type { Redirect } from './redirect.ts'
 import { send } from './send.ts'
-import { variablesOf } from './variables.ts'
-import type { Language } from './texts.ts'
+import type { ResponseSettings } from './settings.ts'
+import { modeOfWindow, variablesOf } from './variables.ts'
 
 /** Answers the blocked requests of one site during one window. */
 export interface Answer {
   send (request: FastifyRequest, reply: FastifyReply): void
+  /** What a visitor is told, for an error that a handler throws. */
+  describe (request: FastifyRequest): TemplateVariables
   /** Settles when all that can be prepared is ready; rejects with what is wrong with the template. */
   readonly ready: Promise<void>
 }
@@ -27,6 +34,8 @@ export interface AnswerParts {
   readonly window: StoredWindow | null
   readonly response: ResponseSettings
   readonly pages: Pages
+  /** `null`: visitors get the page where they are. */
+  readonly redirect: Redirect | null
   readonly log: Log
   /** The clock by which windows end, ms. */
   readonly clock: () => number
@@ -36,27 +45,43 @@ export interface AnswerParts {
 const DATA_TIMEOUT = 1000
 
 /** The pages of one message: the application's own one, or the bundled one per language. */
-interface Rendered { custom: Html | null, readonly bundled: Map<Language, Html> }
+interface Rendered { custom: Encoded | null, readonly bundled: ReadonlyMap<string, Encoded> }
 
 /**
  * Renders what can be rendered when the state changes, so that blocking a request only sends bytes that are ready. The site
  * closes with the bundled page at once, and with the application's own page as soon as that is rendered.
  */
-export async function prepareAnswer ({ site, window, response, pages, log, clock }: AnswerParts): Promise<Answer> {
-  const { data, redirect } = response
+export async function prepareAnswer ({ site, window, response, pages, redirect, log, clock }: AnswerParts): Promise<Answer> {
+  const { data, json } = response
   // TypeScript takes a function for an object, too
   const askData = typeof data === 'function' ? data as (request: FastifyRequest) => object : null
   const messages = createMessageChooser(window?.message ?? null)
   const rendered = new Map<string | null, Rendered>()
   for (const message of messages.all) rendered.set(message, await renderBundled(message))
-  const made = new Map<Html, Map<Encoding, Body>>()
+  const negotiateLanguage = remembered(header => chooseLanguage(header, pages.languages, 'en'))
+  const customJson = new Map(json === undefined ? [] : messages.all.map(message => [message, tryJson(json, message)]))
+  const made = new Map<Encoded, Map<Encoding, Body>>()
   const texts = new Map<string | null, Texts>()
   let madeIn = 0
   let reported = false
 
   async function renderBundled (message: string | null): Promise<Rendered> {
-    const pagesByLanguage = await pages.bundled(variables(message), message)
-    return { custom: null, bundled: new Map(Array.from(pagesByLanguage, ([language, html]) => [language, { identity: Buffer.from(html) }])) }
+    const pagesByLanguage = await pages.bundled(variables(message), modeOfWindow(window), message)
+    return { custom: null, bundled: new Map(Array.from(pagesByLanguage, ([language, html]) => [language, createEncoded(html)])) }
+  }
+
+  /** `null`: it failed, and the standard body is sent. */
+  function tryJson (json: NonNullable<ResponseSettings['json']>, message: string | null): string | null {
+    try {
+      return renderJson(json, variables(message))
+    } catch (error) {
+      log.error({ err: error }, `maintenance: the JSON body of site '${site}' failed, sending the standard one: ${messageOf(error)}`)
+      return null
+    }
+  }
+
+  function partsOf (message: string | null): BodyParts {
+    return { variables: variables(message), response, varies: messages.varies }
   }
 
   function variables (message: string | null): TemplateVariables {
@@ -75,40 +100,43 @@ export async function prepareAnswer ({ site, window, response, pages, log, clock
   function textsOf (message: string | null): Texts {
     const known = texts.get(message)
     if (known !== undefined) return known
-    const fresh = makeTexts(variables(message), response, messages.varies)
+    const fresh = makeTexts(partsOf(message), customJson.get(message) ?? null)
     texts.set(message, fresh)
     return fresh
   }
 
-  function html (request: FastifyRequest, message: string | null): Body {
+  function html (request: FastifyRequest, message: string | null): Body | Promise<Body> {
     const { headers } = request.raw
     const { custom, bundled } = rendered.get(message) as Rendered
-    const language = custom === null ? negotiateLanguage(headers['accept-language']) : null
     const encoding = negotiateEncoding(headers['accept-encoding'])
+    if (custom !== null) return encoded(custom, encoding, null, message)
+    const language = negotiateLanguage(headers['accept-language'])
     // every language that can be negotiated is bundled
-    const page = custom ?? bundled.get(language as Language) as Html
+    return encoded(bundled.get(language) as Encoded, encoding, language, message)
+  }
+
+  function encoded (page: Encoded, encoding: Encoding, language: string | null, message: string | null): Body | Promise<Body> {
     const bodies = made.get(page) ?? new Map<Encoding, Body>()
     const known = bodies.get(encoding)
     if (known !== undefined) return known
-    const body = makeHtml(page, encoding, language, variables(message), response, messages.varies)
+    const bundled = language === null ? null : { language, policy: pages.policy }
+    const bytes = page.as(encoding)
+    if (bytes instanceof Promise) return bytes.then(bytes => makeHtml(partsOf(message), bytes, { encoding, bundled }))
+    const body = makeHtml(partsOf(message), bytes, { encoding, bundled })
     made.set(page, bodies.set(encoding, body))
     return body
   }
 
-  async function renderCustom (render: NonNullable<Pages['custom']>, message: string | null, more: object | undefined): Promise<Html> {
-    return { identity: Buffer.from(await render({ ...more, ...variables(message) })) }
+  async function renderCustom (render: NonNullable<Pages['custom']>, message: string | null, more: object | undefined): Promise<string> {
+    return render({ ...more, ...variables(message) })
   }
 
   async function makeReady (): Promise<void> {
+    const { custom } = pages
+    if (custom === null || askData !== null) return
     await Promise.all(Array.from(rendered, async ([message, page]) => {
-      if (pages.custom !== null && askData === null) page.custom = await renderCustom(pages.custom, message, data)
-      made.clear()
-      // an open site rarely answers: a server with a thousand sites does not compress all of them at boot
-      if (window === null) return
-      if (page.custom !== null) page.custom = await compressed(page.custom)
-      else await Promise.all(Array.from(page.bundled, async ([language, html]) => page.bundled.set(language, await compressed(html))))
+      page.custom = createEncoded(await renderCustom(custom, message, data))
     }))
-    made.clear()
   }
 
   /** The one page that is rendered per request: its data depend on the request. */
@@ -117,7 +145,8 @@ export async function prepareAnswer ({ site, window, response, pages, log, clock
   ): Promise<Body> {
     try {
       const more = await withTimeout(Promise.resolve(ask(request)), DATA_TIMEOUT)
-      return makeHtml(await renderCustom(render, message, more), 'identity', null, variables(message), response, messages.varies)
+      const page = Buffer.from(await renderCustom(render, message, more))
+      return makeHtml(partsOf(message), page, { encoding: 'identity', bundled: null })
     } catch (error) {
       if (!reported) log.error({ err: error }, `maintenance: the page of site '${site}' failed, serving the bundled page (logged once per state change)`)
       reported = true
@@ -129,8 +158,9 @@ export async function prepareAnswer ({ site, window, response, pages, log, clock
     refresh()
     const message = messages.choose(request.raw.headers['accept-language'])
     const format = chooseFormat(request, response.type)
+    if (format === 'events') return makeEvents(partsOf(message), textsOf(message))
     if (format !== 'html') return textsOf(message)[format]
-    if (redirect !== undefined && leadsAway(redirect, request)) return makeRedirect(redirect, request.method, variables(message), response)
+    if (redirect !== null && redirect.leadsAway(request)) return makeRedirect(partsOf(message), redirect.target, request.method)
     if (pages.custom === null || askData === null) return html(request, message)
     return personal(request, message, pages.custom, askData)
   }
@@ -151,6 +181,7 @@ export async function prepareAnswer ({ site, window, response, pages, log, clock
 
   return {
     ready,
+    describe: request => variables(messages.choose(request.raw.headers['accept-language'])),
     send (request, reply) {
       if (reply.sent || hasBegun(reply.raw)) return
       reply.hijack()

@@ -1,10 +1,7 @@
 import { STATUS_CODES, type OutgoingHttpHeaders } from 'node:http'
-import { promisify } from 'node:util'
-import { brotliCompress, constants, gzip } from 'node:zlib'
-import type { ResponseSettings } from './settings.ts'
+import type { TemplateVariables } from '../../types/index.ts'
 import type { Encoding, Format } from './negotiate.ts'
-import { PAGE_POLICY, type TemplateVariables } from './page.ts'
-import type { Language } from './texts.ts'
+import type { ResponseSettings } from './settings.ts'
 
 /** Ready to be sent. */
 export interface Body {
@@ -16,16 +13,8 @@ export interface Body {
   readonly content: Buffer | string
 }
 
-export type Html = Partial<Record<Encoding, Buffer>> & { identity: Buffer }
-
-/** Nearly as small as the best one, in a tenth of the time: nine languages are compressed at every change. */
-const BROTLI_QUALITY = 6
-
 /** Node joins text to the headers and writes one piece; up to about this size that costs less than a Buffer beside them. */
 const JOINED_MAX = 4096
-
-/** Where no time is known, an event stream is tried again after so long, ms. */
-const EVENTS_RETRY = 300_000
 
 /** What is on every refusal. Ours win over the option `headers`. */
 export function commonHeaders ({ retryAfter, mode }: TemplateVariables, { headers }: ResponseSettings, vary = 'Accept'): OutgoingHttpHeaders {
@@ -38,30 +27,53 @@ export function commonHeaders ({ retryAfter, mode }: TemplateVariables, { header
   }
 }
 
-/** Everything but HTML. */
-export type Texts = { readonly [format in Exclude<Format, 'html'>]: Body }
+export interface BodyParts {
+  readonly variables: TemplateVariables
+  readonly response: ResponseSettings
+  /** Does the message depend on `Accept-Language`? */
+  readonly varies: boolean
+}
 
-/** @param byLanguage does the message depend on `Accept-Language`? */
-export function makeTexts (variables: TemplateVariables, response: ResponseSettings, byLanguage: boolean): Texts {
+/** Everything but HTML. What an event stream says depends on chance, so it is made per request from its JSON. */
+export type Texts = { readonly [format in Exclude<Format, 'html' | 'events'>]: Body } & { readonly event: string }
+
+/** @param custom the JSON body in the application's own shape; `null`: the standard one */
+export function makeTexts ({ variables, response, varies }: BodyParts, custom: string | null): Texts {
   const { message, endsAt, retryAfter, statusCode } = variables
-  const headers = commonHeaders(variables, response, byLanguage ? 'Accept, Accept-Language' : 'Accept')
   const error = STATUS_CODES[statusCode] ?? 'Maintenance'
   const code = 'FST_ERR_MAINTENANCE'
-  // who is refused a write learns that reads pass
+  // a client that was refused a write learns that reads pass
   const more = variables.mode === 'read-only' ? { mode: variables.mode } : {}
-  const json = JSON.stringify({ statusCode, code, error, message, retryAfter, endsAt, ...more })
-  const body = (type: string, text: string, status = statusCode): Body => {
-    const bytes = Buffer.from(text)
-    return bodyOf(status, { ...headers, 'content-type': `${type}; charset=utf-8`, 'content-length': String(bytes.length) }, bytes)
-  }
+  const json = custom ?? JSON.stringify({ statusCode, code, error, message, retryAfter, endsAt, ...more })
+  const headers = commonHeaders(variables, response, varyOf(varies))
+  const body = (type: string, text: string): Body => textBody(statusCode, headers, type, text)
   return {
     json: body('application/json', json),
     // RFC 9457: about:blank means that the title is the status phrase
     problem: body('application/problem+json', JSON.stringify({ type: 'about:blank', title: error, status: statusCode, detail: message, code, retryAfter, endsAt, ...more })),
-    text: body('text/plain', `${message}\n${endsAt === null ? '' : `Expected back: ${endsAt}\n`}`),
-    // anything but 200 makes an EventSource give up for good (HTML standard, section 9.2.3)
-    events: body('text/event-stream', `retry: ${retryAfter === null ? EVENTS_RETRY : retryAfter * 1000}\nevent: maintenance\ndata: ${json}\n\n`, 200)
+    text: body('text/plain', `${message}\n${endsAt === null ? '' : `${variables.mode === 'full' ? 'Expected back' : 'Changes expected to be possible again'}: ${endsAt}\n`}`),
+    event: json
   }
+}
+
+/** After how long an event stream is opened again, ms: long enough to be no load, short enough to notice an early end. */
+const RETRY_MIN = 1000
+const RETRY_MAX = 300_000
+
+/** A response other than 200 makes an `EventSource` give up for good (HTML standard, section 9.2.3). */
+export function makeEvents ({ variables, response, varies }: BodyParts, { event }: Texts): Body {
+  const whole = Math.min((variables.retryAfter ?? Infinity) * 1000, RETRY_MAX)
+  // clients must not all come back at once
+  const retry = Math.max(RETRY_MIN, Math.round(whole * (1 + Math.random()) / 2))
+  const headers = commonHeaders(variables, response, varyOf(varies))
+  return textBody(200, headers, 'text/event-stream', `retry: ${retry}\nevent: maintenance\ndata: ${event}\n\n`)
+}
+
+const varyOf = (varies: boolean): string => varies ? 'Accept, Accept-Language' : 'Accept'
+
+function textBody (statusCode: number, headers: OutgoingHttpHeaders, type: string, text: string): Body {
+  const bytes = Buffer.from(text)
+  return bodyOf(statusCode, { ...headers, 'content-type': `${type}; charset=utf-8`, 'content-length': String(bytes.length) }, bytes)
 }
 
 function bodyOf (statusCode: number, headers: OutgoingHttpHeaders, bytes: Buffer): Body {
@@ -69,36 +81,26 @@ function bodyOf (statusCode: number, headers: OutgoingHttpHeaders, bytes: Buffer
   return { statusCode, headers, list, content: bytes.length <= JOINED_MAX ? bytes.toString('latin1') : bytes }
 }
 
-/**
- * @param language of the bundled page; that of a custom page is not known
- * @param byLanguage does the message depend on `Accept-Language`?
- */
-export function makeHtml (
-  html: Html, encoding: Encoding, language: Language | null, variables: TemplateVariables, response: ResponseSettings, byLanguage: boolean
-): Body {
-  const bytes = html[encoding] ?? html.identity
-  const bundled = language !== null
+/** What is said of an HTML page. */
+export interface PageHeaders {
+  readonly encoding: Encoding
+  /** Of the bundled page, which has a policy of its own; that of a custom page is not known. */
+  readonly bundled: { readonly language: string, readonly policy: string } | null
+}
+
+export function makeHtml ({ variables, response, varies }: BodyParts, bytes: Buffer, { encoding, bundled }: PageHeaders): Body {
   return bodyOf(response.statusCode, {
-    ...(bundled ? { 'content-security-policy': PAGE_POLICY, 'content-language': language } : {}),
-    ...commonHeaders(variables, response, `Accept${bundled || byLanguage ? ', Accept-Language' : ''}, Accept-Encoding`),
+    ...(bundled === null ? {} : { 'content-security-policy': bundled.policy, 'content-language': bundled.language }),
+    ...commonHeaders(variables, response, `${varyOf(varies || bundled !== null)}, Accept-Encoding`),
     ...(response.refresh === undefined ? {} : { refresh: String(response.refresh) }),
-    ...(bytes === html.identity ? {} : { 'content-encoding': encoding }),
+    ...(encoding === 'identity' ? {} : { 'content-encoding': encoding }),
     'content-type': 'text/html; charset=utf-8',
     'content-length': String(bytes.length)
   }, bytes)
 }
 
 /** 302, or 303 for what is no GET: the form is not posted there (RFC 9110 section 15.4). */
-export function makeRedirect (location: string, method: string, variables: TemplateVariables, response: ResponseSettings): Body {
+export function makeRedirect ({ variables, response, varies }: BodyParts, location: string, method: string): Body {
   const statusCode = method === 'GET' || method === 'HEAD' ? 302 : 303
-  return bodyOf(statusCode, { ...commonHeaders(variables, response), location, 'content-length': '0' }, Buffer.alloc(0))
-}
-
-/** The same page in fewer bytes; done once for each state, off the main thread. */
-export async function compressed ({ identity }: Html): Promise<Html> {
-  const [br, gz] = await Promise.all([
-    promisify(brotliCompress)(identity, { params: { [constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY } }),
-    promisify(gzip)(identity)
-  ])
-  return { identity, br, gzip: gz }
+  return bodyOf(statusCode, { ...commonHeaders(variables, response, varyOf(varies)), location, 'content-length': '0' }, Buffer.alloc(0))
 }

@@ -1,6 +1,7 @@
 import { validateHeaderName, validateHeaderValue, type OutgoingHttpHeaders } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { isCacheHeader } from './cache-headers.ts'
+import { keepFrameAncestors } from './frame-ancestors.ts'
 
 /** They describe another body than ours, or have a proxy send another one. */
 const OF_ANOTHER_BODY = new Set([
@@ -26,7 +27,9 @@ export function mergeHeaders (own: OutgoingHttpHeaders, request: FastifyRequest,
     else if (reply.raw.hasHeader(name)) reply.raw.removeHeader(name)
   }
   const { vary } = headers
-  Object.assign(headers, own)
+  const policy = own['content-security-policy']
+  const framed = typeof policy === 'string' ? { 'content-security-policy': keepFrameAncestors(policy, headers) } : {}
+  Object.assign(headers, own, framed)
   if (vary !== undefined) headers.vary = joinLists(own.vary, vary)
   expose(headers)
   if (upgrade) headers.connection = 'close'

@@ -3,33 +3,30 @@ import { basename, dirname, resolve } from 'node:path'
 import view from '@fastify/view'
 import { Eta } from 'eta'
 import type { FastifyInstance } from 'fastify'
+import type { Mode, TemplateVariables } from '../../types/index.ts'
 import { TemplateError, messageOf } from '../errors.ts'
 import { readAsset } from '../util/asset.cjs'
 import { withTimeout } from '../util/timeout.ts'
-import { LANGUAGES, TEXTS, type Language, type ShownMode } from './texts.ts'
-
-/** What a template can use. */
-export interface TemplateVariables {
-  readonly message: string
-  readonly mode: ShownMode
-  readonly site: string
-  /** ISO 8601 */
-  readonly startsAt: string | null
-  /** ISO 8601 */
-  readonly endsAt: string | null
-  /** Seconds, at the time of rendering. */
-  readonly retryAfter: number | null
-  readonly statusCode: number
-}
+import { brandStyle, logoUrl } from './brand.ts'
+import { whyNotEta } from './engine.ts'
+import { NO_FRAMES } from './frame-ancestors.ts'
+import type { ResponseSettings } from './settings.ts'
+import { directionOf, languagesOf, wordsOf } from './texts.ts'
 
 export interface Pages {
-  /** The bundled page in all languages; `customMessage` is the operator's, where there is one. */
-  bundled (variables: TemplateVariables, customMessage: string | null): Promise<ReadonlyMap<Language, string>>
+  /** The languages of the bundled page. */
+  readonly languages: readonly string[]
+  /** The `Content-Security-Policy` of the bundled page. */
+  readonly policy: string
+  /** The bundled page in all languages; `customMessage` is the operator's, if there is one. */
+  bundled (variables: TemplateVariables, mode: Mode, customMessage: string | null): Promise<ReadonlyMap<string, string>>
   /**
-   * The application's own template; `null` where the option `template` names none.
-   * @throws FST_ERR_MAINTENANCE_TEMPLATE where it is missing, fails, or takes longer than 1 s
+   * The application's own template; `null` if the option `template` names none.
+   * @throws FST_ERR_MAINTENANCE_TEMPLATE if it is missing, fails, or takes longer than 1 s
    */
   readonly custom: ((variables: object) => Promise<string>) | null
+  /** @throws FST_ERR_MAINTENANCE_TEMPLATE if the template is one of another engine, which isn't there */
+  checkEngine (): void
 }
 
 type Render = (page: unknown, variables: object) => Promise<string>
@@ -40,10 +37,10 @@ const RENDER_TIMEOUT = 1000
 const hash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`
 
 /** A page that loads nothing, runs its own script and no other, asks its own server, and goes into no frame. */
-export function policyFor (style: string, script: string, formAction = "'none'"): string {
+export function policyFor (style: string, script: string, formAction = "'none'", ...more: string[]): string {
   return [
-    "default-src 'none'", `style-src ${hash(style)}`, `script-src ${hash(script)}`, "connect-src 'self'", "base-uri 'none'", `form-action ${formAction}`, "frame-ancestors 'none'"
-  ].join('; ')
+    "default-src 'none'", `style-src ${hash(style)}`, `script-src ${hash(script)}`, ...more, "connect-src 'self'", "base-uri 'none'", `form-action ${formAction}`
+  ].join('; ') + NO_FRAMES
 }
 
 const TEMPLATE = readAsset('answer/page/page.eta')
@@ -55,35 +52,48 @@ export const PALETTE = readAsset('util/palette.css')
 /** The style of the bundled page, and of the page that takes the secret of a bypass. */
 export const PAGE_STYLE = PALETTE + readAsset('answer/page/page.css')
 
-export const PAGE_POLICY = policyFor(PAGE_STYLE, SCRIPT)
-
 /**
  * Pages are rendered by `@fastify/view`: the bundled one in a child of its own, so that the name `view` stays
  * the application's, its engine untouched, and `@fastify/view`'s own hook off its routes.
  */
-export async function createPages (fastify: FastifyInstance, template: string | undefined): Promise<Pages> {
+export async function createPages (
+  fastify: FastifyInstance, { template, texts, brand }: ResponseSettings, statusPath: string | null
+): Promise<Pages> {
   const eta = new Eta()
+  const languages = languagesOf(texts)
+  const style = PAGE_STYLE + brandStyle(brand)
+  const logo = logoUrl(brand)
+  const common = { brand, logo, style, script: SCRIPT, statusPath }
   // compiled once: the variables are data, never part of the template
   const page = eta.compile(TEMPLATE)
   const renderBundled = await renderInChild(fastify, { engine: { eta } })
   const renderFile = template === undefined ? null : await renderInChild(fastify, { engine: { eta: new Eta() }, templates: dirname(resolve(template)) })
 
   return {
-    async bundled (variables, customMessage) {
-      const all = { ...variables, customMessage, style: PAGE_STYLE, script: SCRIPT }
-      return new Map(await Promise.all(LANGUAGES.map(async language =>
-        [language, await renderBundled(page, { ...all, language, texts: TEXTS[language] })] as const)))
+    languages,
+    policy: policyFor(style, SCRIPT, "'none'", ...(logo === null ? [] : ['img-src data:'])),
+    async bundled (variables, mode, customMessage) {
+      const all = { ...variables, ...common, customMessage }
+      return new Map(await Promise.all(languages.map(async language => {
+        const html = await renderBundled(page, { ...all, language, direction: directionOf(language), words: wordsOf(texts, language, mode) })
+        return [language, html] as const
+      })))
     },
     custom: template === undefined || renderFile === null
       ? null
       : variables => renderChecked(template, async () => {
         const own = findView(fastify)
         return own === undefined ? renderFile(basename(template), variables) : own(template, variables)
-      })
+      }),
+    checkEngine () {
+      if (template === undefined || findView(fastify) !== undefined) return
+      const reason = whyNotEta(template)
+      if (reason !== null) throw new TemplateError(template, reason)
+    }
   }
 }
 
-/** Renders by a `@fastify/view` of its own, which nobody else sees. */
+/** Renders by a `@fastify/view` of its own, that nobody else sees. */
 export async function renderInChild (fastify: FastifyInstance, options: Parameters<typeof view>[1]): Promise<Render> {
   let render: Render | undefined
   await fastify.register(async function maintenancePages (child) {
@@ -96,7 +106,7 @@ export async function renderInChild (fastify: FastifyInstance, options: Paramete
 async function renderChecked (template: string, render: () => Promise<string>): Promise<string> {
   try {
     const html = await withTimeout(render(), RENDER_TIMEOUT)
-    if (typeof html !== 'string') throw new Error('it gives no text')
+    if (typeof html !== 'string') throw new Error('it returned no string')
     return html
   } catch (error) {
     throw new TemplateError(template, messageOf(error), { cause: error })

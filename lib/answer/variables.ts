@@ -1,17 +1,20 @@
-import type { ResponseSettings } from './settings.ts'
+import type { Mode, TemplateVariables } from '../../types/index.ts'
 import { modeOf, type StoredWindow } from '../state/record.ts'
-import type { TemplateVariables } from './page.ts'
 import { retryAfterOf } from './retry-after.ts'
-import { shownMode, TEXTS } from './texts.ts'
+import type { ResponseSettings } from './settings.ts'
+import { shownMode, wordsOf } from './texts.ts'
+
+/** How a window treats requests; `null`: the site is open, and only routes that are always blocked get an answer. */
+export const modeOfWindow = (window: StoredWindow | null): Mode => window === null ? 'full' : modeOf(window)
 
 /** @param message in the language of the visitor; `null`: the operator wrote none */
 export function variablesOf (
   site: string, window: StoredWindow | null, message: string | null, response: ResponseSettings, now: number
 ): TemplateVariables {
-  const mode = shownMode(window === null ? 'full' : modeOf(window))
+  const mode = modeOfWindow(window)
   return {
-    message: message ?? TEXTS.en.message[mode],
-    mode,
+    message: message ?? wordsOf(response.texts, 'en', mode).message,
+    mode: shownMode(mode),
     site,
     startsAt: window?.startsAt ?? null,
     endsAt: endOf(window, now),
