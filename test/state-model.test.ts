@@ -53,7 +53,11 @@ class Model {
   }
 
   forget (now: number): void {
-    this.list = this.list.filter(window => window.kind === 'run' ? window.lease > now || window.stays : window.end > now)
+    for (const window of this.list) {
+      // what must stay closed does so without its process
+      if (window.kind === 'run' && window.lease <= now && window.stays) Object.assign(window, { kind: 'now', lease: Infinity, end: Infinity, stays: false })
+    }
+    this.list = this.list.filter(window => window.kind === 'run' ? window.lease > now : window.end > now)
   }
 
   add (window: Partial<ModelWindow> & { id: string, kind: string, start: number }): void {
@@ -63,7 +67,7 @@ class Model {
 
 /** One sequence of what operators, runs and the clock do. @returns what was seen to differ, or `null` */
 function play (random: Random, implementation: Implementation): string | null {
-  const { closeSite, openSite, updateWindow, cancelWindow, enterRun, renewRun, leaveRun, makeRecord, activeWindows, windowsAhead, closedSince, momentOf } = implementation
+  const { closeSite, openSite, updateWindow, cancelWindow, enterRun, renewRun, leaveRun, makeRecord, activeWindows, windowsAhead, closedSince, momentOf, settle } = implementation
   const model = new Model()
   let record: StateRecord = NEVER_WRITTEN
   let now = BEGIN + random(600) * MINUTE
@@ -73,7 +77,7 @@ function play (random: Random, implementation: Implementation): string | null {
   const pick = <T>(list: readonly T[]): T => list[random(list.length)] as T
 
   function apply (edit: edits.Edit): { window: StoredWindow | undefined, refused: string | null } {
-    const context = { record, schedule, moment: momentOf(now) }
+    const context = { record: settle(record, momentOf(now)), schedule, moment: momentOf(now) }
     try {
       const edited = edit(context)
       if (edited === null) return { window: undefined, refused: null }
@@ -167,10 +171,11 @@ function play (random: Random, implementation: Implementation): string | null {
       return refused
     },
     renew () {
+      model.forget(now)
       const target = pick(model.list.filter(({ kind, lease }) => kind === 'run' && lease !== Infinity))
       if (target === undefined) return null
       // the window may have been removed by a write after its lease had ended
-      const known = record.windows.some(({ id }) => id === target.id) && (target.lease > now || target.stays)
+      const known = record.windows.some(({ id }) => id === target.id)
       const at = record.at
       apply(renewRun({ id: target.id, lease: 5 * MINUTE }))
       if (record.at !== at) return 'the renewal of a lease is no change'
@@ -179,6 +184,7 @@ function play (random: Random, implementation: Implementation): string | null {
       return null
     },
     leave () {
+      model.forget(now)
       const target = pick(model.list.filter(({ kind }) => kind === 'run'))
       if (target === undefined) return null
       const failed = random(2) === 0

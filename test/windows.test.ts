@@ -4,6 +4,7 @@ import { mock } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import maintenance from '../index.ts'
+import { leaveRun } from '../lib/state/edit.ts'
 import { createSchedule, NO_SCHEDULE } from '../lib/state/schedule.ts'
 import { createTransitions } from '../lib/state/transitions.ts'
 import { activeWindows, momentOf, nextTransition, windowsAhead } from '../lib/state/window.ts'
@@ -139,7 +140,7 @@ t.test('schedule: recurring windows in their time zone, daylight saving both way
   const windows = (from: string) => {
     const found = []
     for (let now = at(from), i = 0; i < 3; i++) {
-      const [{ startsAt, endsAt }] = schedule.next(now) as [{ startsAt: string, endsAt: string }]
+      const [{ startsAt, endsAt }] = schedule.next(now) as unknown as [{ startsAt: string, endsAt: string }]
       found.push(`${startsAt.slice(0, 16)} ${(at(endsAt) - at(startsAt)) / HOUR}`)
       now = at(startsAt)
     }
@@ -204,10 +205,12 @@ t.test('schedule: a server closes and opens by it, and an operator has the last 
     "maintenance: site 'default' is now closed (read-only), until T",
     "maintenance: everyone is blocked from site 'default'. Reopen with: app.maintenance.for('default').set(false)",
     "maintenance: site 'default' stays closed (full)",
-    "maintenance: site 'default' is open again",
+    // the scheduled window has ended
+    "maintenance: site 'default' stays closed (full)",
+    "maintenance: site 'default' is open again and closes at T",
     "maintenance: site 'default' is now closed (read-only), until T",
     "maintenance: everyone is blocked from site 'default'. Reopen with: app.maintenance.for('default').set(false)",
-    "maintenance: site 'default' is open again"
+    "maintenance: site 'default' is open again and closes at T"
   ])
 })
 
@@ -232,9 +235,13 @@ t.test('read-only: from full and back without an open moment', async t => {
 })
 
 t.test('run: each on its server; what was there before is there again', async t => {
-  const file = `${t.testdir()}/state.json`
-  const one = (await createApp(t, { store: { file } })).app.maintenance
-  const two = (await createApp(t, { store: { file } })).app.maintenance
+  const entries: string[] = []
+  const store = Object.assign(createTestStore(), {
+    appendHistory: async (_site: string, entry: string) => { entries.unshift(entry) },
+    listHistory: async () => entries
+  })
+  const one = (await createApp(t, { store })).app.maintenance
+  const two = (await createApp(t, { store })).app.maintenance
   const begin = (server: typeof one) => {
     let end = () => {}
     const work = new Promise<void>(resolve => { end = resolve })
@@ -344,6 +351,9 @@ t.test('run with a lease: one that is lost leaves a closure behind, if the site 
   t.match(app.maintenance.status(), { active: true, windows: [{ id: 'run', lease: null, host: null }] })
   await app.maintenance.update({ message: 'the migration failed' })
   t.match(await app.maintenance.set(false), { active: false, windows: [] }, 'no force is needed')
+  const context = { record: recordOf([storedWindow({ id: 'run' })]), schedule: NO_SCHEDULE, moment: momentOf(store.time) }
+  t.equal(leaveRun('run', true)(context), null, 'work that fails later changes nothing')
+  t.match(leaveRun('run', false)(context), { windows: [] }, 'work that succeeds later opens the site')
 })
 
 t.test('a server whose clock is behind follows at once', async t => {

@@ -179,10 +179,10 @@ export const renewRun = ({ id, lease }: Pick<RunOwner, 'id' | 'lease'>): Edit =>
     ? { windows: record.windows.map(window => window.id === id ? { ...window, lease: leaseEnd(lease, moment.now) } : window), change: null }
     : null
 
-/** A run ends. @param failed with `stayClosed`, the site stays closed then */
+/** A run ends. @param failed with `stayClosed`, the site stays closed then, as it does if the lease was lost before */
 export const leaveRun = (id: string, failed: boolean): Edit => ({ record }) => {
   const window = record.windows.find(other => other.id === id)
-  if (window === undefined) return null
+  if (window === undefined || (failed && window.kind !== 'run')) return null
   const stays = failed && window.stayClosed === true
   const windows = record.windows.flatMap(other => other !== window ? other : stays ? toNow(window) : [])
   return { windows, change: { ...noteOf('run', window), ended: true }, by: window.by }
