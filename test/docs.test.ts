@@ -69,7 +69,7 @@ async function typeCommands (t: TapTest, page: string): Promise<number> {
     await app.close()
     rmSync(directory, { recursive: true, force: true })
   })
-  await app.register(maintenance, { store: { file }, bypass: {} })
+  await app.register(maintenance, { store: { file }, sites: ['default', 'shop', 'blog'], bypass: {} })
   await app.ready()
   let printed = ''
   let commands = 0

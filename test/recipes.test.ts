@@ -293,7 +293,7 @@ t.test('the page: every recipe, as written', async t => {
     ['When the session store is down', ['sam', 'boss'], loginRoute],
     ['With @fastify/secure-session', ['sam', 'boss'], loginRoute],
     ['With @fastify/passport', ['sam', 'boss']],
-    ['Logging out the refused', ['root', 'boss'], loginRoute]
+    ['Logging users out', ['root', 'boss'], loginRoute]
   ] as [string, string[], ...string[]][]) {
     t.test(heading, async t => {
       const { app, handler, errors } = await run(t, heading, 0, ...more)
@@ -305,14 +305,14 @@ t.test('the page: every recipe, as written', async t => {
       t.equal(handler.runs, 2)
       t.strictSame(errors(), [])
       if (heading !== 'With @fastify/passport') {
-        const stillThere = heading === 'Logging out the refused' ? ['nobody', 'nobody', 'root'] : ['ada', 'sam', 'root']
+        const stillThere = heading === 'Logging users out' ? ['nobody', 'nobody', 'root'] : ['ada', 'sam', 'root']
         t.strictSame(await Promise.all(['ada', 'sam', 'root'].map(name => browsers[name]?.whoami())), stillThere)
         t.equal(await kept?.whoami(), stillThere[0], 'a copy of the cookie is worth no more')
       }
     })
   }
 
-  for (const [heading, which, expected] of [['With @fastify/jwt', 0, ['sam', 'boss']], ['Logging out the refused', 1, ['root', 'boss']]] as [string, number, string[]][]) {
+  for (const [heading, which, expected] of [['With @fastify/jwt', 0, ['sam', 'boss']], ['Logging users out', 1, ['root', 'boss']]] as [string, number, string[]][]) {
     t.test(`${heading}, tokens`, async t => {
       const { app, handler, errors } = await run(t, heading, which)
       app.get('/verified', { config: { maintenance: 'off' } }, async request => (await request.jwtVerify<User>()).name)
