@@ -9,16 +9,16 @@ const LAYERS = [
   ['lib/route-config.ts', 'lib/route-rule.ts'],
   ['lib/answer/', 'lib/drain/'],
   ['lib/bypass/'],
-  ['lib/decision.ts', 'lib/window-rules.ts', 'lib/counts.ts', 'lib/hold-queue.ts', 'lib/upgrade-listeners.ts'],
-  ['lib/gate.ts', 'lib/request-decision.ts'],
-  ['lib/options.ts', 'lib/exemptions.ts'],
-  ['lib/site-gate.ts', 'lib/site.ts', 'lib/sites.ts', 'lib/status.ts', 'lib/change-log.ts'],
-  ['lib/servers/'],
+  ['lib/decision.ts', 'lib/window-rules.ts', 'lib/counts.ts', 'lib/hold-queue.ts', 'lib/upgrade-listeners.ts', 'lib/cors-check.ts'],
+  ['lib/gate.ts', 'lib/request-decision.ts', 'lib/refuse.ts'],
+  ['lib/options.ts', 'lib/exemptions.ts', 'lib/servers/fence.ts'],
+  ['lib/site-gate.ts', 'lib/site.ts', 'lib/sites.ts', 'lib/status.ts', 'lib/change-log.ts', 'lib/public-status.ts'],
+  ['lib/servers/(?!fence)'],
   ['lib/site-api.ts', 'lib/hook.ts', 'lib/maintenance.ts'],
   ['index.ts', 'lib/admin/', 'lib/cli/', 'lib/nest.ts', 'lib/entry']
 ]
 
-const anyOf = paths => `^(${paths.map(path => path.replaceAll('.', '\\.')).join('|')})`
+const anyOf = paths => `^(${paths.map(path => path.replaceAll('.ts', '\\.ts')).join('|')})`
 
 /** @type {import('dependency-cruiser').IConfiguration} */
 module.exports = {
