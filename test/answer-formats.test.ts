@@ -100,7 +100,7 @@ t.test('response.texts: words of the application, its own languages, and the res
     en: { message: 'Gone fishing.' },
     ja: undefined
   }
-  const { app, get, page } = await closedApp(t, { response: { texts: texts as object } })
+  const { app, get, page } = await closedApp(t, { response: { texts: texts as never } })
   const german = await page('de')
   t.match(german, '<h1>Kurze &lt;Pause&gt;</h1>')
   t.match(german, wordsOf({}, 'de', 'full').message)
