@@ -11,7 +11,7 @@ import type { RequestDecisions } from './request-decision.ts'
 import type { Route, RouteConfigs } from './route-config.ts'
 import type { SiteContext, Sites } from './sites.ts'
 import { createRefusal } from './refuse.ts'
-import { giveUp, hasReplied, standBy, watchReply } from './util/replied.ts'
+import { giveUp, hasReplied, standBy, unwatchReply, watchReply } from './util/replied.ts'
 import { withTimeout } from './util/timeout.ts'
 
 /** How long `ignore.request` and `onBlocked` may take, ms; then the request is blocked. So may an answer that has begun. */
@@ -43,6 +43,12 @@ async function callOnBlocked (onBlocked: NonNullable<Settings['onBlocked']>, req
 function proceed (request: FastifyRequest, reply: FastifyReply, answer: Answer, next: () => void): void {
   if (!hasReplied(reply)) return next()
   standBy(reply, CALLBACK_TIMEOUT, () => answer.send(request, reply))
+}
+
+/** `done`, for a request that had to wait. */
+const letIn = (reply: FastifyReply, done: () => void) => (): void => {
+  unwatchReply(reply)
+  done()
 }
 
 function fail (error: unknown, request: FastifyRequest, reply: FastifyReply): void {
@@ -86,10 +92,10 @@ export function createHook ({ sites, routes, decisions, inFlight, settings: { ig
   function decideOn (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, site: SiteContext, route: Route): void {
     const outcome = decide(site.gate, request, route)
     if (outcome !== null) return carryOut(outcome, request, reply, done, site, route)
-    watchReply(reply)
+    watchReply(reply, () => blockAtOnce(request, reply, site))
     askUser(request, site).then(says => proceed(request, reply, answerOf(site), () => {
       // the site may have changed in the meantime
-      carryOut(decide(site.gate, request, route, says) as Outcome, request, reply, done, site, route)
+      carryOut(decide(site.gate, request, route, says) as Outcome, request, reply, letIn(reply, done), site, route)
     })).catch(error => fail(error, request, reply))
   }
 
@@ -104,11 +110,11 @@ export function createHook ({ sites, routes, decisions, inFlight, settings: { ig
 
   function holdOrBlock (outcome: Outcome, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, site: SiteContext, route: Route): void {
     if (!outcome.holds) return block(outcome, request, reply, site)
-    watchReply(reply)
+    watchReply(reply, () => blockAtOnce(request, reply, site))
     const after = (next: () => void) => () => proceed(request, reply, answerOf(site), next)
     const isHeld = (): boolean => decide(site.gate, request, route, false)?.holds === true
     const hasPlace = hold.add(reply, site.counts, isHeld,
-      after(() => decideOn(request, reply, done, site, route)), after(() => block(outcome, request, reply, site)))
+      after(() => decideOn(request, reply, letIn(reply, done), site, route)), after(() => block(outcome, request, reply, site)))
     if (!hasPlace) block(outcome, request, reply, site)
   }
 
@@ -116,10 +122,16 @@ export function createHook ({ sites, routes, decisions, inFlight, settings: { ig
     counts.blocked++
     request.log.debug({ maintenance: decision }, 'maintenance: request blocked')
     if (onBlocked === undefined) return answer.send(request, reply)
-    watchReply(reply)
+    watchReply(reply, () => answer.send(request, reply))
     callOnBlocked(onBlocked, request, reply)
       .then(() => proceed(request, reply, answer, () => answer.send(request, reply)))
       .catch(error => fail(error, request, reply))
+  }
+
+  /** When `handlerTimeout` is over, nobody is asked any more. */
+  function blockAtOnce (request: FastifyRequest, reply: FastifyReply, site: SiteContext): void {
+    site.counts.blocked++
+    answerOf(site).send(request, reply)
   }
 
   /** Closed, never a 500, never open: whatever goes wrong here counts as a no. */

@@ -1,20 +1,33 @@
 import type { FastifyReply } from 'fastify'
 
+interface Watch {
+  replied: boolean
+  onTimeout: () => void
+}
+
 /** The replies that are watched: has somebody begun to answer? */
-const watched = new WeakMap<FastifyReply, { replied: boolean }>()
+const watched = new WeakMap<FastifyReply, Watch>()
 
 /**
  * From now on, `hasReplied` sees answers that are still on their way. `reply.sent` alone comes too late: while an
  * `onSend` hook of the application is still at work, it says no.
+ * @param onTimeout called when `handlerTimeout` is over, and answers. Fastify would answer through the application's error
+ * handler and `onSend` hooks, and what fails there ends the process. Replaces the one of an earlier call
  */
-export function watchReply (reply: FastifyReply): void {
-  if (watched.has(reply)) return
-  const seen = { replied: false }
+export function watchReply (reply: FastifyReply, onTimeout: () => void): void {
+  const known = watched.get(reply)
+  if (known !== undefined) known.onTimeout = onTimeout
+  else watch(reply, { replied: false, onTimeout })
+}
+
+function watch (reply: FastifyReply, seen: Watch): void {
   watched.set(reply, seen)
   for (const name of ['send', 'callNotFound'] as const) {
     const original = reply[name] as (...args: unknown[]) => FastifyReply
     reply[name] = (...args: unknown[]) => {
+      if (!watched.has(reply)) return original.apply(reply, args)
       seen.replied = true
+      if (isTimeout(args[0])) return answerInstead(reply, seen.onTimeout)
       try {
         return original.apply(reply, args)
       } catch (error) {
@@ -23,6 +36,23 @@ export function watchReply (reply: FastifyReply): void {
       }
     }
   }
+}
+
+/** The request is let in: from now on, its answers are the application's. */
+export function unwatchReply (reply: FastifyReply): void {
+  watched.delete(reply)
+}
+
+const isTimeout = (payload: unknown): boolean => payload instanceof Error && (payload as { code?: unknown }).code === 'FST_ERR_HANDLER_TIMEOUT'
+
+/** Called by a timer of Fastify: what it threw would end the process. */
+function answerInstead (reply: FastifyReply, answer: () => void): FastifyReply {
+  try {
+    answer()
+  } catch {
+    giveUp(reply)
+  }
+  return reply
 }
 
 /** Has somebody answered, or begun to, or is the client gone? */
