@@ -1,10 +1,11 @@
 // The declarations of the package's entry: `module.exports` is the plugin itself, and everything public is a member of it.
 import type {
-  Bypass, BypassOptions, ChangeListener, CloseStreamsOptions, Decision, DrainOptions, FastifyMaintenance,
-  FastifyMaintenanceOptions, HistoryEntry, HoldOptions, IgnoreOptions, IgnoredRoute, Maintenance,
-  MaintenanceChange, MaintenanceStatus, MaintenanceStore, Mode, Reason, RedisClient, RedisStoreOptions,
-  ResponseOptions, ResponseType, RouteMaintenance, RunOptions, ScheduleOptions, ServerStatus, SiteState,
-  Source, StillRunning, StoreStatus, Upcoming, WaitOptions, WriteCondition
+  Bypass, BypassOptions, ChangeKind, ChangeListener, CloseStreamsOptions, Decision, DrainErrorDetails,
+  DrainOptions, FastifyMaintenance, FastifyMaintenanceOptions, HistoryEntry, HoldOptions, IgnoredRoute,
+  IgnoreOptions, Maintenance, MaintenanceChange, MaintenanceStatus, MaintenanceStore, MaintenanceUpdate,
+  Message, Mode, OpenOptions, Reason, RedisClient, RedisStoreOptions, ResponseOptions, ResponseType,
+  RouteMaintenance, RunContext, RunningRuns, RunOptions, ScheduleOptions, ServerSite, ServerStatus, SiteState,
+  Source, StoreStatus, UpcomingWindow, UpdateOptions, WaitOptions, WindowKind, WindowStatus, WriteOptions
 } from '../types/index.ts'
 
 /**
@@ -18,11 +19,12 @@ declare function fastifyMaintenance (...parameters: Parameters<FastifyMaintenanc
 declare namespace fastifyMaintenance {
   export {
     fastifyMaintenance, fastifyMaintenance as default,
-    Bypass, BypassOptions, ChangeListener, CloseStreamsOptions, Decision, DrainOptions, FastifyMaintenance,
-    FastifyMaintenanceOptions, HistoryEntry, HoldOptions, IgnoreOptions, IgnoredRoute, Maintenance,
-    MaintenanceChange, MaintenanceStatus, MaintenanceStore, Mode, Reason, RedisClient, RedisStoreOptions,
-    ResponseOptions, ResponseType, RouteMaintenance, RunOptions, ScheduleOptions, ServerStatus, SiteState,
-    Source, StillRunning, StoreStatus, Upcoming, WaitOptions, WriteCondition
+    Bypass, BypassOptions, ChangeKind, ChangeListener, CloseStreamsOptions, Decision, DrainErrorDetails,
+    DrainOptions, FastifyMaintenance, FastifyMaintenanceOptions, HistoryEntry, HoldOptions, IgnoredRoute,
+    IgnoreOptions, Maintenance, MaintenanceChange, MaintenanceStatus, MaintenanceStore, MaintenanceUpdate,
+    Message, Mode, OpenOptions, Reason, RedisClient, RedisStoreOptions, ResponseOptions, ResponseType,
+    RouteMaintenance, RunContext, RunningRuns, RunOptions, ScheduleOptions, ServerSite, ServerStatus, SiteState,
+    Source, StoreStatus, UpcomingWindow, UpdateOptions, WaitOptions, WindowKind, WindowStatus, WriteOptions
   }
 }
 

@@ -362,26 +362,6 @@ t.test('docs/admin-page.md: basic auth, a session, a bearer key', async t => {
   })
 })
 
-t.test('README: basic auth, a session, a bearer key', async t => {
-  const piece = blocksOf('README.md').find(({ code }) => code.includes('byPassword'))?.code ?? ''
-  const use = async (way: string, env?: object) => {
-    const app = await sessionApp(t)
-    await app.register(basicAuth, { validate: async (_name, password) => { if (password !== 'right') throw new Error('no') } })
-    await runPiece(piece.replace('authorize: bySession', `authorize: ${way}`), world(app, env))
-    return app
-  }
-  const bySession = await use('bySession')
-  t.match(await tryGuard(t, bySession, await signIn(bySession, 'eve')), { status: 403, revision: 0 })
-  t.match(await tryGuard(t, bySession, await signIn(bySession, 'ada')), { status: 200, by: 'ada' })
-  const byPassword = await use('byPassword')
-  t.match(await tryGuard(t, byPassword, basic('wrong')), { status: 401, revision: 0 })
-  t.match(await tryGuard(t, byPassword, basic('right')), { status: 200, by: null })
-  const byKey = await use('byKey')
-  t.match(await tryGuard(t, byKey, { authorization: 'Bearer wrong' }), { status: 403, revision: 0 })
-  t.match(await tryGuard(t, byKey, { authorization: 'Bearer key' }), { status: 200, by: 'deploy' })
-  for (const authorization of ['Bearer undefined', 'Bearer ', '']) t.match(await tryGuard(t, await use('byKey', {}), { authorization }), { status: 403, revision: 0 }, 'no key is set')
-})
-
 t.test('@fastify/auth, and many requests of different people over few connections', async t => {
   const { app } = await createApp(t)
   await app.register(auth)

@@ -223,7 +223,7 @@ async function runStorePage (t: Test, dir: string): Promise<void> {
   const page = readFileSync('docs/custom-stores.md', 'utf8')
   for (const [name, code] of filesIn(page)) writeFileSync(join(dir, name), code)
   const [line] = blocksIn(page).filter(({ language }) => language === 'sh')
-  t.match(await type(line?.code ?? '', dir), /^\S pass 18\n\S fail 0$/m)
+  t.match(await type(line?.code ?? '', dir), /^\S pass [1-9]\d\n\S fail 0$/m)
 }
 
 t.test('npm run lint:imports finds an import that runs backwards, and a circle', async t => {

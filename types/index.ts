@@ -64,8 +64,9 @@ export interface WindowStatus {
   readonly by: string | null
   /** When it was created, as an ISO 8601 string in UTC. */
   readonly at: string
-  /** The host and the process that do the work of a run. */
+  /** The host that does the work of a run. */
   readonly host: string | null
+  /** The process that does the work of a run. */
   readonly pid: number | null
 }
 

@@ -1,4 +1,4 @@
-// A little site that can be closed for maintenance. Start it with `npm start`.
+// A small site that can be closed for maintenance. Start it with `npm start`.
 import { randomBytes } from 'node:crypto'
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -18,13 +18,13 @@ const hash = await passwordHash(host)
 
 const app = Fastify()
 
-// First of all plugins but CORS: what is refused reaches none of the others.
+// Before all other plugins except CORS, so that blocked requests don't reach them.
 await app.register(maintenance, {
   store: { file: stateFile },
   ignore: { routes: ['/health'] },
   bypass: {}
 })
-// The session before the admin page, which asks it who is there. Without SESSION_SECRET, a restart signs everybody out.
+// The session before the admin page, which reads the user from it. Without SESSION_SECRET, a restart signs everyone out.
 await app.register(cookie)
 await app.register(session, {
   secret: process.env.SESSION_SECRET ?? randomBytes(32).toString('hex'),
@@ -44,10 +44,10 @@ const page = (reply: FastifyReply, name: string) => reply.view(name, { messages,
 
 app.get('/', async (_request, reply) => page(reply, 'home'))
 
-// stays open, whatever happens
+// never blocked
 app.get('/about', { config: { maintenance: 'off' } }, async (_request, reply) => page(reply, 'about'))
 
-// a form that writes: also refused in read-only mode, where pages can still be read
+// a form that writes: blocked in read-only mode, too, while pages can still be read
 app.post<{ Body: { text?: string } }>('/messages', async (request, reply) => {
   const text = request.body?.text?.trim()
   if (text) messages.push(text.slice(0, 200))
