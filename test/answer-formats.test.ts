@@ -1,5 +1,6 @@
 import cors from '@fastify/cors'
 import type { InjectOptions } from 'fastify'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { brotliDecompressSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import maintenance from '../index.ts'
@@ -8,6 +9,7 @@ import { chooseLanguage } from '../lib/util/accept-language.ts'
 import { LANGUAGES, wordsOf } from '../lib/answer/texts.ts'
 import type { FastifyMaintenanceOptions, MaintenanceChange, TemplateVariables } from '../types/index.ts'
 import { bareApp, createApp, sendRaw } from './fixtures/app.ts'
+import { CLIENTS } from './fixtures/clients.ts'
 
 // What a client gets beyond the standard bodies: events, JSON and words of the application's own, redirects, languages.
 
@@ -400,4 +402,29 @@ t.test('request.maintenance.refuse(): the error has what GraphQL servers send, a
     headers: { 'retry-after': undefined, 'maintenance-mode': 'read-only' },
     extensions: { code: 'FST_ERR_MAINTENANCE', statusCode: 503, mode: 'read-only', retryAfter: null, endsAt: null }
   })
+})
+
+t.test('what real clients get, as docs/what-clients-get.md says', async t => {
+  const PAGE = 'docs/what-clients-get.md'
+  const { get } = await closedApp(t, {}, { retryAfter: 300 })
+  const redirecting = await closedApp(t, { response: { redirect: 'https://status.example/' } })
+  const rows: string[] = []
+  for (const { name, method = 'GET', headers } of CLIENTS) {
+    const answer = await get('/page', headers, { method })
+    const { statusCode, headers: sent } = answer
+    t.match(sent, { 'cache-control': 'no-store', 'retry-after': '300', 'maintenance-mode': 'full' }, name)
+    t.equal(statusCode, sent['content-type'] === 'text/event-stream; charset=utf-8' ? 200 : 503, name)
+    const { statusCode: redirected } = await redirecting.get('/page', headers, { method })
+    const cells = [
+      name, method, String(statusCode), String(sent['content-type']).replace('; charset=utf-8', ''), sent['content-language'], sent['content-encoding'], redirected === statusCode ? undefined : redirected
+    ]
+    rows.push(`| ${cells.map(cell => cell ?? '').join(' | ')} |`)
+  }
+  t.ok(CLIENTS.length >= 40)
+  const table = `${rows.join('\n')}\n`
+  const page = readFileSync(PAGE, 'utf8')
+  const begin = page.indexOf('|\n', page.indexOf('| --- |')) + 2
+  // UPDATE=1 writes the table
+  if (process.env.UPDATE === '1') writeFileSync(PAGE, page.slice(0, begin) + table)
+  t.equal(readFileSync(PAGE, 'utf8').slice(begin), table)
 })
