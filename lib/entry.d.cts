@@ -4,7 +4,8 @@ import type {
   FastifyMaintenanceOptions, HistoryEntry, HoldOptions, IgnoreOptions, IgnoredRoute, Maintenance,
   MaintenanceChange, MaintenanceStatus, MaintenanceStore, Mode, Reason, RedisClient, RedisStoreOptions,
   ResponseOptions, ResponseType, RouteMaintenance, RunOptions, ScheduleOptions, ServerStatus, SiteState,
-  Source, StillRunning, StoreStatus, Upcoming, WaitOptions, WriteCondition
+  Source, StillRunning, StoreStatus, Upcoming, WaitOptions, WriteCondition,
+  PageBrand, PageTexts, PageWords, PublicStatus, RequestMaintenance, TemplateVariables
 } from '../types/index.ts'
 
 /**
@@ -22,7 +23,8 @@ declare namespace fastifyMaintenance {
     FastifyMaintenanceOptions, HistoryEntry, HoldOptions, IgnoreOptions, IgnoredRoute, Maintenance,
     MaintenanceChange, MaintenanceStatus, MaintenanceStore, Mode, Reason, RedisClient, RedisStoreOptions,
     ResponseOptions, ResponseType, RouteMaintenance, RunOptions, ScheduleOptions, ServerStatus, SiteState,
-    Source, StillRunning, StoreStatus, Upcoming, WaitOptions, WriteCondition
+    Source, StillRunning, StoreStatus, Upcoming, WaitOptions, WriteCondition,
+    PageBrand, PageTexts, PageWords, PublicStatus, RequestMaintenance, TemplateVariables
   }
 }
 

@@ -102,7 +102,7 @@ t.test('response.texts: words of the application, its own languages, and the res
     en: { message: 'Gone fishing.' },
     ja: undefined
   }
-  const { app, get, page } = await closedApp(t, { response: { texts: texts as object } })
+  const { app, get, page } = await closedApp(t, { response: { texts } })
   const german = await page('de')
   t.match(german, '<h1>Kurze &lt;Pause&gt;</h1>')
   t.match(german, wordsOf({}, 'de', 'full').message)
@@ -232,6 +232,11 @@ t.test('redirect: a local target is answered by a route, whatever its template, 
   app.setNotFoundHandler(async () => 'a single-page application')
   await app.maintenance.set(true)
   for (const url of ['/', '/down', '/downs']) t.match(await app.inject({ url, headers: page }), { statusCode: 503, body: /<html/ }, url)
+
+  const unknown = bareApp(t)
+  unknown.app.printRoutes = () => 'of a later version of Fastify'
+  await unknown.app.register(maintenance, { pinned: 'closed', response: { redirect: '/down' } })
+  t.equal((await unknown.app.inject({ url: '/', headers: page })).statusCode, 302, 'whether a route answers it is not known')
 
   const outer = bareApp(t)
   outer.app.get('/down', async () => 'outside')
@@ -427,4 +432,41 @@ t.test('what real clients get, as docs/what-clients-get.md says', async t => {
   // UPDATE=1 writes the table
   if (process.env.UPDATE === '1') writeFileSync(PAGE, page.slice(0, begin) + table)
   t.equal(readFileSync(PAGE, 'utf8').slice(begin), table)
+})
+
+t.test('announce: responses name the next window, once it is near', async t => {
+  const { app } = await createApp(t, { announce: '2h' })
+  app.get('/', async () => 'open')
+  const upcoming = async () => (await app.inject('/')).headers['maintenance-upcoming']
+  t.equal(await upcoming(), undefined)
+  const { upcoming: first } = await app.maintenance.set(true, { startsAt: '+1h', mode: 'read-only' })
+  t.equal(await upcoming(), `${first?.startsAt}/..; mode=read-only`)
+  await app.maintenance.update({ endsAt: '+30m' })
+  t.equal(await upcoming(), `${first?.startsAt}/${app.maintenance.status().upcoming?.endsAt}; mode=read-only`)
+  await app.maintenance.update({ endsAt: null, startsAt: '+3h' })
+  t.equal(await upcoming(), undefined, 'too early')
+  const silent = await createApp(t)
+  await silent.app.maintenance.set(true, { startsAt: '+1h' })
+  silent.app.get('/', async () => 'open')
+  t.equal((await silent.app.inject('/')).headers['maintenance-upcoming'], undefined)
+})
+
+t.test('the client of docs/the-answer.md shows the state, waits, and tries again', async t => {
+  const [, code = ''] = /```js\n(\/\/ maintenance-fetch\.js\n[^]*?)```/.exec(readFileSync('docs/the-answer.md', 'utf8')) ?? []
+  writeFileSync(`${t.testdir()}/maintenance-fetch.mjs`, code)
+  const { createFetch } = await import(`${t.testdirName}/maintenance-fetch.mjs`)
+  const { app } = await closedApp(t, {}, { message: 'Moving', retryAfter: 1 })
+  const address = await app.listen({ port: 0, host: '127.0.0.1' })
+  const seen: ({ message: string } | null)[] = []
+  const fetchAgain = createFetch({ retries: 1, onMaintenance: (state: { message: string } | null) => { seen.push(state) } })
+  t.equal((await fetchAgain(address)).status, 503, 'until it gives up')
+  t.match(seen, [{ message: 'Moving', retryAfter: 1 }, { message: 'Moving' }])
+  const patient = createFetch({
+    onMaintenance: (state: object | null) => {
+      seen.push(state as null)
+      if (state !== null) app.maintenance.set(false).catch(t.fail)
+    }
+  })
+  t.equal((await patient(address)).status, 404, 'the site is back, and has no such page')
+  t.equal(seen.at(-1), null, 'the banner goes away')
 })
