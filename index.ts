@@ -27,6 +27,7 @@ import { closeStore, followStore } from './lib/state/poll.ts'
 import { createRuns } from './lib/state/runs.ts'
 import { timeOf } from './lib/state/time.ts'
 import { openStore } from './lib/stores/open.ts'
+import { addUpcomingHeader } from './lib/upcoming-header.ts'
 import { watchUpgradeListeners } from './lib/upgrade-listeners.ts'
 import { createSafeLog } from './lib/util/safe-log.ts'
 import type { FastifyMaintenance, FastifyMaintenanceOptions } from './types/index.ts'
@@ -89,12 +90,13 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   fastify.decorate(BYPASS_PATH, bypass?.path ?? null)
   fastify.decorateRequest('maintenance', { getter (this: FastifyRequest) { return hook.maintenanceOf(this) } })
   fastify.addHook('onRequest', fence === null ? hook.onRequest : behindFence(fence, hook.onRequest))
+  if (settings.announce !== null) addUpcomingHeader(fastify, settings.announce, finder, () => timeOf(opened.store))
   if (bypass !== null) {
     const passesOf = (request: FastifyRequest) => finder.of(request).gate.passes
     await addBypassRoutes(fastify, { rules: bypass, passesOf, clock: () => timeOf(opened.store) })
   }
   if (settings.publicStatus !== null) {
-    const viewOf = (name: string | null) => name === null ? null : sites.get(name)?.site.view ?? null
+    const viewOf = (name: string) => (sites.get(name) as SiteApi).site.view
     await addPublicStatus(fastify, settings.publicStatus, { finder, viewOf, response, clock: () => timeOf(opened.store) })
   }
   fastify.addHook('onReady', async function checkWhatIsThereByNow () {

@@ -1,11 +1,13 @@
 // The declarations of the package's entry: `module.exports` is the plugin itself, and everything public is a member of it.
 import type {
   Bypass, BypassOptions, ChangeKind, ChangeListener, CloseStreamsOptions, Decision, DrainErrorDetails,
-  DrainOptions, FastifyMaintenance, FastifyMaintenanceOptions, HistoryEntry, HoldOptions, IgnoredRoute,
-  IgnoreOptions, Maintenance, MaintenanceChange, MaintenanceStatus, MaintenanceStore, MaintenanceUpdate,
-  Message, Mode, OpenOptions, Reason, RedisClient, RedisStoreOptions, ResponseOptions, ResponseType,
-  RouteMaintenance, RunContext, RunningRuns, RunOptions, ScheduleOptions, ServerSite, ServerStatus, SiteState,
-  Source, StoreStatus, UpcomingWindow, UpdateOptions, WaitOptions, WindowKind, WindowStatus, WriteOptions
+  DrainOptions, FastifyMaintenance, FastifyMaintenanceOptions, FenceOptions, HistoryEntry, HoldOptions,
+  IgnoredRoute, IgnoreOptions, Maintenance, MaintenanceChange, MaintenanceStatus, MaintenanceStore,
+  MaintenanceUpdate, Message, Mode, OpenOptions, PageBrand, PageTexts, PageWords, PublicStatus, Reason,
+  RedisClient, RedisStoreOptions, RequestMaintenance, ResponseOptions, ResponseType, RouteMaintenance,
+  RunContext, RunningRuns, RunOptions, ScheduleOptions, ServerSite, ServerStatus, SiteState, Source,
+  StoreStatus, TemplateVariables, UpcomingWindow, UpdateOptions, WaitOptions, WindowKind, WindowStatus,
+  WriteOptions
 } from '../types/index.ts'
 
 /**
@@ -20,11 +22,13 @@ declare namespace fastifyMaintenance {
   export {
     fastifyMaintenance, fastifyMaintenance as default,
     Bypass, BypassOptions, ChangeKind, ChangeListener, CloseStreamsOptions, Decision, DrainErrorDetails,
-    DrainOptions, FastifyMaintenance, FastifyMaintenanceOptions, HistoryEntry, HoldOptions, IgnoredRoute,
-    IgnoreOptions, Maintenance, MaintenanceChange, MaintenanceStatus, MaintenanceStore, MaintenanceUpdate,
-    Message, Mode, OpenOptions, Reason, RedisClient, RedisStoreOptions, ResponseOptions, ResponseType,
-    RouteMaintenance, RunContext, RunningRuns, RunOptions, ScheduleOptions, ServerSite, ServerStatus, SiteState,
-    Source, StoreStatus, UpcomingWindow, UpdateOptions, WaitOptions, WindowKind, WindowStatus, WriteOptions
+    DrainOptions, FastifyMaintenance, FastifyMaintenanceOptions, FenceOptions, HistoryEntry, HoldOptions,
+    IgnoredRoute, IgnoreOptions, Maintenance, MaintenanceChange, MaintenanceStatus, MaintenanceStore,
+    MaintenanceUpdate, Message, Mode, OpenOptions, PageBrand, PageTexts, PageWords, PublicStatus, Reason,
+    RedisClient, RedisStoreOptions, RequestMaintenance, ResponseOptions, ResponseType, RouteMaintenance,
+    RunContext, RunningRuns, RunOptions, ScheduleOptions, ServerSite, ServerStatus, SiteState, Source,
+    StoreStatus, TemplateVariables, UpcomingWindow, UpdateOptions, WaitOptions, WindowKind, WindowStatus,
+    WriteOptions
   }
 }
 

@@ -41,6 +41,8 @@ export interface Settings {
     readonly ipRules: number
     readonly request: ((request: FastifyRequest) => boolean | Promise<boolean>) | undefined
   }
+  /** How long before a window starts clients are told, ms; `null`: they are not. */
+  readonly announce: number | null
   /** The path of the public status, without the prefix of the plugin; `null`: there is none. */
   readonly publicStatus: string | null
   readonly response: ResponseSettings
@@ -96,6 +98,7 @@ const SHAPE: Shape = {
     headers: { expected: 'an object of names and values', test: isObject }
   },
   publicStatus: plainPath,
+  announce: duration(1, 366 * 24 * HOUR),
   bypass: {
     path: plainPath,
     key: { expected: 'a secret of 32 to 1000 characters', test: value => typeof value === 'string' && value.length >= 32 && value.length <= 1000 },
@@ -136,6 +139,7 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
       request: ignore.request
     },
     publicStatus: options.publicStatus ?? null,
+    announce: options.announce === undefined ? null : toDuration(options.announce),
     response: {
       statusCode: response.statusCode ?? 503,
       retryAfter: response.retryAfter ?? 300,
@@ -223,7 +227,7 @@ function readTexts (texts: NonNullable<ResponseOptions['texts']>): TextsByLangua
   }))
 }
 
-const withoutUndefined = (words: PageTexts): PageTexts => JSON.parse(JSON.stringify(words))
+const withoutUndefined = (words: PageTexts | undefined): PageTexts => JSON.parse(JSON.stringify(words))
 
 const readBypass = ({ path = '/maintenance/bypass', key, ttl = 43_200, cookie = 'maintenance' }: BypassOptions): BypassSettings =>
   ({ path, key, ttl, cookie })

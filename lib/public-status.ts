@@ -11,7 +11,7 @@ import { toUpcoming } from './state/window.ts'
 
 export interface PublicStatusParts {
   readonly finder: Sites
-  readonly viewOf: (site: string | null) => StateView | null
+  readonly viewOf: (site: string) => StateView
   readonly response: ResponseSettings
   /** ms */
   readonly clock: () => number
@@ -39,13 +39,14 @@ export async function addPublicStatus (fastify: FastifyInstance, path: string, p
 function describe (request: FastifyRequest, { finder, viewOf, response, clock }: PublicStatusParts): PublicStatus {
   const { gate } = finder.of(request)
   const { site } = gate.outcomes.inactive.decision
-  const view = viewOf(site)
-  const inLanguage = (message: Message | null) => createMessageChooser(message).choose(request.headers['accept-language'])
-  const upcoming = (view?.ahead ?? []).map(toUpcoming).map(window => ({ ...window, message: inLanguage(window.message) }))
   // a site that nobody knows is closed if any is, and says no more
-  const deciding = view?.active[0]
-  if (deciding === undefined) return { ...NOTHING, site, active: gate.active, upcoming }
-  const { startsAt, endsAt, retryAfter } = variablesOf(site ?? '', deciding, null, response, clock())
+  if (site === null) return { ...NOTHING, site, active: gate.active, upcoming: [] }
+  const { active, ahead } = viewOf(site)
+  const inLanguage = (message: Message | null) => createMessageChooser(message).choose(request.headers['accept-language'])
+  const upcoming = ahead.map(toUpcoming).map(window => ({ ...window, message: inLanguage(window.message) }))
+  const [deciding] = active
+  if (deciding === undefined) return { ...NOTHING, site, active: false, upcoming }
+  const { startsAt, endsAt, retryAfter } = variablesOf(site, deciding, null, response, clock())
   return {
     site,
     active: true,
@@ -54,7 +55,7 @@ function describe (request: FastifyRequest, { finder, viewOf, response, clock }:
     startsAt,
     endsAt,
     retryAfter,
-    onlyRoutes: partOf(view?.active ?? []),
+    onlyRoutes: partOf(active),
     upcoming
   }
 }

@@ -1,5 +1,6 @@
 import cors from '@fastify/cors'
 import type { InjectOptions } from 'fastify'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { brotliDecompressSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import maintenance from '../index.ts'
@@ -8,6 +9,7 @@ import { chooseLanguage } from '../lib/util/accept-language.ts'
 import { LANGUAGES, wordsOf } from '../lib/answer/texts.ts'
 import type { FastifyMaintenanceOptions, MaintenanceChange, TemplateVariables } from '../types/index.ts'
 import { bareApp, createApp, sendRaw } from './fixtures/app.ts'
+import { CLIENTS } from './fixtures/clients.ts'
 
 // What a client gets beyond the standard bodies: events, JSON and words of the application's own, redirects, languages.
 
@@ -100,7 +102,7 @@ t.test('response.texts: words of the application, its own languages, and the res
     en: { message: 'Gone fishing.' },
     ja: undefined
   }
-  const { app, get, page } = await closedApp(t, { response: { texts: texts as never } })
+  const { app, get, page } = await closedApp(t, { response: { texts } })
   const german = await page('de')
   t.match(german, '<h1>Kurze &lt;Pause&gt;</h1>')
   t.match(german, wordsOf({}, 'de', 'full').message)
@@ -230,6 +232,11 @@ t.test('redirect: a local target is answered by a route, whatever its template, 
   app.setNotFoundHandler(async () => 'a single-page application')
   await app.maintenance.set(true)
   for (const url of ['/', '/down', '/downs']) t.match(await app.inject({ url, headers: page }), { statusCode: 503, body: /<html/ }, url)
+
+  const unknown = bareApp(t)
+  unknown.app.printRoutes = () => 'of a later version of Fastify'
+  await unknown.app.register(maintenance, { pinned: 'closed', response: { redirect: '/down' } })
+  t.equal((await unknown.app.inject({ url: '/', headers: page })).statusCode, 302, 'whether a route answers it is not known')
 
   const outer = bareApp(t)
   outer.app.get('/down', async () => 'outside')
@@ -400,4 +407,66 @@ t.test('request.maintenance.refuse(): the error has what GraphQL servers send, a
     headers: { 'retry-after': undefined, 'maintenance-mode': 'read-only' },
     extensions: { code: 'FST_ERR_MAINTENANCE', statusCode: 503, mode: 'read-only', retryAfter: null, endsAt: null }
   })
+})
+
+t.test('what real clients get, as docs/what-clients-get.md says', async t => {
+  const PAGE = 'docs/what-clients-get.md'
+  const { get } = await closedApp(t, {}, { retryAfter: 300 })
+  const redirecting = await closedApp(t, { response: { redirect: 'https://status.example/' } })
+  const rows: string[] = []
+  for (const { name, method = 'GET', headers } of CLIENTS) {
+    const answer = await get('/page', headers, { method })
+    const { statusCode, headers: sent } = answer
+    t.match(sent, { 'cache-control': 'no-store', 'retry-after': '300', 'maintenance-mode': 'full' }, name)
+    t.equal(statusCode, sent['content-type'] === 'text/event-stream; charset=utf-8' ? 200 : 503, name)
+    const { statusCode: redirected } = await redirecting.get('/page', headers, { method })
+    const cells = [
+      name, method, String(statusCode), String(sent['content-type']).replace('; charset=utf-8', ''), sent['content-language'], sent['content-encoding'], redirected === statusCode ? undefined : redirected
+    ]
+    rows.push(`| ${cells.map(cell => cell ?? '').join(' | ')} |`)
+  }
+  t.ok(CLIENTS.length >= 40)
+  const table = `${rows.join('\n')}\n`
+  const page = readFileSync(PAGE, 'utf8')
+  const begin = page.indexOf('|\n', page.indexOf('| --- |')) + 2
+  // UPDATE=1 writes the table
+  if (process.env.UPDATE === '1') writeFileSync(PAGE, page.slice(0, begin) + table)
+  t.equal(readFileSync(PAGE, 'utf8').slice(begin), table)
+})
+
+t.test('announce: responses name the next window, once it is near', async t => {
+  const { app } = await createApp(t, { announce: '2h' })
+  app.get('/', async () => 'open')
+  const upcoming = async () => (await app.inject('/')).headers['maintenance-upcoming']
+  t.equal(await upcoming(), undefined)
+  const { upcoming: first } = await app.maintenance.set(true, { startsAt: '+1h', mode: 'read-only' })
+  t.equal(await upcoming(), `${first?.startsAt}/..; mode=read-only`)
+  await app.maintenance.update({ endsAt: '+30m' })
+  t.equal(await upcoming(), `${first?.startsAt}/${app.maintenance.status().upcoming?.endsAt}; mode=read-only`)
+  await app.maintenance.update({ endsAt: null, startsAt: '+3h' })
+  t.equal(await upcoming(), undefined, 'too early')
+  const silent = await createApp(t)
+  await silent.app.maintenance.set(true, { startsAt: '+1h' })
+  silent.app.get('/', async () => 'open')
+  t.equal((await silent.app.inject('/')).headers['maintenance-upcoming'], undefined)
+})
+
+t.test('the client of docs/the-answer.md shows the state, waits, and tries again', async t => {
+  const [, code = ''] = /```js\n(\/\/ maintenance-fetch\.js\n[^]*?)```/.exec(readFileSync('docs/the-answer.md', 'utf8')) ?? []
+  writeFileSync(`${t.testdir()}/maintenance-fetch.mjs`, code)
+  const { createFetch } = await import(`${t.testdirName}/maintenance-fetch.mjs`)
+  const { app } = await closedApp(t, {}, { message: 'Moving', retryAfter: 1 })
+  const address = await app.listen({ port: 0, host: '127.0.0.1' })
+  const seen: ({ message: string } | null)[] = []
+  const fetchAgain = createFetch({ retries: 1, onMaintenance: (state: { message: string } | null) => { seen.push(state) } })
+  t.equal((await fetchAgain(address)).status, 503, 'until it gives up')
+  t.match(seen, [{ message: 'Moving', retryAfter: 1 }, { message: 'Moving' }])
+  const patient = createFetch({
+    onMaintenance: (state: object | null) => {
+      seen.push(state as null)
+      if (state !== null) app.maintenance.set(false).catch(t.fail)
+    }
+  })
+  t.equal((await patient(address)).status, 404, 'the site is back, and has no such page')
+  t.equal(seen.at(-1), null, 'the banner goes away')
 })

@@ -775,7 +775,7 @@ export interface ResponseOptions {
    * @default the bundled words
    * @example { de: { title: 'Kurze Pause' }, da: { title: 'Vedligeholdelse' } }
    */
-  texts?: { readonly [language: string]: PageTexts } | undefined
+  texts?: { readonly [language: string]: PageTexts | undefined } | undefined
   /**
    * The application's name, logo and colour, for the bundled page.
    * @default {}
@@ -951,6 +951,12 @@ export interface FastifyMaintenanceOptions {
    * @example '/maintenance/status'
    */
   publicStatus?: string | undefined
+  /**
+   * How long before a window starts responses carry the header `Maintenance-Upcoming: START/END; mode=MODE`, with ISO 8601
+   * times and `..` for an unknown end: milliseconds or a duration such as `'2h'`, up to a year.
+   * @default never
+   */
+  announce?: number | string | undefined
   /** What blocked requests get. */
   response?: ResponseOptions | undefined
   /**

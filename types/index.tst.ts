@@ -13,6 +13,7 @@ import maintenanceAdmin, { adminTexts } from '../lib/admin/index.ts'
 import { MaintenanceOff, MaintenanceOn } from '../lib/nest.ts'
 import type { AdminTexts, FastifyMaintenanceAdminOptions } from './admin.ts'
 import type { Decision, DrainErrorDetails, FastifyMaintenance, FastifyMaintenanceOptions, Maintenance, MaintenanceStatus, MaintenanceStore, RedisClient, ServerSite, ServerStatus, WindowStatus } from './index.ts'
+import type { PageTexts, RequestMaintenance, TemplateVariables } from './index.ts'
 
 declare const app: FastifyInstance
 declare const store: MaintenanceStore
@@ -128,4 +129,24 @@ test('the admin page', () => {
   expect<FastifyMaintenanceAdminOptions['authorize']>().type.not.toBeAssignableFrom(async () => ({ name: 'ada' }))
   expect(adminTexts.de).type.toBe<AdminTexts>()
   expect<FastifyMaintenanceAdminOptions>().type.not.toBeAssignableFrom({ authorize () {}, texts: { fr: { title: 'Entretien' } } })
+})
+
+test('the answer in the words and shape of the application', () => {
+  expect<FastifyMaintenanceOptions>().type.toBeAssignableFrom({
+    publicStatus: '/maintenance/status',
+    response: {
+      json: ({ message, endsAt }: TemplateVariables) => ({ errors: [{ message, endsAt }] }),
+      texts: { de: { title: 'Pause', 'read-only': { title: 'Nur lesen' } } },
+      brand: { name: 'Shop', logo: '<svg/>', color: '#1f5fbf' }
+    }
+  })
+  expect<FastifyMaintenanceOptions>().type.not.toBeAssignableFrom({ response: { texts: { de: { titel: 'Pause' } } } })
+  expect<FastifyMaintenanceOptions>().type.not.toBeAssignableFrom({ response: { json: () => 'text' } })
+  expect<PageTexts>().type.not.toBeAssignableFrom({ hold: { back: 'x' } })
+})
+
+test('what hangs at a request', () => {
+  expect<FastifyRequest['maintenance']>().type.toBe<RequestMaintenance>()
+  expect<RequestMaintenance>().type.toBeAssignableTo<Decision>()
+  expect<RequestMaintenance['refuse']>().type.toBe<() => void>()
 })

@@ -46,6 +46,6 @@ export function bundledName (tag: string): string {
   return (region === undefined ? LANGUAGES.find(same) : undefined) ?? String(new Intl.Locale(tag))
 }
 
-const RIGHT_TO_LEFT = ['Adlm', 'Arab', 'Hebr', 'Nkoo', 'Rohg', 'Syrc', 'Thaa']
+const RIGHT_TO_LEFT: readonly (string | undefined)[] = ['Adlm', 'Arab', 'Hebr', 'Nkoo', 'Rohg', 'Syrc', 'Thaa']
 
-export const directionOf = (language: string): 'ltr' | 'rtl' => RIGHT_TO_LEFT.includes(scriptOf(language) ?? '') ? 'rtl' : 'ltr'
+export const directionOf = (language: string): 'ltr' | 'rtl' => RIGHT_TO_LEFT.includes(scriptOf(language)) ? 'rtl' : 'ltr'
