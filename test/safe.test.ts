@@ -635,3 +635,28 @@ t.test('the command: lost, pinned and unready servers by name, and --assume-dead
   t.equal(pinned.code, 3)
   t.match(JSON.parse(pinned.out).sites[0], { safe: false, pinned: [{ id: 'pinned' }], lost: [] })
 })
+
+t.test('a process that was frozen reads the state before it answers a new connection', { buffered: false }, async t => {
+  const store = sharedStore()
+  // it hears of no change
+  const { app } = await createApp(t, { store: { ...store, watch () {} } })
+  app.get('/', async () => 'open')
+  app.get('/off', { config: { maintenance: 'off' } }, async () => 'always')
+  const port = await listen(app)
+  const statusOf = async (path: string) => (await fetch(`http://127.0.0.1:${port}${path}`, { headers: { connection: 'close' } })).status
+  const other = await startApp(t, store)
+  await other.app.maintenance.set(true)
+  t.equal(await statusOf('/'), 200)
+  const { now } = performance
+  t.teardown(() => { performance.now = now })
+  performance.now = () => now.call(performance) + 6000
+  t.equal(await statusOf('/'), 503)
+  performance.now = () => now.call(performance) + 12_000
+  t.equal(await statusOf('/off'), 200)
+  performance.now = now
+  await other.app.maintenance.set(false)
+  store.broken.read = true
+  performance.now = () => now.call(performance) + 24_000
+  t.equal(await statusOf('/'), 503, 'what was last known stands where nothing can be read')
+  performance.now = now
+})

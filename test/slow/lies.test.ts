@@ -146,7 +146,7 @@ async function play (t: Test, { options = {}, path = '/work', wait = '40s', befo
   await before?.(world)
   let out = ''
   let err = ''
-  const waiting = main(['on', `--wait=${wait}`, '--json', '--store', world.redis.url], {}, { out: text => { out += text }, err: text => { err += text } })
+  const waiting = main(['on', `--wait=${wait}`, '--json', '--force', '--store', world.redis.url], {}, { out: text => { out += text }, err: text => { err += text } })
   await during?.(world)
   const code = await waiting
   const writes = (): number => readFileSync(world.log, 'utf8').split('\n').length
