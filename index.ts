@@ -20,6 +20,7 @@ import { addPublicStatus } from './lib/public-status.ts'
 import { getTemplates, routerOptionsOf, watchRoutes } from './lib/route-config.ts'
 import { compileRouteRule } from './lib/route-rule.ts'
 import { openFence } from './lib/servers/fence.ts'
+import { watchFreezes } from './lib/servers/freeze.ts'
 import { createServers } from './lib/servers/heartbeat.ts'
 import { createSiteApi, toHeartbeatSite, type SiteApi } from './lib/site-api.ts'
 import { createSites } from './lib/sites.ts'
@@ -117,7 +118,9 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   })
   await servers.register()
   const stopFollowing = settings.pinned === undefined ? await followStore(opened, all.map(({ site }) => site), log) : () => {}
+  const stopWatching = watchFreezes(fastify.server, () => hook.waitFor(Promise.all(all.map(({ site }) => site.refresh()))))
   fastify.addHook('onClose', async () => {
+    stopWatching()
     stopFollowing()
     await closeStore(opened, servers, log)
   })

@@ -12,7 +12,7 @@ const LAYERS = [
   ['lib/decision.ts', 'lib/window-rules.ts', 'lib/counts.ts', 'lib/hold-queue.ts', 'lib/upgrade-listeners.ts', 'lib/cors-check.ts'],
   ['lib/gate.ts', 'lib/request-decision.ts'],
   ['lib/options.ts', 'lib/exemptions.ts', 'lib/servers/(?!heartbeat|wait)'],
-  ['lib/site-gate.ts', 'lib/site.ts', 'lib/sites.ts', 'lib/status.ts', 'lib/change-log.ts', 'lib/public-status.ts'],
+  ['lib/site-gate.ts', 'lib/site.ts', 'lib/sites.ts', 'lib/status.ts', 'lib/change-log.ts', 'lib/public-status.ts', 'lib/upcoming-header.ts'],
   ['lib/servers/(heartbeat|wait)'],
   ['lib/site-api.ts', 'lib/refuse.ts', 'lib/hook.ts', 'lib/maintenance.ts'],
   ['index.ts', 'lib/admin/', 'lib/cli/', 'lib/nest.ts', 'lib/entry']

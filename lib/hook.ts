@@ -26,6 +26,8 @@ export interface Hook {
   explain (request: FastifyRequest): Decision
   /** To be called when a site has opened or closed, and when all routes are known. */
   update (): void
+  /** The state may have changed while this process was frozen: requests wait until it was read. */
+  waitFor (read: Promise<unknown>): void
   /** The server closes: nothing is held any more. */
   close (): void
 }
@@ -78,6 +80,7 @@ export function createHook ({ sites, routes, decisions, inFlight, settings: { ig
   const hold = createHold(holdSettings)
   const refuseWrite = createRefusal({ sites, routes, decisions })
   let passesAll = false
+  let reading: Promise<unknown> | null = null
   let reported: Gate | undefined
 
   function onRequest (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
@@ -85,7 +88,12 @@ export function createHook ({ sites, routes, decisions, inFlight, settings: { ig
       inFlight.add(reply)
       return done()
     }
-    decideOn(request, reply, done, sites.of(request), routes.of(request))
+    const site = sites.of(request)
+    const route = routes.of(request)
+    if (reading === null || route.declared === 'off') return decideOn(request, reply, done, site, route)
+    watchReply(reply)
+    reading.then(() => proceed(request, reply, answerOf(site), () => decideOn(request, reply, done, site, route)))
+      .catch(error => fail(error, request, reply))
   }
 
   // arguments, and not one object of them: a request that is let through allocates none
@@ -166,9 +174,19 @@ export function createHook ({ sites, routes, decisions, inFlight, settings: { ig
   }
 
   function update (): void {
-    passesAll = sites.allOpen && !routes.mayBeOn
+    passesAll = reading === null && sites.allOpen && !routes.mayBeOn
     hold.update()
   }
 
-  return { onRequest, maintenanceOf, explain, update, close: hold.close }
+  function waitFor (read: Promise<unknown>): void {
+    const settled = read.catch(() => {}).then(() => {
+      if (reading !== settled) return
+      reading = null
+      update()
+    })
+    reading = settled
+    update()
+  }
+
+  return { onRequest, maintenanceOf, explain, update, waitFor, close: hold.close }
 }

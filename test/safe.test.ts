@@ -34,11 +34,7 @@ function sharedStore () {
     entries: new Map<string, { text: string, until: number }>(),
     /** What fails, and with it what an unreachable store does. */
     broken: { heartbeat: false, heartbeats: false, read: false },
-    /** A partner that has lost contact: its words do not arrive. */
-    deaf: new Set<string>(),
-    reads: 0,
-    async read (site: string) {
-      store.reads++
+    async read (site: string): Promise<string | null> {
       if (store.broken.read) throw new Error('away')
       return records.get(site)?.record ?? null
     },
@@ -50,18 +46,18 @@ function sharedStore () {
     },
     watch (hint: (site?: string) => void) { hints.add(hint) },
     close () {},
-    async heartbeat (id: string, text: string, ttl: number) {
-      if (store.broken.heartbeat || store.deaf.has(id)) throw new Error('away')
+    async heartbeat (id: string, text: string, ttl: number): Promise<boolean> {
+      if (store.broken.heartbeat) throw new Error('away')
       const isNew = !store.entries.has(id)
       if (ttl === 0) store.entries.delete(id)
       else store.entries.set(id, { text, until: Date.now() + ttl })
       return isNew
     },
-    async heartbeats () {
+    async heartbeats (): Promise<string[]> {
       if (store.broken.heartbeats) throw new Error('gone fishing')
       return [...store.entries.values()].map(({ text }) => text)
     },
-    put (entry: ServerEntry) { store.entries.set(entry.id, { text: JSON.stringify(entry), until: Infinity }) },
+    put (entry: ServerEntry): void { store.entries.set(entry.id, { text: JSON.stringify(entry), until: Infinity }) },
     get (id: string): ServerEntry | null { return parseEntry(store.entries.get(id)?.text ?? '') }
   } satisfies MaintenanceStore & Record<string, unknown>
   return store
@@ -201,8 +197,8 @@ t.test('a server that is pinned to the opposite: not safe at once, whether it op
 t.test('wait is rejected before anything is written where the store cannot know the servers; memory knows its own', { buffered: true }, async t => {
   for (const missing of ['heartbeat', 'heartbeats']) {
     const { app } = await startApp(t, { ...sharedStore(), [missing]: undefined })
-    for (const call of [app.maintenance.set(true, { wait: 100 }), app.maintenance.run(() => {}, { wait: true })]) {
-      await t.rejects(call, { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /this store has no heartbeat\(\) and heartbeats\(\)/ })
+    for (const call of [() => app.maintenance.set(true, { wait: 100 }), () => app.maintenance.run(() => {}, { wait: true })]) {
+      await t.rejects(call() as Promise<unknown>, { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /this store has no heartbeat\(\) and heartbeats\(\)/ })
     }
     t.match(app.maintenance.status(), { active: false, revision: 0 })
   }
@@ -482,7 +478,7 @@ t.test('a request whose handler never settles counts for a minute after its clie
   })
   await hangUp(app, () => isAtWork, false)
   await app.maintenance.set(true)
-  await t.rejects(app.maintenance.drained({ timeout: 200 }), { routes: { 'GET /': 1 } })
+  await t.rejects(app.maintenance.drained({ timeout: 200 }), { code: 'FST_ERR_MAINTENANCE_DRAIN', routes: { 'GET /': 1 } })
   const { now } = performance
   t.teardown(() => { performance.now = now })
   performance.now = () => now.call(performance) + 61_000
@@ -638,4 +634,29 @@ t.test('the command: lost, pinned and unready servers by name, and --assume-dead
   const pinned = await command(['on', '--wait=30s', '--json', ...store])
   t.equal(pinned.code, 3)
   t.match(JSON.parse(pinned.out).sites[0], { safe: false, pinned: [{ id: 'pinned' }], lost: [] })
+})
+
+t.test('a process that was frozen reads the state before it answers a new connection', { buffered: false }, async t => {
+  const store = sharedStore()
+  // it hears of no change
+  const { app } = await createApp(t, { store: { ...store, watch () {} } })
+  app.get('/', async () => 'open')
+  app.get('/off', { config: { maintenance: 'off' } }, async () => 'always')
+  const port = await listen(app)
+  const statusOf = async (path: string) => (await fetch(`http://127.0.0.1:${port}${path}`, { headers: { connection: 'close' } })).status
+  const other = await startApp(t, store)
+  await other.app.maintenance.set(true)
+  t.equal(await statusOf('/'), 200)
+  const { now } = performance
+  t.teardown(() => { performance.now = now })
+  performance.now = () => now.call(performance) + 6000
+  t.equal(await statusOf('/'), 503)
+  performance.now = () => now.call(performance) + 12_000
+  t.equal(await statusOf('/off'), 200)
+  performance.now = now
+  await other.app.maintenance.set(false)
+  store.broken.read = true
+  performance.now = () => now.call(performance) + 24_000
+  t.equal(await statusOf('/'), 503, 'what was last known stands where nothing can be read')
+  performance.now = now
 })

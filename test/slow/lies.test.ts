@@ -1,0 +1,176 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { Agent, request as httpRequest } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { main } from '../../lib/cli/main.ts'
+import { startProxy, startRedis, type Proxy, type RedisServer } from '../fixtures/redis.ts'
+
+// Does `on --wait` ever say "safe" before the last write? Three real servers under load on a Redis of their own, one of them with
+// a fault. The writes are counted in a file. Needs `npm run build`. `ROUNDS=50 npm run test:slow` makes the table of docs/planning-maintenance.md.
+
+const ROUNDS = Number(process.env.ROUNDS ?? 2)
+const AT_ONCE = Number(process.env.AT_ONCE ?? 2)
+const ONLY = process.env.ONLY
+
+interface Server { readonly url: string, readonly child: ChildProcess, readonly link: Proxy }
+
+interface World {
+  readonly t: Test
+  readonly redis: RedisServer
+  /** The one with the fault is the last. */
+  readonly servers: Server[]
+  start (options?: object): Promise<Server>
+  send (url: string, path: string, ms: number, hangUpAfter?: number): void
+}
+
+interface Fault {
+  /** Of all servers. */
+  readonly options?: object
+  readonly path?: string
+  readonly wait?: string
+  /** Before the wait begins. */
+  readonly before?: (world: World) => unknown
+  /** While it is under way. */
+  readonly during?: (world: World) => unknown
+  /** Nothing of the fault can be seen: it must not say safe at all. */
+  readonly never?: boolean
+  /** How long to look for writes after the end, ms: longer than what may still be running. */
+  readonly look?: number
+}
+
+const last = ({ servers }: World): Server => servers.at(-1) as Server
+
+const cutOff = (world: World): void => { last(world).link.frozen = true }
+const stop = (resumeAfter: number) => (world: World): void => {
+  const { child } = last(world)
+  child.kill('SIGSTOP')
+  setTimeout(() => child.kill('SIGCONT'), resumeAfter)
+}
+const randomly = (work: (world: World) => unknown) => async (world: World): Promise<void> => {
+  await sleep(Math.random() * 1000)
+  await work(world)
+}
+
+const FAULTS: Record<string, Fault> = {
+  'no fault': {},
+  'cut off from Redis': { before: cutOff, never: true },
+  'cut off from Redis, with fence': { options: { fence: {} }, before: cutOff, wait: '2m' },
+  'stopped and resumed': { before: stop(20_000), never: true, look: 10_000 },
+  'stopped and resumed, with fence': { options: { fence: {} }, before: stop(20_000), wait: '2m' },
+  'event loop blocked for 18 s': { before: world => last(world).child.send(18_000), never: true, look: 8000 },
+  'booting while its link breaks, with fence': { options: { fence: {} }, wait: '2m', before: breakLinkOfNewServer },
+  'pinned open': { before: world => world.start({ pinned: 'open' }), never: true },
+  'Redis emptied': { during: randomly(({ redis }) => redis.client.flushall()) },
+  'Redis restarted empty': { during: randomly(async ({ redis }) => { await redis.kill(); await redis.start() }) },
+  'entries evicted': { during: randomly(({ redis }) => redis.client.del('fastify-maintenance:{:servers}', 'fastify-maintenance:{:servers}:until')) },
+  'entries evicted before': { before: ({ redis }) => redis.client.del('fastify-maintenance:{:servers}', 'fastify-maintenance:{:servers}:until') },
+  'client hung up 9 s before the write': { before: world => { for (const { url } of world.servers) world.send(url, '/work', 9500, 200) } },
+  'tracked work after the reply': { path: '/later' },
+  'killed, and its statement goes on': { path: '/statement', before: ({ servers }) => servers.at(-1)?.child.kill('SIGKILL'), never: true },
+  'rolling restart': { during: randomly(async world => { for (const { child } of world.servers.slice(1)) { child.send('close'); await world.start() } }) }
+}
+
+/** It is not waited for: it may boot without Redis. */
+async function breakLinkOfNewServer (world: World): Promise<void> {
+  const started = world.start()
+  await sleep(300 + Math.random() * 1500)
+  last(world).link.frozen = true
+  await started
+}
+
+async function createWorld (t: Test, options: object): Promise<World & { log: string, stopLoad: () => void, load: (path: string) => void }> {
+  const directory = mkdtempSync(join(tmpdir(), 'maintenance-lies-'))
+  const log = join(directory, 'writes.log')
+  writeFileSync(log, '')
+  t.teardown(() => { if (existsSync(directory)) rmSync(directory, { recursive: true, force: true }) })
+  const redis = await startRedis(t)
+  const agent = new Agent({ keepAlive: true })
+  const children: ChildProcess[] = []
+  t.teardown(async () => {
+    agent.destroy()
+    await Promise.all(children.map(async child => {
+      if (child.exitCode !== null || child.signalCode !== null) return
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+    }))
+  })
+  const load = { goesOn: true }
+
+  function send (url: string, path: string, ms: number, hangUpAfter?: number): Promise<number> {
+    return new Promise(resolve => {
+      const request = httpRequest(`${url}${path}?ms=${ms}`, { method: 'POST', agent }, response => response.resume().on('close', () => resolve(response.statusCode ?? 0)))
+      request.on('error', () => resolve(0)).end()
+      if (hangUpAfter !== undefined) setTimeout(() => request.destroy(), hangUpAfter)
+    })
+  }
+
+  const world = {
+    t,
+    redis,
+    log,
+    servers: [] as Server[],
+    send,
+    async start (more: object = {}): Promise<Server> {
+      const link = await startProxy(t, redis.port)
+      const config = { store: { redis: link.url }, log, ...options, ...more }
+      const child = fork('test/fixtures/writing-server.mjs', [JSON.stringify(config)], { execArgv: [], env: { PATH: process.env.PATH } })
+      children.push(child)
+      const server = { url: '', child, link }
+      world.servers.push(server)
+      const [message] = await Promise.race([once(child, 'message'), once(child, 'exit')])
+      const { url } = message as { url: string }
+      return Object.assign(server, { url })
+    },
+    load (path: string) {
+      for (const server of world.servers) for (let i = 0; i < 3; i++) keepSending(server, path)
+    },
+    stopLoad () { load.goesOn = false }
+  }
+  async function keepSending ({ url }: Server, path: string): Promise<void> {
+    while (load.goesOn) if (await send(url, path, Math.round(100 + Math.random() * 1500)) !== 200) await sleep(50)
+  }
+  await Promise.all([1, 2, 3].map(() => world.start()))
+  return world
+}
+
+interface Outcome { readonly safe: boolean, readonly writes: number, readonly why: string }
+
+async function play (t: Test, { options = {}, path = '/work', wait = '40s', before, during, look = 4000 }: Fault): Promise<Outcome> {
+  const world = await createWorld(t, options)
+  world.load(path)
+  await sleep(1500)
+  await before?.(world)
+  let out = ''
+  let err = ''
+  const waiting = main(['on', `--wait=${wait}`, '--json', '--force', '--store', world.redis.url], {}, { out: text => { out += text }, err: text => { err += text } })
+  await during?.(world)
+  const code = await waiting
+  const writes = (): number => readFileSync(world.log, 'utf8').split('\n').length
+  const { safe } = code === 0 || code === 3 ? JSON.parse(out).sites[0] as { safe: boolean } : { safe: false }
+  const written = writes()
+  await sleep(look)
+  world.stopLoad()
+  return { safe, writes: writes() - written, why: err }
+}
+
+const table: string[] = []
+t.jobs = AT_ONCE
+
+for (const [name, fault] of Object.entries(FAULTS).filter(([name]) => ONLY === undefined || name.includes(ONLY))) {
+  t.test(name, { buffered: true, timeout: 3_600_000 }, async t => {
+    const outcomes: Outcome[] = []
+    for (let i = 0; i < ROUNDS; i++) await t.test(`round ${i + 1}`, async t => { outcomes.push(await play(t, fault)) })
+    const safe = outcomes.filter(outcome => outcome.safe)
+    const lies = safe.filter(({ writes }) => writes > 0)
+    t.equal(lies.length, 0, `${lies.length} of ${outcomes.length} rounds said safe before the last write`)
+    if (fault.never === true) t.equal(safe.length, 0, 'it never says safe')
+    t.comment(outcomes.map(({ safe, writes, why }) => `${safe ? 'safe' : `not safe: ${why.trim()}`}, ${writes} writes after it`).join('\n'))
+    table.push(`| ${name} | ${outcomes.length} | ${safe.length} | ${lies.length} |`)
+  })
+}
+
+t.teardown(() => console.log(['| fault | rounds | said safe | lies |', '| --- | --- | --- | --- |', ...table].join('\n')))
