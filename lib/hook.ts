@@ -91,8 +91,8 @@ export function createHook ({ sites, routes, decisions, inFlight, settings: { ig
     const site = sites.of(request)
     const route = routes.of(request)
     if (reading === null || route.declared === 'off') return decideOn(request, reply, done, site, route)
-    watchReply(reply)
-    reading.then(() => proceed(request, reply, answerOf(site), () => decideOn(request, reply, done, site, route)))
+    watchReply(reply, () => blockAtOnce(request, reply, site))
+    reading.then(() => proceed(request, reply, answerOf(site), () => decideOn(request, reply, letIn(reply, done), site, route)))
       .catch(error => fail(error, request, reply))
   }
 

@@ -106,7 +106,7 @@ t.test('README', async t => {
 
   t.test('the tables have all options and members', async t => {
     const namesIn = (heading: string) => [...new Set([...section(README, heading).matchAll(/^\| (.*?) \|/gm)].flatMap(([, cell = '']) => [...cell.matchAll(/`([\w.]+)/g)].map(([, name]) => name)))].sort()
-    const nested: Record<string, string> = { ignore: 'IgnoreOptions', bypass: 'BypassOptions', response: 'ResponseOptions', hold: 'HoldOptions', closeStreams: 'CloseStreamsOptions' }
+    const nested: Record<string, string> = { ignore: 'IgnoreOptions', bypass: 'BypassOptions', response: 'ResponseOptions', hold: 'HoldOptions', closeStreams: 'CloseStreamsOptions', fence: 'FenceOptions' }
     const options = membersOf('FastifyMaintenanceOptions').flatMap(name => nested[name] === undefined ? [name] : membersOf(nested[name]).map(member => `${name}.${member}`))
     t.strictSame(namesIn('## Options'), options.sort())
     t.strictSame(namesIn('## `app.maintenance`'), [...new Set(membersOf('Maintenance'))].sort())
@@ -121,8 +121,8 @@ t.test('README', async t => {
 
 const optionsIn = (text: string): string[] => [...new Set(text.match(/--[a-z]+(-[a-z]+)*/g))].sort()
 
-t.test('docs/command-line.md: the options are those that there are', async t => {
-  const [synopsis] = blocksOf('docs/command-line.md')
+t.test('docs/command.md: the options are those that there are', async t => {
+  const [synopsis] = blocksOf('docs/command.md')
   t.strictSame(optionsIn(synopsis?.code ?? ''), optionsIn(HELP))
 })
 
@@ -303,7 +303,7 @@ const PIECES: Record<string, Check[]> = {
 }
 
 /** How many commands a page has, if it has any. */
-const TYPED: Record<string, number> = { 'docs/planning-maintenance.md': 13, 'docs/command-line.md': 2, 'docs/coming-from-laravel.md': 3 }
+const TYPED: Record<string, number> = { 'docs/planning-maintenance.md': 13, 'docs/coming-from-laravel.md': 3 }
 
 t.test('every piece of code', async t => {
   for (const [page, checks] of Object.entries(PIECES)) {

@@ -70,7 +70,7 @@ export const COMMANDS = {
     force: 'also a site that is neither stored nor served by a running server',
     examples: [
       'run -- npm run migrate',
-      'run shop --message "Back in ten minutes" --wait=60s -- ./migrate.sh --all',
+      'run shop --message "Back in ten minutes" --wait=60s -- ./migrate.sh',
       'run --lease 30s --stay-closed -- ./migrate.sh'
     ]
   },
