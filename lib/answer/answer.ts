@@ -13,7 +13,7 @@ import { renderJson } from './custom-json.ts'
 import { createEncoded, type Encoded } from './encoded.ts'
 import { createMessageChooser } from './message.ts'
 import { negotiateEncoding, type Encoding } from './negotiate.ts'
-import type { Pages } from './page.ts'
+import type { EncodedPages, Pages } from './page.ts'
 import type { Redirect } from './redirect.ts'
 import { send } from './send.ts'
 import type { ResponseSettings } from './settings.ts'
@@ -45,7 +45,7 @@ export interface AnswerParts {
 const DATA_TIMEOUT = 1000
 
 /** The pages of one message: the application's own one, or the bundled one per language. */
-interface Rendered { custom: Encoded | null, readonly bundled: ReadonlyMap<string, Encoded> }
+interface Rendered { custom: Encoded | null, readonly bundled: EncodedPages }
 
 /**
  * Renders what can be rendered when the state changes, so that blocking a request only sends bytes that are ready. The site
@@ -66,8 +66,7 @@ export async function prepareAnswer ({ site, window, response, pages, redirect, 
   let reported = false
 
   async function renderBundled (message: string | null): Promise<Rendered> {
-    const pagesByLanguage = await pages.bundled(variables(message), modeOfWindow(window), message)
-    return { custom: null, bundled: new Map(Array.from(pagesByLanguage, ([language, html]) => [language, createEncoded(html)])) }
+    return { custom: null, bundled: await pages.bundled(variables(message), modeOfWindow(window), message) }
   }
 
   /** `null`: it failed, and the standard body is sent. */

@@ -8,6 +8,7 @@ import { TemplateError, messageOf } from '../errors.ts'
 import { readAsset } from '../util/asset.cjs'
 import { withTimeout } from '../util/timeout.ts'
 import { brandStyle, logoUrl } from './brand.ts'
+import { createEncoded, type Encoded } from './encoded.ts'
 import { whyNotEta } from './engine.ts'
 import { NO_FRAMES } from './frame-ancestors.ts'
 import type { ResponseSettings } from './settings.ts'
@@ -19,7 +20,7 @@ export interface Pages {
   /** The `Content-Security-Policy` of the bundled page. */
   readonly policy: string
   /** The bundled page in all languages; `customMessage` is the operator's, if there is one. */
-  bundled (variables: TemplateVariables, mode: Mode, customMessage: string | null): Promise<ReadonlyMap<string, string>>
+  bundled (variables: TemplateVariables, mode: Mode, customMessage: string | null): Promise<EncodedPages>
   /**
    * The application's own template; `null` if the option `template` names none.
    * @throws FST_ERR_MAINTENANCE_TEMPLATE if it is missing, fails, or takes longer than 1 s
@@ -28,6 +29,9 @@ export interface Pages {
   /** @throws FST_ERR_MAINTENANCE_TEMPLATE if the template is one of another engine, which isn't there */
   checkEngine (): void
 }
+
+/** The bundled page by language. */
+export type EncodedPages = ReadonlyMap<string, Encoded>
 
 type Render = (page: unknown, variables: object) => Promise<string>
 
@@ -64,20 +68,27 @@ export async function createPages (
   const style = PAGE_STYLE + brandStyle(brand)
   const logo = logoUrl(brand)
   const common = { brand, logo, style, script: SCRIPT, statusPath }
+  let last: { readonly key: string, readonly rendered: Promise<EncodedPages> } | undefined
   // compiled once: the variables are data, never part of the template
   const page = eta.compile(TEMPLATE)
   const renderBundled = await renderInChild(fastify, { engine: { eta } })
   const renderFile = template === undefined ? null : await renderInChild(fastify, { engine: { eta: new Eta() }, templates: dirname(resolve(template)) })
 
+  async function renderAll (variables: object, mode: Mode): Promise<EncodedPages> {
+    return new Map(await Promise.all(languages.map(async language => {
+      const html = await renderBundled(page, { ...variables, language, direction: directionOf(language), words: wordsOf(texts, language, mode) })
+      return [language, createEncoded(html)] as const
+    })))
+  }
+
   return {
     languages,
     policy: policyFor(style, SCRIPT, "'none'", ...(logo === null ? [] : ['img-src data:'])),
     async bundled (variables, mode, customMessage) {
-      const all = { ...variables, ...common, customMessage }
-      return new Map(await Promise.all(languages.map(async language => {
-        const html = await renderBundled(page, { ...all, language, direction: directionOf(language), words: wordsOf(texts, language, mode) })
-        return [language, html] as const
-      })))
+      // all that the page shows: a thousand sites that are open share one rendering
+      const key = JSON.stringify([mode, customMessage, variables.endsAt])
+      if (last?.key !== key) last = { key, rendered: renderAll({ ...variables, ...common, customMessage }, mode) }
+      return last.rendered
     },
     custom: template === undefined || renderFile === null
       ? null

@@ -1,6 +1,6 @@
 // Shows the end in the visitor's time zone, counts down, and checks whether the site is back, at random intervals so
 // that not all visitors come at once. It returns by a plain navigation, which never posts a form again. In read-only
-// mode it does not check: only a write was refused, and the site can be read. Old browsers show less, but go on checking.
+// mode it does not check: only a write was refused, and the site can be read. Old browsers show less, and still check.
 (function () {
   var main = document.querySelector('main')
   var time = document.querySelector('time')
@@ -86,7 +86,8 @@
     }).then(function (answer) {
       if (isBack(answer)) return isPage(answer) ? leave() : offerHome()
       // the site is back if its home page is, and this page was only a form's target
-      if (answer.status === 404 || answer.status === 405) return load('HEAD', '/').then(function (home) { if (isBack(home)) offerHome() })
+      if (answer.status !== 404 && answer.status !== 405) return
+      return load('HEAD', '/').then(function (home) { if (isBack(home)) offerHome() })
     })
   }
 
@@ -95,7 +96,9 @@
    * @param {string} url
    */
   function load (method, url) {
-    return fetch(url, { method: method, cache: 'no-store', redirect: 'manual', credentials: 'same-origin', headers: { accept: 'text/html' } })
+    return fetch(url, {
+      method, cache: 'no-store', redirect: 'manual', credentials: 'same-origin', headers: { accept: 'text/html' }
+    })
   }
 
   function here () {
@@ -103,7 +106,7 @@
   }
 
   /**
-   * Visitors who are let through get the header as well. A redirect cannot be looked into, and need not: it is followed.
+   * Visitors who are let through get the header as well. A redirect cannot be looked into, and need not be.
    * @param {Response} answer
    */
   function isBack (answer) {
@@ -116,7 +119,8 @@
    * @param {Response} answer
    */
   function isPage (answer) {
-    return answer.status !== 204 && answer.status !== 205 && !/^attachment/i.test(answer.headers.get('content-disposition') || '')
+    var disposition = answer.headers.get('content-disposition') || ''
+    return answer.status !== 204 && answer.status !== 205 && !/^attachment/i.test(disposition)
   }
 
   function offerHome () {
