@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { hashSecret } from './secret.ts'
-import { ChangeError, RunningError } from '../errors.ts'
+import { ChangeError, InvalidChangeError, RunningError } from '../errors.ts'
 import { fail, type Change } from './change.ts'
 import { PLANNED_MAX, RUNS_MAX, type ChangeNote, type StateRecord, type StoredWindow } from './record.ts'
 import type { Schedule } from './schedule.ts'
@@ -108,7 +108,7 @@ export function findTarget ({ record, schedule, moment }: EditContext, id: strin
 
 function refuse (problem: string, windows: readonly StoredWindow[]): never {
   const known = windows.length === 0 ? 'The site is open and nothing is planned.' : `Name one of ${windows.map(describeWindow).join(', ')}.`
-  throw Object.assign(new ChangeError('window', problem, known), { field: 'window' })
+  throw Object.assign(new InvalidChangeError(`${problem}. ${known}`), { field: 'window' })
 }
 
 const describeWindow = ({ id, kind }: StoredWindow): string => `${id} (${kind})`
