@@ -97,7 +97,11 @@
    */
   function load (method, url) {
     return fetch(url, {
-      method, cache: 'no-store', redirect: 'manual', credentials: 'same-origin', headers: { accept: 'text/html' }
+      method: method,
+      cache: 'no-store',
+      redirect: 'manual',
+      credentials: 'same-origin',
+      headers: { accept: 'text/html' }
     })
   }
 
