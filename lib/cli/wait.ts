@@ -1,5 +1,4 @@
-import type { MaintenanceStore, ServerStatus, SiteState } from '../../types/index.ts'
-import { drainDetailsOf } from '../drain/drain.ts'
+import type { DrainErrorDetails, MaintenanceStore, ServerStatus, SiteState } from '../../types/index.ts'
 import { goodbyeOf, GOODBYE_TTL, siteOf } from '../servers/entry.ts'
 import type { Progress } from '../servers/progress.ts'
 import { createEntryReader } from '../servers/server-list.ts'
@@ -28,7 +27,7 @@ export async function waitFor (
   onProgress: (progress: Progress) => void, remark: (text: string) => void
 ): Promise<Waited> {
   const readEntries = createEntryReader(store)
-  let last: Pick<Progress, 'servers' | 'lost'> = { servers: [], lost: [] }
+  let last: readonly ServerStatus[] = []
   try {
     const { servers, fenced } = await waitForServers({
       site,
@@ -41,7 +40,7 @@ export async function waitFor (
       strikeOff: async server => { await store.heartbeat?.(server.id, goodbyeOf(server), GOODBYE_TTL) },
       otherwise: 'but the change stands',
       onProgress (progress) {
-        last = progress
+        last = progress.servers
         onProgress(progress)
       },
       say () {},
@@ -49,8 +48,8 @@ export async function waitFor (
     })
     return { safe: true, servers, unready: [], lost: fenced, pinned: [], problem: null }
   } catch (error) {
-    const { servers = [], lost = last.lost, pinned = [] } = drainDetailsOf(error)
-    return { safe: false, servers: last.servers, unready: servers, lost, pinned, problem: `site '${site}': ${reasonOf(error)}` }
+    const { servers: unready, lost, pinned } = error as Required<DrainErrorDetails>
+    return { safe: false, servers: last, unready, lost, pinned, problem: `site '${site}': ${reasonOf(error)}` }
   }
 }
 
