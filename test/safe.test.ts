@@ -310,6 +310,17 @@ t.test('a lost server that is heard of again counts again, though it was assumed
   t.strictSame(strikeOff, [])
 })
 
+t.test('servers that cannot be read any more are named as they were seen last', { buffered: true }, async t => {
+  let looks = 0
+  const { result } = startWait(() => {
+    if (++looks > 1) throw new Error('away')
+    return [entry()]
+  }, { timeout: 500 })
+  const error = await unsafe(result)
+  t.match(error.message, /the list of servers could not be read any more; app-2 \(process 7\) is open/)
+  t.strictSame(labels(error.servers), ['app-2 (process 7)'])
+})
+
 t.test('an aborted wait ends with the reason', { buffered: true }, async t => {
   const ending = new AbortController()
   const { result } = startWait(() => [entry()], { signal: ending.signal })
@@ -620,10 +631,10 @@ t.test('the command: lost, pinned and unready servers by name, and --assume-dead
   await servers.heartbeat('other', JSON.stringify(entry({ seenAt: ago(20_000) })), 10 * MINUTE)
   const store = ['--store', `file:${file}`]
   t.match(await command(['status', 'default', ...store]), { code: 0, out: /app-2 \(process 7\) is lost, last seen/ })
-  const early = await command(['on', '--wait=1s', '--json', ...store])
+  const early = await command(['on', '--wait=5s', '--json', ...store])
   t.equal(early.code, 3)
   t.match(JSON.parse(early.out).sites[0], { active: true, safe: false, lost: [{ id: 'other', lost: true }], unready: [], pinned: [] })
-  const text = await command(['on', '--wait=1s', ...store])
+  const text = await command(['on', '--wait=5s', ...store])
   t.match(text, { code: 3, out: /1 of 1 server closed, 0 requests running, 1 lost\n/, err: /not safe after \d+ ms, but the change stands: app-2 \(process 7\) is lost/ })
   const assumed = await command(['on', '--wait=30s', '--assume-dead', '--json', ...store])
   t.equal(assumed.code, 0, assumed.err)

@@ -1,5 +1,4 @@
-import type { MaintenanceStore, ServerStatus, SiteState } from '../../types/index.ts'
-import { drainDetailsOf } from '../drain/drain.ts'
+import type { DrainErrorDetails, MaintenanceStore, ServerStatus, SiteState } from '../../types/index.ts'
 import { goodbyeOf, GOODBYE_TTL, siteOf } from '../servers/entry.ts'
 import type { Progress } from '../servers/progress.ts'
 import { createEntryReader } from '../servers/server-list.ts'
@@ -37,7 +36,7 @@ export async function waitFor (
   { timeout, assumeDead }: Wait, { onProgress, remark, signal, otherwise = 'but the change stands' }: Waiting
 ): Promise<Waited> {
   const readEntries = createEntryReader(store)
-  let last: Pick<Progress, 'servers' | 'lost'> = { servers: [], lost: [] }
+  let last: readonly ServerStatus[] = []
   try {
     const { servers, fenced } = await waitForServers({
       site,
@@ -51,7 +50,7 @@ export async function waitFor (
       strikeOff: async server => { await store.heartbeat?.(server.id, goodbyeOf(server), GOODBYE_TTL) },
       otherwise,
       onProgress (progress) {
-        last = progress
+        last = progress.servers
         onProgress(progress)
       },
       say () {},
@@ -59,8 +58,8 @@ export async function waitFor (
     })
     return { safe: true, servers, unready: [], lost: fenced, pinned: [], problem: null }
   } catch (error) {
-    const { servers = [], lost = last.lost, pinned = [] } = drainDetailsOf(error)
-    return { safe: false, servers: last.servers, unready: servers, lost, pinned, problem: `site '${site}': ${reasonOf(error)}` }
+    const { servers: unready, lost, pinned } = error as Required<DrainErrorDetails>
+    return { safe: false, servers: last, unready, lost, pinned, problem: `site '${site}': ${reasonOf(error)}` }
   }
 }
 

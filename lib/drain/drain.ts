@@ -20,8 +20,6 @@ export function drainError (message: string, details: DrainErrorDetails): Error 
   return Object.assign(new DrainError(message), details)
 }
 
-export const drainDetailsOf = (error: unknown): Partial<DrainErrorDetails> => error instanceof DrainError ? error as Partial<DrainErrorDetails> : {}
-
 /**
  * Waits until nothing from before is running. Reads that a read-only site lets through in the meantime don't count.
  * @throws FST_ERR_MAINTENANCE_DRAIN if time runs out or the site opens; the reason of the signal

@@ -49,7 +49,7 @@ export function createCensus (now: () => number): (entries: readonly ServerEntry
     const here = [...sightings.values()].filter(({ entry }) => !entry.left)
     const isLost = (sighting: Sighting): boolean => silenceOf(sighting) >= LOST_AFTER
     const isFenced = ({ entry: { fence } }: Sighting): boolean => fence !== null
-    const hasSettled = (sighting: Sighting): boolean => silenceOf(sighting) >= (sighting.entry.fence ?? 0) + SETTLES_WITHIN
+    const hasSettled = (sighting: Sighting): boolean => silenceOf(sighting) >= Number(sighting.entry.fence) + SETTLES_WITHIN
     const silent = here.filter(isLost)
     return {
       present: here.filter(sighting => !isLost(sighting) || (isFenced(sighting) && !hasSettled(sighting)))

@@ -1,4 +1,4 @@
-import type { DrainErrorDetails, ServerStatus } from '../../types/index.ts'
+import type { DrainErrorDetails, ServerSite, ServerStatus } from '../../types/index.ts'
 import { countsInWords } from '../drain/activity.ts'
 import type { Census } from './census.ts'
 import { siteOf, toStatus } from './entry.ts'
@@ -35,12 +35,15 @@ export interface Progress {
   readonly isHopeless: boolean
 }
 
+/** Only servers of the site are counted. */
+const servedBy = (server: ServerStatus, site: string): ServerSite => siteOf(server, site) as ServerSite
+
 export function measure ({ present, lost, fenced, known, isIncomplete, isSure }: Census, goal: Goal): Progress {
   const { site, on } = goal
-  const isPinned = (server: ServerStatus): boolean => siteOf(server, site)?.pinned === true
+  const isPinned = (server: ServerStatus): boolean => servedBy(server, site).pinned
   const following = present.filter(server => !isPinned(server))
   const gone = lost.map(server => toStatus(server, true))
-  const pinned = [...present, ...gone].filter(server => isPinned(server) && siteOf(server, site)?.active !== on)
+  const pinned = [...present, ...gone].filter(server => isPinned(server) && servedBy(server, site).active !== on)
   return {
     servers: present,
     known,
@@ -56,23 +59,24 @@ export function measure ({ present, lost, fenced, known, isIncomplete, isSure }:
 }
 
 function hasFollowed (server: ServerStatus, { site, on, revision }: Goal): boolean {
-  const served = siteOf(server, site)
-  if (served?.pinned === true) return served.active === on
-  return served !== undefined && served.revision >= revision && (!on || served.active)
+  const { active, pinned, revision: applied } = servedBy(server, site)
+  return pinned ? active === on : applied >= revision && (!on || active)
 }
 
 const running = (server: ServerStatus, site: string): number =>
-  Object.values(siteOf(server, site)?.draining ?? {}).reduce((sum, count) => sum + count, 0)
+  Object.values(servedBy(server, site).draining).reduce((sum, count) => sum + count, 0)
 
 export const isReady = ({ known, unready, lost, pinned, isIncomplete }: Progress): boolean =>
   known > 0 && unready.length === 0 && lost.length === 0 && pinned.length === 0 && !isIncomplete
 
+export const NOT_READ = 'the list of servers could not be read'
+
 /** What holds a wait up. */
 export function reasonsOf (progress: Progress | null, { site, on }: Goal): string {
-  if (progress === null) return 'the list of servers could not be read'
+  if (progress === null) return NOT_READ
   const reasons = [
     ...progress.pinned.map(({ label }) => `${label} stays ${on ? 'open' : 'closed'}: its option 'pinned' decides`),
-    ...progress.lost.map(({ label, seenAt, ...server }) => `${label} is lost, last seen at ${seenAt}${ran(server as ServerStatus, site)}: it crashed, hangs, or cannot reach the store`),
+    ...progress.lost.map(server => `${server.label} is lost, last seen at ${server.seenAt}${ran(server, site)}: it crashed, hangs, or cannot reach the store`),
     ...progress.unready.map(server => whyUnready(server, site, on))
   ]
   if (progress.known === 0) reasons.push(`no running server uses site '${site}'`)
@@ -82,10 +86,10 @@ export function reasonsOf (progress: Progress | null, { site, on }: Goal): strin
 
 function whyUnready (server: ServerStatus, site: string, on: boolean): string {
   const { label, seenAt, lost } = server
-  const served = siteOf(server, site)
-  const work = countsInWords(served?.draining ?? {})
+  const { active, draining } = servedBy(server, site)
+  const work = countsInWords(draining)
   if (lost) return `${fencedInWords(server, site)}, but what it ran may not have ended`
-  const reason = served?.active === false && on ? 'is open' : work === '' ? 'has not seen the change' : `runs ${work}`
+  const reason = !active && on ? 'is open' : work === '' ? 'has not seen the change' : `runs ${work}`
   return `${label} ${reason}, last seen at ${seenAt}`
 }
 
@@ -94,7 +98,7 @@ export const fencedInWords = (server: ServerStatus, site: string): string =>
 
 /** What a server ran when it was last heard of. */
 function ran (server: ServerStatus, site: string): string {
-  const draining = countsInWords(siteOf(server, site)?.draining ?? {})
+  const draining = countsInWords(servedBy(server, site).draining)
   const work = draining === '' && server.inFlight > 0 ? `${server.inFlight} requests` : draining
   return work === '' ? '' : `, when it ran ${work}`
 }
@@ -102,7 +106,7 @@ function ran (server: ServerStatus, site: string): string {
 /** The same for programs. */
 export function detailsOf (progress: Progress | null, { site }: Goal): DrainErrorDetails {
   const { unready = [], lost = [], pinned = [], inFlight = 0 } = progress ?? {}
-  const routes = sum(unready.map(server => siteOf(server, site)?.draining ?? {}))
+  const routes = sum(unready.map(server => servedBy(server, site).draining))
   return { inFlight, routes, servers: unready, lost, pinned }
 }
 

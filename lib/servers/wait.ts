@@ -3,7 +3,7 @@ import { drainError } from '../drain/drain.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { createCensus } from './census.ts'
 import { siteOf, type ServerEntry } from './entry.ts'
-import { detailsOf, fencedInWords, isReady, measure, reasonsOf, type Goal, type Progress } from './progress.ts'
+import { detailsOf, fencedInWords, isReady, measure, NOT_READ, reasonsOf, type Goal, type Progress } from './progress.ts'
 
 /** How often the servers are asked, ms; of a long list, less often. */
 const POLL_INTERVAL = 100
@@ -63,15 +63,17 @@ async function keepWaiting (parts: WaitParts, began: number): Promise<Progress> 
   const look = createLook(parts)
   let readySince: number | null = null
   let saidAt = began
+  let last: Progress | null = null
   for (;;) {
     signal?.throwIfAborted()
     const left = Math.max(timeout - elapsed(began), POLL_INTERVAL)
     const progress = await withTimeout(look(), Math.min(LIST_TIMEOUT, left)).catch(() => null)
+    last = progress ?? last
     if (progress !== null) onProgress?.(progress)
     const now = performance.now()
     readySince = progress !== null && isReady(progress) ? readySince ?? now : null
     if (progress !== null && readySince !== null && now - readySince >= SETTLED_AFTER) return progress
-    if (progress?.isHopeless === true || (readySince === null && now - began >= timeout)) throw notSafe(progress, parts, elapsed(began))
+    if (progress?.isHopeless === true || (readySince === null && now - began >= timeout)) throw notSafe(last, progress === null, parts, elapsed(began))
     if (now - saidAt >= SAY_EVERY) {
       saidAt = now
       remark(`still waiting: ${reasonsOf(progress, parts)}`)
@@ -100,6 +102,8 @@ function createLook ({ list, now, assumeDead, strikeOff, ...goal }: WaitParts): 
   }
 }
 
-function notSafe (progress: Progress | null, parts: WaitParts, elapsed: number): Error {
-  return drainError(`not safe after ${elapsed} ms, ${parts.otherwise}: ${reasonsOf(progress, parts)}`, detailsOf(progress, parts))
+/** @param isOld the servers could be read before, but not any more */
+function notSafe (last: Progress | null, isOld: boolean, parts: WaitParts, elapsed: number): Error {
+  const old = isOld && last !== null ? `${NOT_READ} any more; ` : ''
+  return drainError(`not safe after ${elapsed} ms, ${parts.otherwise}: ${old}${reasonsOf(last, parts)}`, detailsOf(last, parts))
 }
