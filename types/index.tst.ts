@@ -96,7 +96,7 @@ test('safe to migrate', () => {
 
 test('requests and routes', () => {
   Fastify().get('/', { config: { maintenance: 'off' } }, async request => {
-    expect(request.maintenance).type.toBe<Decision>()
+    expect(request.maintenance).type.toBe<RequestMaintenance>()
   })
   expect<RouteShorthandOptions>().type.toBeAssignableFrom({ config: { maintenance: 'read' as const } })
   expect<RouteShorthandOptions>().type.not.toBeAssignableFrom({ config: { maintenance: 'no' as const } })
@@ -108,7 +108,7 @@ test('type providers', () => {
   expect(typed.maintenance).type.toBe<Maintenance>()
   typed.post('/', { schema: { body: Type.Object({ limit: Type.Integer() }) }, config: { maintenance: 'read' } }, async request => {
     expect(request.body).type.toBe<{ limit: number }>()
-    expect(request.maintenance).type.toBe<Decision>()
+    expect(request.maintenance).type.toBe<RequestMaintenance>()
   })
 })
 
