@@ -18,7 +18,7 @@ import { createApi as createDocumented } from '../examples/swagger/app.ts'
 import { createApi as createTyped } from '../examples/typebox/app.ts'
 import { createApp as createPressed } from '../examples/under-pressure/app.ts'
 import { MaintenanceOff, MaintenanceOn } from '../lib/nest.ts'
-import { createApp, until } from './fixtures/app.ts'
+import { createApp, until, stateFile } from './fixtures/app.ts'
 import { freePort, startRedis } from './fixtures/redis.ts'
 
 // docs/around-fastify.md: every example, run as its user would.
@@ -29,7 +29,7 @@ const statusOf = async (app: FastifyInstance, url: string, method: 'GET' | 'POST
 /** A server as a process of its own, with a state file that the command closes and opens. */
 async function startProcess (t: Test, args: string[]) {
   const port = await freePort()
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const env = { ...process.env, PORT: String(port), MAINTENANCE_FILE: file, _TAPJS_PROCESSINFO_COVERAGE_: '0' }
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'ignore', 'inherit'] })
   t.teardown(async () => {

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { main } from '../lib/cli/main.ts'
-import { createApp, until } from './fixtures/app.ts'
+import { createApp, until, stateFile } from './fixtures/app.ts'
 
 type Env = NodeJS.ProcessEnv
 
@@ -189,8 +189,7 @@ t.test('completion for three shells', async t => {
 })
 
 t.test('on over a closure: whose it was, and what was reset; a new file is announced', async t => {
-  t.teardown(() => {})
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   t.match(await call(['on', '--force', '--mode', 'read-only', '--message', 'Soon', '--for', '1h', '--by', 'bob'], env), { out: `stored in: ${file} (created)\n` })
   const { out } = await call(['on', '--by', 'ann', '--for', '30m'], env)
@@ -200,8 +199,7 @@ t.test('on over a closure: whose it was, and what was reset; a new file is annou
 })
 
 t.test('colours on a terminal', async t => {
-  t.teardown(() => {})
-  const env = { MAINTENANCE_STORE: `file:${join(t.testdir(), 'state.json')}` }
+  const env = { MAINTENANCE_STORE: `file:${stateFile(t)}` }
   let out = ''
   await main(['status'], env, { color: true, out: text => { out += text }, err: () => {} })
   t.ok(out.startsWith('default: \u001b[32mopen\u001b[39m '))

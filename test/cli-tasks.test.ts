@@ -1,8 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import t from 'tap'
 import type { Maintenance, SiteState } from '../types/index.ts'
-import { createApp } from './fixtures/app.ts'
+import { createApp, stateFile } from './fixtures/app.ts'
 import { blocksIn, command } from './fixtures/docs.ts'
 
 // docs/command.md is typed as it is written, one task after the other, on a site that is served.
@@ -41,8 +40,7 @@ const EXPECTED: { readonly [title: string]: (maintenance: Maintenance, printed: 
 }
 
 t.test('docs/command.md: every task, as written', async t => {
-  t.teardown(() => {})
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const { app } = await createApp(t, { store: { file }, bypass: {} })
   await app.ready()
   const { maintenance } = app
@@ -63,8 +61,7 @@ t.test('docs/command.md: every task, as written', async t => {
 
 /** The members that the table and the document of the page name. */
 t.test('docs/command.md: the JSON documents have the members that the page names', async t => {
-  t.teardown(() => {})
-  const env = { MAINTENANCE_STORE: `file:${join(t.testdir(), 'state.json')}` }
+  const env = { MAINTENANCE_STORE: `file:${stateFile(t)}` }
   await (await createApp(t, { store: { file: env.MAINTENANCE_STORE.slice(5) }, bypass: {} })).app.ready()
   const example = JSON.parse(blocksIn(PAGE).find(({ language }) => language === 'json')?.code ?? '').sites[0] as SiteState
   const type = async (line: string) => JSON.parse((await command(`npx fastify-maintenance ${line} --json`, env)).text)

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { main } from '../lib/cli/main.ts'
 import { createFileServers } from '../lib/stores/file/servers.ts'
-import { createApp, until } from './fixtures/app.ts'
+import { createApp, until, stateFile } from './fixtures/app.ts'
 import { directory as temporaryDirectory } from './fixtures/file-store.ts'
 import { startProxy, startRedis } from './fixtures/redis.ts'
 
@@ -139,8 +139,7 @@ t.test('safe to migrate, on Redis: 50 rounds under load on three servers, and no
 
 t.test('safe to migrate, on one file: the same', { buffered: true }, async t => {
   // tap removes the directory before it runs teardowns, unless the first teardown is older than the directory
-  t.teardown(() => {})
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   await prove(t, { store: { file }, args: ['--store', `file:${file}`] }, 4)
 })
 
@@ -254,7 +253,7 @@ t.test('on a file: a server that was killed holds nobody up, and its entry goes;
 })
 
 t.test('on a file: a server that boots removes the entries of the dead, and its own when it closes', { buffered: false }, async t => {
-  const file = join(t.testdir(), 'state.json')
+  const file = stateFile(t)
   const folder = join(dirname(file), '.state.json.servers.swp')
   const store = createFileServers(file)
   t.strictSame(await store.heartbeats(), [])

@@ -16,7 +16,7 @@ function restWhileClosed (app: FastifyInstance, worker: Worker): void {
 export async function startWorker (connection: ConnectionOptions & { host: string, port: number }, work: Processor) {
   const app = Fastify()
   await app.register(maintenance, { store: { redis: connection } })
-  // whoever waits until it is safe to migrate waits for the jobs that are running, too
+  // a wait until it is safe to migrate waits for running jobs, too
   const tracked: Processor = (job, ...rest) => app.maintenance.track(() => work(job, ...rest), `job ${job.name}`)
   // not started before it is known whether the site is closed
   const worker = new Worker('mails', tracked, { connection, autorun: false })
