@@ -65,9 +65,9 @@ t.test('authorize: everything else than true or a name is refused', async t => {
     await app.ready()
     const requests: InjectOptions[] = [
       { url: '/maintenance/' }, { url: '/maintenance/state' }, { url: '/maintenance/events' },
-      { method: 'POST', url: '/maintenance/state', headers: { 'content-type': 'application/json' }, payload: '{"on":true}' },
-      { method: 'POST', url: '/maintenance/state', headers: { 'content-type': FORM, ...OWN }, payload: 'on=true' },
-      { method: 'POST', url: '/maintenance/state', headers: { 'content-type': 'text/plain' }, payload: 'on=true' }
+      { method: 'POST', url: '/maintenance/state', headers: { 'content-type': 'application/json' }, payload: '{"action":"on"}' },
+      { method: 'POST', url: '/maintenance/state', headers: { 'content-type': FORM, ...OWN }, payload: 'action=on' },
+      { method: 'POST', url: '/maintenance/state', headers: { 'content-type': 'text/plain' }, payload: 'action=on' }
     ]
     for (const request of requests) {
       const answer = await app.inject(request)
@@ -223,7 +223,7 @@ t.test('a change comes from the page itself: everything else is refused, and cha
       t.match(answer, { statusCode: 403, headers: PROTECTED, body: /FST_ERR_MAINTENANCE_FORBIDDEN/ }, JSON.stringify(headers))
     }
   }
-  t.match(await app.inject({ method: 'POST', url: '/maintenance/state', headers: { 'content-type': 'text/plain', origin: 'https://evil.test' }, payload: '{"on":true}' }), { statusCode: 403 })
+  t.match(await app.inject({ method: 'POST', url: '/maintenance/state', headers: { 'content-type': 'text/plain', origin: 'https://evil.test' }, payload: '{"action":"on"}' }), { statusCode: 403 })
   t.match(app.maintenance.status(), { active: false, revision: 0 })
 
   const taken: Record<string, string>[] = [
@@ -242,7 +242,7 @@ t.test('a change comes from the page itself: everything else is refused, and cha
   t.match(await postJson(app, { action: 'off' }), { statusCode: 200 }, 'a program')
   const { revision } = app.maintenance.status()
   for (const type of [FORM, `${FORM.toUpperCase()}; charset=utf-8`, ` ${FORM};x=y`]) {
-    const form = await app.inject({ method: 'POST', url: '/maintenance/state', headers: { 'content-type': type }, payload: 'on=true' })
+    const form = await app.inject({ method: 'POST', url: '/maintenance/state', headers: { 'content-type': type }, payload: 'action=on' })
     t.match(form, { statusCode: 403, headers: PROTECTED, body: /a form needs the header Sec-Fetch-Site or Origin/ }, type)
   }
   t.equal(app.maintenance.status().revision, revision)
@@ -360,6 +360,16 @@ t.test('docs/admin-page.md: basic auth, a session, a bearer key', async t => {
     t.match(await tryGuard(t, app, { authorization: 'Bearer key' }), { status: 200, by: 'deploy' })
     await t.rejects(async () => runPiece(byKey, world(app, {})), /ADMIN_KEY is not set/)
   })
+})
+
+t.test('README: basic auth', async t => {
+  const piece = blocksOf('README.md').find(({ code }) => code.includes('fastify-maintenance/admin'))?.code ?? ''
+  const { app } = await createApp(t)
+  await runPiece(piece, world(app))
+  for (const headers of [{}, basic('wrong'), basic('right', 'eve'), { authorization: 'Bearer right' }]) {
+    t.match(await tryGuard(t, app, headers), { status: 401, revision: 0 })
+  }
+  t.match(await tryGuard(t, app, basic('right')), { status: 200, by: null })
 })
 
 t.test('@fastify/auth, and many requests of different people over few connections', async t => {

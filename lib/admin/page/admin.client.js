@@ -1,6 +1,6 @@
 /**
- * Makes the page live; without it, everything works by plain forms. It makes no HTML of its own: it fetches the page and
- * replaces parts of it. A form in which somebody types is left alone.
+ * Makes the page live; without it, everything works by plain forms. It makes no HTML of its own: it fetches the page
+ * and replaces parts of it. A form in which somebody types is left alone.
  */
 /* global CSS, DOMParser, document, EventSource, FormData, HTMLDetailsElement, location, navigator */
 
@@ -74,7 +74,9 @@ function show (html, sent) {
   for (const list of all(fresh, '[data-list]')) syncList(list, sent)
   for (const part of parts(fresh)) {
     const old = document.getElementById(part.id)
-    if (old) update(old, part, sent !== undefined && (old.contains(sent) || (site?.contains(old) && !old.matches('details'))) === true, known)
+    if (!old) continue
+    const isBeside = site?.contains(old) === true && !old.matches('details')
+    update(old, part, sent !== undefined && (old.contains(sent) || isBeside), known)
   }
 }
 
@@ -95,12 +97,19 @@ function syncList (list, sent) {
   })
 }
 
-/** @param {HTMLElement} old @param {HTMLElement} part @param {boolean} isSent @param {string} [known] what the sent form knew */
+/**
+ * @param {HTMLElement} old
+ * @param {HTMLElement} part
+ * @param {boolean} isSent
+ * @param {string} [known] what the sent form knew
+ */
 function update (old, part, isSent, known) {
   if (!isSent && (sources.get(part.id) === part.outerHTML || part.dataset.part === 'once')) return
   if (!isSent && 'dirty' in old.dataset && 'dirty' in part.dataset === false) return keep(old, part, known)
   const focused = old.contains(document.activeElement) && document.activeElement?.id
-  if (part instanceof HTMLDetailsElement && !('dirty' in part.dataset)) part.open = !isSent && /** @type {HTMLDetailsElement} */ (old).open
+  if (part instanceof HTMLDetailsElement && !('dirty' in part.dataset)) {
+    part.open = !isSent && /** @type {HTMLDetailsElement} */ (old).open
+  }
   const html = part.outerHTML
   old.replaceWith(part)
   place(part)
@@ -108,7 +117,12 @@ function update (old, part, isSent, known) {
   sources.set(part.id, html)
 }
 
-/** Leaves a form alone in which somebody types. @param {HTMLElement} old @param {HTMLElement} part @param {string} [known] */
+/**
+ * Leaves a form alone in which somebody types.
+ * @param {HTMLElement} old
+ * @param {HTMLElement} part
+ * @param {string} [known]
+ */
 function keep (old, part, known) {
   const before = field(old, 'changedAt')
   const after = field(part, 'changedAt')
@@ -181,7 +195,8 @@ function addRow (button) {
   for (const input of inputs(row, 'input')) {
     input.value = ''
     input.removeAttribute('aria-invalid')
-    input.setAttribute('aria-label', String(input.getAttribute('aria-label')).replace(/\d+$/, String(rows.children.length + 1)))
+    const label = String(input.getAttribute('aria-label'))
+    input.setAttribute('aria-label', label.replace(/\d+$/, String(rows.children.length + 1)))
   }
   rows.append(row)
   one(row, 'input').focus()
@@ -235,7 +250,8 @@ async function send (form, submitter) {
     const url = new URL(String(form.getAttribute('action')), location.href)
     const answer = await fetch(url, { method: 'POST', body: data })
     const html = await answer.text()
-    if (!(answer.headers.get('content-type') || '').startsWith('text/html') || !html.includes('data-base')) throw new Error(String(answer.status))
+    const type = answer.headers.get('content-type') || ''
+    if (!type.startsWith('text/html') || !html.includes('data-base')) throw new Error(String(answer.status))
     show(html, form)
     ;(one(site, '.box:not([hidden])') || one(site, 'h2')).focus()
   } catch {
