@@ -27,21 +27,24 @@ export function readWords (args: readonly string[]): Words {
   const { tokens } = parseArgs({ args: [...args], options: CONFIG, strict: false, allowPositionals: true, tokens: true })
   const values = new Map<OptionName, string[]>()
   const positionals: string[] = []
-  let text: { option: OptionName, words: string[] } | null = null
+  const texts: { option: OptionName, words: string[] }[] = []
+  let text: string[] | null = null
   for (const token of tokens) {
     if (token.kind === 'positional') {
       positionals.push(token.value)
-      text?.words.push(token.value)
+      text?.push(token.value)
     } else if (token.kind === 'option') {
       const name = checkName(token.name, token.rawName, args)
       const value = valueOf(name, token.value, token.inlineValue, args[token.index + 1])
       const before = values.get(name) ?? []
       if (before.length > 0 && specOf(name).multiple !== true) throw new UsageError(`--${name} is given twice`)
       values.set(name, [...before, value])
-      text = name === 'message' || name === 'by' ? { option: name, words: [value] } : null
+      text = name === 'message' || name === 'by' ? [value] : null
+      if (text !== null) texts.push({ option: name, words: text })
     }
   }
-  return { values, positionals, unquoted: text !== null && text.words.length > 1 ? `--${text.option} "${text.words.join(' ')}"` : null }
+  const meant = texts.filter(({ words }) => words.length > 1).map(({ option, words }) => `--${option} "${words.join(' ')}"`)
+  return { values, positionals, unquoted: meant.length === 0 ? null : meant.join(' ') }
 }
 
 function checkName (name: string, written: string, args: readonly string[]): OptionName {
