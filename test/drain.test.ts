@@ -3,7 +3,7 @@ import t from 'tap'
 import maintenance from '../index.ts'
 import type { MaintenanceStatus, ServerSite, ServerStatus } from '../types/index.ts'
 import { bareApp, createApp, until } from './fixtures/app.ts'
-import { beatingStore, get, isPending, listen, slowApp, step } from './fixtures/requests.ts'
+import { beatingStore, get, isPending, listen, slowApp, step, WAIT } from './fixtures/requests.ts'
 
 t.jobs = 4
 
@@ -107,7 +107,7 @@ t.test('set with wait: settles when all are ready, else tells who is not; the ch
   const { app, begin, releaseAll } = await slowApp(t)
   const first = await begin()
   const waiting = app.maintenance.set(true, { wait: 60_000, message: 'Moving' })
-  t.equal(await isPending(waiting), true)
+  t.equal(await isPending(waiting, WAIT), true)
   t.equal(app.maintenance.active, true)
   first()
   t.match(await waiting, { active: true, message: 'Moving', inFlight: 0 } satisfies Partial<MaintenanceStatus>)
@@ -118,7 +118,7 @@ t.test('set with wait: settles when all are ready, else tells who is not; the ch
   const error = await app.maintenance.set(true, { wait: 1 }).catch(error => error)
   t.match(error, {
     code: DRAIN,
-    message: /^maintenance: not ready after 1 ms, but the change stands: \S+ \(process \d+\) runs 1 × GET \/slow, 1 × POST \/slow, last seen at \S+Z$/,
+    message: /^maintenance: not safe after \d+ ms, but the change stands: \S+ \(process \d+\) runs 1 × GET \/slow, 1 × POST \/slow, last seen at \S+Z$/,
     inFlight: 2,
     routes: { 'GET /slow': 1, 'POST /slow': 1 },
     servers: [{ pid: process.pid, sites: [{ site: 'default', active: true }], draining: { 'GET /slow': 1, 'POST /slow': 1 } }]
@@ -170,7 +170,7 @@ const otherServer = (site: Partial<ServerSite>): ServerStatus => ({
   draining: site.draining ?? {},
   bypassPath: null,
   startedAt: '2026-01-01T00:00:00.000Z',
-  seenAt: '2026-01-01T00:00:00.000Z',
+  seenAt: new Date().toISOString(),
   lost: false
 })
 
@@ -178,26 +178,30 @@ t.test('set with wait: a server that has not followed, one that is pinned, one t
   const store = beatingStore()
   const { app } = await createApp(t, { store })
   await app.ready()
-  const tell = (site: Partial<ServerSite>) => store.entries.set('other', JSON.stringify(otherServer(site)))
+  const tell = (site: Partial<ServerSite>, seenAt = new Date().toISOString()) => store.entries.set('other', JSON.stringify({ ...otherServer(site), seenAt }))
   tell({})
-  await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) is open, last seen at 2026-01-01/, servers: [{ id: 'other' }] })
+  await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) is open, last seen at 20/, servers: [{ id: 'other' }], lost: [], pinned: [] })
   tell({ active: true })
   await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) has not seen the change/, routes: {} })
   await t.rejects(app.maintenance.set(false, { wait: 50 }), { message: /there \(process 7\) has not seen the change/ }, 'also for off')
   tell({ pinned: true })
+  await t.rejects(app.maintenance.set(true, { wait: 60_000 }), { code: DRAIN, message: /^maintenance: not safe after \d+ ms, but the change stands: there \(process 7\) stays open: its option 'pinned' decides$/, servers: [], pinned: [{ id: 'other' }] }, 'at once: that will not change')
+  tell({ pinned: true, active: true })
   await app.maintenance.set(true, { wait: 60_000 })
   tell({ revision: Number.MAX_SAFE_INTEGER })
   await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) is open/ }, 'it has the state, but its window is ahead or over')
   tell({ revision: Number.MAX_SAFE_INTEGER, active: true, draining: { 'GET /a': 2 } })
   await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) runs 2 × GET \/a/, inFlight: 2, routes: { 'GET /a': 2 } })
   await app.maintenance.set(false, { wait: 60_000 })
+  tell({}, new Date(Date.now() - 20_000).toISOString())
+  await t.rejects(app.maintenance.set(true, { wait: 50 }), { code: DRAIN, message: /there \(process 7\) is lost, last seen at 20/, servers: [], lost: [{ id: 'other', lost: true }] })
   store.entries.delete('other')
   await app.maintenance.set(true, { wait: 60_000 })
 
   store.fail = 'list'
   await t.rejects(app.maintenance.set(true, { wait: 50 }), { code: DRAIN, message: /the list of servers could not be read/, inFlight: 0 })
   const waiting = app.maintenance.set(true, { wait: 60_000 })
-  t.equal(await isPending(waiting), true)
+  t.equal(await isPending(waiting, WAIT), true)
   store.fail = ''
   await waiting
 
@@ -205,7 +209,7 @@ t.test('set with wait: a server that has not followed, one that is pinned, one t
   const again = app.maintenance.set(true, { wait: 60_000 })
   await sleep(100)
   tell({})
-  t.equal(await isPending(again), true)
+  t.equal(await isPending(again, WAIT), true)
   tell({ revision: Number.MAX_SAFE_INTEGER, active: true })
   await again
 })

@@ -42,7 +42,7 @@ interface Way {
   readonly after?: { inFlight: number, streams: number }
   /** The client has gone by then, and it is still counted; then this ends it. */
   readonly then?: (world: World) => unknown
-  /** Nothing tells its end. */
+  /** Nothing tells its end: it counts for a minute after the client has gone. */
   readonly abandoned?: boolean
 }
 
@@ -134,7 +134,7 @@ const WAYS: Record<string, Way> = {
     during: REQUEST,
     then: answerLate
   },
-  'aborted, and never answered': { routes: (app, { entered }) => app.get('/', (_request, reply) => { entered.resolve(reply.raw) }), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST, then: () => {}, abandoned: true },
+  'aborted, and never answered': { routes: (app, { entered }) => app.get('/', (_request, reply) => { entered.resolve(reply.raw) }), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST, abandoned: true },
   'aborted before its body came': {
     routes: (app, world) => {
       app.addHook('onRequest', (_request, reply, done) => { world.entered.resolve(reply.raw); done() })
@@ -222,8 +222,8 @@ const WAYS: Record<string, Way> = {
   'HTTP/2, an event stream, reset': { server: { http2: true }, routes: streaming('text/event-stream', 'send'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: STREAM },
   'HTTP/2, an event stream by writeHead()': { server: { http2: true }, routes: streaming('text/event-stream', 'writeHead'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: STREAM },
   'HTTP/2, hijacked, without a type': { server: { http2: true }, routes: streaming(null, 'writeHead'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: REQUEST },
-  'HTTP/2, reset, the handler answers later': { server: { http2: true }, routes: slow, begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: REQUEST, then: answerLate, abandoned: true },
-  'HTTP/2, the session is cut, the handler answers later': { server: { http2: true }, routes: slow, begin: async world => { const stream = await withHttp2(world, {}); return () => stream.session?.destroy() }, during: REQUEST, then: answerLate, abandoned: true },
+  'HTTP/2, reset, the handler answers later': { server: { http2: true }, routes: slow, begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: REQUEST, then: answerLate },
+  'HTTP/2, the session is cut, the handler answers later': { server: { http2: true }, routes: slow, begin: async world => { const stream = await withHttp2(world, {}); return () => stream.session?.destroy() }, during: REQUEST, then: answerLate },
   'HTTP/2, the session is cut in the middle of a download': { server: { http2: true }, routes: streaming('text/csv', 'send'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.session?.destroy() }, during: REQUEST },
   connectionTimeout: { server: { connectionTimeout: 2000 }, routes: slow, begin: ({ port }) => { get(port); return () => {} }, during: REQUEST, then: answerLate },
   requestTimeout: {
@@ -266,7 +266,6 @@ const WAYS: Record<string, Way> = {
     begin: pipelined(socket => socket.destroy()),
     during: { inFlight: 3, streams: 0 },
     after: REQUEST,
-    then: () => {},
     abandoned: true
   },
   'pipelined, and never answered': { routes: (app, { entered }) => app.get('/', (_request, reply) => { entered.resolve(reply.raw) }), begin: pipelined(socket => socket.destroy()), during: { inFlight: 3, streams: 0 }, abandoned: true },
@@ -287,7 +286,11 @@ const WAYS: Record<string, Way> = {
 
 t.test('counted while it runs, and no longer, for every way in which a request can end', async t => {
   t.jobs = 8
-  const run = (isAbandoned: boolean) => Promise.all(Object.entries(WAYS).filter(([, way]) => (way.abandoned === true) === isAbandoned).map(([name, way]) => t.test(name, { buffered: true }, async t => {
+  // while the clock stands, nothing is taken for abandoned: each must tell its end
+  let clock = 1000
+  t.teardown(() => Reflect.deleteProperty(performance, 'now'))
+  performance.now = () => clock
+  const run = ([name, way]: [string, Way]) => t.test(name, { buffered: true }, async t => {
     const { app } = bareApp(t, { forceCloseConnections: !('http2' in (way.server ?? {})), ...way.server } as FastifyServerOptions)
     await way.before?.(app)
     await app.register(maintenance)
@@ -300,20 +303,25 @@ t.test('counted while it runs, and no longer, for every way in which a request c
     const counted = () => counts(app.maintenance.status())
     await until(`counted: ${JSON.stringify(way.during)}`, () => JSON.stringify(counted()) === JSON.stringify(way.during))
     await end()
-    if (way.then !== undefined) {
+    const isCounted = (look: string) => t.strictSame(counted(), way.after ?? way.during, `its handler still works, ${look}`)
+    if (way.then !== undefined || way.abandoned === true) {
       await until('the connection is closed', () => ('stream' in response ? response.stream as Socket : response).destroyed)
-      for (const look of ['one', 'another']) t.strictSame(counted(), way.after ?? way.during, `its handler still works, ${look} look`)
-      await way.then(world)
+      for (const look of ['one look', 'another look']) isCounted(look)
+      await way.then?.(world)
+    }
+    if (way.abandoned === true) {
+      clock += 59_999
+      isCounted('just before the minute is over')
+      clock++
+      t.strictSame(counted(), NOTHING)
     }
     await until('no longer counted', () => JSON.stringify(counted()) === JSON.stringify(NOTHING))
     await app.maintenance.drained({ timeout: 60_000 })
-  })))
-  // while the clock stands, nothing is taken for abandoned: each must tell its end
-  t.teardown(() => Reflect.deleteProperty(performance, 'now'))
-  performance.now = () => 1000
-  await run(false)
-  Reflect.deleteProperty(performance, 'now')
-  await run(true)
+  })
+  const ways = Object.entries(WAYS)
+  await Promise.all(ways.filter(([, { abandoned }]) => abandoned !== true).map(run))
+  // one after another: each moves the clock
+  for (const way of ways.filter(([, { abandoned }]) => abandoned === true)) await run(way)
 })
 
 t.test('what does not count', { buffered: true }, async t => {
@@ -465,7 +473,7 @@ t.test('pipelined requests whose client has hung up are let go without being ask
   const child = spawn(process.execPath, ['--expose-gc', '--import', 'tsx', 'test/fixtures/pipelined-memory.ts'], { env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   const results = (await child.stdout.toArray()).join('').trim().split('\n').map(line => JSON.parse(line))
-  t.strictSame(results.map(({ mode }) => mode), ['open', 'hold', 'full'])
+  t.strictSame(results.map(({ mode }) => mode), ['open', 'abandoned', 'hold', 'full'])
   for (const { mode, arrived, before, during, after, held, inFlight } of results) {
     t.ok(arrived > 1000, `${arrived} requests have come`)
     t.ok(mode === 'full' || during - before > 20, `${mode}: ${during - before} MB while they wait`)
