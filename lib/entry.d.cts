@@ -1,11 +1,12 @@
 // The declarations of the package's entry: `module.exports` is the plugin itself, and everything public is a member of it.
 import type {
-  Bypass, BypassOptions, ChangeListener, CloseStreamsOptions, Decision, DrainOptions, FastifyMaintenance,
-  FastifyMaintenanceOptions, HistoryEntry, HoldOptions, IgnoreOptions, IgnoredRoute, Maintenance,
+  Bypass, BypassOptions, ChangeListener, CloseStreamsOptions, CustomStoreOptions, Decision, DrainOptions, FastifyMaintenance,
+  FastifyMaintenanceOptions, FileStoreOptions, HistoryEntry, HoldOptions, IgnoreOptions, IgnoredRoute, Maintenance,
   MaintenanceChange, MaintenanceStatus, MaintenanceStore, Mode, Reason, RedisClient, RedisStoreOptions,
   ResponseOptions, ResponseType, RouteMaintenance, RunOptions, ScheduleOptions, ServerStatus, SiteState,
-  Source, StillRunning, StoreStatus, Upcoming, WaitOptions, WriteCondition
+  Source, SqlDialect, SqlOptions, SqlQuery, SqlStoreOptions, StillRunning, StoreExtras, StoreStatus, Upcoming, WaitOptions, WriteCondition
 } from '../types/index.ts'
+import { conflict, outcomeUnknown } from './stores/store-errors.ts'
 
 /**
  * Maintenance mode for Fastify: register it, then close the site with `fastify.maintenance.set(true)`.
@@ -17,12 +18,12 @@ declare function fastifyMaintenance (...parameters: Parameters<FastifyMaintenanc
 
 declare namespace fastifyMaintenance {
   export {
-    fastifyMaintenance, fastifyMaintenance as default,
-    Bypass, BypassOptions, ChangeListener, CloseStreamsOptions, Decision, DrainOptions, FastifyMaintenance,
-    FastifyMaintenanceOptions, HistoryEntry, HoldOptions, IgnoreOptions, IgnoredRoute, Maintenance,
+    fastifyMaintenance, fastifyMaintenance as default, conflict, outcomeUnknown,
+    Bypass, BypassOptions, ChangeListener, CloseStreamsOptions, CustomStoreOptions, Decision, DrainOptions, FastifyMaintenance,
+    FastifyMaintenanceOptions, FileStoreOptions, HistoryEntry, HoldOptions, IgnoreOptions, IgnoredRoute, Maintenance,
     MaintenanceChange, MaintenanceStatus, MaintenanceStore, Mode, Reason, RedisClient, RedisStoreOptions,
     ResponseOptions, ResponseType, RouteMaintenance, RunOptions, ScheduleOptions, ServerStatus, SiteState,
-    Source, StillRunning, StoreStatus, Upcoming, WaitOptions, WriteCondition
+    Source, SqlDialect, SqlOptions, SqlQuery, SqlStoreOptions, StillRunning, StoreExtras, StoreStatus, Upcoming, WaitOptions, WriteCondition
   }
 }
 

@@ -1,0 +1,99 @@
+import { OptionError } from '../../errors.ts'
+import { optionalRequire } from '../../util/optional-require.ts'
+import type { Database } from './database.ts'
+import { CONNECT_TIMEOUT, createLink, type Connect } from './link.ts'
+import { listen } from './listen.ts'
+import { openSqlite, type Sqlite } from './sqlite.ts'
+
+/** What is used of a client of `pg`. */
+export interface PgClient {
+  connect (): Promise<unknown>
+  query (text: string, values: readonly unknown[]): Promise<unknown>
+  end (): Promise<void>
+  on (event: 'error' | 'end', listener: () => void): this
+  on (event: 'notification', listener: (notification: { payload?: string }) => void): this
+  readonly connection: { readonly stream: { destroy (): void } }
+}
+
+/** What is used of a connection of `mysql2`. */
+interface MysqlConnection {
+  on (event: 'error' | 'end', listener: () => void): this
+  connect (done: (error: Error | null) => void): void
+  execute (text: string, values: readonly unknown[], done: (error: Error | null, result: unknown) => void): void
+  destroy (): void
+}
+
+/** A connection that is given up may say goodbye for that long, ms. */
+const GOODBYE_TIMEOUT = 100
+
+/** Opens the database at an address, with the driver of the application. @throws FST_ERR_MAINTENANCE_OPTION if there is none */
+export function openAddress (address: string): Database {
+  const [scheme = '', rest = ''] = [address.slice(0, address.indexOf(':')), address.slice(address.indexOf(':') + 1)]
+  if (scheme === 'sqlite') return openSqlite(loadSqlite(), rest)
+  if (scheme === 'mysql' || scheme === 'mariadb') return openMysql(`mysql:${rest}`)
+  const { Client } = load('pg', 'an address of PostgreSQL') as { Client: new (options: object) => PgClient }
+  return openPg(() => new Client({ connectionString: address, connectionTimeoutMillis: CONNECT_TIMEOUT, keepAlive: true }))
+}
+
+function load (name: 'pg' | 'mysql2', what: string): unknown {
+  return optionalRequire(name) ?? missing(what, `the package ${name} beside it (npm install ${name})`)
+}
+
+function loadSqlite (): Sqlite {
+  const found = optionalRequire('better-sqlite3')
+  if (found !== null) return found as Sqlite
+  const builtin = optionalRequire('node:sqlite') ?? missing('an address of SQLite', 'the package better-sqlite3 beside it (npm install better-sqlite3), or Node.js 22.13 or later')
+  return (builtin as { DatabaseSync: Sqlite }).DatabaseSync
+}
+
+function missing (is: string, expected: string): never {
+  throw new OptionError('store', is, expected)
+}
+
+/** @param createClient makes a client that is not connected */
+export function openPg (createClient: () => PgClient): Database {
+  const link = createLink(connectPg(createClient))
+  let stop = () => {}
+  return {
+    dialect: 'postgres',
+    numbered: true,
+    query: link.query,
+    listen (statement, onHint) {
+      const listener = listen(connectPg(createClient, onHint), statement, onHint)
+      stop = listener.stop
+      return listener.started
+    },
+    close () {
+      stop()
+      link.close()
+    }
+  }
+}
+
+const connectPg = (createClient: () => PgClient, onHint: (site?: string) => void = () => {}): Connect => async onLost => {
+  const client = createClient()
+  client.on('error', onLost).on('end', onLost).on('notification', ({ payload }) => onHint(payload))
+  await client.connect()
+  return {
+    query: (text, values) => client.query(text, values),
+    destroy () {
+      client.end().catch(() => {})
+      // a server that does not answer holds the connection, and so the process
+      setTimeout(() => client.connection.stream.destroy(), GOODBYE_TIMEOUT).unref()
+    }
+  }
+}
+
+function openMysql (uri: string): Database {
+  const { createConnection } = load('mysql2', 'an address of MySQL or MariaDB') as { createConnection: (options: object) => MysqlConnection }
+  const connect: Connect = async onLost => {
+    const connection = createConnection({ uri, connectTimeout: CONNECT_TIMEOUT })
+    connection.on('error', onLost).on('end', onLost)
+    await new Promise<void>((resolve, reject) => connection.connect(error => error === null ? resolve() : reject(error)))
+    return {
+      query: (text, values) => new Promise((resolve, reject) => connection.execute(text, values, (error, result) => error === null ? resolve(result) : reject(error))),
+      destroy: () => connection.destroy()
+    }
+  }
+  return { dialect: 'mysql', numbered: false, ...createLink(connect) }
+}
