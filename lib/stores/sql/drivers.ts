@@ -19,7 +19,7 @@ export interface PgClient {
 interface MysqlConnection {
   on (event: 'error' | 'end', listener: () => void): this
   connect (done: (error: Error | null) => void): void
-  execute (text: string, values: readonly unknown[], done: (error: Error | null, result: unknown) => void): void
+  execute (text: string, values: readonly unknown[], done: (error: Error & { fatal?: boolean } | null, result: unknown) => void): void
   destroy (): void
 }
 
@@ -90,10 +90,16 @@ function openMysql (uri: string): Database {
     const connection = createConnection({ uri, connectTimeout: CONNECT_TIMEOUT })
     connection.on('error', onLost).on('end', onLost)
     await new Promise<void>((resolve, reject) => connection.connect(error => error === null ? resolve() : reject(error)))
-    return {
-      query: (text, values) => new Promise((resolve, reject) => connection.execute(text, values, (error, result) => error === null ? resolve(result) : reject(error))),
-      destroy: () => connection.destroy()
-    }
+
+    /** The statement that is under way has the error of a connection that breaks, and no event. */
+    const query = (text: string, values: readonly unknown[]) => new Promise((resolve, reject) => {
+      connection.execute(text, values, (error, result) => {
+        if (error === null) return resolve(result)
+        if (error.fatal === true) onLost()
+        reject(error)
+      })
+    })
+    return { query, destroy: () => connection.destroy() }
   }
   return { dialect: 'mysql', numbered: false, ...createLink(connect) }
 }

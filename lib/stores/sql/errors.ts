@@ -27,6 +27,11 @@ const NO_TABLE = ['42P01', '3F000', '1146', 'ER_NO_SUCH_TABLE']
 export const isNoTable = (error: unknown): boolean =>
   codesOf(error).some(code => NO_TABLE.includes(code)) || [...chainOf(error)].some(({ message }) => /\bno such table\b/.test(String(message)))
 
+const DENIED = ['42501', '1142', 'ER_TABLEACCESS_DENIED_ERROR']
+
+/** Is this user not allowed to do that? MySQL says so of tables that do not exist, too. */
+export const isDenied = (error: unknown): boolean => codesOf(error).some(code => DENIED.includes(code))
+
 const UNSENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']
 
 const isUnsent = (error: unknown): boolean => error instanceof NoConnectionError || codesOf(error).some(code => UNSENT.includes(code))

@@ -5,7 +5,7 @@ import type { Log } from '../../util/log.ts'
 import { createBatch } from './batch.ts'
 import { countOf, rowsOf, type Database, type Row } from './database.ts'
 import { statementsOf, toScript, withNumbers } from './dialect.ts'
-import { clean, isNoTable, outcome } from './errors.ts'
+import { clean, isDenied, isNoTable, outcome } from './errors.ts'
 
 export interface StoreOptions {
   readonly table: string
@@ -38,7 +38,7 @@ export function createStore (database: Database, { table, createTables, log }: S
     try {
       return await ask(statement, values)
     } catch (error) {
-      if (!isNoTable(error)) throw error
+      if (!isNoTable(error) && !(isDenied(error) && !await hasTables(database, table))) throw error
       if (!createTables) throw new StoreError(howToCreate(database, table, 'they do not exist'))
       await createMissing(database, table)
       return ask(statement, values)
@@ -127,7 +127,7 @@ async function runAll (database: Database, table: string): Promise<void> {
 const howToCreate = ({ dialect }: Database, table: string, why: string): string =>
   `the tables of '${table}' are needed, and ${why}. Create them with:\n\n${toScript(dialect, table)}`
 
-/** Do the tables exist? @throws if the database cannot say */
+/** Do the tables exist? @throws if the database does not say so */
 export async function hasTables (database: Database, table: string): Promise<boolean> {
   return database.query(statementsOf(database.dialect, table).check, []).then(() => true, error => {
     if (isNoTable(error)) return false
