@@ -9,7 +9,13 @@ import t, { type Test } from 'tap'
 import { main } from '../lib/cli/main.ts'
 import { storeContract } from '../lib/stores/contract.ts'
 import { openStore } from '../lib/stores/open.ts'
-import type { MaintenanceStore, SqlOptions } from '../types/index.ts'
+import { createSqlStore, createTables, tablesSql } from '../lib/stores/sql/index.ts'
+import { countOf, rowsOf } from '../lib/stores/sql/database.ts'
+import { openAddress } from '../lib/stores/sql/drivers.ts'
+import { createStore } from '../lib/stores/sql/sql-store.ts'
+import { readStore } from '../lib/stores/options.ts'
+import { conflict, outcomeUnknown } from '../index.ts'
+import type { MaintenanceStore, SqlDialect, SqlOptions } from '../types/index.ts'
 import { createApp, until } from './fixtures/app.ts'
 import { noMariadb, startMariadb, type MariadbServer } from './fixtures/mariadb.ts'
 import { noPostgres, startPostgres, type PostgresServer } from './fixtures/postgres.ts'
@@ -232,11 +238,17 @@ async function faults (t: Test, base: Base, credentials: string): Promise<void> 
   })
 }
 
+// started one after the other, before anything is measured in time
+const bases = {
+  postgres: noPostgres === false ? await postgres(t) : undefined,
+  mariadb: noMariadb === false ? await mariadb(t) : undefined
+}
+
 // each waits for its own database most of the time
 t.jobs = 3
 
 t.test('PostgreSQL', { skip: noPostgres, buffered: true }, async t => {
-  const base = await postgres(t)
+  const base = bases.postgres as Base
   const { address, ask, server } = base as Base & { server: PostgresServer }
   await common(t, base)
 
@@ -322,7 +334,7 @@ t.test('PostgreSQL', { skip: noPostgres, buffered: true }, async t => {
 })
 
 t.test('MariaDB', { skip: noMariadb, buffered: true }, async t => {
-  const base = await mariadb(t)
+  const base = bases.mariadb as Base
   const { ask, server } = base as Base & { server: MariadbServer }
   await common(t, base)
 
@@ -389,4 +401,145 @@ t.test('SQLite', { buffered: true }, async t => {
     t.equal(await store.read('b'), 'third')
     t.same(await ask("SELECT revision FROM maintenance WHERE site = 'b'"), [{ revision: 3 }])
   })
+})
+
+t.test('what is not given, and what is wrong', async t => {
+  const client = { execute () {} }
+  const wrong: [unknown, RegExp][] = [
+    [{}, /'store.sql' is neither a client nor a query, expected an address such as/],
+    [undefined, /'store.sql' is undefined|object/],
+    [{ client, query () {} }, /both a client and a query/],
+    [{ client: Promise.resolve() }, /'store.sql.client' is a Promise, expected what it resolves to: await it/],
+    [{ client: 'postgres://ops:S3cret@w@host/db?x=@' }, /'store.sql.client' is a malformed address of a database/],
+    ['sqlite::memory:', /'store.sql.client' is a database in memory/],
+    [{ client: 5 }, /'store.sql.client' is a number, expected/],
+    [{ client: { password: 'S3cret' } }, /'store.sql.client' is no client that is known, expected .*for anything else \{ query, dialect \}/],
+    [{ client: () => {} }, /no client that is known/],
+    [{ client: Object.assign(() => {}, { raw () {} }) }, /no client that is known/],
+    [{ query () {} }, /'store.sql.dialect' is undefined, expected 'postgres', 'mysql' or 'sqlite'/],
+    [{ query () {}, dialect: 'oracle' }, /'store.sql.dialect' is 'oracle'/],
+    [{ client, table: 'a b' }, /'store.sql.table' is 'a b', expected the name of a table/],
+    [{ client, tabel: 'a' }, /unknown option 'store.sql.tabel'. Did you mean store.sql.table\?/]
+  ]
+  for (const [sql, message] of wrong) {
+    const error: Error = await Promise.resolve().then(() => openSqlOption(sql)).then(() => t.fail(String(message)) as never, error => error)
+    t.match(error.message, message)
+    t.equal((error as NodeJS.ErrnoException).code, 'FST_ERR_MAINTENANCE_OPTION')
+    t.notMatch(error.message, /S3cret/)
+  }
+  for (const store of ['sqlite::memory:', 'sqlite://app.db', 'sqlite:', 'postgres://ops:S3cret%@host', 'sqlite:file:x?mode=memory']) {
+    t.throws(() => readStore(store), { code: 'FST_ERR_MAINTENANCE_OPTION', message: /^(?!.*S3cret)/ }, store)
+  }
+  t.same(readStore('sqlite:///srv/app.db'), { sql: { client: 'sqlite:///srv/app.db' } })
+})
+
+const openSqlOption = async (sql: unknown) => openStore(readStore({ sql } as never), [])
+
+t.test('without a driver: which one is missing, and how it is installed', async t => {
+  const missing = { postgres: /the package pg beside it \(npm install pg\)/, mariadb: /npm install mysql2/, sqlite: /npm install better-sqlite3\), or Node.js 22/ }
+  for (const [scheme, message] of Object.entries(missing)) {
+    t.throws(() => openAddress(`${scheme}://host/x`, () => null), { code: 'FST_ERR_MAINTENANCE_OPTION', message })
+  }
+})
+
+t.test('SQLite of Node.js: the same store', async t => {
+  /** Gives rows for every statement, and knows no `reader`. */
+  class DatabaseSync {
+    readonly database: Sqlite.Database
+    constructor (path: string) { this.database = new Sqlite(path, { timeout: 0 }) }
+    prepare (text: string) {
+      const statement = this.database.prepare(text)
+      return { all: (...values: unknown[]) => statement.reader ? statement.all(...values) : [statement.run(...values)].slice(1) }
+    }
+
+    exec () {}
+    close () { this.database.close() }
+  }
+  const file = join(temporary(t), 'node.db')
+  const store = createStore(openAddress(`sqlite:${file}`, name => name === 'node:sqlite' ? { DatabaseSync } : null), { table: 'maintenance', createTables: true })
+  await store.write('a', 'first', { revision: 1, expectedRevision: 0 })
+  await t.rejects(store.write('a', 'second', { revision: 2, expectedRevision: 7 }), CONFLICT)
+  t.equal(await store.read('a'), 'first')
+  await store.close()
+})
+
+t.test('a client of knex, and results and errors of other layers', async t => {
+  const file = join(temporary(t), 'knex.db')
+  const database = new Sqlite(file)
+  t.teardown(() => database.close())
+  const knex = Object.assign(() => {}, {
+    client: { dialect: 'better-sqlite3' },
+    raw: async (text: string, values: unknown[]) => database.prepare(text).reader ? database.prepare(text).all(...values) : database.prepare(text).run(...values)
+  })
+  const store = await open(t, { client: knex, createTables: true })
+  await store.write('a', 'first', { revision: 1, expectedRevision: 0 })
+  t.equal(await store.read('a'), 'first')
+
+  t.equal(countOf(2n, 'mysql'), 2)
+  t.equal(countOf({ rowCount: 0 }, 'postgres'), 0)
+  t.equal(countOf([], 'mysql'), null)
+  t.strictSame(rowsOf({ affectedRows: 1 }), [])
+
+  const failing = (error: unknown, dialect: SqlDialect = 'postgres') => createSqlStore({ dialect, query: () => { throw error } })
+  const write = (error: unknown, dialect?: SqlDialect) => failing(error, dialect).write('a', 'b', { revision: 1 })
+  await t.rejects(write({ code: 'P2010', meta: { code: '42P01' } }), { code: 'FST_ERR_MAINTENANCE_STORE', message: /CREATE TABLE/ }, 'Prisma')
+  await t.rejects(write(new Error('Failed query', { cause: Object.assign(new Error('x'), { code: '42P01' }) })), /CREATE TABLE/, 'Drizzle')
+  await t.rejects(write(Object.assign(new Error('shutting down'), { code: '57P01', severity: 'FATAL' })), UNKNOWN)
+  await t.rejects(write(Object.assign(new Error('shutting down'), { errno: 1053, sqlState: '08S01' }), 'mysql'), UNKNOWN)
+  await t.rejects(write(Object.assign(new Error('deadlock'), { errno: 1213, sqlState: '40001' }), 'mysql'), { code: undefined, message: 'deadlock' })
+  await t.rejects(write(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' })), { code: 'ECONNREFUSED' })
+  await t.rejects(write(Object.assign(new Error('broken'), { code: 'EPIPE' })), UNKNOWN)
+  await t.rejects(createSqlStore({ dialect: 'postgres', query: () => new Promise(() => {}) }).write('a', 'b', { revision: 1 }), { ...UNKNOWN, message: /within 1000 ms/ })
+  await t.rejects(failing(new Error('gone')).read('a'), /gone/)
+  failing('').close()
+})
+
+t.test('{ sql }: booting fails with the SQL unless the tables exist, or may be created', async t => {
+  const file = join(temporary(t), 'boot.db')
+  const client = new Sqlite(file)
+  t.teardown(() => client.close())
+  await t.rejects(openStore({ sql: { client } }, []), { code: 'FST_ERR_MAINTENANCE_OPTION', message: /Set createTables: true, or create them yourself. Create them with:\n\nCREATE TABLE/ })
+  await createTables({ client, table: 'ops' })
+  t.equal((await openStore({ sql: { client, table: 'ops' } }, [])).pollInterval, 1000)
+  t.equal((await openStore({ sql: { client, createTables: true }, pollInterval: '2s', mirror: join(temporary(t), 'mirror.json') }, [])).pollInterval, 2000)
+  const warnings: string[] = []
+  await openStore({ sql: { dialect: 'mysql', query: () => { throw new Error('gone') } } }, [], { warn: (text: string) => warnings.push(text) } as never)
+  t.strictSame(warnings, ['maintenance: the database cannot be asked for its tables: gone'])
+  const poor = (text: string) => { throw Object.assign(new Error(/^CREATE/.test(text) ? 'denied' : 'missing'), { code: /^CREATE/.test(text) ? '42501' : '42P01' }) }
+  await openStore({ sql: { dialect: 'postgres', query: poor, createTables: true } }, [], { warn: (text: string) => warnings.push(text) } as never)
+  t.match(warnings[1], /the tables of 'maintenance' are needed, and denied. Create them with:/)
+  t.equal(createSqlStore({ client: `sqlite:${file}` }).now instanceof Function, true)
+  t.match(tablesSql('mysql'), /`maintenance_history`/)
+  t.match(tablesSql('postgres', 'ops.state'), /"ops"."state_servers"/)
+})
+
+t.test('the mirror and the interval of every store; the errors of a store of your own', async t => {
+  const directory = temporary(t)
+  const custom = createSqlStore({ client: `sqlite:${join(directory, 'own.db')}` })
+  const mirror = join(directory, 'mirror.json')
+  const { app } = await createApp(t, { store: { custom, mirror, pollInterval: 100 } })
+  await app.ready()
+  await app.maintenance.set(true)
+  t.equal(app.maintenance.status().store.kind, 'custom')
+  await until('the mirror has it', () => statSync(mirror, { throwIfNoEntry: false }) !== undefined)
+  t.equal((await openStore({ file: join(directory, 'x.json'), mirror, pollInterval: '3s' }, [])).pollInterval, 3000)
+  t.throws(() => readStore({ custom: { read () {} } } as never), /'store.custom' is an object, expected an object with the functions/)
+  t.throws(() => readStore({ custom: undefined } as never), /'store' is an object with custom/)
+  t.match(conflict(3, 2), { ...CONFLICT, message: /stored revision is 3, expected 2/ })
+  t.match(conflict(), CONFLICT)
+  t.match(outcomeUnknown(new Error('cut')), { ...UNKNOWN, message: /cut; the change may or may not/ })
+})
+
+t.test('the command prints the SQL, for the database that is named or that of the store', async t => {
+  t.match(await run('', 'sql', 'postgres'), { code: 0, out: /CREATE TABLE IF NOT EXISTS "maintenance" \([^]*bigserial[^]*"maintenance_servers"/ })
+  t.match(await run('mariadb://host/app', 'sql', '--prefix', 'ops'), { code: 0, out: /`ops_history`/ })
+  t.match(await run('postgresql://host/app', 'sql'), { code: 0, out: /bigserial/ })
+  t.match(await run('sqlite:./app.db', 'sql'), { code: 0, out: /AUTOINCREMENT/ })
+  t.match(await run('redis://host', 'sql'), { code: 2, err: /'sql' needs a database: sql postgres, sql mysql or sql sqlite/ })
+  t.match(await run('', 'sql', 'oracle'), { code: 2, err: /not 'oracle'/ })
+  t.match(await run('', 'sql', 'mysql', 'sqlite'), { code: 2, err: /takes one database/ })
+  t.match(await run('', 'sql', 'mysql', '--json'), { code: 2, err: /'sql' has no option --json/ })
+  t.match(await run('', 'sql', 'mysql', '--prefix', 'a-b'), { code: 2, err: /--prefix 'a-b': expected the name of a table/ })
+  t.match(await run('sqlite:./app.db', 'status', '--prefix', 'a-b'), { code: 2, err: /expected the name of a table/ })
+  t.match(await run('postgres://ops:S3cret@127.0.0.1:1/app', 'status'), { code: 1, err: /^(?!.*S3cret).*no connection/ })
 })

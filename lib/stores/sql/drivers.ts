@@ -26,28 +26,28 @@ interface MysqlConnection {
 /** A connection that is given up may say goodbye for that long, ms. */
 const GOODBYE_TIMEOUT = 100
 
+type Load = typeof optionalRequire
+
 /** Opens the database at an address, with the driver of the application. @throws FST_ERR_MAINTENANCE_OPTION if there is none */
-export function openAddress (address: string): Database {
-  const [scheme = '', rest = ''] = [address.slice(0, address.indexOf(':')), address.slice(address.indexOf(':') + 1)]
-  if (scheme === 'sqlite') return openSqlite(loadSqlite(), rest)
-  if (scheme === 'mysql' || scheme === 'mariadb') return openMysql(`mysql:${rest}`)
-  const { Client } = load('pg', 'an address of PostgreSQL') as { Client: new (options: object) => PgClient }
+export function openAddress (address: string, load: Load = optionalRequire): Database {
+  const rest = address.slice(address.indexOf(':') + 1)
+  if (address.startsWith('sqlite:')) return openSqlite(loadSqlite(load), rest)
+  if (/^(mysql|mariadb):/.test(address)) return openMysql(`mysql:${rest}`, load)
+  const { Client } = (load('pg') ?? missing('PostgreSQL', installing('pg'))) as { Client: new (options: object) => PgClient }
   return openPg(() => new Client({ connectionString: address, connectionTimeoutMillis: CONNECT_TIMEOUT, keepAlive: true }))
 }
 
-function load (name: 'pg' | 'mysql2', what: string): unknown {
-  return optionalRequire(name) ?? missing(what, `the package ${name} beside it (npm install ${name})`)
-}
-
-function loadSqlite (): Sqlite {
-  const found = optionalRequire('better-sqlite3')
+function loadSqlite (load: Load): Sqlite {
+  const found = load('better-sqlite3')
   if (found !== null) return found as Sqlite
-  const builtin = optionalRequire('node:sqlite') ?? missing('an address of SQLite', 'the package better-sqlite3 beside it (npm install better-sqlite3), or Node.js 22.13 or later')
+  const builtin = load('node:sqlite') ?? missing('SQLite', `${installing('better-sqlite3')}, or Node.js 22.13 or later`)
   return (builtin as { DatabaseSync: Sqlite }).DatabaseSync
 }
 
-function missing (is: string, expected: string): never {
-  throw new OptionError('store', is, expected)
+const installing = (name: string): string => `the package ${name} beside it (npm install ${name})`
+
+function missing (database: string, expected: string): never {
+  throw new OptionError('store', `an address of ${database}`, expected)
 }
 
 /** @param createClient makes a client that is not connected */
@@ -84,8 +84,9 @@ const connectPg = (createClient: () => PgClient, onHint: (site?: string) => void
   }
 }
 
-function openMysql (uri: string): Database {
-  const { createConnection } = load('mysql2', 'an address of MySQL or MariaDB') as { createConnection: (options: object) => MysqlConnection }
+function openMysql (uri: string, load: Load): Database {
+  const driver = load('mysql2') ?? missing('MySQL or MariaDB', installing('mysql2'))
+  const { createConnection } = driver as { createConnection: (options: object) => MysqlConnection }
   const connect: Connect = async onLost => {
     const connection = createConnection({ uri, connectTimeout: CONNECT_TIMEOUT })
     connection.on('error', onLost).on('end', onLost)

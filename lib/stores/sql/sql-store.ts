@@ -113,15 +113,13 @@ export function createStore (database: Database, { table, createTables, log }: S
 /** Creates the tables that do not exist. @throws with the statements, if it may not */
 export async function createMissing (database: Database, table: string): Promise<void> {
   try {
-    // where several servers create them at once, some see a table that is half there
-    await runAll(database, table).catch(() => runAll(database, table))
+    for (const statement of statementsOf(database.dialect, table).create) {
+      // where several servers create it at once, all but one may fail
+      await database.query(statement, []).catch(() => database.query(statement, []))
+    }
   } catch (error) {
     throw new StoreError(howToCreate(database, table, messageOf(error)))
   }
-}
-
-async function runAll (database: Database, table: string): Promise<void> {
-  for (const statement of statementsOf(database.dialect, table).create) await database.query(statement, [])
 }
 
 const howToCreate = ({ dialect }: Database, table: string, why: string): string =>
