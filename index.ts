@@ -139,4 +139,5 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
 export const fastifyMaintenance: FastifyMaintenance = fp(maintenance, { fastify: '5.x || 6.x', name: 'fastify-maintenance' })
 export default fastifyMaintenance
 
+export { conflict, outcomeUnknown } from './lib/stores/store-errors.ts'
 export type * from './types/index.ts'

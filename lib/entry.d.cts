@@ -1,14 +1,15 @@
 // The declarations of the package's entry: `module.exports` is the plugin itself, and everything public is a member of it.
 import type {
-  Bypass, BypassOptions, ChangeKind, ChangeListener, CloseStreamsOptions, Decision, DrainErrorDetails,
-  DrainOptions, FastifyMaintenance, FastifyMaintenanceOptions, FenceOptions, HistoryEntry, HoldOptions,
-  IgnoredRoute, IgnoreOptions, Maintenance, MaintenanceChange, MaintenanceStatus, MaintenanceStore,
-  MaintenanceUpdate, Message, Mode, OpenOptions, PageBrand, PageTexts, PageWords, PublicStatus, Reason,
-  RedisClient, RedisStoreOptions, RequestMaintenance, ResponseOptions, ResponseType, RouteMaintenance,
-  RunContext, RunningRuns, RunOptions, ScheduleOptions, ServerSite, ServerStatus, SiteState, Source,
-  StoreStatus, TemplateVariables, UpcomingWindow, UpdateOptions, WaitOptions, WindowKind, WindowStatus,
-  WriteOptions
+  Bypass, BypassOptions, ChangeKind, ChangeListener, CloseStreamsOptions, CustomStoreOptions, Decision,
+  DrainErrorDetails, DrainOptions, FastifyMaintenance, FastifyMaintenanceOptions, FenceOptions,
+  FileStoreOptions, HistoryEntry, HoldOptions, IgnoredRoute, IgnoreOptions, Maintenance, MaintenanceChange,
+  MaintenanceStatus, MaintenanceStore, MaintenanceUpdate, Message, Mode, OpenOptions, PageBrand, PageTexts,
+  PageWords, PublicStatus, Reason, RedisClient, RedisStoreOptions, RequestMaintenance, ResponseOptions,
+  ResponseType, RouteMaintenance, RunContext, RunningRuns, RunOptions, ScheduleOptions, ServerSite,
+  ServerStatus, SiteState, Source, SqlDialect, SqlOptions, SqlQuery, SqlStoreOptions, StoreExtras, StoreStatus,
+  TemplateVariables, UpcomingWindow, UpdateOptions, WaitOptions, WindowKind, WindowStatus, WriteOptions
 } from '../types/index.ts'
+import { conflict, outcomeUnknown } from './stores/store-errors.ts'
 
 /**
  * Maintenance mode for Fastify: register it, then close the site with `fastify.maintenance.set(true)`.
@@ -20,13 +21,13 @@ declare function fastifyMaintenance (...parameters: Parameters<FastifyMaintenanc
 
 declare namespace fastifyMaintenance {
   export {
-    fastifyMaintenance, fastifyMaintenance as default,
-    Bypass, BypassOptions, ChangeKind, ChangeListener, CloseStreamsOptions, Decision, DrainErrorDetails,
-    DrainOptions, FastifyMaintenance, FastifyMaintenanceOptions, FenceOptions, HistoryEntry, HoldOptions,
-    IgnoredRoute, IgnoreOptions, Maintenance, MaintenanceChange, MaintenanceStatus, MaintenanceStore,
-    MaintenanceUpdate, Message, Mode, OpenOptions, PageBrand, PageTexts, PageWords, PublicStatus, Reason,
-    RedisClient, RedisStoreOptions, RequestMaintenance, ResponseOptions, ResponseType, RouteMaintenance,
-    RunContext, RunningRuns, RunOptions, ScheduleOptions, ServerSite, ServerStatus, SiteState, Source,
+    Bypass, BypassOptions, ChangeKind, ChangeListener, CloseStreamsOptions, CustomStoreOptions, Decision,
+    DrainErrorDetails, DrainOptions, FastifyMaintenance, FastifyMaintenanceOptions, FenceOptions,
+    FileStoreOptions, HistoryEntry, HoldOptions, IgnoredRoute, IgnoreOptions, Maintenance, MaintenanceChange,
+    MaintenanceStatus, MaintenanceStore, MaintenanceUpdate, Message, Mode, OpenOptions, PageBrand, PageTexts,
+    PageWords, PublicStatus, Reason, RedisClient, RedisStoreOptions, RequestMaintenance, ResponseOptions,
+    ResponseType, RouteMaintenance, RunContext, RunningRuns, RunOptions, ScheduleOptions, ServerSite,
+    ServerStatus, SiteState, Source, SqlDialect, SqlOptions, SqlQuery, SqlStoreOptions, StoreExtras,
     StoreStatus, TemplateVariables, UpcomingWindow, UpdateOptions, WaitOptions, WindowKind, WindowStatus,
     WriteOptions
   }

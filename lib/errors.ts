@@ -1,7 +1,7 @@
 import createError from '@fastify/error'
-import { cut, hideCredentials, show } from './util/show.ts'
+import { cut, hideCredentials, show, showType } from './util/show.ts'
 
-export { show }
+export { show, showType }
 
 /** Boot: an option is wrong. */
 export const OptionError = createError('FST_ERR_MAINTENANCE_OPTION', "maintenance: option '%s' is %s, expected %s", 500, TypeError)
@@ -40,6 +40,9 @@ export const StoreError = createError('FST_ERR_MAINTENANCE_STORE', 'maintenance:
 
 /** No answer in time: it may or may not have been written. */
 export const OutcomeUnknownError = createError('FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN', 'maintenance: the store did not answer within %s ms; the change may or may not have been written', 503)
+
+/** The same, in words of its own. */
+export const UnknownOutcomeError = createError('FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN', 'maintenance: the store failed: %s; the change may or may not have been written', 503)
 
 /** `expectedRevision` no longer holds. */
 export const ConflictError = createError('FST_ERR_MAINTENANCE_CONFLICT', 'maintenance: the stored revision is %s, expected %s', 409)

@@ -21,7 +21,7 @@ import { isLanguage, message } from './state/message.ts'
 import { mode } from './state/record.ts'
 import { scheduleProblem, toCron, type ScheduleEntry } from './state/schedule.ts'
 import { duration, DURATION_EXPECTED, toDuration } from './util/duration.ts'
-import { REDIS, readStore, type StoreOption } from './stores/options.ts'
+import { readStore, SHAPES, type StoreOption } from './stores/options.ts'
 
 /** The options with their defaults, checked once: trusted from here on. */
 export interface Settings {
@@ -173,7 +173,7 @@ const HARMLESS = ['store.prefix', 'store.mirror', 'store.pollInterval', 'bypass.
 const isSecret = (name: string): boolean => /^(store|bypass)\b/.test(name) && !HARMLESS.includes(name)
 
 /** All options that there are, with their parts. */
-const PATHS = [...pathsOf(SHAPE), ...pathsOf(REDIS, 'store.')]
+const PATHS = [...pathsOf(SHAPE), ...Object.values(SHAPES).flatMap(shape => pathsOf(shape, 'store.'))]
 
 function pathsOf (shape: Shape, prefix = ''): string[] {
   return Object.entries(shape).flatMap(([name, part]) => [prefix + name, ...(isRule(part) ? [] : pathsOf(part, `${prefix}${name}.`))])

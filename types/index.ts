@@ -362,7 +362,7 @@ export interface PublicStatus {
 /** The store, as this server sees it. */
 export interface StoreStatus {
   /** Which store is used; `'custom'` is an object of your own. */
-  kind: 'memory' | 'file' | 'redis' | 'custom'
+  kind: 'memory' | 'file' | 'redis' | 'sql' | 'custom'
   /** `true` if the last read succeeded. */
   connected: boolean
   /** When the state was last read, as an ISO 8601 string in UTC; `null` if it never was. */
@@ -623,8 +623,74 @@ export interface RedisClient {
   duplicate (...overrides: never[]): unknown
 }
 
+/** What every store can have. */
+export interface StoreExtras {
+  /**
+   * The path of a file that keeps the last known state, for boots while the store is unreachable.
+   * @default none
+   */
+  mirror?: string | undefined
+  /**
+   * How often the state is read without a notification: milliseconds or a duration, from 100 ms to an hour.
+   * @default '5s' for Redis, PostgreSQL and your own; '1s' for a file and other databases
+   */
+  pollInterval?: number | string | undefined
+}
+
+/** Keeps the state in a file. */
+export interface FileStoreOptions extends StoreExtras {
+  /** The path of the file. */
+  file: string
+}
+
+/** Keeps the state in a store of your own, with a `mirror` or a `pollInterval`. */
+export interface CustomStoreOptions extends StoreExtras {
+  /** The store. */
+  custom: MaintenanceStore
+}
+
+/** The database and its dialect of SQL: `'mysql'` is also MariaDB. */
+export type SqlDialect = 'postgres' | 'mysql' | 'sqlite'
+
+/**
+ * Runs one statement and resolves with its rows, or with whatever the driver returns. For MySQL and MariaDB, the result
+ * of a write must say how many rows it affected: as a number, or as `affectedRows`.
+ * @param text the statement, with `$1` as placeholders for PostgreSQL, otherwise `?`
+ */
+export type SqlQuery = (text: string, values: readonly unknown[]) => unknown
+
+/** How a SQL database is reached: either by a `client`, or by a function `query` and its `dialect`. */
+export interface SqlOptions {
+  /**
+   * An address (`postgres://`, `mysql://`, `mariadb://` or `sqlite:PATH`), a pool of `pg` or `mysql2`, `fastify.pg`,
+   * `fastify.mysql`, knex, or a database of `better-sqlite3` or `node:sqlite`. By an address or a pool of `pg`, the plugin
+   * makes connections of its own.
+   */
+  client?: string | object | undefined
+  /** For any other client: runs one statement. */
+  query?: SqlQuery | undefined
+  /** The dialect of `query`. */
+  dialect?: SqlDialect | undefined
+  /**
+   * The name of the table, if need be with a schema before it: `'ops.maintenance'`. Two more tables have names that begin with it.
+   * @default 'maintenance'
+   */
+  table?: string | undefined
+  /**
+   * Whether missing tables are created.
+   * @default true for an address, otherwise false: booting fails with the SQL to run
+   */
+  createTables?: boolean | undefined
+}
+
+/** Keeps the state in a SQL database. */
+export interface SqlStoreOptions extends StoreExtras {
+  /** An address, or how the database is reached. */
+  sql: string | SqlOptions
+}
+
 /** Keeps the state in Redis. */
-export interface RedisStoreOptions {
+export interface RedisStoreOptions extends StoreExtras {
   /**
    * A client, an address (`redis://` or `rediss://`), or the options of an ioredis client. Options may have a `url`, as those
    * of `@fastify/redis`. Their `username`, `password`, `sentinelUsername` and `sentinelPassword` may be functions, which
@@ -637,16 +703,6 @@ export interface RedisStoreOptions {
    * @default 'fastify-maintenance:'
    */
   prefix?: string | undefined
-  /**
-   * The path of a file that keeps the last known state, for boots while Redis is unreachable.
-   * @default none
-   */
-  mirror?: string | undefined
-  /**
-   * How often the state is read without a notification: milliseconds or a duration, from 100 ms to an hour.
-   * @default '5s'
-   */
-  pollInterval?: number | string | undefined
 }
 
 /** What a change did. A `'run'` has two entries: one when it starts, and one when it ends. */
@@ -927,10 +983,10 @@ export interface FastifyMaintenanceOptions {
   sites?: string | string[] | undefined
   /**
    * Where the state is kept. `'memory'` keeps it in this process only. To share it, use an address (`'redis://…'`,
-   * `'rediss://…'`, `'file:PATH'`), the options of a file or Redis store, or a store of your own.
+   * `'rediss://…'`, `'postgres://…'`, `'mysql://…'`, `'sqlite:PATH'`, `'file:PATH'`), the options of a store, or a store of your own.
    * @default 'memory'
    */
-  store?: string | { file: string } | RedisStoreOptions | MaintenanceStore | undefined
+  store?: string | FileStoreOptions | RedisStoreOptions | SqlStoreOptions | CustomStoreOptions | MaintenanceStore | undefined
   /**
    * Whether sites are open or closed until their state has been read once, if the store has been unreachable since boot.
    * @default 'open'

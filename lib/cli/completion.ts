@@ -3,7 +3,7 @@ import { UsageError } from './output.ts'
 
 const NAMES = Object.keys(COMMANDS) as CommandName[]
 
-const WORDS = [...NAMES, 'help', 'completion'].join(' ')
+const WORDS = [...NAMES, 'sql', 'help', 'completion'].join(' ')
 
 const optionsText = (name: CommandName): string => optionsOf(name).map(option => `--${option}`).join(' ')
 

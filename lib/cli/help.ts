@@ -11,6 +11,7 @@ function overview (): string {
 
 ${table(NAMES.map(name => [`${name} ${commandSpec(name).usage}`, commandSpec(name).summary]))}
   help [command]                show the options of a command, with examples
+  sql [postgres|mysql|sqlite]   print the SQL that creates the tables of the store
   completion bash|zsh|fish      print a script that completes commands and options in a shell
 
 If no site is named, the site is 'default'. Options of every command:

@@ -17,7 +17,7 @@ export async function main (args: readonly string[], env: NodeJS.ProcessEnv, out
     const asked = readArguments(args, env)
     if (asked === 'version') return print(output, `${VERSION}\n`)
     if ('help' in asked) return print(output, helpOf(asked.help))
-    if ('completion' in asked) return print(output, asked.completion)
+    if ('text' in asked) return print(output, asked.text)
     // what only some calls need is loaded by those: the command starts faster
     const { openStore } = await import('../stores/open.ts')
     const { store } = await openStore('module' in asked.store ? await loadStore(asked.store.module) : asked.store, asked.sites)

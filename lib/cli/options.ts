@@ -38,8 +38,8 @@ export const OPTIONS = {
   'assume-dead': { help: 'with --wait: you have made sure that lost servers are dead; they are removed from the list' },
   force: { help: '' },
   watch: { help: 'print every change, until Ctrl-C' },
-  store: { value: 'ADDRESS', help: 'where the state is kept: redis://…, file:PATH, or a module such as ./store.mjs (default: the variable MAINTENANCE_STORE)' },
-  prefix: { value: 'PREFIX', help: 'of the keys in Redis (default: fastify-maintenance:)' },
+  store: { value: 'ADDRESS', help: 'where the state is kept: redis://…, postgres://…, mysql://…, sqlite:PATH, file:PATH, or a module such as ./store.mjs (default: the variable MAINTENANCE_STORE)' },
+  prefix: { value: 'PREFIX', help: 'of the keys in Redis (default: fastify-maintenance:); the table of a database (default: maintenance)' },
   json: { help: 'print one JSON document: { "v": 1, "sites": [ … ] }' },
   help: { short: 'h', help: 'print this help' },
   version: { short: 'v', help: 'print the version' }

@@ -9,6 +9,7 @@ import { toPointInTime } from '../state/time.ts'
 import { isCommand, optionsOf, type CommandName } from './commands.ts'
 import { completionFor } from './completion.ts'
 import { reasonOf, UsageError } from './output.ts'
+import { sqlFor } from './sql.ts'
 import { findStore, type StoreAddress } from './store-address.ts'
 import { hint, readWords, showWord, WAIT_DEFAULT, type Words } from './tokens.ts'
 import { changeWindow, readDuration, readUpdate, readWindow, refuse } from './window-options.ts'
@@ -51,7 +52,7 @@ export interface Command {
   readonly args: readonly string[]
 }
 
-export type Asked = Command | { readonly help: CommandName | null } | { readonly completion: string } | 'version'
+export type Asked = Command | { readonly help: CommandName | null } | { readonly text: string } | 'version'
 
 const WAIT_MAX = 86_400_000
 
@@ -63,7 +64,8 @@ export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv):
   const { values, positionals: [name = '', ...rest] } = words
   if (values.has('version')) return 'version'
   if (values.has('help') || name === 'help') return { help: toTopic(name === 'help' ? rest[0] : name) }
-  if (name === 'completion') return { completion: completionFor(rest[0]) }
+  if (name === 'completion') return { text: completionFor(rest[0]) }
+  if (name === 'sql') return { text: readSqlRequest(rest, words, env) }
   if (!isCommand(name)) throw new UsageError(name === '' ? 'no command' : `unknown command ${showWord(name)}${hint(name)}`)
   const foreign = [...values.keys()].find(option => !optionsOf(name).includes(option))
   if (foreign !== undefined) throw new UsageError(`'${name}' has no option --${foreign}`)
@@ -75,6 +77,14 @@ function toTopic (name: string | undefined): CommandName | null {
   if (name === undefined || name === '') return null
   if (!isCommand(name)) throw new UsageError(`unknown command ${showWord(name)}${hint(name)}`)
   return name
+}
+
+/** The SQL that creates the tables: for a named database, or for that of the store. */
+function readSqlRequest ([dialect, ...others]: readonly string[], { values }: Words, env: NodeJS.ProcessEnv): string {
+  const foreign = [...values.keys()].find(option => option !== 'store' && option !== 'prefix')
+  if (foreign !== undefined) throw new UsageError(`'sql' has no option --${foreign}`)
+  if (others.length > 0) throw new UsageError("'sql' takes one database")
+  return sqlFor(dialect, values.get('store')?.[0], values.get('prefix')?.[0], env)
 }
 
 function readRun (names: readonly string[], words: Words, argv: readonly string[], env: NodeJS.ProcessEnv): Command {

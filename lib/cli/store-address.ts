@@ -4,14 +4,17 @@ import { pathToFileURL } from 'node:url'
 import type { MaintenanceStore } from '../../types/index.ts'
 import { ADDRESS_EXPECTED, describeAddress, parseAddress } from '../stores/address.ts'
 import { isStore } from '../stores/options.ts'
+import { isTable, TABLE_EXPECTED } from '../stores/sql/dialect.ts'
 import { importModule } from '../util/import-module.cjs'
 import { isObject } from '../util/validate.ts'
 import { reasonOf, UsageError } from './output.ts'
+import { showWord } from './tokens.ts'
 
 /** Where the state is kept. */
 export type StoreAddress =
   | { readonly redis: string, readonly prefix?: string }
   | { readonly file: string }
+  | { readonly sql: { readonly client: string, readonly table?: string } }
   /** The path of a module that exports a store, or a function that creates one. */
   | { readonly module: string }
 
@@ -38,13 +41,19 @@ function toAddress ({ address, folder }: Found): StoreAddress {
   if (/^[./].*\.[cm]?js$/.test(address)) return { module: resolve(folder, address) }
   const store = parseAddress(address)
   if (store === null) throw new UsageError(`the store is ${describeAddress(address)}, expected ${ADDRESS_EXPECTED}, or the path of a module such as ./store.mjs, ${SOURCES}`)
+  if ('sql' in store) return { sql: { client: store.sql.replace(/^(sqlite:)(.*)/, (_all, scheme, path) => scheme + resolve(folder, path)) } }
   return 'file' in store ? { file: resolve(folder, store.file) } : store
 }
 
 function withPrefix (store: StoreAddress, prefix: string | undefined): StoreAddress {
   if (prefix === undefined) return store
-  if (!('redis' in store)) throw new UsageError('--prefix is for a Redis store')
+  if ('sql' in store) return isTable(prefix) ? { sql: { ...store.sql, table: prefix } } : refusePrefix(prefix)
+  if (!('redis' in store)) throw new UsageError('--prefix is for a store in Redis or a database')
   return { ...store, prefix }
+}
+
+function refusePrefix (prefix: string): never {
+  throw new UsageError(`--prefix ${showWord(prefix)}: expected ${TABLE_EXPECTED}`)
 }
 
 /** `"fastify-maintenance": "redis://…"` or `{ "store": "redis://…", "prefix": "…" }` in the nearest package.json. */
@@ -57,7 +66,7 @@ function readPackage (start: string): Found | null {
   if (entry === undefined) return null
   const { store, prefix } = isObject(entry) ? entry : { store: entry, prefix: undefined }
   if (typeof store === 'string' && (prefix === undefined || typeof prefix === 'string')) return { address: store, folder, prefix }
-  throw new UsageError(`${file}: "${KEY}" must be an address, or an object with "store" and, for Redis, "prefix"`)
+  throw new UsageError(`${file}: "${KEY}" must be an address, or an object with "store" and, for Redis or a database, "prefix"`)
 }
 
 function nearest (folder: string): string | null {
@@ -87,7 +96,9 @@ function readDotEnv (folder: string): Found | null {
 export function describeStore (store: StoreAddress): string {
   if ('module' in store) return store.module
   if ('file' in store) return store.file
-  const { protocol, host, pathname } = new URL(store.redis)
+  const address = 'sql' in store ? store.sql.client : store.redis
+  if (address.startsWith('sqlite:')) return address.slice('sqlite:'.length)
+  const { protocol, host, pathname } = new URL(address)
   return `${protocol}//${host}${pathname}`
 }
 

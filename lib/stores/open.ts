@@ -30,20 +30,34 @@ const REDIS_PREFIX = 'fastify-maintenance:'
 export async function openStore (option: StoreOption, sites: readonly string[], log?: Log): Promise<OpenedStore> {
   if (option === 'memory') return { kind: 'memory', store: createMemoryStore(), pollInterval: null }
   // a store of the user's own may have members of any name
-  if ('read' in option) return { kind: 'custom', ...guardStore(option), pollInterval: CUSTOM_POLL_INTERVAL }
+  if ('read' in option) return openCustom(option)
+  if (option.mirror !== undefined) await refuseMount('store.mirror', option.mirror)
+  const { mirror, pollInterval } = option
+  return {
+    ...await openShared(option, sites, log),
+    ...(pollInterval === undefined ? {} : { pollInterval: toDuration(pollInterval) }),
+    mirror: mirror === undefined ? undefined : createFileStore(mirror)
+  }
+}
+
+type Shared = Exclude<StoreOption, 'memory' | MaintenanceStore>
+
+/** Each is loaded here, so that the command starts faster without it. */
+async function openShared (option: Shared, sites: readonly string[], log?: Log): Promise<OpenedStore> {
+  if ('custom' in option) return openCustom(option.custom)
   if ('file' in option) {
     await refuseMount('store.file', option.file)
     return { kind: 'file', store: openFile(option.file), pollInterval: FILE_POLL_INTERVAL }
   }
-  const { redis, prefix = REDIS_PREFIX, mirror, pollInterval = REDIS_POLL_INTERVAL } = option
-  if (mirror !== undefined) await refuseMount('store.mirror', mirror)
-  // loaded here, so that the command starts faster without Redis
+  if ('sql' in option) return { kind: 'sql', ...await (await import('./sql/open.ts')).openSql(option.sql, log) }
   const [{ createConnector }, { createRedisStore }] = await Promise.all([import('./redis/connect.ts'), import('./redis/redis-store.ts')])
-  const connector = createConnector(redis)
+  const connector = createConnector(option.redis)
   log?.info(`maintenance: the store is Redis at ${connector.description}`)
-  const store = createRedisStore(connector, { prefix, sites })
-  return { kind: 'redis', store, pollInterval: toDuration(pollInterval), mirror: mirror === undefined ? undefined : createFileStore(mirror) }
+  const store = createRedisStore(connector, { prefix: option.prefix ?? REDIS_PREFIX, sites })
+  return { kind: 'redis', store, pollInterval: REDIS_POLL_INTERVAL }
 }
+
+const openCustom = (store: MaintenanceStore): OpenedStore => ({ kind: 'custom', ...guardStore(store), pollInterval: CUSTOM_POLL_INTERVAL })
 
 function openFile (file: string): MaintenanceStore {
   return { ...createFileStore(file), ...createFileHistory(createFileStore(file, '.history')), ...createFileServers(file) }

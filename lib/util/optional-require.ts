@@ -11,6 +11,18 @@ const BESIDE_THE_PLUGIN = {
   },
   iovalkey () {
     try { return require('iovalkey') as unknown } catch { return null }
+  },
+  pg () {
+    try { return require('pg') as unknown } catch { return null }
+  },
+  mysql2 () {
+    try { return require('mysql2') as unknown } catch { return null }
+  },
+  'better-sqlite3' () {
+    try { return require('better-sqlite3') as unknown } catch { return null }
+  },
+  'node:sqlite' () {
+    try { return require('node:sqlite') as unknown } catch { return null }
   }
 }
 

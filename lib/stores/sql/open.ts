@@ -1,0 +1,36 @@
+import type { MaintenanceStore, SqlOptions } from '../../../types/index.ts'
+import { InvalidOptionError, messageOf } from '../../errors.ts'
+import type { Log } from '../../util/log.ts'
+import { openDatabase } from './clients.ts'
+import { DEFAULT_TABLE } from './dialect.ts'
+import { createMissing, createStore, hasTables, missingTables } from './sql-store.ts'
+
+/** How often changes are looked for where nobody announces them, ms. */
+const POLL_INTERVAL = 1000
+/** The same, where PostgreSQL announces them. */
+const BACKSTOP_INTERVAL = 5000
+
+export interface OpenedSql { readonly store: MaintenanceStore, readonly pollInterval: number }
+
+/**
+ * Opens the store that `{ sql }` names. A database that cannot be reached is no reason not to boot.
+ * @throws FST_ERR_MAINTENANCE_OPTION with the statements, if there are no tables and none may be created
+ */
+export async function openSql (options: SqlOptions, log?: Log): Promise<OpenedSql> {
+  const { table = DEFAULT_TABLE, createTables } = options
+  const database = openDatabase(options)
+  const byAddress = typeof options.client === 'string'
+  const creates = createTables ?? byAddress
+  if (!byAddress) {
+    const exist = await hasTables(database, table).catch(error => log?.warn(`maintenance: the database cannot be asked for its tables: ${messageOf(error)}`))
+    if (exist === false) {
+      if (!creates) {
+        database.close()
+        throw new InvalidOptionError(`store.sql: ${missingTables(database, table)}`)
+      }
+      await createMissing(database, table).catch(error => log?.warn(messageOf(error)))
+    }
+  }
+  const store = createStore(database, { table, createTables: creates, log })
+  return { store, pollInterval: database.listen === undefined ? POLL_INTERVAL : BACKSTOP_INTERVAL }
+}
