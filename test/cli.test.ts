@@ -209,6 +209,9 @@ t.test('help and version', async t => {
 /** How a server names itself in what is printed. */
 const SERVER = `\\S+ \\(process ${process.pid}\\)`
 
+/** The last look at the servers has little time: on a busy machine, too little. */
+const LATE = 'not safe after \\d+ ms, but the change stands: (the list of servers could not be read any more; )?'
+
 t.test('--wait: when every server has followed and nothing runs: safe to proceed', async t => {
   const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
@@ -222,7 +225,7 @@ t.test('--wait: when every server has followed and nothing runs: safe to proceed
   const late = await run(['on', '--wait=1s'], env)
   t.match(late, { code: 3, out: /^default: closed \(full\) since .*\n {2}stored in: .*\n(default: [01] of 1 server closed, 1 request running\n)+$/ })
   t.equal(new Set(late.out.split('\n')).size, late.out.split('\n').length, 'no line twice')
-  t.match(late.err, new RegExp(`^fastify-maintenance: site 'default': not safe after \\d+ ms, but the change stands: ${SERVER} runs 1 × POST /order, last seen at \\S+Z\\n$`))
+  t.match(late.err, new RegExp(`^fastify-maintenance: site 'default': ${LATE}${SERVER} runs 1 × POST /order, last seen at \\S+Z\\n$`))
   const json = await run(['on', '--wait=1s', '--json'], env)
   t.equal(json.code, 3)
   t.match(JSON.parse(json.out).sites, [{ site: 'default', active: true, safe: false }])
@@ -252,7 +255,7 @@ t.test('--wait: several sites, what is pinned, and nobody at all', async t => {
   t.match(await run(['off', 'news', '--wait'], env), { code: 3, err: /stays closed on .*pinned/ })
   t.match(await run(['on', 'news', '--wait'], env), { code: 0, out: /news: safe to proceed\n$/ }, 'as it should be')
   t.match(await run(['on', 'shopp', '--wait'], env), { code: 2, out: '', err: /site 'shopp': neither stored in .*known there: .*shop.*Did you mean shop\?/ })
-  t.match(await run(['on', 'shopp', '--wait=1s', '--force'], env), { code: 3, err: /warning: no running server uses site 'shopp'[^]*site 'shopp': not safe after \d+ ms, but the change stands: no running server uses site 'shopp'\n$/ })
+  t.match(await run(['on', 'shopp', '--wait=1s', '--force'], env), { code: 3, err: new RegExp(`warning: no running server uses site 'shopp'[^]*site 'shopp': ${LATE}no running server uses site 'shopp'\\n$`) })
   t.match(await siteIn(run(['on', 'shopp', '--wait=1s', '--json'], env)), { safe: false, servers: [] }, 'nobody says so')
   t.match(await run(['on', 'shopp', 'shop'], env), { code: 0, err: /^fastify-maintenance: warning: no running server uses site 'shopp' in .*\n$/ })
 })
