@@ -19,7 +19,7 @@ const entry = { cron: '0 1 * * sun', duration: HOUR, timeZone: 'Europe/Berlin', 
 const alive = setInterval(() => {}, 60_000)
 t.teardown(() => clearInterval(alive))
 
-/** Time is ours: the clock and the timers that look at it; what Fastify and the network need goes on by itself. */
+/** Time is ours: the clock and the timers that look at it; what Fastify and the network need goes on. */
 function useClock (t: { teardown (work: () => unknown): void }, now: string): (ms: number) => Promise<void> {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: at(now) })
   t.teardown(() => mock.timers.reset())
@@ -301,7 +301,7 @@ t.test('run with a lease: a renewal that fails is told, and tried again', async 
   t.equal(app.maintenance.active, false)
 })
 
-t.test('run with a lease: kill -9, and the site opens by itself', async t => {
+t.test('run with a lease: kill -9, and the site opens automatically', async t => {
   const file = stateFile(t)
   const { app } = await createApp(t, { store: { file } })
   const program = `import Fastify from 'fastify'

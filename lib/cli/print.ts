@@ -21,7 +21,7 @@ on:
   --mode MODE             full: refuse everything (default); read-only: let reads through; hold: keep requests
                           waiting for a moment
   --starts-at TIME        ISO 8601 with a zone, such as 2026-12-01T03:00:00Z; default: at once
-  --ends-at TIME          the site opens by itself
+  --ends-at TIME          the site opens automatically
   --for DURATION          the same, counted from the start: 90s, 30m, 1h30m, 2d
   --retry-after SECONDS   for clients, while no end is known
   --ignore-route PATTERN  let through as well: /health, or /admin/* for all below; may be repeated
