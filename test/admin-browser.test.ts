@@ -6,7 +6,7 @@ import type { BrowserContextOptions, Locator, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import maintenanceAdmin from '../lib/admin/index.ts'
 import type { FastifyMaintenanceOptions } from '../types/index.ts'
-import { createApp, until } from './fixtures/app.ts'
+import { createApp, until, stateFile } from './fixtures/app.ts'
 import { launch, noBrowser, open, screenshots, violations, watch } from './fixtures/browser.ts'
 
 async function start (t: Test, options: FastifyMaintenanceOptions = {}, port = 0): Promise<{ app: FastifyInstance, address: string, url: string }> {
@@ -161,7 +161,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
   })
 
   t.test('live: a change of the command line, a server, a lost connection', async t => {
-    const file = `${t.testdir()}/state.json`
+    const file = stateFile(t)
     const { app, url } = await start(t, { store: { file } })
     const { page, problems } = await open(t, browser)
     await page.goto(url)

@@ -12,7 +12,7 @@ import maintenance from '../index.ts'
 import { createEvents } from '../lib/admin/events.ts'
 import maintenanceAdmin, { adminTexts, fastifyMaintenanceAdmin, type FastifyMaintenanceAdminOptions } from '../lib/admin/index.ts'
 import type { MaintenanceStatus, MaintenanceStore } from '../types/index.ts'
-import { bareApp, createApp, until } from './fixtures/app.ts'
+import { bareApp, createApp, until, stateFile } from './fixtures/app.ts'
 import { adminApp, FORM, KEY, OWN, postForm, postJson, PROTECTED } from './fixtures/admin.ts'
 
 const stateOf = async (app: FastifyInstance): Promise<MaintenanceStatus> => (await app.inject('/maintenance/state')).json().sites[0]
@@ -425,7 +425,7 @@ async function listen (t: Test, app: FastifyInstance) {
 }
 
 t.test('events: the state at once, then each change, from the command line too; they end with the app', async t => {
-  const file = `${t.testdir()}/state.json`
+  const file = stateFile(t)
   const app = await adminApp(t, { store: { file }, sites: ['default', 'blog'] }, {}, { forceCloseConnections: false })
   const stream = await listen(t, app)
   t.match(stream.text, /^HTTP\/1.1 200[^]*content-type: text\/event-stream[^]*\r\n\r\nretry: \d+\nevent: state\ndata: {"sites":\[{"site":"default"/i)
@@ -480,8 +480,11 @@ t.test('events: a heartbeat, a lifetime, a bound, and nobody who does not read',
 
 /** The example of `npm start`; it loads what was built. */
 function startExample (t: Test, env: NodeJS.ProcessEnv) {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'examples/site/server.ts'], { env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0', PORT: '0', STATE_FILE: `${t.testdir()}/state.json`, ...env } })
-  t.teardown(() => child.kill())
+  const child = spawn(process.execPath, ['--import', 'tsx', 'examples/site/server.ts'], { env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0', PORT: '0', STATE_FILE: stateFile(t), ...env } })
+  t.teardown(async () => {
+    child.kill()
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+  })
   const example = { child, text: '', address: () => /admin page: +(http:.*)\/maintenance\//.exec(example.text)?.[1] }
   for (const stream of [child.stdout, child.stderr]) stream.on('data', chunk => { example.text += chunk })
   return example
@@ -514,7 +517,7 @@ t.test('the example: behind a sign-in, and not with the default password but on 
 })
 
 t.test('docs/admin-page.md: every request, and the answer word for word', async t => {
-  const app = await adminApp(t, { store: { file: `${t.testdir()}/state.json` }, bypass: {} }, { authorize: () => 'ada' })
+  const app = await adminApp(t, { store: { file: stateFile(t) }, bypass: {} }, { authorize: () => 'ada' })
   const blocks = [...readFileSync('docs/admin-page.md', 'utf8').matchAll(/^```http\n([^]*?)\n```$/gm)].map(([, text]) => text as string)
   t.equal(blocks.length, 10)
   // what is another one each time

@@ -8,7 +8,7 @@ import { keepFrameAncestors, NO_FRAMES } from '../lib/answer/frame-ancestors.ts'
 import { chooseLanguage } from '../lib/util/accept-language.ts'
 import { LANGUAGES, wordsOf } from '../lib/answer/texts.ts'
 import type { FastifyMaintenanceOptions, MaintenanceChange, TemplateVariables } from '../types/index.ts'
-import { bareApp, createApp, sendRaw } from './fixtures/app.ts'
+import { bareApp, createApp, sendRaw, stateFile } from './fixtures/app.ts'
 import { CLIENTS } from './fixtures/clients.ts'
 
 // What a client gets beyond the standard bodies: events, JSON and words of the application's own, redirects, languages.
@@ -79,7 +79,7 @@ t.test('response.json: one that makes no body fails at boot and at set, and late
   }
 
   let json: () => unknown = () => ({ mine: true })
-  const file = `${t.testdir()}/state.json`
+  const file = stateFile(t)
   const { app, lines, get } = await closedApp(t, { store: { file }, response: { json: () => json() as object } }, { message: 'one' })
   json = () => 'text'
   await t.rejects(app.maintenance.set(true, { message: 'two' }), { code: 'FST_ERR_MAINTENANCE_TEMPLATE' })

@@ -87,11 +87,14 @@ t.test('private, however the application writes its headers', async t => {
     pairs: raw => raw.writeHead(200, [['X-A', '1'], ['Cache-Control', 'public']] as never).end(),
     'one by one, then write': raw => { raw.setHeader('X-A', '1'); raw.setHeader('Expires', '0'); raw.setHeader('Surrogate-Control', 'max-age=9'); raw.write('a'); raw.end() },
     'one by one, then flush': raw => { raw.setHeader('X-A', '1'); raw.setHeader('Pragma', 'cache'); raw.flushHeaders(); raw.end() },
+    'one by one, for scripts of others': raw => { raw.setHeader('X-A', '1'); raw.setHeader('Access-Control-Expose-Headers', 'X-A'); raw.setHeader('Access-Control-Allow-Origin', '*'); raw.writeHead(200).end() },
+    'for scripts of nobody': raw => raw.writeHead(200, { 'X-A': '1', 'Access-Control-Expose-Headers': 'X-A' }).end(),
     'twice, the second time in vain': raw => {
       raw.writeHead(200, { 'X-A': '1' })
       t.throws(() => raw.writeHead(200, { 'X-A': '2' }), { code: /ERR_HTTP2?_HEADERS_SENT/ })
       raw.end()
     },
+    'respond without headers': (_raw, stream) => { stream.respond(); stream.end() },
     respond: (_raw, stream) => { stream.respond({ ':status': 200, 'x-a': '1', 'cache-control': 'public', age: '1', [sensitiveHeaders]: ['x-a'] }); stream.end() },
     'respond with a file': (_raw, stream) => stream.respondWithFile(import.meta.filename, { 'x-a': '1', 'cdn-cache-control': 'max-age=9', 'last-modified': 'x' }),
     'respond with a descriptor': (_raw, stream) => stream.respondWithFD(file.fd, { 'x-a': '1', expires: '0' })
@@ -110,11 +113,34 @@ t.test('private, however the application writes its headers', async t => {
     for (const way of Object.keys(ways)) {
       if (version === 1 && way.startsWith('respond')) continue
       const { status, headers } = await client.ask('GET', { 'x-way': way, 'x-forwarded-for': '10.1.1.1' })
-      t.match({ status, headers }, { status: 200, headers: { 'x-a': '1', 'cache-control': 'private, no-store', 'maintenance-pass': 'ignored-ip' } }, `HTTP/${version}: ${way}`)
+      const own = way === 'respond without headers' ? {} : { 'x-a': '1' }
+      t.match({ status, headers }, { status: 200, headers: { ...own, 'cache-control': 'private, no-store', 'maintenance-pass': 'ignored-ip' } }, `HTTP/${version}: ${way}`)
       t.strictSame(Object.keys(CACHE).filter(name => name !== 'cache-control' && headers[name] !== undefined), [], `HTTP/${version}: ${way}: no header for caches`)
+      if (way === 'one by one, for scripts of others') t.equal(headers['access-control-expose-headers'], 'maintenance-mode, maintenance-pass, X-A')
+      if (way === 'for scripts of nobody') t.equal(headers['access-control-expose-headers'], 'X-A')
       if (way === 'list') t.strictSame(headers['set-cookie'], ['a=1', 'b=2'])
     }
   }
+})
+
+t.test('private, behind a writeHead of others: what a list names twice is sent twice', async t => {
+  const { app } = bareApp(t, { trustProxy: true })
+  app.addHook('onRequest', (_request, { raw }, done) => {
+    const original = raw.writeHead as (...args: unknown[]) => typeof raw
+    raw.writeHead = (...args: unknown[]) => original.apply(raw, args)
+    done()
+  })
+  await app.register(maintenance, { ignore: { ips: '10.1.1.1' } })
+  app.get('/', (_request, reply) => {
+    reply.hijack()
+    reply.raw.writeHead(200, ['Set-Cookie', 'a=1', 'Set-Cookie', 'b=2']).end()
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  await app.maintenance.set(true)
+  const client = http1(app)
+  t.teardown(() => client.close())
+  const { headers } = await client.ask('GET', { 'x-forwarded-for': '10.1.1.1' })
+  t.match(headers, { 'set-cookie': ['a=1', 'b=2'], 'cache-control': 'private, no-store' })
 })
 
 function checkCommon ({ headers, bytes }: Answer, kept: object, complain: (what: string) => void): void {

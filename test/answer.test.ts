@@ -14,7 +14,7 @@ import { negotiateFormat as negotiate } from '../lib/answer/negotiate.ts'
 import type { FastifyMaintenanceOptions, MaintenanceChange } from '../types/index.ts'
 import { LANGUAGES, TEXTS } from '../lib/answer/texts.ts'
 import { chooseLanguage } from '../lib/util/accept-language.ts'
-import { bareApp, counter, createApp, sendRaw, until } from './fixtures/app.ts'
+import { bareApp, counter, createApp, sendRaw, until, stateFile } from './fixtures/app.ts'
 import { createTimedStore } from './fixtures/store.ts'
 
 t.test('negotiation: specificity, weights, exclusion, ties', async t => {
@@ -468,7 +468,7 @@ t.test('template: one that fails at set is refused there; one that fails later i
   let render = async (_page: string, { message }: { message: string }) => `own: ${message}`
   const { app, lines } = bareApp(t)
   app.decorate('view', Object.assign((page: string, variables: { message: string }) => render(page, variables), { clearCache () {} }) as never)
-  const file = `${t.testdir()}/state.json`
+  const file = stateFile(t)
   await app.register(maintenance, { store: { file }, response: { template: 'x' } })
   await app.ready()
   const page = async () => (await app.inject({ url: '/', headers: { accept: 'text/html' } })).body
@@ -498,7 +498,7 @@ t.test('template: a slow one does not keep the site open', async t => {
   const { app } = bareApp(t)
   let slow = false
   app.decorate('view', Object.assign(() => slow ? new Promise(resolve => { release = resolve }) : Promise.resolve('fast'), { clearCache () {} }) as never)
-  const file = `${t.testdir()}/state.json`
+  const file = stateFile(t)
   await app.register(maintenance, { store: { file }, response: { template: 'x' } })
   await app.ready()
   slow = true

@@ -344,7 +344,7 @@ for (const [kind, startStore] of Object.entries(stores)) {
 }
 
 t.test('servers with another key: the secret is good at both, a cookie where it was got', async t => {
-  const store = { file: `${t.testdir()}/state.json` }
+  const store = { file: stateFile(t) }
   const [one, two] = [await listen(t, store, { key: KEY }), await listen(t, store, {})]
   const { bypass, revision } = await one.api.set(true, { bypass: true })
   await until('both know', () => two.api.status().revision === revision)
@@ -622,7 +622,7 @@ t.test('the log says who may still get in when the site closes, and how to open 
     "maintenance: site 'default' is now closed (full); exempt: 3 ignored routes, routes declared 'off', ignored addresses, bypass, users by ignore.request",
     "maintenance: site 'default' stays closed (full)"
   ])
-  for (const [store, command] of [[undefined, "app.maintenance.for('default').set(false)"], [{ file: `${t.testdir()}/state.json` }, /npx fastify-maintenance off default --store file:.*state\.json$/]] as const) {
+  for (const [store, command] of [[undefined, "app.maintenance.for('default').set(false)"], [{ file: stateFile(t) }, /npx fastify-maintenance off default --store file:.*state\.json$/]] as const) {
     const { app, lines } = await createApp(t, store === undefined ? {} : { store })
     await app.maintenance.set(true)
     await app.maintenance.set(true)

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { StateRecord } from '../lib/state/record.ts'
-import type { FastifyMaintenanceOptions, MaintenanceStatus, RedisStoreOptions } from '../types/index.ts'
+import type { FastifyMaintenanceOptions, Maintenance, MaintenanceStatus, RedisStoreOptions } from '../types/index.ts'
 import { counter, createApp, retried, until, type LogLine } from './fixtures/app.ts'
 import { Cluster, Redis } from './fixtures/ioredis.ts'
 import { freePort, startMute, startProxy, startRedis, type RedisServer } from './fixtures/redis.ts'
@@ -146,6 +146,12 @@ const GARBAGE: Record<string, [make: (client: Redis) => unknown, words: RegExp]>
   'a record with the revision -1': [client => put(client, record({ revision: -1 }), -1), /revision is .*expected/]
 }
 
+/** A busy machine may take longer for 10 MB than a command may take: it is read again. */
+async function refreshed (maintenance: Maintenance): Promise<MaintenanceStatus> {
+  const status = await maintenance.refresh()
+  return status.store.error === 'Command timed out' ? refreshed(maintenance) : status
+}
+
 t.test('garbage of many kinds: who runs keeps what is known, who boots is closed, set() repairs', async t => {
   const server = await startRedis(t)
   const running = await boot(t, server.url, { store: { pollInterval: 3_600_000 } })
@@ -159,12 +165,12 @@ t.test('garbage of many kinds: who runs keeps what is known, who boots is closed
     make(both as unknown as Redis)
     for (const [error] of await both.exec() ?? []) t.equal(error, null)
     const runs = running.handler.runs
-    t.match(await running.maintenance.refresh(), { active: on, revision, source: 'store', store: { connected: true, error: words } }, `${name}: the last known state stands`)
+    t.match(await refreshed(running.maintenance), { active: on, revision, source: 'store', store: { connected: true, error: words } }, `${name}: the last known state stands`)
     t.equal(await running.code(), on ? 503 : 200)
     t.equal(running.handler.runs, runs + (on ? 0 : 1))
     t.ok(running.told(words).length > 0, 'told')
     const booted = await boot(t, server.url)
-    t.match(booted.status(), { active: true, source: 'unreadable', revision: 0, store: { error: words } }, `${name}: closed at boot`)
+    t.match(await refreshed(booted.maintenance), { active: true, source: 'unreadable', revision: 0, store: { error: words } }, `${name}: closed at boot`)
     t.equal(await booted.code(), 503)
     t.match(await retried(() => booted.maintenance.set(!on)), { active: !on, source: 'store', store: { error: null } }, `${name}: set() repairs`)
     await until('followed', () => running.maintenance.active === !on)

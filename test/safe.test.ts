@@ -16,7 +16,7 @@ import { waitForServers, type WaitParts } from '../lib/servers/wait.ts'
 import { createFileServers } from '../lib/stores/file/servers.ts'
 import { processSpace } from '../lib/util/process-liveness.ts'
 import type { DrainErrorDetails, FastifyMaintenanceOptions, MaintenanceStore, ServerStatus } from '../types/index.ts'
-import { createApp, until } from './fixtures/app.ts'
+import { createApp, stateFile, until } from './fixtures/app.ts'
 import { startRedis } from './fixtures/redis.ts'
 
 // What lets a wait say "safe", and what must not.
@@ -391,7 +391,7 @@ t.test('a server is known before it reads the state', { buffered: true }, async 
 })
 
 t.test('entries of files last until they expire, also those of dead processes', { buffered: true }, async t => {
-  const servers = createFileServers(`${t.testdir()}/state.json`)
+  const servers = createFileServers(stateFile(t))
   t.equal(await servers.heartbeat('a', 'one', MINUTE), true, 'there was none')
   t.equal(await servers.heartbeat('a', 'two', MINUTE), false)
   t.strictSame(await servers.heartbeats(), ['two'])
@@ -624,7 +624,7 @@ async function command (args: string[]) {
 }
 
 t.test('the command: lost, pinned and unready servers by name, and --assume-dead', { buffered: true }, async t => {
-  const file = `${t.testdir()}/state.json`
+  const file = stateFile(t)
   const servers = createFileServers(file)
   const { app } = await createApp(t, { store: { file } })
   await app.ready()

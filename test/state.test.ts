@@ -11,7 +11,7 @@ import { createQueue, createSharedRun } from '../lib/util/queue.ts'
 import { createSafeLog } from '../lib/util/safe-log.ts'
 import { createFileHistory } from '../lib/stores/file/history.ts'
 import type { Maintenance, MaintenanceStatus, MaintenanceStore, WriteOptions } from '../types/index.ts'
-import { createApp, retried, until } from './fixtures/app.ts'
+import { createApp, retried, stateFile, until } from './fixtures/app.ts'
 import { storedWindow, textOf } from './fixtures/records.ts'
 import { createTestStore, createTimedStore } from './fixtures/store.ts'
 
@@ -279,7 +279,7 @@ t.test('a mirror that two states reach at once keeps the newer one', async t => 
 })
 
 t.test('history: beside a state file, for all who share it, also when they write together', async t => {
-  const file = `${t.testdir()}/state.json`
+  const file = stateFile(t)
   const one = await createApp(t, { store: { file }, sites: ['default', 'b'] })
   const two = await createApp(t, { store: { file } })
   await Promise.all(Array.from({ length: 4 }, (_, i) => retried(() => (i % 2 === 0 ? one : two).app.maintenance.set(true, { by: `n${i}` }))))
@@ -529,7 +529,7 @@ t.test('garbage of a megabyte is repaired by set, and garbage of a neighbour loc
   const { app } = await createApp(t, { store, site: 'c', sites: ['a', 'b', 'c'] })
   for (const [name, active] of [['a', true], ['b', true], ['c', false]] as const) t.equal(app.maintenance.for(name).active, active)
   for (const name of ['a', 'b', 'c']) t.match(await app.maintenance.for(name).set(false), { active: false, source: 'store' })
-  const file = `${t.testdir()}/state.json`
+  const file = stateFile(t)
   writeFileSync(file, JSON.stringify({ v: 1, sites: { b: { ['k'.repeat(64 * 1024)]: '@'.repeat(64 * 1024) } } }))
   const beside = await createApp(t, { store: { file }, site: 'a', sites: ['a', 'b'] })
   t.match(beside.app.maintenance.status(), { active: false, source: 'store' })

@@ -9,7 +9,7 @@ import { createSchedule, NO_SCHEDULE } from '../lib/state/schedule.ts'
 import { createTransitions } from '../lib/state/transitions.ts'
 import { activeWindows, momentOf, nextTransition, windowsAhead } from '../lib/state/window.ts'
 import type { ScheduleOptions } from '../types/index.ts'
-import { bareApp, counter, createApp, until } from './fixtures/app.ts'
+import { bareApp, counter, createApp, stateFile, until } from './fixtures/app.ts'
 import { recordOf, storedWindow, textOf } from './fixtures/records.ts'
 import { createTestStore, createTimedStore } from './fixtures/store.ts'
 
@@ -21,7 +21,7 @@ const entry = { cron: '0 1 * * sun', duration: HOUR, timeZone: 'Europe/Berlin', 
 const alive = setInterval(() => {}, 60_000)
 t.teardown(() => clearInterval(alive))
 
-/** Time is ours: the clock and the timers that look at it; what Fastify and the network need goes on by itself. */
+/** Time is ours: the clock and the timers that look at it; what Fastify and the network need goes on. */
 function useClock (t: { teardown (work: () => unknown): void }, now: string): (ms: number) => Promise<void> {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: at(now) })
   t.teardown(() => mock.timers.reset())
@@ -369,8 +369,8 @@ t.test('a server whose clock is behind follows at once', async t => {
   t.match(await two.refresh(), { active: false })
 })
 
-t.test('run with a lease: kill -9, and the site opens by itself', async t => {
-  const file = `${t.testdir()}/state.json`
+t.test('run with a lease: kill -9, and the site opens automatically', async t => {
+  const file = stateFile(t)
   const { app } = await createApp(t, { store: { file } })
   const program = `import Fastify from 'fastify'
     import maintenance from '../../index.ts'

@@ -1,18 +1,19 @@
 import type { EventEmitter } from 'node:events'
 import type { FastifyReply } from 'fastify'
 
-type Raw = FastifyReply['raw'] & { stream?: { destroyed: boolean } }
+type Raw = FastifyReply['raw'] & { stream?: { destroyed: boolean, closed: boolean } }
 
 /** One listener for each connection, however many requests are pipelined on it. */
 const listeners = new WeakMap<EventEmitter, Set<() => void>>()
 
 /**
  * Has the client hung up, or the answer been sent? Node never closes a pipelined response whose turn has not come, so
- * the socket is asked as well. A response of HTTP/2 does not say so itself, but its stream does.
+ * the socket is asked as well. A response of HTTP/2 does not say so itself, but its stream does. It may be closed and
+ * never be destroyed.
  */
 export function isGone ({ raw, request }: FastifyReply): boolean {
   const { stream } = raw as Raw
-  return stream === undefined ? raw.destroyed || request.raw.socket.destroyed : stream.destroyed
+  return stream === undefined ? raw.destroyed || request.raw.socket.destroyed : stream.destroyed || stream.closed
 }
 
 /**

@@ -205,7 +205,10 @@ function startServer (t: Test, violations: string[]): ChildProcess {
     env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc']
   })
-  t.teardown(() => child.kill('SIGKILL'))
+  t.teardown(() => {
+    child.removeAllListeners('exit')
+    child.kill('SIGKILL')
+  })
   child.on('message', ({ violation }: Message) => { if (violation !== undefined) violations.push(violation) })
   child.on('exit', code => { if (code !== 0) t.fail(`the server has ended: ${code}`) })
   return child

@@ -23,14 +23,16 @@ export async function readRegular (path: string, sizeMax: number, flags = 0): Pr
 /** The size that `stat` gives is not enough: it is 0 for endless files of /proc, and a file can grow meanwhile. */
 async function readAtMost (file: FileHandle, sizeMax: number): Promise<Buffer> {
   const chunks: Buffer[] = []
-  for (let length = 0; ;) {
+  let length = 0
+  let isMore = true
+  while (isMore && length <= sizeMax) {
     const chunk = Buffer.allocUnsafe(CHUNK)
     const { bytesRead } = await file.read(chunk, 0, CHUNK, null)
-    if (bytesRead === 0) return Buffer.concat(chunks)
     chunks.push(chunk.subarray(0, bytesRead))
     length += bytesRead
-    /* c8 ignore start -- the file grows while it is read */
-    if (length > sizeMax) throw new Error(`it has more than ${sizeMax} bytes`)
+    isMore = bytesRead > 0
   }
-  /* c8 ignore stop */
+  /* c8 ignore next -- the file grows while it is read */
+  if (length > sizeMax) throw new Error(`it has more than ${sizeMax} bytes`)
+  return Buffer.concat(chunks)
 }
