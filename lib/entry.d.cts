@@ -21,6 +21,7 @@ declare function fastifyMaintenance (...parameters: Parameters<FastifyMaintenanc
 
 declare namespace fastifyMaintenance {
   export {
+    fastifyMaintenance, fastifyMaintenance as default, conflict, outcomeUnknown,
     Bypass, BypassOptions, ChangeKind, ChangeListener, CloseStreamsOptions, CustomStoreOptions, Decision,
     DrainErrorDetails, DrainOptions, FastifyMaintenance, FastifyMaintenanceOptions, FenceOptions,
     FileStoreOptions, HistoryEntry, HoldOptions, IgnoredRoute, IgnoreOptions, Maintenance, MaintenanceChange,

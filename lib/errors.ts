@@ -68,13 +68,16 @@ export const isOutcomeUnknown = (error: unknown): boolean => codeOf(error) === '
 /** Is it the error by which a store tells that something is stored that it cannot read? */
 export const isUnreadable = (error: unknown): boolean => codeOf(error) === 'FST_ERR_MAINTENANCE_UNREADABLE'
 
+/** Is it the error by which a store tells that nothing was changed? */
+export const isStoreError = (error: unknown): error is Error => codeOf(error) === 'FST_ERR_MAINTENANCE_STORE'
+
 /** The `code` of whatever was thrown. */
 export function codeOf (error: unknown): unknown {
   return (error as { code?: unknown } | null | undefined)?.code
 }
 
-/** An error of a store may quote what is stored. */
-const MESSAGE_MAX = 500
+/** An error of a store may quote what is stored, or the SQL to run. */
+const MESSAGE_MAX = 1000
 
 /** The message of whatever was thrown: of bounded length, and without the password of an address. */
 export function messageOf (error: unknown): string {

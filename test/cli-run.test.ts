@@ -169,7 +169,7 @@ t.test('a store from a module, from package.json and from .env', async t => {
   t.match(await at('.', ['status', '--store', './wrong.mjs']), { code: 2, err: /has to export a store by default/ })
   t.match(await at('.', ['status', '--store', './throws.mjs']), { code: 2, err: /cannot be loaded from .*throws.mjs: no database here/ })
   t.match(await at('.', ['status', '--store', './rejects.mjs']), { code: 1, err: /connect ECONNREFUSED/ })
-  t.match(await at('.', ['status', '--store', './state.mjs', '--prefix', 'a']), { code: 2, err: /--prefix is for a Redis store/ })
+  t.match(await at('.', ['status', '--store', './state.mjs', '--prefix', 'a']), { code: 2, err: /--prefix is for a store in Redis or a database/ })
   t.match(await at('text', ['status']), { code: 0, out: new RegExp(`nothing stored at ${join(folder, 'text/here.json')}`) })
   t.match(await at('bad', ['status']), { code: 2, err: /"fastify-maintenance" must be an address/ })
   t.match(await at('broken', ['status']), { code: 2, err: /package.json cannot be read/ })

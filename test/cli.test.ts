@@ -133,7 +133,7 @@ t.test('wrong use: exit 2, nothing changed, one readable line', async t => {
   t.match(await run(['status', '--store', 'http://user:secret@host']), { code: 2, err: /the store is an address of http:\/\/, expected/ })
   t.match(await run(['status', '--store', './state.json']), { code: 2, err: /did you mean 'file:\.\/state\.json'/ })
   t.match(await run(['status', '--store', 'redis://127.0.0.1:1', '--prefix', 'y']), { code: 1, err: /ECONNREFUSED/ })
-  t.match(await run(['status', '--store', 'file:x', '--prefix', 'y']), { code: 2, err: /--prefix is for a Redis store/ })
+  t.match(await run(['status', '--store', 'file:x', '--prefix', 'y']), { code: 2, err: /--prefix is for a store in Redis or a database/ })
 })
 
 t.test('a store that fails: exit 1, nothing on stdout', async t => {

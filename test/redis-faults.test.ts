@@ -209,7 +209,7 @@ t.test('Redis refuses: set() rejects with the cause, and nothing is changed', as
       await server.client.bgsave().catch(() => {})
       await until('failed to save', async () => /rdb_last_bgsave_status:err/.test(await server.client.info('persistence')))
     }, server => server.client.config('SET', 'stop-writes-on-bgsave-error', 'no'), /MISCONF/],
-    NOPERM: [(_, server) => server.client.call('ACL', 'SETUSER', 'default', '-eval'), server => server.client.call('ACL', 'SETUSER', 'default', '+eval'), /NOPERM/],
+    NOPERM: [(_, server) => server.client.call('ACL', 'SETUSER', 'default', '-eval', '-evalsha'), server => server.client.call('ACL', 'SETUSER', 'default', '+eval', '+evalsha'), /NOPERM/],
     'NOPERM in the script': [(_, server) => server.client.call('ACL', 'SETUSER', 'default', '-hset'), server => server.client.call('ACL', 'SETUSER', 'default', '+hset'), /can't run this command/],
     BUSY: [async (t, server) => {
       const busy = server.client.duplicate()

@@ -93,6 +93,9 @@ export function nextTransition (record: StateRecord, schedule: Schedule, now: nu
   return Number.isFinite(next) ? next : null
 }
 
+/** How many windows may touch each other: a schedule can have no gap at all. */
+const LOOK_BACK = 100
+
 /**
  * Since when the site has been closed without a gap (ms); `null` while it is open.
  * Windows that were removed in the meantime count through the record's own `closedSince`.
@@ -101,7 +104,7 @@ export function closedSince (record: StateRecord, schedule: Schedule, moment: Mo
   const active = activeWindows(record, schedule, moment)
   if (active.length === 0) return null
   let since = Math.min(...active.map(startOf))
-  for (;;) {
+  for (let i = 0; i < LOOK_BACK; i++) {
     const windows = [...record.windows, ...scheduledNow(record, schedule, since - 1)]
     const earlier = windows.filter(window => startOf(window) < since && closesUntil(window, moment) >= since)
     if (earlier.length === 0) break

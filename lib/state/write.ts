@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaintenanceStore } from '../../types/index.ts'
 import {
-  ConflictError, InvalidChangeError, isConflict, isOutcomeUnknown, messageOf, OutcomeUnknownError, StoreError
+  ConflictError, InvalidChangeError, isConflict, isOutcomeUnknown, isStoreError, messageOf, OutcomeUnknownError, StoreError
 } from '../errors.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { makeRecord, type Edit } from './edit.ts'
@@ -121,6 +121,6 @@ async function failing<T> (work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (error) {
-    throw isConflict(error) || isOutcomeUnknown(error) ? error : new StoreError(messageOf(error), { cause: error })
+    throw isConflict(error) || isOutcomeUnknown(error) || isStoreError(error) ? error : new StoreError(messageOf(error), { cause: error })
   }
 }

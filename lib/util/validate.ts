@@ -53,12 +53,12 @@ export const isObject = (value: unknown): value is Record<string, unknown> =>
 export function checkShape (shape: Shape, value: unknown, fail: Fail, path = ''): void {
   if (!isObject(value)) throw fail(path, value, 'an object')
   const names = Object.keys(shape)
-  for (const name of Object.keys(value)) {
+  for (const name of Object.keys(value).filter(name => value[name] !== undefined)) {
     const prefix = path === '' ? '' : `${path}.`
     const at = `${prefix}${cut(name, NAME_SHOWN)}`
     const rule = Object.hasOwn(shape, name) ? shape[name] : undefined
     if (rule === undefined) throw fail(at, value[name], `one of the names ${names.join(', ')}`, names.map(known => prefix + known))
-    if (value[name] !== undefined) checkValue(rule, value[name], fail, at)
+    checkValue(rule, value[name], fail, at)
   }
 }
 

@@ -4,15 +4,17 @@ import { withTimeout } from '../../util/timeout.ts'
 import { isObject } from '../../util/validate.ts'
 import type { Database } from './database.ts'
 import { CLIENT_EXPECTED } from './check.ts'
-import { openAddress, openPg, type PgClient } from './drivers.ts'
+import { openAddress, openMysql, openPg, type PgClient } from './drivers.ts'
 import { NoAnswerError, QUERY_TIMEOUT } from './errors.ts'
 import { CONNECT_TIMEOUT } from './link.ts'
-import { run, type SqliteDatabase } from './sqlite.ts'
+import { openSqlite, run, type Sqlite, type SqliteDatabase } from './sqlite.ts'
 
 type Query = (text: string, values: readonly unknown[]) => unknown
 
 interface PgPool { readonly options: object, readonly Client: new (options: object) => PgClient }
-interface MysqlPool { execute: Query, promise?: () => { execute: Query } }
+interface MysqlPool { readonly config: { readonly connectionConfig: { readonly [name: string]: unknown } } }
+/** The path is `name` in `better-sqlite3`, and `location()` in `node:sqlite`. */
+interface SqliteHandle extends SqliteDatabase { readonly memory?: boolean, readonly name?: string, location?: () => string | null }
 interface Knex { raw: Query, readonly client: { readonly dialect?: unknown } }
 
 /** Opens what `{ sql }` says. @throws FST_ERR_MAINTENANCE_OPTION without a driver, or for a client that is not known */
@@ -42,26 +44,39 @@ const DIALECTS: { readonly [name: string]: SqlDialect } = {
 
 function openClient (client: unknown): Database | null {
   if (typeof client === 'function') return openKnex(client as unknown as Knex)
-  // @fastify/postgres and @fastify/mysql keep the pool in a member
-  const inner = isObject(client) && isObject(client.pool) ? client.pool : client
+  const inner = innermost(client)
   if (!isObject(inner)) return null
-  if (typeof inner.Client === 'function' && isObject(inner.options)) return openPool(inner as unknown as PgPool)
-  if (typeof inner.execute === 'function') {
-    const { promise } = inner as unknown as MysqlPool
-    const pool = promise === undefined ? inner as unknown as MysqlPool : promise.call(inner)
-    return bounded('mysql', (text, values) => pool.execute(text, values))
-  }
-  if (typeof inner.prepare === 'function' && typeof inner.exec === 'function') {
-    return bounded('sqlite', (text, values) => run(inner as unknown as SqliteDatabase, text, values))
-  }
+  if (typeof inner.Client === 'function' && isObject(inner.options)) return openPgPool(inner as unknown as PgPool)
+  if (isObject(inner.config) && isObject(inner.config.connectionConfig)) return openMysqlPool(inner as unknown as MysqlPool)
+  if (typeof inner.prepare === 'function' && typeof inner.exec === 'function') return openHandle(inner as unknown as SqliteHandle)
   return null
 }
 
-/** With connections of our own: slow queries of the application do not keep anybody from closing the site. */
-function openPool ({ options, Client }: PgPool): Database {
+/** `@fastify/postgres`, `@fastify/mysql` and the pools of `mysql2/promise` keep a pool in a member. */
+const innermost = (client: unknown): unknown => isObject(client) && isObject(client.pool) ? innermost(client.pool) : client
+
+// With connections of our own, slow queries and transactions of the application keep nobody from closing the site.
+
+function openPgPool ({ options, Client }: PgPool): Database {
   // pg hides the password from copies
   const { password } = options as { password?: unknown }
   return openPg(() => new Client({ ...options, password, connectionTimeoutMillis: CONNECT_TIMEOUT }))
+}
+
+const MYSQL_OPTIONS = [
+  'host', 'port', 'socketPath', 'user', 'password', 'password1', 'password2', 'password3', 'passwordSha1', 'database', 'ssl',
+  'authPlugins', 'authSwitchHandler', 'enableCleartextPlugin', 'stream', 'connectAttributes'
+]
+
+function openMysqlPool ({ config: { connectionConfig } }: MysqlPool): Database {
+  return openMysql(Object.fromEntries(MYSQL_OPTIONS.map(name => [name, connectionConfig[name]]).filter(([, value]) => value !== undefined)))
+}
+
+/** A database in memory has one connection only. */
+function openHandle (handle: SqliteHandle): Database {
+  const path = handle.memory === true ? null : handle.name ?? handle.location?.() ?? null
+  if (path !== null) return openSqlite(handle.constructor as Sqlite, path)
+  return bounded('sqlite', (text, values) => run(handle, text, values))
 }
 
 /** Its placeholders are `?` for every database. */

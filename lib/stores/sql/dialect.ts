@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { SqlDialect } from '../../../types/index.ts'
 
 /** How many changes of a site are kept. */
@@ -93,8 +94,9 @@ export function statementsOf (dialect: SqlDialect, table: string): Statements {
   }
 }
 
-/** The channel of PostgreSQL on which writes are announced. */
-const channelOf = (table: string): string => table
+/** The channel of PostgreSQL on which writes are announced: its name has 63 bytes at most. */
+const channelOf = (table: string): string =>
+  table.length <= 63 ? table : `maintenance_${createHash('sha256').update(table).digest('hex').slice(0, 32)}`
 
 const upsertOf = (dialect: SqlDialect) => (insert: string, key: string, columns: readonly string[]): string => dialect === 'mysql'
   ? `REPLACE INTO ${insert}`

@@ -32,7 +32,7 @@ type Load = typeof optionalRequire
 export function openAddress (address: string, load: Load = optionalRequire): Database {
   const rest = address.slice(address.indexOf(':') + 1)
   if (address.startsWith('sqlite:')) return openSqlite(loadSqlite(load), rest)
-  if (/^(mysql|mariadb):/.test(address)) return openMysql(`mysql:${rest}`, load)
+  if (/^(mysql|mariadb):/.test(address)) return openMysql({ uri: `mysql:${rest}` }, load)
   const { Client } = (load('pg') ?? missing('PostgreSQL', installing('pg'))) as { Client: new (options: object) => PgClient }
   return openPg(() => new Client({ connectionString: address, connectionTimeoutMillis: CONNECT_TIMEOUT, keepAlive: true }))
 }
@@ -84,11 +84,12 @@ const connectPg = (createClient: () => PgClient, onHint: (site?: string) => void
   }
 }
 
-function openMysql (uri: string, load: Load): Database {
+/** @param options of a connection of `mysql2` */
+export function openMysql (options: object, load: Load = optionalRequire): Database {
   const driver = load('mysql2') ?? missing('MySQL or MariaDB', installing('mysql2'))
   const { createConnection } = driver as { createConnection: (options: object) => MysqlConnection }
   const connect: Connect = async onLost => {
-    const connection = createConnection({ uri, connectTimeout: CONNECT_TIMEOUT })
+    const connection = createConnection({ ...options, connectTimeout: CONNECT_TIMEOUT })
     connection.on('error', onLost).on('end', onLost)
     await new Promise<void>((resolve, reject) => connection.connect(error => error === null ? resolve() : reject(error)))
 

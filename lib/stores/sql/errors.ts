@@ -1,4 +1,4 @@
-import { codeOf, messageOf, OutcomeUnknownError, UnknownOutcomeError } from '../../errors.ts'
+import { codeOf, isStoreError, messageOf, OutcomeUnknownError, UnknownOutcomeError } from '../../errors.ts'
 import { isObject } from '../../util/validate.ts'
 
 /** A statement without an answer by then has failed, ms. */
@@ -36,6 +36,11 @@ const UNSENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETU
 
 const isUnsent = (error: unknown): boolean => error instanceof NoConnectionError || codesOf(error).some(code => UNSENT.includes(code))
 
+const READ_ONLY = ['25006', '1290', 'ER_OPTION_PREVENTS_STATEMENT', '1792']
+
+/** Does this connection only read, such as one to a primary that has become a replica? */
+export const isReadOnly = (error: unknown): boolean => codesOf(error).some(code => READ_ONLY.includes(code))
+
 /** Did the database itself refuse the statement? Not if it was shut down meanwhile, or its own connection broke. */
 function isRefusal (error: unknown): boolean {
   for (const { code, severity, sqlState, errno } of chainOf(error)) {
@@ -48,12 +53,14 @@ function isRefusal (error: unknown): boolean {
 
 /** The error of a write: refused and unsent statements have written nothing; after anything else, it is not known. */
 export function outcome (error: unknown): Error {
+  if (isStoreError(error)) return error
   if (error instanceof NoAnswerError) return new OutcomeUnknownError(QUERY_TIMEOUT)
   return isRefusal(error) || isUnsent(error) ? clean(error) : new UnknownOutcomeError(messageOf(error), { cause: clean(error) })
 }
 
 /** Without what a driver may have attached: the statement, its values, the options of the connection. */
 export function clean (error: unknown): Error {
+  if (isStoreError(error)) return error
   const code = codeOf(error)
   return Object.assign(new Error(messageOf(error)), typeof code === 'string' ? { code } : {})
 }

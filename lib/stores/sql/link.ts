@@ -1,6 +1,6 @@
 import { messageOf } from '../../errors.ts'
 import { withTimeout } from '../../util/timeout.ts'
-import { NoAnswerError, NoConnectionError, QUERY_TIMEOUT } from './errors.ts'
+import { isReadOnly, NoAnswerError, NoConnectionError, QUERY_TIMEOUT } from './errors.ts'
 
 /** How long connecting may take, ms. */
 export const CONNECT_TIMEOUT = 1500
@@ -46,6 +46,10 @@ export function createLink (connect: Connect): Link {
     return withTimeout(connection.query(text, values), QUERY_TIMEOUT, () => {
       drop(connecting)
       return new NoAnswerError()
+    }).catch(error => {
+      // after a failover, the same address leads to the new primary
+      if (isReadOnly(error)) drop(connecting)
+      throw error
     })
   }
 
