@@ -1,3 +1,4 @@
+import Database from 'better-sqlite3'
 import basicAuth from '@fastify/basic-auth'
 import view from '@fastify/view'
 import { Eta } from 'eta'
@@ -203,6 +204,12 @@ const PIECES: Record<string, Check[]> = {
     },
     async (_app, t, calls) => t.strictSame(calls, ['the shop is closed'])
   ],
+  'docs/databases.md': [
+    async (app, t) => {
+      await app.maintenance.set(true)
+      t.match(app.maintenance.status(), { active: true, store: { kind: 'sql', connected: true } })
+    }
+  ],
   'docs/options.md': [
     async () => {}, // all options: see above
     async (app, t) => {
@@ -322,7 +329,7 @@ async function runAndCheck (t: TapTest, piece: string, check: Check): Promise<vo
   const calls: string[] = []
   const handler = async () => 'ran'
   const world = {
-    ...{ maintenance, maintenanceAdmin, basicAuth, Fastify, mkdtemp, rm, tmpdir, join, assert },
+    ...{ maintenance, maintenanceAdmin, basicAuth, Database, Fastify, mkdtemp, rm, tmpdir, join, assert },
     ...{ about: handler, legacy: handler, search: handler, un: handler, unsubscribe: handler },
     // a piece that has an application of its own
     ...(/^const app = /m.test(piece) ? {} : { app }),
@@ -341,6 +348,7 @@ async function runAndCheck (t: TapTest, piece: string, check: Check): Promise<vo
     promise: (kept: boolean, what: string) => t.ok(kept, what)
   }
   const here = withPromises(piece).replaceAll('./maintenance.json', join(directory, 'state.json')).replaceAll('./maintenance-mirror.json', join(directory, 'mirror.json'))
+    .replace('app.db', join(directory, 'app.db'))
     .replace(/^test\(/m, 'await test(')
   const used = await runPiece(`${here}\nreturn app`, world) as FastifyInstance
   if (used !== app) t.teardown(() => used.close())

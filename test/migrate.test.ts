@@ -10,10 +10,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { main } from '../lib/cli/main.ts'
 import { LOST_AFTER } from '../lib/servers/entry.ts'
+import { readServers } from '../lib/servers/server-list.ts'
 import { createFileServers } from '../lib/stores/file/servers.ts'
 import { createApp, until, stateFile } from './fixtures/app.ts'
 import { directory as temporaryDirectory } from './fixtures/file-store.ts'
 import { startProxy, startRedis } from './fixtures/redis.ts'
+import { createTestStore } from './fixtures/store.ts'
 
 // Safe to migrate: real servers, the real command, and a log that the handlers write to.
 
@@ -251,7 +253,7 @@ t.test('on a file: a server that was killed is lost at once, and its entry stays
   restore()
 })
 
-t.test('on a file: a server that boots removes the entries of the dead, and its own when it closes', { buffered: false }, async t => {
+t.test('on a file: a server that boots removes the entries of the dead, and says goodbye when it closes', { buffered: false }, async t => {
   const file = stateFile(t)
   const folder = join(dirname(file), '.state.json.servers.swp')
   const store = createFileServers(file)
@@ -265,5 +267,7 @@ t.test('on a file: a server that boots removes the entries of the dead, and its 
   await until('swept', () => entries().length === 1 && !entries().some(name => name.includes('dead')))
   t.match(entries()[0], /^[0-9a-f-]{36}$/)
   await app.close()
-  await until('gone', () => entries().length === 0)
+  const goodbye = JSON.parse(readFileSync(join(folder, entries()[0] as string), 'utf8'))
+  t.match(JSON.parse(goodbye.entry), { left: true, running: 0 })
+  t.strictSame(await readServers(Object.assign(createTestStore(), store), 'default'), [], 'it is listed no more')
 })

@@ -1,10 +1,10 @@
 import type { FastifyReply } from 'fastify'
 import type { BrowserContextOptions, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { LANGUAGES, wordsOf } from '../lib/answer/texts.ts'
-import type { FastifyMaintenanceOptions } from '../types/index.ts'
-import { bareApp, createApp, until } from './fixtures/app.ts'
-import { launch, noBrowser, open, screenshots, violations } from './fixtures/browser.ts'
+import { LANGUAGES, wordsOf } from '../../lib/answer/texts.ts'
+import type { FastifyMaintenanceOptions } from '../../types/index.ts'
+import { bareApp, createApp, until } from '../fixtures/app.ts'
+import { launch, noBrowser, open, screenshots, violations } from '../fixtures/browser.ts'
 
 t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t => {
   const browser = await launch(t)
@@ -174,7 +174,7 @@ t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t
     const partner = bareApp(t).app
     partner.get('/', async (_request, reply) => reply.type('text/html').send(`<iframe src="${address}"></iframe>`))
     app.addHook('onRequest', async (_request, reply) => { reply.header('content-security-policy', `frame-ancestors ${outside}`) })
-    const { default: maintenance } = await import('../index.ts')
+    const { default: maintenance } = await import('../../index.ts')
     await app.register(maintenance, { pinned: 'closed' })
     const address = await app.listen({ port: 0, host: '127.0.0.1' })
     const outside = await partner.listen({ port: 0, host: '127.0.0.1' })

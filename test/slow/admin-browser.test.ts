@@ -4,10 +4,10 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { BrowserContextOptions, Locator, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import maintenanceAdmin from '../lib/admin/index.ts'
-import type { FastifyMaintenanceOptions } from '../types/index.ts'
-import { createApp, until, stateFile } from './fixtures/app.ts'
-import { launch, noBrowser, open, screenshots, violations, watch } from './fixtures/browser.ts'
+import maintenanceAdmin from '../../lib/admin/index.ts'
+import type { FastifyMaintenanceOptions } from '../../types/index.ts'
+import { createApp, until, stateFile } from '../fixtures/app.ts'
+import { launch, noBrowser, open, screenshots, violations, watch } from '../fixtures/browser.ts'
 
 async function start (t: Test, options: FastifyMaintenanceOptions = {}, port = 0): Promise<{ app: FastifyInstance, address: string, url: string }> {
   const { app } = await createApp(t, { bypass: {}, ...options })
@@ -166,7 +166,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     const { page, problems } = await open(t, browser)
     await page.goto(url)
     await isLive(page)
-    const { main } = await import('../lib/cli/main.ts')
+    const { main } = await import('../../lib/cli/main.ts')
     const io = { out () {}, err () {} }
     const started = performance.now()
     await main(['on', '--store', `file:${file}`, '--message', 'from the command line', '--by', 'cron'], {}, io)
