@@ -6,15 +6,10 @@ import type { AddressInfo } from 'node:net'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import t from 'tap'
-import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import maintenance from '../index.ts'
-import { bareApp, createApp, until } from './fixtures/app.ts'
+import { bareApp, createApp } from './fixtures/app.ts'
+import { noNginx, startNginx } from './fixtures/nginx.ts'
 import { addEarlier, CACHE, EARLIER, OF_ANOTHER_BODY } from './fixtures/headers.ts'
-import { findProgram } from './fixtures/debian.ts'
-import { freePort } from './fixtures/redis.ts'
 
 // All that decides on an answer, in every combination, over real sockets, by a client that believes what the headers say.
 
@@ -217,36 +212,15 @@ function http2 (app: FastifyInstance): Client {
   }
 }
 
-const nginx = findProgram(['nginx'], ['nginx-light'])
-
 /** nginx with a cache in front of a server: its address. It keeps whatever the headers allow, and everything else that nobody forbids. */
-async function startCache (t: { teardown (work: () => unknown): void }, upstream: number): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), 'maintenance-nginx-'))
-  const port = await freePort()
-  const config = join(folder, 'nginx.conf')
-  writeFileSync(config, `
-    daemon off; master_process off; pid ${folder}/pid; error_log /dev/null crit;
-    events { worker_connections 64; }
-    http {
-      access_log off;
-      client_body_temp_path ${folder}/a; proxy_temp_path ${folder}/b; fastcgi_temp_path ${folder}/c; uwsgi_temp_path ${folder}/d; scgi_temp_path ${folder}/e;
-      proxy_cache_path ${folder}/cache keys_zone=pages:1m;
-      server {
-        listen 127.0.0.1:${port};
-        location / { proxy_pass http://127.0.0.1:${upstream}; proxy_cache pages; proxy_cache_valid any 10m; add_header X-Cache $upstream_cache_status always; }
-      }
-    }`)
-  const child = spawn(nginx as string, ['-c', config, '-e', '/dev/null'], { stdio: 'ignore' })
-  t.teardown(() => {
-    child.kill('SIGKILL')
-    rmSync(folder, { recursive: true, force: true })
-  })
-  const url = `http://127.0.0.1:${port}`
-  await until('nginx answers', () => fetch(`${url}/started`).then(() => true, () => false))
-  return url
-}
+const startCache = (t: { teardown (work: () => unknown): void }, upstream: number): Promise<string> => startNginx(t, (folder, port) => `
+  proxy_cache_path ${folder}/cache keys_zone=pages:1m;
+  server {
+    listen 127.0.0.1:${port};
+    location / { proxy_pass http://127.0.0.1:${upstream}; proxy_cache pages; proxy_cache_valid any 10m; add_header X-Cache $upstream_cache_status always; }
+  }`)
 
-t.test('behind a real cache', { skip: nginx === null ? 'nginx is missing: install it to see a real cache in front' : false }, async t => {
+t.test('behind a real cache', { skip: noNginx }, async t => {
   for (const earlier of ['no header', 'raw headers', 'Content-Encoding']) {
     const { app } = await createApp(t, { ignore: { ips: '10.1.1.1', request: ({ headers }) => headers['x-user'] === '1' }, bypass: {} }, { trustProxy: true })
     await addEarlier(app, earlier)

@@ -10,13 +10,16 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, normalize } from 'node:path'
 import t, { type Test as TapTest } from 'tap'
+import { parseAllDocuments } from 'yaml'
 import maintenance from '../index.ts'
 import maintenanceAdmin from '../lib/admin/index.ts'
 import { COMMANDS, type CommandName } from '../lib/cli/commands.ts'
 import { helpOf } from '../lib/cli/help.ts'
+import { readArguments } from '../lib/cli/parse.ts'
 import { readOptions } from '../lib/options.ts'
 import type { FastifyMaintenanceOptions } from '../types/index.ts'
 import { blocksIn, blocksOf, command, masked, runPiece } from './fixtures/docs.ts'
+import { noNginx, startNginx } from './fixtures/nginx.ts'
 
 // The commands and the code of the pages are run, and their promises are checked. What needs the installed package
 // (the quick start of the README, node --test) is in package.test.ts.
@@ -210,6 +213,7 @@ const PIECES: Record<string, Check[]> = {
       t.match(app.maintenance.status(), { active: true, store: { kind: 'sql', connected: true } })
     }
   ],
+  'docs/deploying.md': [async (app, t) => t.equal(app.maintenance.status().store.kind, 'memory')],
   'docs/options.md': [
     async () => {}, // all options: see above
     async (app, t) => {
@@ -362,6 +366,37 @@ t.test('every command', async t => {
     const typed = await typeCommands(t, text)
     if (TYPED[page] !== undefined) t.equal(typed, TYPED[page], page)
   }
+})
+
+t.test('docs/deploying.md: the files are well-formed, and the command takes its arguments', async t => {
+  const page = readFileSync('docs/deploying.md', 'utf8')
+  const documents = blocksIn(page).filter(({ language }) => language === 'yaml').flatMap(({ code }) => parseAllDocuments(code))
+  t.strictSame(documents.flatMap(({ errors }) => errors), [])
+  const [, , , job] = documents.map(document => document.toJS())
+  t.equal(job.kind, 'Job')
+  const inJob = job.spec.template.spec.containers[0].command.slice(2)
+  for (const { code } of blocksIn(page).filter(({ language }) => language === 'json')) t.ok(JSON.parse(code))
+  const inText = [...page.matchAll(/(?<=npx fastify-maintenance )[^`\n|]+/g)].map(([line]) => line.match(/"[^"]*"|\S+/g) as string[])
+  t.ok(inText.length > 5)
+  for (const args of [inJob, ...inText]) t.ok('name' in (readArguments(args, { MAINTENANCE_STORE: 'file:./state.json' }) as object), args.join(' '))
+})
+
+t.test('docs/deploying.md: nginx passes the 503 on', { skip: noNginx }, async t => {
+  const [config] = blocksOf('docs/deploying.md').filter(({ language }) => language === 'nginx')
+  const app = Fastify({ trustProxy: '127.0.0.1' })
+  t.teardown(() => app.close())
+  await app.register(maintenance, { ignore: { ips: ['192.0.2.7'] } })
+  app.get('/', async request => request.ip)
+  const upstream = new URL(await app.listen({ port: 0, host: '127.0.0.1' })).host
+  await app.maintenance.set(true, { message: 'Moving' })
+  const url = await startNginx(t, (_folder, port) => (config?.code ?? '').replace('127.0.0.1:3000', upstream).replace('listen 8080', `listen 127.0.0.1:${port}`))
+  for (let i = 0; i < 3; i++) {
+    const answer = await fetch(url, { headers: { accept: 'text/html' } })
+    t.strictSame([answer.status, answer.headers.get('retry-after'), (await answer.text()).includes('Moving')], [503, '300', true])
+  }
+  t.equal((await fetch(url, { headers: { 'x-forwarded-for': '192.0.2.7' } })).status, 503, 'a visitor cannot choose an address')
+  await app.maintenance.set(false)
+  t.equal(await (await fetch(url)).text(), '127.0.0.1')
 })
 
 t.test('links lead somewhere, anchors too', async t => {

@@ -82,7 +82,7 @@ const drop = async ({ ask }: Base): Promise<void> => {
 }
 
 /** @param part the checks in which drivers differ */
-async function contract (t: Test, base: Base, sql: () => SqlOptions, part = /as it was written|who write at once|expected revision is|can be watched/): Promise<void> {
+async function contract (t: Test, base: Base, sql: () => SqlOptions, part = /as it was written|concurrent writes|expected revision|history|records of all|clock|can be watched/): Promise<void> {
   for (const { name, run } of storeContract(async () => {
     await drop(base)
     return { connect: async () => (await openStore({ sql: sql() }, [])).store }

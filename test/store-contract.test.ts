@@ -81,42 +81,58 @@ const conditioned = (change: (condition: WriteOptions) => WriteOptions): Parts =
   write: (site, record, condition) => honest(sites).write(site, record, change(condition))
 })
 
-const BEATS = 'gives back what a server told last, as it was written'
-const LEAVING = 'shows one handle the servers of another, and forgets the one that leaves'
-const EXPIRY = 'forgets a server that is not heard of in time, and no other'
+/** A history that `write` adds to; `shown` is what is returned of it. */
+const withHistory = (shown: (list: string[], all: string[]) => string[], skipsNothing = false): Parts => sites => {
+  const entries: [site: string, entry: string][] = []
+  return {
+    async write (site, record, condition) {
+      await honest(sites).write(site, record, condition)
+      if (skipsNothing || condition.skipHistory !== true) entries.unshift([site, record])
+    },
+    async listHistory (site, limit) {
+      const all = entries.filter(([name]) => name === site).map(([, entry]) => entry)
+      return shown(all.slice(0, limit), all)
+    }
+  }
+}
+
+const HISTORY = 'lists the history of each site, newest first'
+const BEATS = 'returns the last entry of each server exactly as it was written'
+const LEAVING = 'shows each server the entries of others, and removes an entry whose ttl is 0'
+const EXPIRY = 'forgets an entry when its ttl is over, and no other'
 
 const withoutExpected = ({ revision }: WriteOptions): WriteOptions => ({ revision })
 
 /** What is wrong with a store, and the check that must find it. */
 const BROKEN: [wrong: string, parts: Parts, found: string][] = [
-  ['ignores what is expected', conditioned(withoutExpected), 'refuses another expected revision, and changes nothing'],
-  ['takes 0 for no condition', conditioned(condition => condition.expectedRevision === 0 ? withoutExpected(condition) : condition), 'takes the expected revision 0 for: nothing is stored'],
-  ['takes no condition for 0', conditioned(({ revision, expectedRevision = 0 }) => ({ revision, expectedRevision })), 'writes whatever is stored where no revision is expected'],
+  ['ignores what is expected', conditioned(withoutExpected), 'rejects another expected revision, and changes nothing'],
+  ['takes 0 for no condition', conditioned(condition => condition.expectedRevision === 0 ? withoutExpected(condition) : condition), 'writes with the expected revision 0 only if nothing is stored'],
+  ['takes no condition for 0', conditioned(({ revision, expectedRevision = 0 }) => ({ revision, expectedRevision })), 'writes over anything without an expected revision'],
   ['keeps all sites in one', renamed(() => 'all'), 'keeps sites apart'],
   ['folds the case of names', renamed(site => site.toLowerCase()), 'keeps sites apart'],
   ['cuts names at a dot', renamed(site => site.split('.')[0]!), 'keeps sites apart'],
   ['cuts long names', renamed(site => site.slice(0, 63)), 'keeps sites apart'],
-  ['trims', changed(record => record.trim()), 'gives back every text as it was written'],
-  ['knows Latin-1 only', changed(record => Buffer.from(record, 'latin1').toString('latin1')), 'gives back every text as it was written'],
-  ['parses what it stores', changed(record => JSON.stringify(JSON.parse(record))), 'gives back every text as it was written'],
-  ['has room for 8 KiB', changed(record => record.slice(0, 8192)), 'gives back every text as it was written'],
+  ['trims', changed(record => record.trim()), 'returns every text exactly as it was written'],
+  ['knows Latin-1 only', changed(record => Buffer.from(record, 'latin1').toString('latin1')), 'returns every text exactly as it was written'],
+  ['parses what it stores', changed(record => JSON.stringify(JSON.parse(record))), 'returns every text exactly as it was written'],
+  ['has room for 8 KiB', changed(record => record.slice(0, 8192)), 'returns every text exactly as it was written'],
   ['looks names up in a plain object', sites => ({
     read: async site => (Object.assign({}, Object.fromEntries(sites)) as Record<string, { record: string }>)[site]?.record ?? (site in {} ? '' : null)
-  }), 'reads null where nothing was ever written'],
-  ['says undefined for nothing', sites => ({ read: async site => sites.get(site)?.record as string }), 'reads null where nothing was ever written'],
+  }), 'reads null if nothing was written'],
+  ['says undefined for nothing', sites => ({ read: async site => sites.get(site)?.record as string }), 'reads null if nothing was written'],
   ['tells a conflict by an error of its own', sites => ({
     write: (site, record, condition) => honest(sites).write(site, record, condition).catch(() => { throw new Error('no') })
-  }), 'refuses another expected revision, and changes nothing'],
+  }), 'rejects another expected revision, and changes nothing'],
   ['resolves on a conflict', sites => ({
     write: (site, record, condition) => honest(sites).write(site, record, condition).catch(() => {})
-  }), 'refuses another expected revision, and changes nothing'],
+  }), 'rejects another expected revision, and changes nothing'],
   ['writes, and then compares', sites => ({
     async write (site, record, { revision, expectedRevision }) {
       const stored = sites.get(site)?.revision ?? 0
       sites.set(site, { record, revision })
       if (expectedRevision !== undefined && expectedRevision !== stored) throw new ConflictError(stored, expectedRevision)
     }
-  }), 'refuses another expected revision, and changes nothing'],
+  }), 'rejects another expected revision, and changes nothing'],
   ['keeps the revision of a write that it refused', sites => ({
     async write (site, record, { revision, expectedRevision }) {
       const stored = sites.get(site)
@@ -126,12 +142,12 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
       }
       sites.set(site, { record, revision })
     }
-  }), 'refuses another expected revision, and changes nothing'],
+  }), 'rejects another expected revision, and changes nothing'],
   ['takes a lower revision for too old', sites => ({
     async write (site, record, { revision, expectedRevision }) {
       if ((sites.get(site)?.revision ?? 0) <= revision) await honest(sites).write(site, record, { revision, ...expectedRevision === undefined ? {} : { expectedRevision } })
     }
-  }), 'writes whatever is stored where no revision is expected'],
+  }), 'writes over anything without an expected revision'],
   ['compares, waits, and writes', sites => ({
     async write (site, record, { revision, expectedRevision }) {
       const stored = sites.get(site)?.revision ?? 0
@@ -139,10 +155,10 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
       await turn()
       sites.set(site, { record, revision })
     }
-  }), 'lets one of many win who write at once with the same expected revision'],
+  }), 'lets exactly one of many concurrent writes win'],
   ['says that it is written before it is', sites => ({
     write: async (...write) => { setImmediate(() => honest(sites).write(...write).catch(() => {})) }
-  }), 'writes where the expected revision is the stored one'],
+  }), 'writes if the stored revision is the expected one'],
   ['copies all sites before a write, and back behind it', sites => ({
     async write (site, record, condition) {
       const copy: Records = new Map(sites)
@@ -151,7 +167,7 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
       sites.clear()
       for (const [name, entry] of copy) sites.set(name, entry)
     }
-  }), 'loses no other site while many write at once'],
+  }), 'loses no site when many are written at once'],
   ['keeps what it read', sites => {
     const cache = new Map<string, string | null>()
     return {
@@ -164,7 +180,7 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
         cache.set(site, record)
       }
     }
-  }, 'shows one handle what another has written'],
+  }, 'shows each server what another has written'],
   ['shares a read that began before the write', sites => {
     let reading: Promise<string | null> | null = null
     return {
@@ -181,9 +197,9 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
         await honest(sites).write(site, record, condition)
       }
     }
-  }, 'shows what is written also while other reads are under way'],
-  ['takes what servers tell, and gives none back', () => ({ heartbeats: undefined } as never), 'can be told of servers and asked for them, or neither'],
-  ['gives servers that nobody could tell of', () => ({ heartbeat: undefined } as never), 'can be told of servers and asked for them, or neither'],
+  }, 'shows what was written although other reads are under way'],
+  ['takes what servers tell, and gives none back', () => ({ heartbeats: undefined } as never), 'has both heartbeat and heartbeats, or neither'],
+  ['gives servers that nobody could tell of', () => ({ heartbeat: undefined } as never), 'has both heartbeat and heartbeats, or neither'],
   ['cuts what a server tells', sites => ({ heartbeat: (id, entry, ttl) => honest(sites).heartbeat(id, entry.slice(0, 8192), ttl) }), BEATS],
   ['keeps one server', sites => ({ heartbeat: (_id, entry, ttl) => honest(sites).heartbeat('', entry, ttl) }), BEATS],
   ['keeps everything that a server ever told', sites => ({ heartbeat: (_id, entry, ttl) => honest(sites).heartbeat(entry, entry, ttl) }), BEATS],
@@ -212,6 +228,11 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
   ['forgets all servers with the first', sites => ({
     heartbeats: async () => beatsOf(sites).some(beat => beat.until <= Date.now()) ? [] : await honest(sites).heartbeats()
   }), EXPIRY],
+  ['lists the oldest change first', withHistory(list => list.reverse()), HISTORY],
+  ['lists more than it is asked for', withHistory((_list, all) => all), HISTORY],
+  ['remembers what was to be skipped', withHistory(list => list, true), HISTORY],
+  ['returns one site of all', sites => ({ readAll: async () => new Map([...sites].slice(0, 1).map(([site, { record }]) => [site, record])) }), 'returns the records of all sites, if it has readAll'],
+  ['counts seconds', () => ({ now: () => Math.floor(Date.now() / 1000) }), 'has a clock in milliseconds, if it has one'],
   ['cannot be watched', () => ({ watch: () => { throw new Error('not here') } }), 'can be watched, and closed twice'],
   ['closes for all', sites => ({ close: () => sites.clear() }), 'can be watched, and closed twice'],
   ['closes once', () => {
@@ -236,7 +257,9 @@ t.test('the contract finds what is wrong with a store that', async t => {
 })
 
 t.test('the contract finds nothing wrong with the store that the broken ones are made of', async t => {
-  for (const { name, run } of storeContract(storeOf(() => ({})))) t.test(name, t => t.resolves(run()))
+  for (const parts of [() => ({}), withHistory(list => list)]) {
+    for (const { name, run } of storeContract(storeOf(parts))) t.test(name, t => t.resolves(run()))
+  }
 })
 
 t.test('a check that fails closes what it opened, and removes it', async t => {

@@ -609,6 +609,8 @@ export interface MaintenanceStore {
   heartbeat? (server: string, entry: string, ttl: number): Promise<boolean | void>
   /** Lists the entries that have not expired. Required if there is `heartbeat`. */
   heartbeats? (): Promise<string[]>
+  /** Returns the record of every stored site. Without it, the command cannot name the sites that are stored. */
+  readAll? (): Promise<Map<string, string>>
   /** Returns the time by the store's clock, in milliseconds since 1970. Without it, the clock of this process is used. */
   now? (): number
 }

@@ -47,7 +47,8 @@ export async function checkSites (
   const unknown: string[] = []
   for (const site of sites) if (!served.includes(site) && !await isStored(site)) unknown.push(site)
   if (unknown.length === 0) return
-  const sitesThere = served.includes('default') || !await isStored('default') ? served : ['default', ...served]
+  const stored = store.readAll === undefined ? (await isStored('default') ? ['default'] : []) : [...(await store.readAll()).keys()]
+  const sitesThere = [...new Set([...stored, ...served])].sort()
   const names = unknown.map(site => `'${site}'`).join(', ')
   const quote = unquoted === null ? '' : `. Did you forget to quote the message? ${unquoted}`
   const exist = sitesThere.length === 0 ? 'no site is known there' : `known there: ${sitesThere.join(', ')}`

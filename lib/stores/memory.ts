@@ -14,6 +14,7 @@ export function createMemoryStore (): MaintenanceStore {
   return {
     read: async site => sites.get(site)?.record ?? null,
     write,
+    readAll: async () => new Map([...sites].map(([site, { record }]) => [site, record])),
     watch () {},
     close () {}
   }

@@ -54,6 +54,12 @@ export function createFileStore (file: string, suffix = ''): MaintenanceStore {
     throw new UnreadableError(`the state file holds ${show(entry)} for site '${site}', expected { revision, record }`)
   }
 
+  async function readAll (): Promise<Map<string, string>> {
+    const bytes = await readShared()
+    const sites = bytes === null ? {} : parse(bytes).sites
+    return new Map(Object.entries(sites).flatMap(([site, entry]) => isEntry(entry) ? [[site, entry.record]] : []))
+  }
+
   async function write (site: string, record: string, condition: WriteOptions): Promise<void> {
     const target = await realTarget(await locate())
     const access = await accessLike(target, await realTarget(path))
@@ -91,7 +97,7 @@ export function createFileStore (file: string, suffix = ''): MaintenanceStore {
     for (const watcher of watchers) watcher.close()
   }
 
-  return { read, write, watch: watchDirectories, close }
+  return { read, write, readAll, watch: watchDirectories, close }
 }
 
 /** @throws FST_ERR_MAINTENANCE_CONFLICT */

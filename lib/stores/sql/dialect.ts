@@ -50,6 +50,7 @@ export interface Statements {
   readonly check: string
   /** Reads so many sites at once; one row at least, which has the time. */
   readonly read: (sites: number) => string
+  readonly readAll: string
   /** Makes room for a site: its revision is 0. */
   readonly seed: string
   /** Compares and writes. */
@@ -80,6 +81,7 @@ export function statementsOf (dialect: SqlDialect, table: string): Statements {
     create: createOf(dialect, states, history, servers),
     check: `SELECT (SELECT count(*) FROM ${states} WHERE 1 = 0), (SELECT count(*) FROM ${history} WHERE 1 = 0), (SELECT count(*) FROM ${servers} WHERE 1 = 0)`,
     read: sites => `SELECT ${now} AS now, site, record FROM (SELECT 1 AS one) AS one LEFT JOIN ${states} ON revision > 0 AND site IN (${Array(sites).fill('?').join(', ')})`,
+    readAll: `SELECT site, record FROM ${states} WHERE revision > 0`,
     seed: `INSERT ${dialect === 'mysql' ? 'IGNORE ' : ''}INTO ${states} (site, record, revision) VALUES (?, '', 0)${dialect === 'mysql' ? '' : ' ON CONFLICT DO NOTHING'}`,
     replace: counted(`UPDATE ${states} SET record = ?, revision = ? WHERE site = ? AND revision = ?`),
     write: told(upsert(`${states} (site, record, revision) VALUES (?, ?, ?)`, 'site', ['record', 'revision'])),

@@ -97,7 +97,11 @@ export function createStore (database: Database, { table, createTables, log }: S
 
   const heartbeats = async (): Promise<string[]> => (await list(sql.servers)).map(({ entry }) => String(entry))
 
+  const readAll = async (): Promise<Map<string, string>> =>
+    new Map((await list(sql.readAll)).map(({ site, record }) => [String(site), String(record)]))
+
   return {
+    readAll,
     read: async site => (await readSite(site)) ?? null,
     write,
     appendHistory,
