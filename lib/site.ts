@@ -86,7 +86,7 @@ export async function createSite ({ name, settings, opened, gates, fence, log }:
     return viewOf({ record, source: isFenced ? 'fenced' : source, assumed: assumed || isFenced, schedule, moment })
   }
 
-  /** What the fence puts in front of requests: it cannot wait until that is compiled. */
+  /** What the fence puts in front of requests: it cannot wait until that is compiled. `null`: there is no fence. */
   async function compileFenced (): Promise<Gate | null> {
     return fence === null ? null : gates.compile({ ...look(known, true), epoch: epoch + 1 })
   }
@@ -96,7 +96,7 @@ export async function createSite ({ name, settings, opened, gates, fence, log }:
     if (fence?.isUp !== true) return reconsider()
     const previous = view
     view = look(known)
-    gate = fencedGate ?? gate
+    gate = fencedGate as Gate
     epoch = gate.epoch
     tell(previous)
   }
@@ -133,7 +133,7 @@ export async function createSite ({ name, settings, opened, gates, fence, log }:
     fencedGate = await compileFenced()
     // the fence may have gone up in the meantime
     const isFenced = fence?.isUp === true
-    gate = isFenced ? fencedGate ?? nextGate : nextGate
+    gate = isFenced ? fencedGate as Gate : nextGate
     epoch = gate.epoch
     view = isFenced ? look(next) : nextView
     transitions.expect(nextTransition(view.record, schedule, clock()))

@@ -329,6 +329,15 @@ t.test('pinned, announced, a store that fails or cannot be understood', async t 
   t.match(await postForm(bug, { action: 'on' }), { statusCode: 500, body: /a bug/ }, 'goes to the error handler of the application')
 })
 
+t.test('a form whose window is gone comes back where it fits, with what was typed', async t => {
+  const app = await adminApp(t)
+  const sent = { action: 'update', window: 'gone', was: '1', 'message.en': 'Typed', 'message.de': 'Getippt', retryAfter: 'soon' }
+  t.match(await postForm(app, { ...sent, startsAt: '2999-01-01T00:00' }), { statusCode: 400, body: /id="edit-0-announce"[^]*(Typed|Getippt)/ }, 'as an announcement')
+  t.match(await postForm(app, sent), { statusCode: 400, body: /id="edit-0-close"[^]*(Typed|Getippt)/ }, 'as a closure')
+  await app.maintenance.set(true, { message: 'theirs' })
+  t.match(await postForm(app, sent), { statusCode: 400, body: /id="windows-0"[^]*(Typed|Getippt)/ }, 'at the closure that there is')
+})
+
 t.test('a template that fails: the form says so, and nothing was changed', async t => {
   const { app } = bareApp(t)
   app.decorate('view', Object.assign(async (_page: string, { message }: { message: string }) => {

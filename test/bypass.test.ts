@@ -411,6 +411,17 @@ t.test('a new window, or a new secret, voids the old cookies; a change in betwee
   await app.maintenance.set(true)
   t.equal((await enter(app, again)).statusCode, 503)
 
+  // two windows at once: each with a secret of its own
+  const first = await app.maintenance.set(true, { bypass: true })
+  const later = await app.maintenance.set(true, { startsAt: new Date(Date.now() + 300), bypass: true })
+  const one_ = cookieOf(await post(app, { secret: first.bypass?.secret }))
+  await until('both close the site', () => app.maintenance.status().windows.filter(({ active }) => active).length === 2)
+  t.equal((await enter(app, one_)).statusCode, 503, 'one secret of two')
+  t.equal((await enter(app, one_, { 'maintenance-bypass': later.bypass?.secret ?? '' })).statusCode, 200, 'one by the cookie, one by the header')
+  const both = cookieOf(await post(app, { secret: later.bypass?.secret }, { cookie: one_ }))
+  t.equal((await enter(app, both)).statusCode, 200, 'the cookie keeps both')
+  await app.maintenance.set(false)
+
   // the same secret, in another window
   const one = createPass({ key: KEY, ttl: 60 }, 'one', hashSecret('one', 'same'))
   const two = createPass({ key: KEY, ttl: 60 }, 'two', hashSecret('two', 'same'))

@@ -9,9 +9,12 @@ import { createApp, until, stateFile } from './fixtures/app.ts'
 
 type Env = NodeJS.ProcessEnv
 
-/** Starts the command as users do, in a process of its own. */
+const TSX = import.meta.resolve('tsx')
+const BIN = join(process.cwd(), 'lib/cli/bin.ts')
+
+/** Starts the command in a process of its own: from its sources, so that its coverage counts. */
 function start (args: string[], env: Env, cwd = process.cwd()) {
-  const child = spawn(process.execPath, [join(process.cwd(), 'dist/lib/cli/bin.js'), ...args], { env: { ...process.env, ...env }, cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, ['--import', TSX, BIN, ...args], { env: { ...process.env, ...env }, cwd, stdio: ['ignore', 'pipe', 'pipe'] })
   const ended = Promise.all([once(child, 'exit'), text(child.stdout), text(child.stderr)]).then(([[code], out, err]) => ({ code: code as number, out, err }))
   return { child, ended }
 }
@@ -162,7 +165,12 @@ t.test('a store from a module, from package.json and from .env', async t => {
     dot: { 'package.json': '{}', '.env': 'OTHER=1\nexport MAINTENANCE_STORE="file:dotted.json" # here\n' },
     none: { 'package.json': '{}', '.env': 'MAINTENANCE_STORE=\n' }
   })
-  const at = (name: string, args: string[]) => command(args, { MAINTENANCE_STORE: undefined }, join(folder, name))
+  const home = process.cwd()
+  t.teardown(() => process.chdir(home))
+  const at = (name: string, args: string[]) => {
+    process.chdir(join(folder, name))
+    return call(args, {})
+  }
   t.match(await at('.', ['on', '--store', './state.mjs', '--force']), { code: 0, err: /warning/ })
   t.match(await at('sub/deeper', ['status']), { code: 4, out: /stored in: .*state.mjs/ }, 'the path is relative to package.json')
   t.match(await at('.', ['status', '--store', './plain.cjs']), { code: 0, out: /nothing stored/ })

@@ -6,7 +6,8 @@ import { checkShape, text } from '../lib/util/validate.ts'
 import { readOptions } from '../lib/options.ts'
 import { checkCancelling, checkOpening, checkSet, checkUpdate } from '../lib/state/change.ts'
 import { closeSite } from '../lib/state/edit.ts'
-import { createRecordParser, NEVER_WRITTEN, parseRecord, serialiseRecord } from '../lib/state/record.ts'
+import { defaultText, messageByLanguage } from '../lib/state/message.ts'
+import { createRecordParser, modeOf, NEVER_WRITTEN, parseRecord, serialiseRecord } from '../lib/state/record.ts'
 import { NO_SCHEDULE } from '../lib/state/schedule.ts'
 import { toTime } from '../lib/state/time.ts'
 import { isActive, momentOf } from '../lib/state/window.ts'
@@ -248,6 +249,14 @@ t.test('changes: what is wrong is refused', async t => {
 
   const { app } = await createApp(t)
   for (const on of ['on', undefined, 1]) await t.rejects(app.maintenance.set(on as never), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /set\(\): the first argument must be true or false, got ('on'|undefined|1)/ })
+})
+
+t.test('messages: by language, and for readers of none', t => {
+  t.strictSame([...messageByLanguage({ de: 'Umzug', 'pt-BR': 'Mudança' })], [['de', 'Umzug'], ['pt-br', 'Mudança']])
+  t.strictSame([...messageByLanguage('Moving')], [['', 'Moving']])
+  t.strictSame([defaultText(null), defaultText('Moving'), defaultText({ de: 'Umzug', en: 'Moving' }), defaultText({ de: 'Umzug' }), defaultText({})], [null, 'Moving', 'Moving', 'Umzug', null])
+  t.equal(modeOf({ mode: 'half' }), 'full', 'of a later version')
+  t.end()
 })
 
 t.test('records: written and read again; what is new in them is kept, what is wrong in them is refused', async t => {

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import type { FastifyInstance } from 'fastify'
 import { request as httpRequest } from 'node:http'
 import { connect as connectHttp2 } from 'node:http2'
@@ -650,7 +651,12 @@ t.test('the command: lost, pinned and unready servers by name, and --assume-dead
 t.test('a process that was frozen reads the state before it answers a new connection', { buffered: false }, async t => {
   const store = sharedStore()
   // it hears of no change
-  const { app } = await createApp(t, { store: { ...store, watch () {} } })
+  let reading = Promise.resolve()
+  const read = async (site: string) => {
+    await reading
+    return store.read(site)
+  }
+  const { app } = await createApp(t, { store: { ...store, read, watch () {} } })
   app.get('/', async () => 'open')
   app.get('/off', { config: { maintenance: 'off' } }, async () => 'always')
   const port = await listen(app)
@@ -669,5 +675,12 @@ t.test('a process that was frozen reads the state before it answers a new connec
   store.broken.read = true
   performance.now = () => now.call(performance) + 24_000
   t.equal(await statusOf('/'), 503, 'what was last known stands where nothing can be read')
+  store.broken.read = false
+  let answer = () => {}
+  reading = new Promise(resolve => { answer = resolve })
+  performance.now = () => now.call(performance) + 36_000
+  const [waiting] = [statusOf('/'), await once(app.server, 'request')]
+  answer()
+  t.equal(await waiting, 200, 'a request waits for the read')
   performance.now = now
 })

@@ -174,7 +174,7 @@ async function faults (t: Test, base: Base, credentials: string): Promise<void> 
     const poor = address.replace(/\/\/[^@]*@/, `//${credentials}@`)
     const store = await open(t, poor)
     t.equal(await store.read('a'), null)
-    await t.rejects(store.write('a', 'record', { revision: 1, expectedRevision: 0 }), { code: /STORE|UNKNOWN/, message: /(?=[^]*CREATE TABLE IF NOT EXISTS)(?=[^]*(permission|denied))/ })
+    await t.rejects(store.write('a', 'record', { revision: 1, expectedRevision: 0 }), { code: 'FST_ERR_MAINTENANCE_STORE', message: /(?=[^]*CREATE TABLE IF NOT EXISTS)(?=[^]*(permission|denied))/ })
     await t.rejects(store.heartbeat!('id', 'entry', 1000), /CREATE TABLE/)
     await (await open(t, address)).write('a', 'record', { revision: 1, expectedRevision: 0 })
     const error: Error = await store.write('a', 'other', { revision: 2, expectedRevision: 1 }).then(() => t.fail('written') as never, error => error)
@@ -326,6 +326,25 @@ t.test('PostgreSQL', { skip: noPostgres, buffered: true }, async t => {
     const readOnly = await open(t, `${address}?options=-c%20default_transaction_read_only%3Don`)
     t.equal(typeof await readOnly.read('l'), 'string')
     await t.rejects(readOnly.write('l', 'third', { revision: 3 }), { code: '25006', message: /read-only/ })
+    // as after a failover, when the address leads to the new primary
+    const failed = await open(t, address)
+    await pool.query("ALTER ROLE postgres SET default_transaction_read_only = 'on'")
+    await t.rejects(failed.write('l', 'third', { revision: 3 }), { code: '25006' })
+    const again = new Pool({ connectionString: `${address}?options=-c%20default_transaction_read_only%3Doff`, max: 1 })
+    await again.query('ALTER ROLE postgres RESET default_transaction_read_only')
+    await again.end()
+    await failed.write('l', 'third', { revision: 3 })
+  })
+
+  await t.test('a name of a table that is too long for a channel', async t => {
+    const schema = 's'.repeat(60)
+    await ask(`CREATE SCHEMA ${schema}`)
+    const [one, other] = [await open(t, { client: address, table: `${schema}.state` }), await open(t, { client: address, table: `${schema}.state` })]
+    const hints: (string | undefined)[] = []
+    await other.watch(site => { hints.push(site) })
+    await one.write('a', 'record', { revision: 1 })
+    await until('announced', () => hints.includes('a'))
+    await ask(`DROP SCHEMA ${schema} CASCADE`)
   })
 
   await ask("CREATE ROLE poor LOGIN PASSWORD 'S3cret'")
@@ -367,6 +386,24 @@ t.test('SQLite', { buffered: true }, async t => {
     const database = new Sqlite(file)
     t.teardown(() => database.close())
     await contract(t, base, () => ({ client: database, createTables: true }))
+  })
+
+  await t.test('a database in memory has one connection: that of the application', async t => {
+    const database = new Sqlite(':memory:')
+    t.teardown(() => database.close())
+    const store = await open(t, { client: database, createTables: true })
+    await store.write('a', 'record', { revision: 1, expectedRevision: 0 })
+    t.same(database.prepare('SELECT record FROM maintenance').all(), [{ record: 'record' }])
+  })
+
+  await t.test('a transaction of the application keeps nothing back', async t => {
+    const database = new Sqlite(file)
+    t.teardown(() => database.close())
+    const store = await open(t, { client: database })
+    database.exec('BEGIN')
+    await store.write('own', 'record', { revision: 1, expectedRevision: 0 })
+    database.exec('ROLLBACK')
+    t.equal(await store.read('own'), 'record')
   })
 
   await t.test('reading makes no file; a file that was replaced is opened anew', async t => {
@@ -479,6 +516,7 @@ t.test('a client of knex, and results and errors of other layers', async t => {
   t.equal(countOf({ rowCount: 0 }, 'postgres'), 0)
   t.equal(countOf([], 'mysql'), null)
   t.strictSame(rowsOf({ affectedRows: 1 }), [])
+  t.strictSame(rowsOf(null), [])
 
   const failing = (error: unknown, dialect: SqlDialect = 'postgres') => createSqlStore({ dialect, query: () => { throw error } })
   const write = (error: unknown, dialect?: SqlDialect) => failing(error, dialect).write('a', 'b', { revision: 1 })

@@ -446,6 +446,22 @@ t.test('a store that gives something else than text', async t => {
   await t.rejects(app.maintenance.servers(), { message: /it returned 25001 entries, at most 25000 are read/ })
 })
 
+t.test('changes that wait behind one that hangs are given up in time', async t => {
+  const store = createTestStore()
+  const { app } = await createApp(t, { store })
+  await app.ready()
+  store.write = never
+  const refused = await Promise.all([true, true].map(on => app.maintenance.set(on).then(() => t.fail('written'), error => error)))
+  t.match(refused, [{ code: 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN' }, { code: 'FST_ERR_MAINTENANCE_STORE', message: /no answer within \d+ ms/ }])
+})
+
+t.test('history: entries of other versions, which do not say what they changed', async t => {
+  const entries = [textOf([storedWindow()], { revision: 7 }), textOf([], { revision: 6 })]
+  const store = Object.assign(createTestStore(), { listHistory: async () => entries })
+  const { app } = await createApp(t, { store })
+  t.match(await app.maintenance.history(), [{ revision: 7, kind: 'closed', mode: null }, { revision: 6, kind: 'opened' }])
+})
+
 t.test('a store that hangs in its history or its list of servers: nothing waits for ever', async t => {
   const store = Object.assign(createTestStore(), { appendHistory: never, listHistory: never, heartbeats: never })
   const { app } = await createApp(t, { store })

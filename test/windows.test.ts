@@ -3,11 +3,14 @@ import { once } from 'node:events'
 import { mock } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import t from 'tap'
-import maintenance from '../index.ts'
+import maintenance, { outcomeUnknown } from '../index.ts'
 import { leaveRun } from '../lib/state/edit.ts'
+import type { StateRecord, StoredWindow } from '../lib/state/record.ts'
+import { checkRun } from '../lib/state/run.ts'
+import { createRuns } from '../lib/state/runs.ts'
 import { createSchedule, NO_SCHEDULE } from '../lib/state/schedule.ts'
 import { createTransitions } from '../lib/state/transitions.ts'
-import { activeWindows, momentOf, nextTransition, windowsAhead } from '../lib/state/window.ts'
+import { activeWindows, closedSince, momentOf, nextTransition, windowsAhead } from '../lib/state/window.ts'
 import type { ScheduleOptions } from '../types/index.ts'
 import { bareApp, counter, createApp, stateFile, until } from './fixtures/app.ts'
 import { recordOf, storedWindow, textOf } from './fixtures/records.ts'
@@ -326,6 +329,76 @@ t.test('run: only force ends it, and its work learns of it', async t => {
 t.test('run: an end is only what visitors are told', async t => {
   const { app } = await createApp(t, { store: createTestStore() })
   await app.maintenance.run(() => t.match(app.maintenance.status(), { endsAt: '2999-01-01T00:00:00.000Z' }), { endsAt: '2999-01-01T00:00:00Z' })
+  const store = createTimedStore()
+  const { app: late } = await createApp(t, { store })
+  await late.maintenance.run(async () => {
+    store.time += 2000
+    const answer = await late.inject('/')
+    t.match(answer, { statusCode: 503, headers: { 'retry-after': '300' } }, 'it lasts longer, and nobody is told to come at once')
+    t.equal(answer.json().endsAt, null)
+  }, { endsAt: new Date(store.time + 1000) })
+})
+
+t.test('run: what is refused', async t => {
+  const { app } = await createApp(t, { store: createTestStore() })
+  for (const [options, message] of [[{ stayClosed: 1 }, /stayClosed is 1/], [{ startsAt: new Date() }, /startsAt is .*, expected nothing: a run starts at once/]] as const) {
+    await t.rejects(app.maintenance.run(() => t.fail('must not run'), options as never), { code: 'FST_ERR_MAINTENANCE_CHANGE', message })
+  }
+})
+
+t.test('run: a write of which nothing is known is taken back, and the work is not done', async t => {
+  const store = createTestStore()
+  const { app } = await createApp(t, { store })
+  const { write } = store
+  store.write = async (...args) => {
+    await write(...args)
+    store.write = write
+    throw outcomeUnknown(new Error('cut'))
+  }
+  await t.rejects(app.maintenance.run(() => t.fail('must not run')), { code: 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN' })
+  await until('the window is removed', async () => (await app.maintenance.refresh()).windows.length === 0)
+})
+
+t.test('run: on a server that closes the work is aborted at once, and closing does not wait for ever', async t => {
+  const errors: string[] = []
+  const runs = createRuns({ info () {}, warn () {}, error: (text: string) => { errors.push(text) } } as never)
+  const site = { name: 'shop', ownRuns: new Set<string>(), write: async () => {}, onRecord: () => () => {} }
+  const track = async () => undefined as never
+  const never = runs.run({ site, track, ready: async () => {}, work: () => new Promise(() => {}) } as never, checkRun(() => {}, {}))
+  never.catch(() => {})
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => mock.timers.reset())
+  const closing = runs.close()
+  mock.timers.tick(5000)
+  await closing
+  t.match(errors, [/the server closes although 1 runs have not ended; they keep closed: shop/])
+  const late = runs.run({ site, track, ready: async () => {}, work: () => t.fail('must not run') } as never, checkRun(() => {}, {}))
+  await t.rejects(late, { code: 'FST_ERR_MAINTENANCE_RUNNING', message: /the server closes/ })
+})
+
+t.test('closedSince: through windows that touched, were removed, or are still run', t => {
+  const moment = momentOf(at('2026-01-01T03:00:00Z'))
+  const since = (windows: StoredWindow[], parts: Partial<StateRecord> = {}) =>
+    new Date(closedSince(recordOf(windows, { at: '2026-01-01T02:00:00.000Z', ...parts }), NO_SCHEDULE, moment) ?? 0).toISOString()
+  const from = (hour: number, end: number | null, parts: Partial<StoredWindow> = {}) => storedWindow({
+    startsAt: `2026-01-01T0${hour}:00:00.000Z`, endsAt: end === null ? null : `2026-01-01T0${end}:00:00.000Z`, kind: 'planned', at: `2026-01-01T0${hour}:00:00.000Z`, ...parts
+  })
+  t.equal(since([from(1, 2, { id: 'earlier' }), from(2, null)]), '2026-01-01T01:00:00.000Z')
+  t.equal(since([from(0, 1, { id: 'earlier' }), from(2, null)]), '2026-01-01T02:00:00.000Z', 'with a gap')
+  t.equal(since([from(2, null)], { closedSince: '2026-01-01T00:30:00.000Z' }), '2026-01-01T00:30:00.000Z', 'its window is gone')
+  t.equal(since([from(2, null)], { closedSince: '2026-01-01T02:30:00.000Z' }), '2026-01-01T02:00:00.000Z')
+  t.equal(since([from(2, null)], { closedSince: null }), '2026-01-01T02:00:00.000Z')
+  t.equal(since([from(0, 1, { id: 'run', kind: 'run', host: 'h', pid: 1 }), from(2, null)]), '2026-01-01T00:00:00.000Z', 'a run that is still there')
+  t.equal(since([from(0, 1, { id: 'run', kind: 'run', lease: '2026-01-01T02:00:00.000Z', host: 'h', pid: 1 }), from(2, null)]), '2026-01-01T00:00:00.000Z', 'until its lease ended')
+  t.end()
+})
+
+t.test('planned windows: at most twenty', async t => {
+  const { app } = await createApp(t)
+  for (let i = 1; i <= 20; i++) await app.maintenance.set(true, { startsAt: `+${i}d` })
+  await t.rejects(app.maintenance.set(true, { startsAt: '+30d' }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /at most 20 planned windows; cancel one first/ })
+  await t.rejects(app.maintenance.set(true, { startsAt: '+1h', wait: '1s' }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /no wait with a startsAt in the future/ })
+  await t.rejects(app.maintenance.set(true, { startsAt: new Date(Date.now() + 3_600_000), wait: '1s' }), { code: 'FST_ERR_MAINTENANCE_CHANGE' })
 })
 
 t.test('run with a lease: a renewal that fails is told, and tried again', async t => {

@@ -29,7 +29,7 @@ export function hasPass (
   const { headers } = request.raw
   // by a fixed name first, see `clientOf`
   const secret = headers[BYPASS_HEADER] === undefined ? undefined : headerOf(request.raw, BYPASS_HEADER)
-  if (secret !== undefined && guesses.check(request, passes, secret)) return pass.isSecret(secret)
+  if (secret !== undefined && guesses.check(request, passes, secret) && pass.isSecret(secret)) return true
   // read here, because @fastify/cookie may be registered later; most requests end at the cheap search for the name
   const cookie = headers.cookie === undefined ? undefined : headerOf(request.raw, 'cookie')
   if (cookie === undefined || !cookie.includes(settings.cookie)) return false

@@ -3,6 +3,7 @@ import { main } from './main.ts'
 
 const interrupted = new AbortController()
 const output = {
+  /* c8 ignore next 2 -- the tests have no terminal */
   terminal: process.stdout.isTTY,
   color: process.stdout.isTTY && !process.env.NO_COLOR,
   signal: interrupted.signal,
