@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Decision, Maintenance, MaintenanceStatus } from '../types/index.ts'
 import { bypassOf, type BypassRules } from './bypass/request.ts'
 import { drained, timeout } from './drain/drain.ts'
-import { ChangeError, InvalidChangeError, show, SiteError } from './errors.ts'
+import { InvalidChangeError, show, SiteError } from './errors.ts'
 import type { Servers } from './servers/heartbeat.ts'
 import { keepsServers } from './servers/server-list.ts'
 import { waitForServers } from './servers/wait.ts'
@@ -18,7 +18,7 @@ import { timeOf } from './state/time.ts'
 import type { StateView } from './state/view.ts'
 import type { OpenedStore } from './stores/open.ts'
 import type { Log } from './util/log.ts'
-import { bool, integer, isObject } from './util/validate.ts'
+import { bool, checkShape, integer, isObject, text, type Shape } from './util/validate.ts'
 
 export interface MaintenanceParts {
   readonly sites: ReadonlyMap<string, SiteApi>
@@ -74,7 +74,8 @@ export function createMaintenance ({ sites, own, explain, opened, servers, bypas
         if (wait !== null && isLater(change)) throw fail('wait', wait.timeout, 'no wait with a startsAt in the future: nothing closes yet')
         return write(on ? closeSite(change) : openSite(change), change, wait)
       },
-      async update (options, { window } = {}) {
+      async update (options, which = {}) {
+        const { window } = checkOptions(UPDATE_OPTIONS, which)
         const { wait, rest } = takeWait(options)
         const change = checkUpdate(rest)
         return write(updateWindow(change, window), change, wait)
@@ -109,7 +110,10 @@ export function createMaintenance ({ sites, own, explain, opened, servers, bypas
         return drained(activity, () => site.gate.active, options)
       },
       servers: async () => servers.list(siteOf().site.name),
-      history: async ({ limit = HISTORY_MAX } = {}) => siteOf().history.read(checkLimit(limit))
+      async history (options = {}) {
+        const { limit = HISTORY_MAX } = checkOptions(HISTORY_OPTIONS, options)
+        return siteOf().history.read(limit)
+      }
     }
   }
 
@@ -184,8 +188,11 @@ function readWait (options: unknown): { wait: Wait | null, rest: Record<string, 
   return { wait: { timeout: wait === true ? WAIT_DEFAULT : toDuration(wait), assumeDead: assumeDead === true }, rest }
 }
 
-function checkLimit (limit: number): number {
-  const rule = integer(1, HISTORY_MAX)
-  if (!rule.test(limit)) throw new ChangeError('limit', show(limit), rule.expected)
-  return limit
+const UPDATE_OPTIONS: Shape = { window: { expected: 'the ID of a window', test: text(100).test } }
+const HISTORY_OPTIONS: Shape = { limit: integer(1, HISTORY_MAX) }
+
+/** @throws FST_ERR_MAINTENANCE_CHANGE */
+function checkOptions<T extends object> (shape: Shape, options: T): T {
+  checkShape(shape, options, (name, value, expected, known) => fail(name || 'the options', value, expected, known))
+  return options
 }

@@ -42,7 +42,7 @@ t.test('drained(): time, signal, wrong arguments', { buffered: true }, async t =
     [{ timeout: '5' }, /timeout is '5'/],
     [{ timeout: '61m' }, /timeout is '61m'/],
     [{ timeout: 3_600_001 }, /timeout is 3600001/],
-    [{ timout: 5 }, /timout is 5, expected one of the names timeout, signal/],
+    [{ timout: 5 }, /unknown field 'timout'. Did you mean timeout?/],
     [{ signal: {} }, /signal is \{\}, expected an AbortSignal/],
     [null, /the options is null, expected an object/]
   ] as [never, RegExp][]) await t.rejects(app.maintenance.drained(options), { code: 'FST_ERR_MAINTENANCE_CHANGE', message })

@@ -8,7 +8,7 @@ import { readStored } from '../state/read.ts'
 import { NEVER_WRITTEN } from '../state/record.ts'
 import { NO_SCHEDULE } from '../state/schedule.ts'
 import { timeOf } from '../state/time.ts'
-import { updateRecord } from '../state/write.ts'
+import { closedRecord, updateRecord } from '../state/write.ts'
 import { momentOf } from '../state/window.ts'
 import { colored, EXIT, isRefusal, reasonOf, tell, toDocument, UsageError, type Output } from './output.ts'
 import type { Command, Write } from './parse.ts'
@@ -72,8 +72,9 @@ async function tryEdits (
   const before = new Map<string, SiteState>()
   for (const site of sites) {
     const stored = await readStored(store, site)
-    const record = stored.kind === 'record' ? stored.record : NEVER_WRITTEN
-    toEdit(change)({ record, schedule: NO_SCHEDULE, moment: momentOf(timeOf(store)) })
+    const now = timeOf(store)
+    const record = stored.kind === 'record' ? stored.record : stored.kind === 'missing' ? NEVER_WRITTEN : closedRecord(now)
+    toEdit(change)({ record, schedule: NO_SCHEDULE, moment: momentOf(now) })
     before.set(site, toState(store, site, record))
   }
   return before

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DrainErrorDetails, DrainOptions } from '../../types/index.ts'
-import { ChangeError, DrainError, show } from '../errors.ts'
+import { DrainError } from '../errors.ts'
+import { fail } from '../state/change.ts'
 import { duration, toDuration } from '../util/duration.ts'
 import { checkShape, type Shape } from '../util/validate.ts'
 import { countByName, countsInWords, type Activity, type Task } from './activity.ts'
@@ -27,7 +28,7 @@ export function drainError (message: string, details: DrainErrorDetails): Error 
 export async function drained (
   { tasks, tasksBefore }: Activity, isClosed: () => boolean, options: DrainOptions = {}
 ): Promise<void> {
-  checkShape(OPTIONS, options, (name, value, expected) => new ChangeError(name || 'the options', show(value), expected))
+  checkShape(OPTIONS, options, (name, value, expected, known) => fail(name || 'the options', value, expected, known))
   const { timeout, signal } = options
   const deadline = performance.now() + (timeout === undefined ? Infinity : toDuration(timeout))
   const known = new Set(tasks())
