@@ -61,14 +61,15 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
 
   const opened = await openStore(settings.store, settings.sites, log)
   const fence = openFence(settings, opened, log)
-  const pages = await createPages(fastify, response, settings.publicStatus === null ? null : prefix + settings.publicStatus)
+  const publicStatus = settings.publicStatus === null ? null : prefix + settings.publicStatus
+  const pages = await createPages(fastify, response, publicStatus)
   const decisions = createRequestDecisions()
   const inFlight = createInFlight({
     siteOf: request => finder.of(request).gate.outcomes.inactive.decision.site,
     isExempt: request => routes.of(request).declared === 'off',
     epochOf: request => decisions.get(request)?.epoch,
     workOf,
-    onAbandoned: reply => log.warn(`maintenance: ${nameOf(reply)} has not settled long after its client hung up: no wait counts it any more`)
+    onAbandoned: reply => log.warn(`maintenance: ${nameOf(reply)} never settled after its client hung up: no wait counts it`)
   })
   const sites = new Map<string, SiteApi>()
   for (const name of settings.sites) {
@@ -79,7 +80,13 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   const all = [...sites.values()]
   const finder = createSites(new Map(all.map(({ site }) => [site.name, site])), settings, common)
   const hook = createHook({ sites: finder, routes, decisions, inFlight, settings })
-  const servers = createServers({ store: opened.store, sites: all.map(toHeartbeatSite), bypassPath: bypass?.path ?? null, fence, log })
+  const servers = createServers({
+    store: opened.store,
+    sites: all.map(toHeartbeatSite),
+    bypassPath: bypass?.path ?? null,
+    fence,
+    log
+  })
   const runs = createRuns(log)
   const own = siteOf === null ? settings.site : null
 
@@ -87,7 +94,8 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
     site.onGate(update)
     if (settings.closeStreams !== null) closeStreams({ site, activity }, settings.closeStreams, hook.explain)
   }
-  fastify.decorate('maintenance', createMaintenance({ sites, own, explain: hook.explain, opened, servers, bypass, runs, log }))
+  const api = createMaintenance({ sites, own, explain: hook.explain, opened, servers, bypass, runs, log })
+  fastify.decorate('maintenance', api)
   fastify.decorate(BYPASS_PATH, bypass?.path ?? null)
   fastify.decorateRequest('maintenance', { getter (this: FastifyRequest) { return hook.maintenanceOf(this) } })
   fastify.addHook('onRequest', fence === null ? hook.onRequest : behindFence(fence, hook.onRequest))
@@ -98,7 +106,12 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   }
   if (settings.publicStatus !== null) {
     const viewOf = (name: string) => (sites.get(name) as SiteApi).site.view
-    await addPublicStatus(fastify, settings.publicStatus, { finder, viewOf, response, clock: () => timeOf(opened.store) })
+    await addPublicStatus(fastify, settings.publicStatus, {
+      finder,
+      viewOf,
+      response,
+      clock: () => timeOf(opened.store)
+    })
   }
   fastify.addHook('onReady', async function checkWhatIsThereByNow () {
     routes.check()
@@ -117,8 +130,10 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
     await runs.close()
   })
   await servers.register()
-  const stopFollowing = settings.pinned === undefined ? await followStore(opened, all.map(({ site }) => site), log) : () => {}
-  const stopWatching = watchFreezes(fastify.server, () => hook.waitFor(Promise.all(all.map(({ site }) => site.refresh()))))
+  const everySite = all.map(({ site }) => site)
+  const stopFollowing = settings.pinned === undefined ? await followStore(opened, everySite, log) : () => {}
+  const refreshAll = () => Promise.all(everySite.map(site => site.refresh()))
+  const stopWatching = watchFreezes(fastify.server, () => hook.waitFor(refreshAll()))
   fastify.addHook('onClose', async () => {
     stopWatching()
     stopFollowing()
@@ -136,7 +151,10 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
  * Maintenance mode for Fastify: register it, then close the site with `fastify.maintenance.set(true)`.
  * @throws FST_ERR_MAINTENANCE_OPTION while it is registered, if an option is invalid
  */
-export const fastifyMaintenance: FastifyMaintenance = fp(maintenance, { fastify: '5.x || 6.x', name: 'fastify-maintenance' })
+export const fastifyMaintenance: FastifyMaintenance = fp(maintenance, {
+  fastify: '5.x || 6.x',
+  name: 'fastify-maintenance'
+})
 export default fastifyMaintenance
 
 export { conflict, outcomeUnknown } from './lib/stores/store-errors.ts'

@@ -31,7 +31,7 @@ export function createEtcdStore (url: string, prefix = '/maintenance'): Maintena
       try {
         const { body } = await call('watch', { create_request: below(`${prefix}/records`) }, closed.signal)
         // the first message says that etcd is watching; earlier changes were missed
-        for await (const _message of body ?? []) onChange()
+        await body?.pipeTo(new WritableStream({ write: () => onChange() }))
       } catch {}
       await sleep(1000, undefined, { ref: false })
     }
@@ -49,9 +49,8 @@ export function createEtcdStore (url: string, prefix = '/maintenance'): Maintena
     close: () => closed.abort(),
     async heartbeat (server, entry, ttl) {
       const key = encode(`${prefix}/servers/${server}`)
-      if (ttl === 0) return void await call('kv/deleterange', { key })
-      const { ID } = await (await call('lease/grant', { TTL: Math.ceil(ttl / 1000) })).json() as { ID: string }
-      await call('kv/put', { key, value: encode(entry), lease: ID })
+      const lease = ttl === 0 ? null : await (await call('lease/grant', { TTL: Math.ceil(ttl / 1000) })).json() as { ID: string }
+      await (lease === null ? call('kv/deleterange', { key }) : call('kv/put', { key, value: encode(entry), lease: lease.ID }))
     },
     heartbeats: () => list(below(`${prefix}/servers`))
   }

@@ -19,7 +19,13 @@ export interface ChangeLogParts {
  * Logs each change of a site in one line, and calls its listeners.
  * @returns a function that adds a listener
  */
-export function createChangeLog ({ site, status, settings, routes, log }: ChangeLogParts): (listener: ChangeListener) => () => void {
+export function createChangeLog ({
+  site,
+  status,
+  settings,
+  routes,
+  log
+}: ChangeLogParts): (listener: ChangeListener) => () => void {
   const listeners = new Set<ChangeListener>(settings.onChange === undefined ? [] : [settings.onChange])
 
   site.onChange((view, previous) => {
@@ -35,8 +41,10 @@ export function createChangeLog ({ site, status, settings, routes, log }: Change
     const closes = active && !before.active
     const exemptions = closes ? exemptionsOf(settings, routes, view.active) : []
     const exempt = exemptions.length === 0 ? '' : `; exempt: ${exemptions.join(', ')}`
-    log.info({ maintenance: { site: name, active, mode, startsAt, endsAt, by, revision, source } },
-      `maintenance: site '${name}' ${inWords(now, before)}${exempt}`)
+    log.info(
+      { maintenance: { site: name, active, mode, startsAt, endsAt, by, revision, source } },
+      `maintenance: site '${name}' ${inWords(now, before)}${exempt}`
+    )
     if (closes && exemptions.length === 0) {
       log.info(`maintenance: everyone is blocked from site '${name}'. Reopen with: ${openingCommand(settings, name)}`)
     }
@@ -52,7 +60,9 @@ export function createChangeLog ({ site, status, settings, routes, log }: Change
 
   return listener => {
     listeners.add(listener)
-    return () => { listeners.delete(listener) }
+    return () => {
+      listeners.delete(listener)
+    }
   }
 }
 
@@ -65,7 +75,9 @@ function isChange (view: StateView, previous: StateView): boolean {
 function inWords (now: MaintenanceStatus, before: MaintenanceStatus): string {
   if (now.source === 'unreadable') return 'is closed: its stored state is corrupt; set it again to repair it'
   if (now.active) {
-    const part = now.windows.some(({ active, onlyRoutes }) => active && onlyRoutes.length === 0) ? '' : ', only some routes'
+    const part = now.windows.some(({ active, onlyRoutes }) => active && onlyRoutes.length === 0)
+      ? ''
+      : ', only some routes'
     return `${before.active ? 'stays' : 'is now'} closed (${now.mode}${part})${now.endsAt === null ? '' : `, until ${now.endsAt}`}`
   }
   const next = now.upcoming === null ? '' : ` and closes at ${now.upcoming.startsAt}`

@@ -17,7 +17,9 @@ export function createCorsCheck (fastify: FastifyInstance, log: Log): () => void
 
   return () => {
     if (later === undefined) return
-    log.warn(`maintenance: ${CORS} is registered after this plugin, or in a child context${later === '' ? '' : ` (prefix '${later}')`}: ` +
-      'blocked requests get no CORS headers, and scripts of other origins cannot read the 503. Register it first, on the same instance')
+    log.warn(
+      `maintenance: ${CORS} is registered after this plugin, or in a child context${later === '' ? '' : ` (prefix '${later}')`}: ` +
+        'blocked requests get no CORS headers, and scripts of other origins cannot read the 503. Register it first, on the same instance'
+    )
   }
 }

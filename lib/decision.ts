@@ -35,9 +35,11 @@ export interface Ranked { readonly rank: number }
  * @param userSays what `ignore.request` answered, once it was asked
  * @returns `null`: ask `ignore.request`, then decide again
  */
-export function decide<Request, Route extends { readonly declared: RouteMaintenance | undefined }, Outcome extends Ranked> (
-  gate: Questions<Request, Route, Outcome>, request: Request, route: Route, userSays?: boolean
-): Outcome | null {
+export function decide<
+  Request,
+  Route extends { readonly declared: RouteMaintenance | undefined },
+  Outcome extends Ranked
+> (gate: Questions<Request, Route, Outcome>, request: Request, route: Route, userSays?: boolean): Outcome | null {
   if (route.declared === 'off') return gate.outcomes['route-off']
   if (route.declared === 'on') return gate.outcomes['route-on']
   let passed = gate.outcomes.inactive
@@ -53,7 +55,11 @@ export function decide<Request, Route extends { readonly declared: RouteMaintena
 
 /** Rows 3 to 10. */
 function askWindow<Request, Route, Outcome> (
-  gate: Questions<Request, Route, Outcome>, window: WindowQuestions<Request, Route, Outcome>, request: Request, route: Route, userSays?: boolean
+  gate: Questions<Request, Route, Outcome>,
+  window: WindowQuestions<Request, Route, Outcome>,
+  request: Request,
+  route: Route,
+  userSays?: boolean
 ): Reason | null {
   if (window.isOutside(request, route)) return 'inactive'
   if (gate.isPreflight(request, route)) return 'preflight'

@@ -4,48 +4,89 @@ import { cut, hideCredentials, show, showType } from './util/show.ts'
 export { show, showType }
 
 /** Boot: an option is wrong. */
-export const OptionError = createError('FST_ERR_MAINTENANCE_OPTION', "maintenance: option '%s' is %s, expected %s", 500, TypeError)
+export const OptionError = createError(
+  'FST_ERR_MAINTENANCE_OPTION',
+  "maintenance: option '%s' is %s, expected %s",
+  500,
+  TypeError
+)
 
 /** The same, in words of its own. */
 export const InvalidOptionError = createError('FST_ERR_MAINTENANCE_OPTION', 'maintenance: %s', 500, TypeError)
 
 /** Boot: a route's `config.maintenance` is wrong. */
-export const RouteError = createError('FST_ERR_MAINTENANCE_ROUTE', "maintenance: config.maintenance of route %s %s is %s, expected 'off', 'on', 'read' or 'write'", 500, TypeError)
+export const RouteError = createError(
+  'FST_ERR_MAINTENANCE_ROUTE',
+  "maintenance: config.maintenance of route %s %s is %s, expected 'off', 'on', 'read' or 'write'",
+  500,
+  TypeError
+)
 
 /** Boot or `set`: the option `response.template` names what is missing, fails, or takes too long. */
-export const TemplateError = createError('FST_ERR_MAINTENANCE_TEMPLATE', "maintenance: the template '%s' cannot be rendered: %s", 500)
+export const TemplateError = createError(
+  'FST_ERR_MAINTENANCE_TEMPLATE',
+  "maintenance: the template '%s' cannot be rendered: %s",
+  500
+)
 
 /** Boot or `set`: the function `response.json` makes no body. */
-export const JsonError = createError('FST_ERR_MAINTENANCE_TEMPLATE', "maintenance: option 'response.json' failed: %s; expected a function that returns an object", 500)
+export const JsonError = createError(
+  'FST_ERR_MAINTENANCE_TEMPLATE',
+  "maintenance: option 'response.json' failed: %s; expected a function that returns an object",
+  500
+)
 
 /** What `request.maintenance.refuse()` throws. */
 export const MaintenanceError = createError('FST_ERR_MAINTENANCE', '%s', 503)
 
 /** A change on a server that is pinned. */
 export const PinnedError = createError(
-  'FST_ERR_MAINTENANCE_PINNED', "maintenance: this server is pinned %s; remove the option 'pinned' to switch at run time", 409
+  'FST_ERR_MAINTENANCE_PINNED',
+  "maintenance: this server is pinned %s; remove the option 'pinned' to switch at run time",
+  409
 )
 
 /** An unknown site, or none named where one is needed. */
 export const SiteError = createError('FST_ERR_MAINTENANCE_SITE', 'maintenance: site %s, expected %s', 404)
 
 /** `set`: an argument is wrong. */
-export const ChangeError = createError('FST_ERR_MAINTENANCE_CHANGE', 'maintenance: %s is %s, expected %s', 400, TypeError)
+export const ChangeError = createError(
+  'FST_ERR_MAINTENANCE_CHANGE',
+  'maintenance: %s is %s, expected %s',
+  400,
+  TypeError
+)
 
 /** The same, in words of its own. */
 export const InvalidChangeError = createError('FST_ERR_MAINTENANCE_CHANGE', 'maintenance: %s', 400, TypeError)
 
 /** The store refused or failed: nothing changed. */
-export const StoreError = createError('FST_ERR_MAINTENANCE_STORE', 'maintenance: the store failed, nothing was changed: %s', 503)
+export const StoreError = createError(
+  'FST_ERR_MAINTENANCE_STORE',
+  'maintenance: the store failed, nothing was changed: %s',
+  503
+)
 
 /** No answer in time: it may or may not have been written. */
-export const OutcomeUnknownError = createError('FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN', 'maintenance: the store did not answer within %s ms; the change may or may not have been written', 503)
+export const OutcomeUnknownError = createError(
+  'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN',
+  'maintenance: the store did not answer within %s ms; the change may or may not have been written',
+  503
+)
 
 /** The same, in words of its own. */
-export const UnknownOutcomeError = createError('FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN', 'maintenance: the store failed: %s; the change may or may not have been written', 503)
+export const UnknownOutcomeError = createError(
+  'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN',
+  'maintenance: the store failed: %s; the change may or may not have been written',
+  503
+)
 
 /** `expectedRevision` no longer holds. */
-export const ConflictError = createError('FST_ERR_MAINTENANCE_CONFLICT', 'maintenance: the stored revision is %s, expected %s', 409)
+export const ConflictError = createError(
+  'FST_ERR_MAINTENANCE_CONFLICT',
+  'maintenance: the stored revision is %s, expected %s',
+  409
+)
 
 /** `set(false)` while runs keep the site closed; also why the signal of a run aborts. */
 export const RunningError = createError('FST_ERR_MAINTENANCE_RUNNING', 'maintenance: %s', 409)

@@ -5,7 +5,8 @@ import type { Log } from './util/log.ts'
 
 /** Which requests a closed site still lets through, in words. Being locked out is the most frequent complaint. */
 export function exemptionsOf ({ ignore }: Settings, routes: RouteConfigs, windows: readonly StoredWindow[]): string[] {
-  const sum = (count: (window: StoredWindow) => number): number => windows.reduce((total, window) => total + count(window), 0)
+  const sum = (count: (window: StoredWindow) => number): number =>
+    windows.reduce((total, window) => total + count(window), 0)
   const exemptions: [number, string][] = [
     [ignore.routes.length + sum(window => window.ignoreRoutes.length), 'ignored routes'],
     [routes.off, "routes declared 'off'"],
@@ -19,7 +20,9 @@ export function exemptionsOf ({ ignore }: Settings, routes: RouteConfigs, window
 
 /** What opens the site again, ready to be typed. */
 export function openingCommand ({ store }: Settings, site: string): string {
-  if (typeof store === 'object' && 'file' in store) return `npx fastify-maintenance off ${site} --store file:${store.file}`
+  if (typeof store === 'object' && 'file' in store) {
+    return `npx fastify-maintenance off ${site} --store file:${store.file}`
+  }
   if (typeof store === 'object' && 'redis' in store) return `npx fastify-maintenance off ${site} --store redis://…`
   return `app.maintenance.for('${site}').set(false)`
 }
@@ -27,5 +30,7 @@ export function openingCommand ({ store }: Settings, site: string): string {
 /** A rule for users is useless if the page where they sign in is blocked. */
 export function warnOfNoLogin ({ ignore }: Settings, routes: RouteConfigs, log: Log): void {
   if (ignore.request === undefined || ignore.routes.length > 0 || routes.off > 0) return
-  log.warn("maintenance: ignore.request is set, but no route is ignored or declared 'off': while the site is closed, nobody can sign in")
+  log.warn(
+    "maintenance: ignore.request is set, but no route is ignored or declared 'off': while the site is closed, nobody can sign in"
+  )
 }

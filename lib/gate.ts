@@ -57,7 +57,16 @@ export interface GateParts {
 
 /** From the least to the most telling: see `Ranked`. Rows 1 and 2 and the blocking ones are never compared. */
 const REASONS: readonly Reason[] = [
-  'inactive', 'read', 'ignored-route', 'preflight', 'ignored-request', 'bypass', 'ignored-ip', 'route-off', 'route-on', 'active'
+  'inactive',
+  'read',
+  'ignored-route',
+  'preflight',
+  'ignored-request',
+  'bypass',
+  'ignored-ip',
+  'route-off',
+  'route-on',
+  'active'
 ]
 const PRIVATE: readonly Reason[] = ['ignored-ip', 'bypass', 'ignored-request']
 const TRACKED: readonly Reason[] = ['inactive', 'read']
@@ -86,7 +95,11 @@ export function compileGate ({ site, windows, upcoming, epoch, asksUser, answer 
     epoch,
     asksUser,
     isPreflight ({ raw }, route) {
-      return route.optionsOnly && headerOf(raw, 'origin') !== undefined && headerOf(raw, 'access-control-request-method') !== undefined
+      return (
+        route.optionsOnly &&
+        headerOf(raw, 'origin') !== undefined &&
+        headerOf(raw, 'access-control-request-method') !== undefined
+      )
     },
     // an upgrade begins with a GET, but what is said on the connection afterwards may write
     reads ({ method, raw }, { declared }) {

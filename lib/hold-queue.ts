@@ -41,7 +41,13 @@ export function createHold ({ max, timeout }: HoldSettings): Hold {
   let releasing: NodeJS.Timeout | undefined
   let closed = false
 
-  function add (reply: FastifyReply, counts: Counts, held: () => boolean, again: () => void, block: () => void): boolean {
+  function add (
+    reply: FastifyReply,
+    counts: Counts,
+    held: () => boolean,
+    again: () => void,
+    block: () => void
+  ): boolean {
     if (isGone(reply)) return true
     if (closed || waiting.size >= max) return false
     // otherwise it would go on in the context of the request or timer that changed the state

@@ -33,7 +33,11 @@ export interface Hook {
 }
 
 /** Whatever it does, the request is answered: by it, or by us. */
-async function callOnBlocked (onBlocked: NonNullable<Settings['onBlocked']>, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+async function callOnBlocked (
+  onBlocked: NonNullable<Settings['onBlocked']>,
+  request: FastifyRequest,
+  reply: FastifyReply
+): Promise<void> {
   try {
     await withTimeout(Promise.resolve(onBlocked(request, reply)), CALLBACK_TIMEOUT)
   } catch (error) {
@@ -76,7 +80,13 @@ export interface HookParts {
   readonly settings: Settings
 }
 
-export function createHook ({ sites, routes, decisions, inFlight, settings: { ignore, onBlocked, hold: holdSettings } }: HookParts): Hook {
+export function createHook ({
+  sites,
+  routes,
+  decisions,
+  inFlight,
+  settings: { ignore, onBlocked, hold: holdSettings }
+}: HookParts): Hook {
   const hold = createHold(holdSettings)
   const refuseWrite = createRefusal({ sites, routes, decisions })
   let passesAll = false
@@ -92,22 +102,42 @@ export function createHook ({ sites, routes, decisions, inFlight, settings: { ig
     const route = routes.of(request)
     if (reading === null || route.declared === 'off') return decideOn(request, reply, done, site, route)
     watchReply(reply, () => blockAtOnce(request, reply, site))
-    reading.then(() => proceed(request, reply, answerOf(site), () => decideOn(request, reply, letIn(reply, done), site, route)))
+    reading
+      .then(() =>
+        proceed(request, reply, answerOf(site), () => decideOn(request, reply, letIn(reply, done), site, route))
+      )
       .catch(error => fail(error, request, reply))
   }
 
   // arguments, and not one object of them: a request that is let through allocates none
-  function decideOn (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, site: SiteContext, route: Route): void {
+  function decideOn (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    done: HookHandlerDoneFunction,
+    site: SiteContext,
+    route: Route
+  ): void {
     const outcome = decide(site.gate, request, route)
     if (outcome !== null) return carryOut(outcome, request, reply, done, site, route)
     watchReply(reply, () => blockAtOnce(request, reply, site))
-    askUser(request, site).then(says => proceed(request, reply, answerOf(site), () => {
-      // the site may have changed in the meantime
-      carryOut(decide(site.gate, request, route, says) as Outcome, request, reply, letIn(reply, done), site, route)
-    })).catch(error => fail(error, request, reply))
+    askUser(request, site)
+      .then(says =>
+        proceed(request, reply, answerOf(site), () => {
+          // the site may have changed in the meantime
+          carryOut(decide(site.gate, request, route, says) as Outcome, request, reply, letIn(reply, done), site, route)
+        })
+      )
+      .catch(error => fail(error, request, reply))
   }
 
-  function carryOut (outcome: Outcome, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, site: SiteContext, route: Route): void {
+  function carryOut (
+    outcome: Outcome,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    done: HookHandlerDoneFunction,
+    site: SiteContext,
+    route: Route
+  ): void {
     decisions.set(request, outcome)
     if (outcome.decision.blocked) return holdOrBlock(outcome, request, reply, done, site, route)
     if (outcome.countsAsIgnored) site.counts.ignored++
@@ -116,17 +146,34 @@ export function createHook ({ sites, routes, decisions, inFlight, settings: { ig
     done()
   }
 
-  function holdOrBlock (outcome: Outcome, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction, site: SiteContext, route: Route): void {
+  function holdOrBlock (
+    outcome: Outcome,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    done: HookHandlerDoneFunction,
+    site: SiteContext,
+    route: Route
+  ): void {
     if (!outcome.holds) return block(outcome, request, reply, site)
     watchReply(reply, () => blockAtOnce(request, reply, site))
     const after = (next: () => void) => () => proceed(request, reply, answerOf(site), next)
     const isHeld = (): boolean => decide(site.gate, request, route, false)?.holds === true
-    const hasPlace = hold.add(reply, site.counts, isHeld,
-      after(() => decideOn(request, reply, letIn(reply, done), site, route)), after(() => block(outcome, request, reply, site)))
+    const hasPlace = hold.add(
+      reply,
+      site.counts,
+      isHeld,
+      after(() => decideOn(request, reply, letIn(reply, done), site, route)),
+      after(() => block(outcome, request, reply, site))
+    )
     if (!hasPlace) block(outcome, request, reply, site)
   }
 
-  function block ({ answer, decision }: Outcome, request: FastifyRequest, reply: FastifyReply, { counts }: SiteContext): void {
+  function block (
+    { answer, decision }: Outcome,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    { counts }: SiteContext
+  ): void {
     counts.blocked++
     request.log.debug({ maintenance: decision }, 'maintenance: request blocked')
     if (onBlocked === undefined) return answer.send(request, reply)
@@ -145,9 +192,14 @@ export function createHook ({ sites, routes, decisions, inFlight, settings: { ig
   /** Closed, never a 500, never open: whatever goes wrong here counts as a no. */
   async function askUser (request: FastifyRequest, { gate }: SiteContext): Promise<boolean> {
     try {
-      return await withTimeout(Promise.resolve(ignore.request?.(request)), CALLBACK_TIMEOUT) === true
+      return (await withTimeout(Promise.resolve(ignore.request?.(request)), CALLBACK_TIMEOUT)) === true
     } catch (error) {
-      if (reported !== gate) request.log.error({ err: error }, 'maintenance: ignore.request failed, the request is blocked (logged once per state change)')
+      if (reported !== gate) {
+        request.log.error(
+          { err: error },
+          'maintenance: ignore.request failed, the request is blocked (logged once per state change)'
+        )
+      }
       reported = gate
       return false
     }
@@ -164,7 +216,9 @@ export function createHook ({ sites, routes, decisions, inFlight, settings: { ig
   function maintenanceOf (request: FastifyRequest): RequestMaintenance {
     const refuse = (): void => refuseWrite(request)
     // not enumerable: logs and responses show what was decided
-    return Object.freeze(Object.defineProperty({ ...decisionOf(request) }, 'refuse', { value: refuse })) as RequestMaintenance
+    return Object.freeze(
+      Object.defineProperty({ ...decisionOf(request) }, 'refuse', { value: refuse })
+    ) as RequestMaintenance
   }
 
   function whileOpen (request: FastifyRequest, route: Route): Decision {
@@ -179,11 +233,13 @@ export function createHook ({ sites, routes, decisions, inFlight, settings: { ig
   }
 
   function waitFor (read: Promise<unknown>): void {
-    const settled = read.catch(() => {}).then(() => {
-      if (reading !== settled) return
-      reading = null
-      update()
-    })
+    const settled = read
+      .catch(() => {})
+      .then(() => {
+        if (reading !== settled) return
+        reading = null
+        update()
+      })
     reading = settled
     update()
   }

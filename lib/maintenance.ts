@@ -34,7 +34,16 @@ export interface MaintenanceParts {
 }
 
 /** Makes `fastify.maintenance`. */
-export function createMaintenance ({ sites, own, explain, opened, servers, bypass, runs, log }: MaintenanceParts): Maintenance {
+export function createMaintenance ({
+  sites,
+  own,
+  explain,
+  opened,
+  servers,
+  bypass,
+  runs,
+  log
+}: MaintenanceParts): Maintenance {
   const names = [...sites.keys()]
   const apis = new Map(Array.from(sites, ([name, api]) => [name, createApi(() => api)]))
 
@@ -54,24 +63,34 @@ export function createMaintenance ({ sites, own, explain, opened, servers, bypas
       const view = await site.write(edit, { expectedRevision })
       const describe = (): MaintenanceStatus => ({ ...status(view), ...runtimeOf(status(site.view)) })
       if (wait !== null) {
-        await waitForAll(site, view, wait, 'but the change stands').catch(error => { throw Object.assign(error, { status: describe() }) })
+        await waitForAll(site, view, wait, 'but the change stands').catch(error => {
+          throw Object.assign(error, { status: describe() })
+        })
       }
       const written = wait === null ? status(view) : describe()
       return typeof secret === 'string' ? { ...written, bypass: bypassOf(secret, bypass?.path) } : written
     }
 
     return {
-      get active () { return siteOf().site.gate.active },
-      get sites () { return [...names] },
+      get active () {
+        return siteOf().site.gate.active
+      },
+      get sites () {
+        return [...names]
+      },
       status () {
         const { site, status } = siteOf()
         return status(site.view)
       },
       async set (on: unknown, options: unknown = {}) {
-        if (typeof on !== 'boolean') throw new InvalidChangeError(`set(): the first argument must be true or false, got ${show(on)}`)
+        if (typeof on !== 'boolean') {
+          throw new InvalidChangeError(`set(): the first argument must be true or false, got ${show(on)}`)
+        }
         const { wait, rest } = takeWait(options)
         const change = on ? checkSet(rest) : checkOpening(rest)
-        if (wait !== null && isLater(change)) throw fail('wait', wait.timeout, 'no wait with a startsAt in the future: nothing closes yet')
+        if (wait !== null && isLater(change)) {
+          throw fail('wait', wait.timeout, 'no wait with a startsAt in the future: nothing closes yet')
+        }
         return write(on ? closeSite(change) : openSite(change), change, wait)
       },
       async update (options, which = {}) {
@@ -88,7 +107,10 @@ export function createMaintenance ({ sites, own, explain, opened, servers, bypas
         const { wait, rest } = takeWait(options)
         const { site, tracker } = siteOf()
         const checked = checkRun(work, rest)
-        const ready = (signal: AbortSignal): Promise<void> => wait === null ? Promise.resolve() : waitForAll(site, site.view, wait, 'and the site is back as it was', signal)
+        const ready = (signal: AbortSignal): Promise<void> =>
+          wait === null
+            ? Promise.resolve()
+            : waitForAll(site, site.view, wait, 'and the site is back as it was', signal)
         return runs.run({ site: runSiteOf(site), work, track: tracker.track, ready }, checked)
       },
       async track (work, name) {
@@ -119,7 +141,11 @@ export function createMaintenance ({ sites, own, explain, opened, servers, bypas
 
   /** Waits until it is safe to go on with this state. */
   async function waitForAll (
-    { name }: Site, { record, active }: StateView, { timeout, assumeDead }: Wait, otherwise: string, signal?: AbortSignal
+    { name }: Site,
+    { record, active }: StateView,
+    { timeout, assumeDead }: Wait,
+    otherwise: string,
+    signal?: AbortSignal
   ): Promise<void> {
     await waitForServers({
       site: name,
@@ -139,10 +165,12 @@ export function createMaintenance ({ sites, own, explain, opened, servers, bypas
   }
 
   /** @throws FST_ERR_MAINTENANCE_CHANGE, also if nobody can know the servers: before anything is written */
-  function takeWait (options: unknown): { wait: Wait | null, rest: Record<string, unknown> } {
+  function takeWait (options: unknown): { wait: Wait | null; rest: Record<string, unknown> } {
     const { wait, rest } = readWait(options)
     if (wait !== null && opened.kind !== 'memory' && !keepsServers(opened.store)) {
-      throw new InvalidChangeError('wait: this store has no heartbeat() and heartbeats(), so nobody knows which servers there are. Nothing was changed')
+      throw new InvalidChangeError(
+        'wait: this store has no heartbeat() and heartbeats(), so nobody knows which servers there are. Nothing was changed'
+      )
     }
     return { wait, rest }
   }
@@ -150,7 +178,10 @@ export function createMaintenance ({ sites, own, explain, opened, servers, bypas
   return own !== null
     ? find(own)
     : createApi(() => {
-      throw new SiteError('is not named: a function chooses it for each request', `for(site) with one of ${names.join(', ')}`)
+      throw new SiteError(
+        'is not named: a function chooses it for each request',
+          `for(site) with one of ${names.join(', ')}`
+      )
     })
 }
 
@@ -181,7 +212,9 @@ function readWait (options: unknown): { wait: Wait | null, rest: Record<string, 
   const { wait, assumeDead = false, ...rest } = options
   if (!bool.test(assumeDead)) throw fail('assumeDead', assumeDead, bool.expected)
   if (wait === undefined || wait === false) {
-    if (assumeDead === true) throw fail('assumeDead', assumeDead, 'a wait beside it: it says what the wait need not wait for')
+    if (assumeDead === true) {
+      throw fail('assumeDead', assumeDead, 'a wait beside it: it says what the wait need not wait for')
+    }
     return { wait: null, rest }
   }
   if (wait !== true && !timeout.test(wait)) throw fail('wait', wait, `true, or ${timeout.expected}`)

@@ -34,7 +34,9 @@ function declare (maintenance: RouteMaintenance): MaintenanceDecorator {
   const configOf = (handler: object) => getMetadata(ROUTE_CONFIG, handler)
 
   return (target: object, _name?: string | symbol, descriptor?: PropertyDescriptor) => {
-    if (descriptor !== undefined) return defineMetadata(ROUTE_CONFIG, { ...configOf(descriptor.value), maintenance }, descriptor.value)
+    if (descriptor !== undefined) {
+      return defineMetadata(ROUTE_CONFIG, { ...configOf(descriptor.value), maintenance }, descriptor.value)
+    }
     const members = Object.getOwnPropertyDescriptors((target as { prototype: object }).prototype)
     for (const { value } of Object.values(members)) {
       if (typeof value === 'function') defineMetadata(ROUTE_CONFIG, { maintenance, ...configOf(value) }, value)

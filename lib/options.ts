@@ -1,6 +1,13 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { FastifyRequest } from 'fastify'
-import type { BypassOptions, CloseStreamsOptions, FastifyMaintenanceOptions, PageTexts, ResponseOptions, ScheduleOptions } from '../types/index.ts'
+import type {
+  BypassOptions,
+  CloseStreamsOptions,
+  FastifyMaintenanceOptions,
+  PageTexts,
+  ResponseOptions,
+  ScheduleOptions
+} from '../types/index.ts'
 import type { ResponseSettings } from './answer/settings.ts'
 import type { BypassSettings } from './bypass/settings.ts'
 import type { CloseStreamsSettings } from './drain/close-streams.ts'
@@ -10,7 +17,19 @@ import type { FenceSettings } from './servers/fence.ts'
 import { isCacheHeader } from './answer/cache-headers.ts'
 import { isRedirect, REDIRECT_EXPECTED } from './answer/redirect.ts'
 import { bundledName, TEXTS, type TextsByLanguage } from './answer/texts.ts'
-import { checkShape, either, func, integer, isObject, isRule, literal, seconds, text, type Rule, type Shape } from './util/validate.ts'
+import {
+  checkShape,
+  either,
+  func,
+  integer,
+  isObject,
+  isRule,
+  literal,
+  seconds,
+  text,
+  type Rule,
+  type Shape
+} from './util/validate.ts'
 import { InvalidOptionError, messageOf, OptionError, show } from './errors.ts'
 import { suggest } from './util/did-you-mean.ts'
 import { showType } from './util/show.ts'
@@ -60,7 +79,18 @@ export interface Settings {
 export const ROBOTS = '/robots.txt'
 
 /** Headers that follow from the answer itself. */
-const OWN_HEADERS = ['connection', 'content-encoding', 'content-length', 'content-type', 'keep-alive', 'maintenance-mode', 'maintenance-pass', 'refresh', 'retry-after', 'transfer-encoding']
+const OWN_HEADERS = [
+  'connection',
+  'content-encoding',
+  'content-length',
+  'content-type',
+  'keep-alive',
+  'maintenance-mode',
+  'maintenance-pass',
+  'refresh',
+  'retry-after',
+  'transfer-encoding'
+]
 
 const HOUR = 3_600_000
 
@@ -101,9 +131,15 @@ const SHAPE: Shape = {
   announce: duration(1, 366 * 24 * HOUR),
   bypass: {
     path: plainPath,
-    key: { expected: 'a secret of 32 to 1000 characters', test: value => typeof value === 'string' && value.length >= 32 && value.length <= 1000 },
+    key: {
+      expected: 'a secret of 32 to 1000 characters',
+      test: value => typeof value === 'string' && value.length >= 32 && value.length <= 1000
+    },
     ttl: seconds,
-    cookie: { expected: 'a name of letters, digits, _ and -', test: value => typeof value === 'string' && /^[\w-]{1,64}$/.test(value) }
+    cookie: {
+      expected: 'a name of letters, digits, _ and -',
+      test: value => typeof value === 'string' && /^[\w-]{1,64}$/.test(value)
+    }
   },
   schedule: anything,
   hold: { max: integer(1, 1_000_000), timeout: duration(1, 600_000) },
@@ -176,10 +212,16 @@ const isSecret = (name: string): boolean => /^(store|bypass)\b/.test(name) && !H
 const PATHS = [...pathsOf(SHAPE), ...Object.values(SHAPES).flatMap(shape => pathsOf(shape, 'store.'))]
 
 function pathsOf (shape: Shape, prefix = ''): string[] {
-  return Object.entries(shape).flatMap(([name, part]) => [prefix + name, ...(isRule(part) ? [] : pathsOf(part, `${prefix}${name}.`))])
+  return Object.entries(shape).flatMap(([name, part]) => [
+    prefix + name,
+    ...(isRule(part) ? [] : pathsOf(part, `${prefix}${name}.`))
+  ])
 }
 
-const routeRule: Rule = { expected: `${PATTERN_EXPECTED}, or a RegExp`, test: value => value instanceof RegExp || isPattern(value) }
+const routeRule: Rule = {
+  expected: `${PATTERN_EXPECTED}, or a RegExp`,
+  test: value => value instanceof RegExp || isPattern(value)
+}
 
 function readRoutes (name: string, value: string | RegExp | (string | RegExp)[]): (string | RegExp)[] {
   return readList(name, value, routeRule).map((pattern, i) => {
@@ -199,7 +241,10 @@ function readList<T> (name: string, value: T | T[], rule: Rule): T[] {
   return [...list]
 }
 
-function readSites (site: NonNullable<FastifyMaintenanceOptions['site']>, names: string | string[] | undefined): string[] {
+function readSites (
+  site: NonNullable<FastifyMaintenanceOptions['site']>,
+  names: string | string[] | undefined
+): string[] {
   if (names === undefined) {
     if (typeof site === 'string') return [site]
     throw fail('sites', names, "the list of all sites that the function 'site' can name")
@@ -207,7 +252,11 @@ function readSites (site: NonNullable<FastifyMaintenanceOptions['site']>, names:
   const sites = readList('sites', names, siteName)
   const twice = sites.find((name, i) => sites.indexOf(name) !== i)
   if (sites.length === 0 || twice !== undefined) throw fail('sites', names, 'one or more names, each once')
-  if (typeof site === 'string' && !sites.includes(site)) throw new InvalidOptionError(`sites must contain this server's own site. Set site: '${sites[0]}', or add '${site}' to sites`)
+  if (typeof site === 'string' && !sites.includes(site)) {
+    throw new InvalidOptionError(
+      `sites must contain this server's own site. Set site: '${sites[0]}', or add '${site}' to sites`
+    )
+  }
   return sites
 }
 
@@ -229,8 +278,12 @@ function readTexts (texts: NonNullable<ResponseOptions['texts']>): TextsByLangua
 
 const withoutUndefined = (words: PageTexts | undefined): PageTexts => JSON.parse(JSON.stringify(words))
 
-const readBypass = ({ path = '/maintenance/bypass', key, ttl = 43_200, cookie = 'maintenance' }: BypassOptions): BypassSettings =>
-  ({ path, key, ttl, cookie })
+const readBypass = ({
+  path = '/maintenance/bypass',
+  key,
+  ttl = 43_200,
+  cookie = 'maintenance'
+}: BypassOptions): BypassSettings => ({ path, key, ttl, cookie })
 
 const readCloseStreams = ({ after = '5s', jitter = '2s' }: CloseStreamsOptions): CloseStreamsSettings =>
   ({ after: toDuration(after), jitter: toDuration(jitter) })
@@ -270,9 +323,15 @@ function problemOf (cron: string, timeZone: string | undefined, duration: number
 function readHeaders (headers: Record<string, unknown>): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => {
     const at = `response.headers.${name}`
-    if (OWN_HEADERS.includes(name.toLowerCase())) throw fail(at, value, `no header of the answer itself (${OWN_HEADERS.join(', ')})`)
-    if (isCacheHeader(name.toLowerCase())) throw fail(at, value, "no header for caches: the answer is always 'no-store'")
-    if (typeof value !== 'string' || !isHeader(name, value)) throw fail(at, value, 'a valid header name and a string without line breaks or control characters')
+    if (OWN_HEADERS.includes(name.toLowerCase())) {
+      throw fail(at, value, `no header of the answer itself (${OWN_HEADERS.join(', ')})`)
+    }
+    if (isCacheHeader(name.toLowerCase())) {
+      throw fail(at, value, "no header for caches: the answer is always 'no-store'")
+    }
+    if (typeof value !== 'string' || !isHeader(name, value)) {
+      throw fail(at, value, 'a valid header name and a string without line breaks or control characters')
+    }
     return [name.toLowerCase(), value]
   }))
 }

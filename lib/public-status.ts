@@ -23,7 +23,12 @@ export async function addPublicStatus (fastify: FastifyInstance, path: string, p
     child.addHook('onSend', async (_request, reply) => {
       reply.removeHeader('access-control-allow-credentials')
       reply.removeHeader('etag')
-      reply.headers({ 'access-control-allow-origin': '*', 'access-control-expose-headers': 'Retry-After', 'cache-control': 'no-store', vary: 'Accept-Language' })
+      reply.headers({
+        'access-control-allow-origin': '*',
+        'access-control-expose-headers': 'Retry-After',
+        'cache-control': 'no-store',
+        vary: 'Accept-Language'
+      })
     })
     // an application's own serializer may make anything of it
     child.setReplySerializer(payload => JSON.stringify(payload))
@@ -42,7 +47,8 @@ function describe (request: FastifyRequest, { finder, viewOf, response, clock }:
   // a site that nobody knows is closed if any is, and says no more
   if (site === null) return { ...NOTHING, site, active: gate.active, upcoming: [] }
   const { active, ahead } = viewOf(site)
-  const inLanguage = (message: Message | null) => createMessageChooser(message).choose(request.headers['accept-language'])
+  const inLanguage = (message: Message | null) =>
+    createMessageChooser(message).choose(request.headers['accept-language'])
   const upcoming = ahead.map(toUpcoming).map(window => ({ ...window, message: inLanguage(window.message) }))
   const [deciding] = active
   if (deciding === undefined) return { ...NOTHING, site, active: false, upcoming }
@@ -62,7 +68,9 @@ function describe (request: FastifyRequest, { finder, viewOf, response, clock }:
 
 /** The routes that are closed; `null`: some window closes the whole site. */
 function partOf (active: readonly StoredWindow[]): string[] | null {
-  return active.some(({ onlyRoutes }) => onlyRoutes.length === 0) ? null : [...new Set(active.flatMap(({ onlyRoutes }) => onlyRoutes))]
+  return active.some(({ onlyRoutes }) => onlyRoutes.length === 0)
+    ? null
+    : [...new Set(active.flatMap(({ onlyRoutes }) => onlyRoutes))]
 }
 
 const NOTHING = { mode: null, message: null, startsAt: null, endsAt: null, retryAfter: null, onlyRoutes: null }

@@ -36,7 +36,9 @@ function toError (request: FastifyRequest, { answer }: Outcome): Error {
   return Object.assign(new MaintenanceError(message), {
     statusCode: status,
     headers: {
-      'cache-control': 'no-store', 'maintenance-mode': mode, ...(retryAfter === null ? {} : { 'retry-after': String(retryAfter) })
+      'cache-control': 'no-store',
+      'maintenance-mode': mode,
+      ...(retryAfter === null ? {} : { 'retry-after': String(retryAfter) })
     },
     extensions: { code: 'FST_ERR_MAINTENANCE', statusCode: status, mode, retryAfter, endsAt }
   })

@@ -91,7 +91,9 @@ const isOwnPage = (config: FastifyContextConfig | null | undefined): boolean => 
 
 function validate ({ config, method, url }: Declared): void {
   const declared = declarationOf(config)
-  if (declared !== undefined && !DECLARATIONS.includes(declared)) throw new RouteError(String(method), url, show(declared))
+  if (declared !== undefined && !DECLARATIONS.includes(declared)) {
+    throw new RouteError(String(method), url, show(declared))
+  }
 }
 
 /** Only the route's own word counts, not what a library put on `Object.prototype`. */
@@ -109,7 +111,12 @@ function summarise (routes: readonly Declared[]): Summary {
 }
 
 /** What the router keeps of a route; `store` is Fastify's context. */
-interface RouterEntry { readonly store: { readonly server: FastifyInstance, readonly config: Declared['config'] & Pick<Declared, 'method' | 'url'> } }
+interface RouterEntry {
+  readonly store: {
+    readonly server: FastifyInstance
+    readonly config: Declared['config'] & Pick<Declared, 'method' | 'url'>
+  }
+}
 
 /**
  * The routes of this instance that were declared before the plugin was loaded: no `onRoute` hook sees them, and Fastify

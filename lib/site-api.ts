@@ -62,7 +62,8 @@ export async function createSiteApi (
   const activity = createActivity(name, () => site.gate, inFlight, tracker)
   const history = createHistory(opened.store, name)
   const failedBypasses = (): number => common.bypass?.guesses.wrong ?? 0
-  const status = (view: StateView): MaintenanceStatus => statusOf({ site, activity, kind: opened.kind, failedBypasses }, view)
+  const status = (view: StateView): MaintenanceStatus =>
+    statusOf({ site, activity, kind: opened.kind, failedBypasses }, view)
 
   site.onChange(({ record, source }, previous) => {
     if (source === 'store' && !isSameChange(record, previous.record) && record.at !== null) history.remember(record)

@@ -39,14 +39,27 @@ export interface GateCompilerParts {
 }
 
 /** Compiles the gates of one site. The rules and pages of a window that has not changed are used again. */
-export async function createGateCompiler ({ site, settings, common, pages, redirect, log, clock }: GateCompilerParts): Promise<GateCompiler> {
+export async function createGateCompiler ({
+  site,
+  settings,
+  common,
+  pages,
+  redirect,
+  log,
+  clock
+}: GateCompilerParts): Promise<GateCompiler> {
   const { ignore, response } = settings
   const openAnswer = await prepare(null)
   let compiled = new Map<string, WindowRules>()
 
   async function prepare (window: StoredWindow | null): Promise<Answer> {
     const answer = await prepareAnswer({ site, window, response, pages, redirect, log, clock })
-    answer.ready.catch(error => log.error({ err: error }, `maintenance: the template of site '${site}' failed, serving the bundled page: ${messageOf(error)}`))
+    answer.ready.catch(error =>
+      log.error(
+        { err: error },
+        `maintenance: the template of site '${site}' failed, serving the bundled page: ${messageOf(error)}`
+      )
+    )
     return answer
   }
 
@@ -64,7 +77,9 @@ export async function createGateCompiler ({ site, settings, common, pages, redir
     async checkTemplate (window) {
       const { json } = response
       if (json !== undefined) {
-        for (const text of createMessageChooser(window?.message ?? null).all) renderJson(json, variablesOf(site, window, text, response, clock()))
+        for (const text of createMessageChooser(window?.message ?? null).all) {
+          renderJson(json, variablesOf(site, window, text, response, clock()))
+        }
       }
       // a template whose data depend on the request cannot be tried without one
       if (pages.custom === null || typeof response.data === 'function') return

@@ -81,7 +81,10 @@ export async function createSite ({ name, settings, opened, gates, fence, log }:
 
   /** The state as it is at this moment. */
   function look ({ record, source }: LocalState, isFenced = fence?.isUp === true): StateView {
-    const assumed = source === 'pinned' ? pinned === 'closed' : source === 'unreadable' || (source === 'unknown' && whenUnknown === 'closed')
+    const assumed =
+      source === 'pinned'
+        ? pinned === 'closed'
+        : source === 'unreadable' || (source === 'unknown' && whenUnknown === 'closed')
     const moment = { now: clock(), readAt, ownRuns }
     return viewOf({ record, source: isFenced ? 'fenced' : source, assumed: assumed || isFenced, schedule, moment })
   }
@@ -120,7 +123,9 @@ export async function createSite ({ name, settings, opened, gates, fence, log }:
   function reconsider (): void {
     inTurn(async () => {
       if (idsOf(look(known)) !== idsOf(view)) await apply(known)
-    }).catch(error => log.error({ err: error }, `maintenance: site '${name}' could not follow the clock: ${messageOf(error)}`))
+    }).catch(error =>
+      log.error({ err: error }, `maintenance: site '${name}' could not follow the clock: ${messageOf(error)}`)
+    )
   }
 
   async function apply (next: LocalState): Promise<void> {

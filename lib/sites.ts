@@ -20,9 +20,13 @@ export interface Sites {
   update (): void
 }
 
-export function createSites (sites: ReadonlyMap<string, Site>, { site, siteOf, ignore }: Settings, common: CommonRules): Sites {
+export function createSites (
+  sites: ReadonlyMap<string, Site>,
+  { site, siteOf, ignore }: Settings,
+  common: CommonRules
+): Sites {
   const all = [...sites.values()]
-  const own = sites.get(site) ?? all[0] as Site
+  const own = sites.get(site) ?? (all[0] as Site)
   const unknownSite = { gate: own.gate, counts: createCounts() }
   let allOpen = false
 
@@ -59,7 +63,9 @@ export function createSites (sites: ReadonlyMap<string, Site>, { site, siteOf, i
 
   return {
     of: siteOf === null ? () => own : named,
-    get allOpen () { return allOpen },
+    get allOpen () {
+      return allOpen
+    },
     update
   }
 }

@@ -12,7 +12,9 @@ export function watchUpgradeListeners (fastify: FastifyInstance, log: Log): void
   const check = async () => {
     if (warned || !hasForeignListener(fastify.server)) return
     warned = true
-    log.warn("maintenance: the server has a listener for 'upgrade' that bypasses Fastify: its WebSockets stay open while the site is closed. See docs/around-fastify.md#socketio-and-ws")
+    log.warn(
+      "maintenance: the server has a listener for 'upgrade' that bypasses Fastify: its WebSockets stay open while the site is closed. See docs/around-fastify.md#socketio-and-ws"
+    )
   }
   fastify.addHook('onReady', check)
   fastify.addHook('onListen', check)
@@ -23,5 +25,8 @@ const hasForeignListener = (server: FastifyInstance['server']): boolean =>
 
 /** The listener of @fastify/websocket calls `fastify.routing`; @fastify/http-proxy keeps its own under a symbol of the server. */
 function isHandedToFastify (listener: Listener, server: FastifyInstance['server']): boolean {
-  return /\brouting\(/.test(String(listener)) || Object.getOwnPropertySymbols(server).some(key => Reflect.get(server, key) === listener)
+  return (
+    /\brouting\(/.test(String(listener)) ||
+    Object.getOwnPropertySymbols(server).some(key => Reflect.get(server, key) === listener)
+  )
 }

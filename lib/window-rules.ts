@@ -38,7 +38,12 @@ export interface CommonRules {
 }
 
 /** @param clock by which cookies expire, ms */
-export function compileWindow (window: StoredWindow, common: CommonRules, answer: Answer, clock: () => number): WindowRules {
+export function compileWindow (
+  window: StoredWindow,
+  common: CommonRules,
+  answer: Answer,
+  clock: () => number
+): WindowRules {
   const { routes, router, bypass } = common
   const own = compilePatterns(window.ignoreRoutes.map(route => route.pattern).filter(isPattern), router, false)
   // a pattern that this version cannot read might close anything

@@ -279,7 +279,13 @@ export interface DrainErrorDetails {
 /** The properties of an error with the code `FST_ERR_MAINTENANCE_RUNNING`. */
 export interface RunningRuns {
   /** The runs that keep the site closed. */
-  readonly runs: readonly { readonly id: string, readonly host: string, readonly pid: number, readonly by: string | null, readonly since: string }[]
+  readonly runs: readonly {
+    readonly id: string
+    readonly host: string
+    readonly pid: number
+    readonly by: string | null
+    readonly since: string
+  }[]
 }
 
 /** Options for `run()`, in addition to those of a change. */
@@ -458,7 +464,7 @@ export interface Maintenance {
   /** `true` if the site is closed now. */
   readonly active: boolean
   /** Returns the status from memory, without reading the store. */
-  status (): MaintenanceStatus
+  status(): MaintenanceStatus
   /**
    * Closes the site: creates the window that closes it now, or replaces it. With a `startsAt` in the future it adds a
    * planned window instead. The change is written to the store first and then applied on
@@ -475,7 +481,7 @@ export interface Maintenance {
    * await app.maintenance.set(true, { message: 'Back at noon', by: 'ada' })
    * ```
    */
-  set (on: true, change?: MaintenanceChange & WaitOptions): Promise<MaintenanceStatus>
+  set(on: true, change?: MaintenanceChange & WaitOptions): Promise<MaintenanceStatus>
   /**
    * Opens the site: ends everything that closes it now. Windows that are still to come stay planned. With a `boolean`
    * variable, opens or closes it. Throws the same errors as closing.
@@ -485,7 +491,7 @@ export interface Maintenance {
    * await app.maintenance.set(false, { by: 'ada' })
    * ```
    */
-  set (on: boolean, options?: OpenOptions & WaitOptions): Promise<MaintenanceStatus>
+  set(on: boolean, options?: OpenOptions & WaitOptions): Promise<MaintenanceStatus>
   /**
    * Changes only what is named, and leaves the rest as it is; `null` unsets a value. It applies to the window that closes
    * the site now, else to the only active or only planned one; name any other one. `endsAt: '+30m'` counts from now or
@@ -496,12 +502,12 @@ export interface Maintenance {
    * await app.maintenance.update({ endsAt: '+30m' })
    * ```
    */
-  update (change: MaintenanceUpdate & WaitOptions, options?: UpdateOptions): Promise<MaintenanceStatus>
+  update(change: MaintenanceUpdate & WaitOptions, options?: UpdateOptions): Promise<MaintenanceStatus>
   /**
    * Cancels a planned window; without an id, the only one.
    * @throws FST_ERR_MAINTENANCE_CHANGE if there is no such window; and the errors of `set()`
    */
-  cancel (id?: string, options?: Pick<MaintenanceChange, 'by' | 'expectedRevision'>): Promise<MaintenanceStatus>
+  cancel(id?: string, options?: Pick<MaintenanceChange, 'by' | 'expectedRevision'>): Promise<MaintenanceStatus>
   /**
    * Keeps the site closed while it does the work, by a window of its own: whatever closed the site before is there again
    * afterwards. `endsAt` is only what visitors are told. With `wait`, the work starts once all servers are ready; if time
@@ -513,51 +519,52 @@ export interface Maintenance {
    * await app.maintenance.run(({ signal }) => migrate(signal), { message: 'Upgrading', wait: '30s', lease: '30s' })
    * ```
    */
-  run<T> (
-    work: (context: RunContext) => T | Promise<T>, change?: Omit<MaintenanceChange, 'startsAt'> & RunOptions & WaitOptions
+  run<T>(
+    work: (context: RunContext) => T | Promise<T>,
+    change?: Omit<MaintenanceChange, 'startsAt'> & RunOptions & WaitOptions
   ): Promise<T>
   /**
    * Makes work outside of requests count: `drained()` and `wait` wait for it, and name it. Work that begins while the site
    * is closed doesn't count, unless something from before is still running: the work may come from it.
    * @returns what the work returns
    */
-  track<T> (work: Promise<T> | (() => T | Promise<T>), name: string): Promise<T>
+  track<T>(work: Promise<T> | (() => T | Promise<T>), name: string): Promise<T>
   /**
    * Returns this API for one site of this server.
    * @throws FST_ERR_MAINTENANCE_SITE if the name is unknown
    */
-  for (site: string): Maintenance
+  for(site: string): Maintenance
   /** The names of all sites of this server. */
   readonly sites: string[]
   /** Reads the store now, and returns the status. It doesn't reject if the read fails: see `status().store`. */
-  refresh (): Promise<MaintenanceStatus>
+  refresh(): Promise<MaintenanceStatus>
   /** Returns what the plugin would decide for this request now, without calling `ignore.request`. */
-  explain (request: FastifyRequest): Decision
+  explain(request: FastifyRequest): Decision
   /**
    * Calls the listener when the state changes, and when a window starts or ends.
    * @returns a function that removes the listener
    */
-  onChange (listener: ChangeListener): () => void
+  onChange(listener: ChangeListener): () => void
   /**
    * Waits until no request that was let through as `'inactive'` or `'read'` is still running on this server. Streams
    * are not waited for, nor are reads that arrive after the call while the site is read-only.
    * @throws FST_ERR_MAINTENANCE_CHANGE if an option is invalid
    * @throws FST_ERR_MAINTENANCE_DRAIN if time ran out or the site was opened in the meantime; see {@link DrainErrorDetails}
    */
-  drained (options?: DrainOptions): Promise<void>
+  drained(options?: DrainOptions): Promise<void>
   /**
    * Lists the servers of the site. A server that vanished is `lost` 15 seconds after its last report; it is listed until it
    * comes back, is known to be dead, or 10 minutes have passed.
    * @throws FST_ERR_MAINTENANCE_STORE if the store failed
    */
-  servers (): Promise<ServerStatus[]>
+  servers(): Promise<ServerStatus[]>
   /**
    * Lists the last changes, newest first.
    * @param options.limit how many to return, from 1 to 100 (default 100)
    * @throws FST_ERR_MAINTENANCE_CHANGE if the limit is invalid
    * @throws FST_ERR_MAINTENANCE_STORE if the store failed
    */
-  history (options?: { limit?: number }): Promise<HistoryEntry[]>
+  history(options?: { limit?: number }): Promise<HistoryEntry[]>
 }
 
 /** How a store writes a record. */
@@ -988,7 +995,8 @@ export interface FastifyMaintenanceOptions {
    * `'rediss://…'`, `'postgres://…'`, `'mysql://…'`, `'sqlite:PATH'`, `'file:PATH'`), the options of a store, or a store of your own.
    * @default 'memory'
    */
-  store?: string | FileStoreOptions | RedisStoreOptions | SqlStoreOptions | CustomStoreOptions | MaintenanceStore | undefined
+  store?:
+    string | FileStoreOptions | RedisStoreOptions | SqlStoreOptions | CustomStoreOptions | MaintenanceStore | undefined
   /**
    * Whether sites are open or closed until their state has been read once, if the store has been unreachable since boot.
    * @default 'open'

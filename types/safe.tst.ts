@@ -1,6 +1,13 @@
 import type { FastifyInstance } from 'fastify'
 import { expect, test } from 'tstyche'
-import type { DrainErrorDetails, FastifyMaintenanceOptions, MaintenanceStatus, MaintenanceStore, ServerStatus, Source } from './index.ts'
+import type {
+  DrainErrorDetails,
+  FastifyMaintenanceOptions,
+  MaintenanceStatus,
+  MaintenanceStore,
+  ServerStatus,
+  Source
+} from './index.ts'
 
 declare const app: FastifyInstance
 

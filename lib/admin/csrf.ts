@@ -14,10 +14,14 @@ export function checkOrigin ({ method, headers, host }: FastifyRequest): void {
   const { 'sec-fetch-site': site, origin, 'content-type': type = '' } = headers
   // the browser compares with the address that it knows, even if a proxy rewrites Host
   if (site === 'same-origin') return
-  if (site !== undefined) throw new ForbiddenError(`a change must come from this page itself, Sec-Fetch-Site is ${show(site)}`)
+  if (site !== undefined) {
+    throw new ForbiddenError(`a change must come from this page itself, Sec-Fetch-Site is ${show(site)}`)
+  }
   if (origin !== undefined) {
     if (isHost(origin, host)) return
-    throw new ForbiddenError(`a change must come from this page itself, Origin is ${show(origin)} and the host ${show(host)}`)
+    throw new ForbiddenError(
+      `a change must come from this page itself, Origin is ${show(origin)} and the host ${show(host)}`
+    )
   }
   if (FORM.test(type)) throw new ForbiddenError('a form needs the header Sec-Fetch-Site or Origin; programs send JSON')
 }

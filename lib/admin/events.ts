@@ -23,7 +23,9 @@ const LIMITS = {
 /** The browser tries again after so long, ms. */
 const RETRY = 1000
 
-export const stateOf = (maintenance: Maintenance) => ({ sites: maintenance.sites.map(site => maintenance.for(site).status()) })
+export const stateOf = (maintenance: Maintenance) => ({
+  sites: maintenance.sites.map(site => maintenance.for(site).status())
+})
 
 /** Server-Sent Events (HTML standard, section 9.2). */
 export function createEvents (maintenance: Maintenance, limits = LIMITS): Events {
@@ -49,12 +51,24 @@ export function createEvents (maintenance: Maintenance, limits = LIMITS): Events
     open (request, reply) {
       // an EventSource gives up for good then; the page asks again
       if (streams.size >= limits.streams) {
-        reply.code(503).header('retry-after', '10').send({ statusCode: 503, error: 'Service Unavailable', message: `${limits.streams} streams are open already` })
+        reply
+          .code(503)
+          .header('retry-after', '10')
+          .send({
+            statusCode: 503,
+            error: 'Service Unavailable',
+            message: `${limits.streams} streams are open already`
+          })
         return
       }
       reply.hijack()
       const { raw } = reply
-      raw.writeHead(200, { ...reply.getHeaders() as OutgoingHttpHeaders, ...HEADERS, 'content-type': 'text/event-stream; charset=utf-8', 'x-accel-buffering': 'no' })
+      raw.writeHead(200, {
+        ...(reply.getHeaders() as OutgoingHttpHeaders),
+        ...HEADERS,
+        'content-type': 'text/event-stream; charset=utf-8',
+        'x-accel-buffering': 'no'
+      })
       if (request.method === 'HEAD') {
         raw.end()
         return

@@ -22,7 +22,15 @@ export interface Fields {
 }
 
 export const EMPTY_FIELDS: Fields = {
-  message: [['', '']], mode: 'full', startsAt: '', endsAt: '', retryAfter: '', bypass: '', ignoreRoutes: [], ignoreIps: '', onlyRoutes: ''
+  message: [['', '']],
+  mode: 'full',
+  startsAt: '',
+  endsAt: '',
+  retryAfter: '',
+  bypass: '',
+  ignoreRoutes: [],
+  ignoreIps: '',
+  onlyRoutes: ''
 }
 
 /** What a window fills into its form. */
@@ -51,7 +59,16 @@ function shownTime (time: string | null): string {
 }
 
 /** The names of a form that are not part of a change. */
-const OTHER_NAMES: readonly string[] = ['site', 'action', 'window', 'force', 'token', 'was', 'changedAt', 'ignoreRoutesDescription']
+const OTHER_NAMES: readonly string[] = [
+  'site',
+  'action',
+  'window',
+  'force',
+  'token',
+  'was',
+  'changedAt',
+  'ignoreRoutesDescription'
+]
 
 /** A form with one text per language has a field for each: `message.de`. */
 const MESSAGE = 'message.'
@@ -60,7 +77,12 @@ const MESSAGE = 'message.'
 const NEVER_UNSET: readonly string[] = ['mode', 'bypass', 'by', 'expectedRevision']
 
 const READERS: { readonly [name: string]: (value: string) => unknown } = {
-  message: readText, startsAt: readTime, endsAt: readTime, retryAfter: readNumber, expectedRevision: readNumber, bypass: readBoolean
+  message: readText,
+  startsAt: readTime,
+  endsAt: readTime,
+  retryAfter: readNumber,
+  expectedRevision: readNumber,
+  bypass: readBoolean
 }
 
 /** Reads a form as the JSON that says the same. An absent field changes nothing, an empty one is unset, and times without a zone are in UTC. */
@@ -68,7 +90,9 @@ export function readForm (form: URLSearchParams): Input {
   const action = form.get('action') || undefined
   const unset = action === 'update' ? null : undefined
   const names = new Set([...form.keys()].map(name => name.startsWith(MESSAGE) ? 'message' : name))
-  const fields = [...names].filter(name => !OTHER_NAMES.includes(name)).map(name => [name, readField(form, name, unset)] as const)
+  const fields = [...names]
+    .filter(name => !OTHER_NAMES.includes(name))
+    .map(name => [name, readField(form, name, unset)] as const)
   return {
     site: form.get('site') || undefined,
     action,
@@ -80,7 +104,12 @@ export function readForm (form: URLSearchParams): Input {
 
 /** @param unset for an empty field */
 function readField (form: URLSearchParams, name: string, unset: null | undefined): unknown {
-  if (name === 'ignoreRoutes') return listOr(unset, routesIn(form).map(({ pattern, description }) => ({ pattern, description: description || null })))
+  if (name === 'ignoreRoutes') {
+    return listOr(
+      unset,
+      routesIn(form).map(({ pattern, description }) => ({ pattern, description: description || null }))
+    )
+  }
   if (name === 'ignoreIps' || name === 'onlyRoutes') return listOr(unset, form.getAll(name).flatMap(linesOf))
   if (name === 'message' && !form.has(name)) return readMessages(form) ?? unset
   const value = form.getAll(name).at(-1) as string
@@ -99,7 +128,9 @@ function readMessages (form: URLSearchParams): Record<string, string> | undefine
 }
 
 function messagesIn (form: URLSearchParams): [language: string, text: string][] {
-  return [...form].filter(([name]) => name.startsWith(MESSAGE)).map(([name, text]) => [name.slice(MESSAGE.length), readText(text)])
+  return [...form]
+    .filter(([name]) => name.startsWith(MESSAGE))
+    .map(([name, text]) => [name.slice(MESSAGE.length), readText(text)])
 }
 
 /** The n-th description belongs to the n-th path. Empty rows are left out. */
@@ -108,7 +139,10 @@ function routesIn (form: URLSearchParams): RouteRow[] {
   return form.getAll('ignoreRoutes').flatMap((text, i): RouteRow[] => {
     const [pattern = '', ...more] = linesOf(text)
     const description = (descriptions[i] ?? '').trim()
-    return [...(pattern === '' && description === '' ? [] : [{ pattern, description }]), ...more.map(pattern => ({ pattern, description: '' }))]
+    return [
+      ...(pattern === '' && description === '' ? [] : [{ pattern, description }]),
+      ...more.map(pattern => ({ pattern, description: '' }))
+    ]
   })
 }
 
@@ -173,7 +207,9 @@ export function withoutUnchanged (input: Input, form: URLSearchParams): Input {
   const shown = shownIn(form)
   if (input.action !== 'update' || shown === null) return input
   const changed = changedFields(typedIn(form), shown)
-  const entries = Object.entries(input.change).filter(([name]) => !Object.hasOwn(shown, name) || Object.hasOwn(changed, name))
+  const entries = Object.entries(input.change).filter(
+    ([name]) => !Object.hasOwn(shown, name) || Object.hasOwn(changed, name)
+  )
   return { ...input, change: Object.fromEntries(entries) }
 }
 

@@ -21,13 +21,18 @@ const TIMEOUT = 10_000
 export function createGuard (fastify: FastifyInstance, authorize: Authorize, timeout = TIMEOUT): Guard {
   const names = new WeakMap<FastifyRequest, string>()
   // with a status of its own: one that authorize set and never sent does not count
-  const late = (): Error => Object.assign(new Error(`authorize did not answer within ${timeout} ms`), { statusCode: 503 })
+  const late = (): Error =>
+    Object.assign(new Error(`authorize did not answer within ${timeout} ms`), { statusCode: 503 })
   return {
     async onRequest (request, reply) {
       checkOrigin(request)
       const { hasReplied, replied } = watchReply(reply)
       try {
-        const answer = await withTimeout(Promise.race([call(fastify, authorize, request, reply), replied]), timeout, late)
+        const answer = await withTimeout(
+          Promise.race([call(fastify, authorize, request, reply), replied]),
+          timeout,
+          late
+        )
         if (!hasReplied()) names.set(request, nameIn(answer, reply))
       } catch (error) {
         if (!hasReplied()) throw refusalOf(error, request, reply)
@@ -40,7 +45,12 @@ export function createGuard (fastify: FastifyInstance, authorize: Authorize, tim
 }
 
 /** Calls `authorize` as Fastify calls a hook: with three parameters, `done` alone lets in, and the first event counts. */
-async function call (fastify: FastifyInstance, authorize: Authorize, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+async function call (
+  fastify: FastifyInstance,
+  authorize: Authorize,
+  request: FastifyRequest,
+  reply: FastifyReply
+): Promise<unknown> {
   // one that passes on its arguments must not fail later, in a callback, where nobody catches it
   if (authorize.length < 3) return authorize.call(fastify, request, reply, () => {})
   return new Promise((resolve, reject) => {
@@ -81,7 +91,9 @@ function watchReply (reply: FastifyReply): { hasReplied (): boolean, replied: Pr
 function nameIn (answer: unknown, reply: FastifyReply): string {
   const name = typeof answer === 'string' ? answer.trim() : ''
   // a status that was set but never sent, such as that of a redirect, contradicts a yes
-  if ((answer !== true && name === '') || reply.statusCode >= 300) throw new ForbiddenError('authorize refused the request')
+  if ((answer !== true && name === '') || reply.statusCode >= 300) {
+    throw new ForbiddenError('authorize refused the request')
+  }
   return name.slice(0, NAME_MAX)
 }
 
@@ -103,4 +115,5 @@ function statusOf (error: unknown): unknown {
   return statusCode ?? status
 }
 
-const isClientError = (status: unknown): status is number => Number.isInteger(status) && Number(status) >= 400 && Number(status) <= 499
+const isClientError = (status: unknown): status is number =>
+  Number.isInteger(status) && Number(status) >= 400 && Number(status) <= 499

@@ -23,7 +23,9 @@ export function parseJson (text: string): unknown {
 
 /** @throws FST_ERR_MAINTENANCE_CHANGE */
 export function readJson (body: unknown): Input {
-  if (!isObject(body)) throw new ChangeError('the body', show(body), 'an object with site, action, and the fields of a change')
+  if (!isObject(body)) {
+    throw new ChangeError('the body', show(body), 'an object with site, action, and the fields of a change')
+  }
   const { site, action, window, force, ...change } = body
   return { site, action, window, force, change }
 }
@@ -59,12 +61,18 @@ export function siteOf ({ sites }: Maintenance, { site }: Pick<Input, 'site'>): 
  * @param by takes precedence over the `by` of the change
  * @throws FST_ERR_MAINTENANCE_SITE, FST_ERR_MAINTENANCE_CHANGE, and the errors of the action
  */
-export async function carryOut (maintenance: Maintenance, input: Input, by: string | undefined): Promise<MaintenanceStatus> {
+export async function carryOut (
+  maintenance: Maintenance,
+  input: Input,
+  by: string | undefined
+): Promise<MaintenanceStatus> {
   const site = maintenance.for(siteOf(maintenance, input))
   const { action, window, force, change } = input
   const carry = typeof action === 'string' && Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined
   if (carry === undefined) throw fail('action', action, "'on', 'off', 'update' or 'cancel'")
-  if (window !== undefined && action !== 'update' && action !== 'cancel') throw fail('window', window, "no window with the action 'on' or 'off'")
+  if (window !== undefined && action !== 'update' && action !== 'cancel') {
+    throw fail('window', window, "no window with the action 'on' or 'off'")
+  }
   if (window !== undefined && typeof window !== 'string') throw fail('window', window, 'the id of a window')
   if (force !== undefined && action !== 'off') throw fail('force', force, "no force except with the action 'off'")
   return carry(site, by === undefined ? input : { ...input, change: { ...change, by } })

@@ -40,7 +40,8 @@ export async function createPage (fastify: FastifyInstance, { texts }: AdminSett
   /** The link that was made a moment ago, to be shown now and never again. */
   function takeLink (request: FastifyRequest, reply: FastifyReply): { site: string, link: string } | null {
     const name = cookieName(SECRET_COOKIE, request)
-    const [, secret, site] = findCookie(request.headers.cookie ?? '', name, value => SECRET.test(value))?.split(/^(.{32})\./) ?? []
+    const [, secret, site] =
+      findCookie(request.headers.cookie ?? '', name, value => SECRET.test(value))?.split(/^(.{32})\./) ?? []
     if (secret === undefined || site === undefined) return null
     reply.header('set-cookie', formatCookie({ name: SECRET_COOKIE, value: '', maxAge: 0, sameSite: 'Strict' }, request))
     return { site, link: `${request.protocol}://${request.host}${bypassPath}#${secret}` }
@@ -70,7 +71,13 @@ export async function createPage (fastify: FastifyInstance, { texts }: AdminSett
         .type('text/html; charset=utf-8').send(html)
     },
     setSecretCookie (request, reply, site, secret) {
-      reply.header('set-cookie', formatCookie({ name: SECRET_COOKIE, value: `${secret}.${site}`, maxAge: SECRET_AGE, sameSite: 'Strict' }, request))
+      reply.header(
+        'set-cookie',
+        formatCookie(
+          { name: SECRET_COOKIE, value: `${secret}.${site}`, maxAge: SECRET_AGE, sameSite: 'Strict' },
+          request
+        )
+      )
     }
   }
 }

@@ -1,5 +1,12 @@
 import { STATUS_CODES } from 'node:http'
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, RouteShorthandOptions } from 'fastify'
+import type {
+  FastifyError,
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  FastifySchema,
+  RouteShorthandOptions
+} from 'fastify'
 import type { RunningRuns } from '../../types/index.ts'
 import { codeOf, ForbiddenError, isConflict, messageOf } from '../errors.ts'
 import { localPath } from '../bypass/routes.ts'
@@ -26,8 +33,16 @@ export function addRoutes (fastify: FastifyInstance, { guard, page, events }: Ad
   const { maintenance } = fastify
   // the application's own parsers may be anything
   fastify.removeAllContentTypeParsers()
-  fastify.addContentTypeParser('application/json', { parseAs: 'string', bodyLimit: BODY_LIMIT }, async (_request: FastifyRequest, body: string | Buffer) => parseJson(String(body)))
-  fastify.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string', bodyLimit: BODY_LIMIT }, async (_request: FastifyRequest, body: string | Buffer) => new URLSearchParams(String(body)))
+  fastify.addContentTypeParser(
+    'application/json',
+    { parseAs: 'string', bodyLimit: BODY_LIMIT },
+    async (_request: FastifyRequest, body: string | Buffer) => parseJson(String(body))
+  )
+  fastify.addContentTypeParser(
+    'application/x-www-form-urlencoded',
+    { parseAs: 'string', bodyLimit: BODY_LIMIT },
+    async (_request: FastifyRequest, body: string | Buffer) => new URLSearchParams(String(body))
+  )
   fastify.setErrorHandler(refuse)
   fastify.addHook('onRequest', guard.onRequest)
   fastify.addHook('onSend', async (_request, reply) => {
@@ -40,7 +55,11 @@ export function addRoutes (fastify: FastifyInstance, { guard, page, events }: Ad
   fastify.addHook('preHandler', async (_request, reply) => { reply.headers(HEADERS) })
 
   // for @fastify/swagger
-  const options: RouteShorthandOptions = { config: OWN_PAGE_CONFIG, schema: { hide: true } as FastifySchema, bodyLimit: BODY_LIMIT }
+  const options: RouteShorthandOptions = {
+    config: OWN_PAGE_CONFIG,
+    schema: { hide: true } as FastifySchema,
+    bodyLimit: BODY_LIMIT
+  }
   fastify.get('/', options, (request, reply) => page.send(request, reply))
   fastify.get('/state', options, async () => stateOf(maintenance))
   fastify.get('/events', options, (request, reply) => events.open(request, reply))
@@ -105,7 +124,8 @@ function formIn (form: URLSearchParams, { action, window }: Input): string | nul
 }
 
 /** A list is one field of the page, a route is a row of its own. */
-const baseField = (field = ''): string => field.replace(/^(ignoreIps|onlyRoutes)\[.*/, '$1').replace(/^(ignoreRoutes\[\d+\]).*/, '$1')
+const baseField = (field = ''): string =>
+  field.replace(/^(ignoreIps|onlyRoutes)\[.*/, '$1').replace(/^(ignoreRoutes\[\d+\]).*/, '$1')
 
 function kindOf (error: FastifyError, wrong: readonly string[]): Failure['kind'] {
   if (isConflict(error)) return 'conflict'

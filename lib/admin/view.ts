@@ -1,4 +1,12 @@
-import type { HistoryEntry, Maintenance, MaintenanceStatus, Message, RunningRuns, ServerStatus, WindowStatus } from '../../types/index.ts'
+import type {
+  HistoryEntry,
+  Maintenance,
+  MaintenanceStatus,
+  Message,
+  RunningRuns,
+  ServerStatus,
+  WindowStatus
+} from '../../types/index.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { changedFields, EMPTY_FIELDS, fieldsOf, type Fields } from './form.ts'
 
@@ -73,7 +81,12 @@ export interface SiteView {
 const STORE_TIMEOUT = 2500
 const HISTORY_SHOWN = 10
 
-export async function viewOf (maintenance: Maintenance, name: string, failure: Failure | null, link: string | null): Promise<SiteView> {
+export async function viewOf (
+  maintenance: Maintenance,
+  name: string,
+  failure: Failure | null,
+  link: string | null
+): Promise<SiteView> {
   const site = maintenance.for(name)
   const [servers, history] = await Promise.all([orNull(site.servers()), orNull(site.history({ limit: HISTORY_SHOWN }))])
   const status = site.status()
@@ -87,7 +100,7 @@ export async function viewOf (maintenance: Maintenance, name: string, failure: F
     warning: warningOf(status),
     expectedRevision: status.source === 'unreadable' ? '' : status.revision,
     windows: status.windows.map(window => viewOfWindow(window, target === window.id ? failure : null)),
-    forms: newForms(status).map(form => target === form.key ? withFailure(form, failure as Failure) : form),
+    forms: newForms(status).map(form => (target === form.key ? withFailure(form, failure as Failure) : form)),
     failure,
     servers,
     history: history?.map(({ message, ...entry }) => ({ ...entry, text: textOf(message) })) ?? null,
@@ -147,14 +160,23 @@ function formOfWindow (window: WindowStatus, failure: Failure | null): FormView 
 
 /** Nobody can close a site twice, but every site can have another planned window. */
 function newForms ({ windows }: MaintenanceStatus): FormView[] {
-  const form = { action: 'on', window: null, hasBypass: false, fields: EMPTY_FIELDS, shown: EMPTY_FIELDS, failure: null } as const
+  const form = {
+    action: 'on',
+    window: null,
+    hasBypass: false,
+    fields: EMPTY_FIELDS,
+    shown: EMPTY_FIELDS,
+    failure: null
+  } as const
   const announce: FormView = { ...form, key: 'announce', hasStart: true }
   return windows.some(isNow) ? [announce] : [{ ...form, key: 'close', hasStart: false }, announce]
 }
 
 /** The form that shows what was typed: its own, or the one that has taken its place. */
 function formOf ({ form, typed }: Failure, { windows }: MaintenanceStatus): string | null {
-  if (form === null || form === 'announce' || windows.some(({ id, kind }) => id === form && kind !== 'scheduled')) return form
+  if (form === null || form === 'announce' || windows.some(({ id, kind }) => id === form && kind !== 'scheduled')) {
+    return form
+  }
   if (typed.startsAt !== undefined) return 'announce'
   return windows.find(isNow)?.id ?? 'close'
 }

@@ -51,10 +51,18 @@ interface Rendered { custom: Encoded | null, readonly bundled: EncodedPages }
  * Renders what can be rendered when the state changes, so that blocking a request only sends bytes that are ready. The site
  * closes with the bundled page at once, and with the application's own page as soon as that is rendered.
  */
-export async function prepareAnswer ({ site, window, response, pages, redirect, log, clock }: AnswerParts): Promise<Answer> {
+export async function prepareAnswer ({
+  site,
+  window,
+  response,
+  pages,
+  redirect,
+  log,
+  clock
+}: AnswerParts): Promise<Answer> {
   const { data, json } = response
   // TypeScript takes a function for an object, too
-  const askData = typeof data === 'function' ? data as (request: FastifyRequest) => object : null
+  const askData = typeof data === 'function' ? (data as (request: FastifyRequest) => object) : null
   const messages = createMessageChooser(window?.message ?? null)
   const rendered = new Map<string | null, Rendered>()
   for (const message of messages.all) rendered.set(message, await renderBundled(message))
@@ -74,7 +82,10 @@ export async function prepareAnswer ({ site, window, response, pages, redirect, 
     try {
       return renderJson(json, variables(message))
     } catch (error) {
-      log.error({ err: error }, `maintenance: the JSON body of site '${site}' failed, sending the standard one: ${messageOf(error)}`)
+      log.error(
+        { err: error },
+        `maintenance: the JSON body of site '${site}' failed, sending the standard one: ${messageOf(error)}`
+      )
       return null
     }
   }
@@ -114,7 +125,12 @@ export async function prepareAnswer ({ site, window, response, pages, redirect, 
     return encoded(bundled.get(language) as Encoded, encoding, language, message)
   }
 
-  function encoded (page: Encoded, encoding: Encoding, language: string | null, message: string | null): Body | Promise<Body> {
+  function encoded (
+    page: Encoded,
+    encoding: Encoding,
+    language: string | null,
+    message: string | null
+  ): Body | Promise<Body> {
     const bodies = made.get(page) ?? new Map<Encoding, Body>()
     const known = bodies.get(encoding)
     if (known !== undefined) return known
@@ -126,28 +142,42 @@ export async function prepareAnswer ({ site, window, response, pages, redirect, 
     return body
   }
 
-  async function renderCustom (render: NonNullable<Pages['custom']>, message: string | null, more: object | undefined): Promise<string> {
+  async function renderCustom (
+    render: NonNullable<Pages['custom']>,
+    message: string | null,
+    more: object | undefined
+  ): Promise<string> {
     return render({ ...more, ...variables(message) })
   }
 
   async function makeReady (): Promise<void> {
     const { custom } = pages
     if (custom === null || askData !== null) return
-    await Promise.all(Array.from(rendered, async ([message, page]) => {
-      page.custom = createEncoded(await renderCustom(custom, message, data))
-    }))
+    await Promise.all(
+      Array.from(rendered, async ([message, page]) => {
+        page.custom = createEncoded(await renderCustom(custom, message, data))
+      })
+    )
   }
 
   /** The one page that is rendered per request: its data depend on the request. */
   async function personal (
-    request: FastifyRequest, message: string | null, render: NonNullable<Pages['custom']>, ask: (request: FastifyRequest) => object
+    request: FastifyRequest,
+    message: string | null,
+    render: NonNullable<Pages['custom']>,
+    ask: (request: FastifyRequest) => object
   ): Promise<Body> {
     try {
       const more = await withTimeout(Promise.resolve(ask(request)), DATA_TIMEOUT)
       const page = Buffer.from(await renderCustom(render, message, more))
       return makeHtml(partsOf(message), page, { encoding: 'identity', bundled: null })
     } catch (error) {
-      if (!reported) log.error({ err: error }, `maintenance: the page of site '${site}' failed, serving the bundled page (logged once per state change)`)
+      if (!reported) {
+        log.error(
+          { err: error },
+          `maintenance: the page of site '${site}' failed, serving the bundled page (logged once per state change)`
+        )
+      }
       reported = true
       return html(request, message)
     }
@@ -159,7 +189,9 @@ export async function prepareAnswer ({ site, window, response, pages, redirect, 
     const format = chooseFormat(request, response.type)
     if (format === 'events') return makeEvents(partsOf(message), textsOf(message))
     if (format !== 'html') return textsOf(message)[format]
-    if (redirect !== null && redirect.leadsAway(request)) return makeRedirect(partsOf(message), redirect.target, request.method)
+    if (redirect !== null && redirect.leadsAway(request)) {
+      return makeRedirect(partsOf(message), redirect.target, request.method)
+    }
     if (pages.custom === null || askData === null) return html(request, message)
     return personal(request, message, pages.custom, askData)
   }

@@ -17,7 +17,11 @@ export interface Body {
 const JOINED_MAX = 4096
 
 /** What is on every refusal. Ours win over the option `headers`. */
-export function commonHeaders ({ retryAfter, mode }: TemplateVariables, { headers }: ResponseSettings, vary = 'Accept'): OutgoingHttpHeaders {
+export function commonHeaders (
+  { retryAfter, mode }: TemplateVariables,
+  { headers }: ResponseSettings,
+  vary = 'Accept'
+): OutgoingHttpHeaders {
   return {
     ...headers,
     'cache-control': 'no-store',
@@ -50,8 +54,23 @@ export function makeTexts ({ variables, response, varies }: BodyParts, custom: s
   return {
     json: body('application/json', json),
     // RFC 9457: about:blank means that the title is the status phrase
-    problem: body('application/problem+json', JSON.stringify({ type: 'about:blank', title: error, status: statusCode, detail: message, code, retryAfter, endsAt, ...more })),
-    text: body('text/plain', `${message}\n${endsAt === null ? '' : `${variables.mode === 'full' ? 'Expected back' : 'Changes expected to be possible again'}: ${endsAt}\n`}`),
+    problem: body(
+      'application/problem+json',
+      JSON.stringify({
+        type: 'about:blank',
+        title: error,
+        status: statusCode,
+        detail: message,
+        code,
+        retryAfter,
+        endsAt,
+        ...more
+      })
+    ),
+    text: body(
+      'text/plain',
+      `${message}\n${endsAt === null ? '' : `${variables.mode === 'full' ? 'Expected back' : 'Changes expected to be possible again'}: ${endsAt}\n`}`
+    ),
     event: json
   }
 }
@@ -73,7 +92,11 @@ const varyOf = (varies: boolean): string => varies ? 'Accept, Accept-Language' :
 
 function textBody (statusCode: number, headers: OutgoingHttpHeaders, type: string, text: string): Body {
   const bytes = Buffer.from(text)
-  return bodyOf(statusCode, { ...headers, 'content-type': `${type}; charset=utf-8`, 'content-length': String(bytes.length) }, bytes)
+  return bodyOf(
+    statusCode,
+    { ...headers, 'content-type': `${type}; charset=utf-8`, 'content-length': String(bytes.length) },
+    bytes
+  )
 }
 
 function bodyOf (statusCode: number, headers: OutgoingHttpHeaders, bytes: Buffer): Body {
@@ -88,19 +111,31 @@ export interface PageHeaders {
   readonly bundled: { readonly language: string, readonly policy: string } | null
 }
 
-export function makeHtml ({ variables, response, varies }: BodyParts, bytes: Buffer, { encoding, bundled }: PageHeaders): Body {
-  return bodyOf(response.statusCode, {
-    ...(bundled === null ? {} : { 'content-security-policy': bundled.policy, 'content-language': bundled.language }),
-    ...commonHeaders(variables, response, `${varyOf(varies || bundled !== null)}, Accept-Encoding`),
-    ...(response.refresh === undefined ? {} : { refresh: String(response.refresh) }),
-    ...(encoding === 'identity' ? {} : { 'content-encoding': encoding }),
-    'content-type': 'text/html; charset=utf-8',
-    'content-length': String(bytes.length)
-  }, bytes)
+export function makeHtml (
+  { variables, response, varies }: BodyParts,
+  bytes: Buffer,
+  { encoding, bundled }: PageHeaders
+): Body {
+  return bodyOf(
+    response.statusCode,
+    {
+      ...(bundled === null ? {} : { 'content-security-policy': bundled.policy, 'content-language': bundled.language }),
+      ...commonHeaders(variables, response, `${varyOf(varies || bundled !== null)}, Accept-Encoding`),
+      ...(response.refresh === undefined ? {} : { refresh: String(response.refresh) }),
+      ...(encoding === 'identity' ? {} : { 'content-encoding': encoding }),
+      'content-type': 'text/html; charset=utf-8',
+      'content-length': String(bytes.length)
+    },
+    bytes
+  )
 }
 
 /** 302, or 303 for what is no GET: the form is not posted there (RFC 9110 section 15.4). */
 export function makeRedirect ({ variables, response, varies }: BodyParts, location: string, method: string): Body {
   const statusCode = method === 'GET' || method === 'HEAD' ? 302 : 303
-  return bodyOf(statusCode, { ...commonHeaders(variables, response, varyOf(varies)), location, 'content-length': '0' }, Buffer.alloc(0))
+  return bodyOf(
+    statusCode,
+    { ...commonHeaders(variables, response, varyOf(varies)), location, 'content-length': '0' },
+    Buffer.alloc(0)
+  )
 }

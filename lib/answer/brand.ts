@@ -31,4 +31,5 @@ const withNamespace = (svg: string): string =>
   /<svg[^>]*\sxmlns=/.test(svg) ? svg : svg.replace('<svg', '<svg xmlns="http://www.w3.org/2000/svg"')
 
 /** Only the line above the page: a colour that is hard to read on the page must not be one for text. */
-export const brandStyle = ({ color }: PageBrand): string => color === undefined ? '' : `main { border-top-color: ${color} }\n`
+export const brandStyle = ({ color }: PageBrand): string =>
+  color === undefined ? '' : `main { border-top-color: ${color} }\n`

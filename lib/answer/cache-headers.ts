@@ -1,5 +1,14 @@
 /** Beside every name that ends in `cache-control` (CDN-Cache-Control, Netlify-CDN-Cache-Control, X-LiteSpeed-Cache-Control). */
-const CACHE_HEADERS = new Set(['age', 'edge-control', 'etag', 'expires', 'last-modified', 'pragma', 'surrogate-control', 'x-accel-expires'])
+const CACHE_HEADERS = new Set([
+  'age',
+  'edge-control',
+  'etag',
+  'expires',
+  'last-modified',
+  'pragma',
+  'surrogate-control',
+  'x-accel-expires'
+])
 
 /**
  * Does it tell a browser, proxy or CDN to keep or to compare an answer? Some of them outrank `Cache-Control`.

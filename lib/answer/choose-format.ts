@@ -11,7 +11,8 @@ const FORMATS: readonly unknown[] = ['html', 'json', 'text'] satisfies Format[]
  */
 export function chooseFormat (request: FastifyRequest, type: ResponseSettings['type']): Format {
   const { accept } = request.raw.headers
-  const negotiated = request.method === 'GET' && !asksForUpgrade(request.raw) ? negotiateFormat(accept) : negotiateBody(accept)
+  const negotiated =
+    request.method === 'GET' && !asksForUpgrade(request.raw) ? negotiateFormat(accept) : negotiateBody(accept)
   if (type === 'auto' || negotiated === 'events') return negotiated
   let format: unknown = type
   try {

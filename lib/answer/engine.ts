@@ -2,7 +2,20 @@ import { existsSync, readFileSync } from 'node:fs'
 import { extname, resolve } from 'node:path'
 
 /** What files of other engines are called. */
-const OTHERS = ['.art', '.dot', '.edge', '.handlebars', '.hbs', '.jade', '.liquid', '.mustache', '.njk', '.nunjucks', '.pug', '.twig']
+const OTHERS = [
+  '.art',
+  '.dot',
+  '.edge',
+  '.handlebars',
+  '.hbs',
+  '.jade',
+  '.liquid',
+  '.mustache',
+  '.njk',
+  '.nunjucks',
+  '.pug',
+  '.twig'
+]
 
 /** Variables and statements of other engines, in a file that has no tag of Eta. */
 const FOREIGN_TAG = /\{\{[^{}\n]+\}\}|\{%[^\n]*%\}/
@@ -15,8 +28,10 @@ const FOREIGN_TAG = /\{\{[^{}\n]+\}\}|\{%[^\n]*%\}/
 export function whyNotEta (template: string): string | null {
   const file = resolve(template)
   if (!isForeign(file)) return null
-  return 'it is a template of another engine, and no @fastify/view is registered on the instance of fastify-maintenance; register ' +
+  return (
+    'it is a template of another engine, and no @fastify/view is registered on the instance of fastify-maintenance; register ' +
     'it there, outside of any child context, or write the template for Eta (<%= it.message %>)'
+  )
 }
 
 function isForeign (file: string): boolean {

@@ -21,5 +21,9 @@ const policiesIn = (header: OutgoingHttpHeaders[string]): string[] => [header ??
 
 /** Of several such directives in one policy, the first counts (CSP level 3, section 2.2.1). */
 function ancestorsIn (policy: string): string[] {
-  return policy.split(';').map(directive => directive.trim()).filter(directive => /^frame-ancestors(?:\s|$)/i.test(directive)).slice(0, 1)
+  return policy
+    .split(';')
+    .map(directive => directive.trim())
+    .filter(directive => /^frame-ancestors(?:\s|$)/i.test(directive))
+    .slice(0, 1)
 }

@@ -38,7 +38,9 @@ function markResponse (raw: ServerResponse, marks: Marks): void {
     const list = privateList(given ?? reason, marks, raw)
     // a list takes Node the least work; others may not know it
     const headers = writeHead === nodeWriteHead ? list : toObject(list)
-    return typeof reason === 'string' ? writeHead.call(raw, statusCode, reason, headers) : writeHead.call(raw, statusCode, headers)
+    return typeof reason === 'string'
+      ? writeHead.call(raw, statusCode, reason, headers)
+      : writeHead.call(raw, statusCode, headers)
   }
 }
 
@@ -49,7 +51,9 @@ function markStream (stream: ServerHttp2Stream, marks: Marks): void {
       const given = args[at]
       const headers = toObject(privateList(given, marks, null))
       // Node's list of sensitive headers
-      for (const symbol of Object.getOwnPropertySymbols(given ?? {})) Reflect.set(headers, symbol, Reflect.get(given as object, symbol))
+      for (const symbol of Object.getOwnPropertySymbols(given ?? {})) {
+        Reflect.set(headers, symbol, Reflect.get(given as object, symbol))
+      }
       args[at] = headers
       respond.apply(stream, args)
     }

@@ -5,8 +5,22 @@ import { keepFrameAncestors } from './frame-ancestors.ts'
 
 /** They describe another body than ours, or have a proxy send another one. */
 const OF_ANOTHER_BODY = new Set([
-  'accept-ranges', 'content-digest', 'content-disposition', 'content-encoding', 'content-length', 'content-location', 'content-md5',
-  'content-range', 'content-type', 'digest', 'refresh', 'repr-digest', 'trailer', 'transfer-encoding', 'x-accel-redirect', 'x-sendfile'
+  'accept-ranges',
+  'content-digest',
+  'content-disposition',
+  'content-encoding',
+  'content-length',
+  'content-location',
+  'content-md5',
+  'content-range',
+  'content-type',
+  'digest',
+  'refresh',
+  'repr-digest',
+  'trailer',
+  'transfer-encoding',
+  'x-accel-redirect',
+  'x-sendfile'
 ])
 
 /** What a script of another origin may read of a blocked answer (Fetch, CORS-exposed header names). */
@@ -17,7 +31,11 @@ const EXPOSED = 'Retry-After, Maintenance-Mode'
  * lose otherwise. Ours win; lists are joined. What does not belong to our answer is removed from the raw response, too.
  * @returns `null` if ours are all
  */
-export function mergeHeaders (own: OutgoingHttpHeaders, request: FastifyRequest, reply: FastifyReply): OutgoingHttpHeaders | null {
+export function mergeHeaders (
+  own: OutgoingHttpHeaders,
+  request: FastifyRequest,
+  reply: FastifyReply
+): OutgoingHttpHeaders | null {
   const foreign = reply.getHeaders() as OutgoingHttpHeaders
   const upgrade = isUpgrade(request)
   if (!upgrade && Object.keys(foreign).length === 0) return null
@@ -66,7 +84,9 @@ export function isUpgrade ({ raw }: FastifyRequest): boolean {
 
 /** Two comma-separated lists as one, each name once. */
 export function joinLists (...lists: unknown[]): string {
-  const names = new Map(lists.flatMap(list => String(list ?? '').split(',')).map(name => [name.trim().toLowerCase(), name.trim()]))
+  const names = new Map(
+    lists.flatMap(list => String(list ?? '').split(',')).map(name => [name.trim().toLowerCase(), name.trim()])
+  )
   names.delete('')
   return [...names.values()].join(', ')
 }

@@ -42,9 +42,17 @@ const hash = (text: string): string => `'sha256-${createHash('sha256').update(te
 
 /** A page that loads nothing, runs its own script and no other, asks its own server, and goes into no frame. */
 export function policyFor (style: string, script: string, formAction = "'none'", ...more: string[]): string {
-  return [
-    "default-src 'none'", `style-src ${hash(style)}`, `script-src ${hash(script)}`, ...more, "connect-src 'self'", "base-uri 'none'", `form-action ${formAction}`
-  ].join('; ') + NO_FRAMES
+  return (
+    [
+      "default-src 'none'",
+      `style-src ${hash(style)}`,
+      `script-src ${hash(script)}`,
+      ...more,
+      "connect-src 'self'",
+      "base-uri 'none'",
+      `form-action ${formAction}`
+    ].join('; ') + NO_FRAMES
+  )
 }
 
 const TEMPLATE = readAsset('answer/page/page.eta')
@@ -72,11 +80,19 @@ export async function createPages (
   // compiled once: the variables are data, never part of the template
   const page = eta.compile(TEMPLATE)
   const renderBundled = await renderInChild(fastify, { engine: { eta } })
-  const renderFile = template === undefined ? null : await renderInChild(fastify, { engine: { eta: new Eta() }, templates: dirname(resolve(template)) })
+  const renderFile =
+    template === undefined
+      ? null
+      : await renderInChild(fastify, { engine: { eta: new Eta() }, templates: dirname(resolve(template)) })
 
   async function renderAll (variables: object, mode: Mode): Promise<EncodedPages> {
     return new Map(await Promise.all(languages.map(async language => {
-      const html = await renderBundled(page, { ...variables, language, direction: directionOf(language), words: wordsOf(texts, language, mode) })
+      const html = await renderBundled(page, {
+        ...variables,
+        language,
+        direction: directionOf(language),
+        words: wordsOf(texts, language, mode)
+      })
       return [language, createEncoded(html)] as const
     })))
   }

@@ -2,14 +2,19 @@ import type { FastifyRequest } from 'fastify'
 import type { RouterOptions } from '../match/path.ts'
 import { compileRoutes, isPattern } from '../match/route.ts'
 
-export const REDIRECT_EXPECTED = "a local path such as '/down' (not '/', which would leave nothing closed, and without ':' or '*'), or an absolute http or https URL"
+export const REDIRECT_EXPECTED =
+  "a local path such as '/down' (not '/', which would leave nothing closed, and without ':' or '*'), or an absolute http or https URL"
 
 /** Is it a target that visitors can be sent to? */
 export function isRedirect (target: unknown): target is string {
   // eslint-disable-next-line no-control-regex -- control characters are what it looks for
-  if (typeof target !== 'string' || /[\u0000-\u0020\u007f\\]/.test(target) || !URL.canParse(target, 'http://local')) return false
+  if (typeof target !== 'string' || /[\u0000-\u0020\u007f\\]/.test(target) || !URL.canParse(target, 'http://local')) {
+    return false
+  }
   const path = localPath(target)
-  return path === null ? /^https?:\/\//i.test(target) : path !== '/' && !target.startsWith('//') && isPattern(path) && !/[:*]/.test(path)
+  return path === null
+    ? /^https?:\/\//i.test(target)
+    : path !== '/' && !target.startsWith('//') && isPattern(path) && !/[:*]/.test(path)
 }
 
 /** The path of a local target, which must never be refused if a route answers it; `null`: the target is another site. */

@@ -29,10 +29,15 @@ export function send (body: Body, request: FastifyRequest, reply: FastifyReply):
 }
 
 /** @param merged `null`: nobody else has set a header */
-function write ({ statusCode, headers, list, content }: Body, merged: OutgoingHttpHeaders | null, request: FastifyRequest, raw: Raw): void {
+function write (
+  { statusCode, headers, list, content }: Body,
+  merged: OutgoingHttpHeaders | null,
+  request: FastifyRequest,
+  raw: Raw
+): void {
   // others (HTTP/2, old on-headers, bridges of Lambda) may know neither lists nor text that stands for bytes
   const own = raw.writeHead === writeHead
-  if (!raw.headersSent) raw.writeHead(statusCode, merged ?? (own ? list as string[] : { ...headers }))
+  if (!raw.headersSent) raw.writeHead(statusCode, merged ?? (own ? (list as string[]) : { ...headers }))
   if (request.method === 'HEAD') raw.end()
   else if (own) raw.end(content, 'latin1')
   else raw.end(typeof content === 'string' ? Buffer.from(content, 'latin1') : content)

@@ -5,7 +5,12 @@ import type { TextsByLanguage } from './texts.ts'
 type Optional = 'template' | 'data' | 'json' | 'redirect' | 'refresh'
 
 /** The option `response`, with its defaults. */
-export type ResponseSettings =
-  { readonly [name in Exclude<keyof ResponseOptions, Optional | 'brand' | 'texts'>]: Exclude<ResponseOptions[name], undefined> } &
-  { readonly [name in Optional]: ResponseOptions[name] | undefined } &
-  { readonly brand: PageBrand, readonly texts: TextsByLanguage }
+export type ResponseSettings = {
+  readonly [name in Exclude<keyof ResponseOptions, Optional | 'brand' | 'texts'>]: Exclude<
+    ResponseOptions[name],
+    undefined
+  >
+} & { readonly [name in Optional]: ResponseOptions[name] | undefined } & {
+  readonly brand: PageBrand
+  readonly texts: TextsByLanguage
+}

@@ -42,10 +42,12 @@ export function wordsOf (texts: TextsByLanguage, language: string, mode: Mode): 
 /** Our name of a language, if it is one of ours: `zh` is `zh-Hans`. */
 export function bundledName (tag: string): string {
   const { language, region } = new Intl.Locale(tag)
-  const same = (other: string): boolean => new Intl.Locale(other).language === language && scriptOf(other) === scriptOf(tag)
+  const same = (other: string): boolean =>
+    new Intl.Locale(other).language === language && scriptOf(other) === scriptOf(tag)
   return (region === undefined ? LANGUAGES.find(same) : undefined) ?? String(new Intl.Locale(tag))
 }
 
 const RIGHT_TO_LEFT: readonly (string | undefined)[] = ['Adlm', 'Arab', 'Hebr', 'Nkoo', 'Rohg', 'Syrc', 'Thaa']
 
-export const directionOf = (language: string): 'ltr' | 'rtl' => RIGHT_TO_LEFT.includes(scriptOf(language)) ? 'rtl' : 'ltr'
+export const directionOf = (language: string): 'ltr' | 'rtl' =>
+  RIGHT_TO_LEFT.includes(scriptOf(language)) ? 'rtl' : 'ltr'

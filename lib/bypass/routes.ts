@@ -27,15 +27,27 @@ export async function addBypassRoutes (
   await fastify.register(async function maintenanceBypass (child) {
     // the application's own parsers may be anything
     child.removeAllContentTypeParsers()
-    child.addContentTypeParser('application/json', { parseAs: 'string' }, async (_request: FastifyRequest, body: string | Buffer) => parse(() => JSON.parse(String(body))))
-    child.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, async (_request: FastifyRequest, body: string | Buffer) => Object.fromEntries(new URLSearchParams(String(body))))
+    child.addContentTypeParser(
+      'application/json',
+      { parseAs: 'string' },
+      async (_request: FastifyRequest, body: string | Buffer) => parse(() => JSON.parse(String(body)))
+    )
+    child.addContentTypeParser(
+      'application/x-www-form-urlencoded',
+      { parseAs: 'string' },
+      async (_request: FastifyRequest, body: string | Buffer) => Object.fromEntries(new URLSearchParams(String(body)))
+    )
     // whatever is wrong, the answer is the same
     child.setErrorHandler((_error, _request, reply) => refuse(reply))
     child.addHook('onSend', async (_request, reply) => {
       reply.headers({ 'cache-control': 'no-store', 'referrer-policy': 'no-referrer', 'x-frame-options': 'DENY' })
     })
     // @fastify/swagger leaves out what is hidden; without it, the word means nothing
-    const options: RouteShorthandOptions = { config: OWN_PAGE_CONFIG, schema: { hide: true } as FastifySchema, bodyLimit: BODY_LIMIT }
+    const options: RouteShorthandOptions = {
+      config: OWN_PAGE_CONFIG,
+      schema: { hide: true } as FastifySchema,
+      bodyLimit: BODY_LIMIT
+    }
     child.get(settings.path, options, (_request, reply) => {
       reply.header('content-security-policy', BYPASS_POLICY).type('text/html; charset=utf-8').send(BYPASS_PAGE)
     })
@@ -46,7 +58,12 @@ export async function addBypassRoutes (
       const pass = passes.find(pass => pass.isSecret(body.secret)) as Pass
       const others = passes.filter(other => other !== pass)
       const tokens = [pass.makeCookie(clock()), ...validTokens(request, others, settings, clock())]
-      const cookie = { name: settings.cookie, value: joinTokens(tokens), maxAge: settings.ttl, sameSite: 'Lax' } as const
+      const cookie = {
+        name: settings.cookie,
+        value: joinTokens(tokens),
+        maxAge: settings.ttl,
+        sameSite: 'Lax'
+      } as const
       reply.header('set-cookie', formatCookie(cookie, request))
       const location = localPath(body.next ?? (request.query as { next?: unknown }).next)
       reply.header('location', location).code(isJson(request) ? 204 : 303).send()
@@ -65,11 +82,19 @@ function parse (read: () => unknown): unknown {
 const isJson = (request: FastifyRequest): boolean => request.headers['content-type']?.includes('json') === true
 
 function refuse (reply: FastifyReply): void {
-  reply.code(403).type('text/plain; charset=utf-8').send('This is not the secret of the maintenance that is under way.\n')
+  reply
+    .code(403)
+    .type('text/plain; charset=utf-8')
+    .send('This is not the secret of the maintenance that is under way.\n')
 }
 
 /** Of the cookie that the browser has: the tokens of the other windows stay valid. */
-function validTokens (request: FastifyRequest, passes: readonly Pass[], settings: BypassSettings, now: number): string[] {
+function validTokens (
+  request: FastifyRequest,
+  passes: readonly Pass[],
+  settings: BypassSettings,
+  now: number
+): string[] {
   const tokens: string[] = []
   findCookie(request.headers.cookie ?? '', cookieName(settings.cookie, request), value => {
     tokens.push(...tokensOf(value).filter(token => passes.some(pass => pass.isCookie(token, now))))

@@ -15,7 +15,18 @@ export interface CommandSpec {
 export const EVERYWHERE: readonly OptionName[] = ['store', 'prefix', 'json', 'help', 'version']
 
 const WINDOW: readonly OptionName[] = [
-  'message', 'message-lang', 'mode', 'starts-at', 'in', 'ends-at', 'for', 'retry-after', 'ignore-route', 'ignore-ip', 'only-route', 'bypass'
+  'message',
+  'message-lang',
+  'mode',
+  'starts-at',
+  'in',
+  'ends-at',
+  'for',
+  'retry-after',
+  'ignore-route',
+  'ignore-ip',
+  'only-route',
+  'bypass'
 ]
 
 /** A run begins now. */
@@ -52,10 +63,27 @@ export const COMMANDS = {
     usage: '[site…]',
     summary: 'change only what is named, and keep the rest',
     options: [
-      ...WINDOW, 'no-message', 'no-end', 'no-retry-after', 'no-ignore-route', 'no-ignore-ip', 'no-only-route', 'no-bypass', 'window', 'by', 'wait', 'assume-dead', 'force'
+      ...WINDOW,
+      'no-message',
+      'no-end',
+      'no-retry-after',
+      'no-ignore-route',
+      'no-ignore-ip',
+      'no-only-route',
+      'no-bypass',
+      'window',
+      'by',
+      'wait',
+      'assume-dead',
+      'force'
     ],
     force: 'create a link for testers although no server is running',
-    examples: ['change --message "It takes a little longer"', 'change --ignore-ip 192.0.2.7', 'change --no-ignore-ip 192.0.2.7', 'change --mode read-only']
+    examples: [
+      'change --message "It takes a little longer"',
+      'change --ignore-ip 192.0.2.7',
+      'change --no-ignore-ip 192.0.2.7',
+      'change --mode read-only'
+    ]
   },
   cancel: {
     usage: '[site] [ID]',

@@ -25,7 +25,11 @@ ${bash().split('\n').slice(1).join('\n')}`
 
 const fish = (): string => `# fastify-maintenance completion fish | source
 complete -c fastify-maintenance -n __fish_use_subcommand -f -a '${WORDS}'
-${NAMES.map(name => optionsOf(name).map(option => `complete -c fastify-maintenance -n '__fish_seen_subcommand_from ${name}' -l ${option}`).join('\n')).join('\n')}
+${NAMES.map(name =>
+  optionsOf(name)
+    .map(option => `complete -c fastify-maintenance -n '__fish_seen_subcommand_from ${name}' -l ${option}`)
+    .join('\n')
+).join('\n')}
 `
 
 const SHELLS = { bash, zsh, fish }

@@ -29,7 +29,10 @@ Exit codes:
 
 function helpOfCommand (name: CommandName): string {
   const { usage, summary, force = '', examples } = commandSpec(name)
-  const rows = optionsOf(name).map((option): [string, string] => [written(option), option === 'force' ? force : specOf(option).help])
+  const rows = optionsOf(name).map((option): [string, string] => [
+    written(option),
+    option === 'force' ? force : specOf(option).help
+  ])
   return `fastify-maintenance ${name} ${usage}: ${summary}
 
 ${table(rows)}

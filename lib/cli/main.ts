@@ -20,7 +20,10 @@ export async function main (args: readonly string[], env: NodeJS.ProcessEnv, out
     if ('text' in asked) return print(output, asked.text)
     // what only some calls need is loaded by those: the command starts faster
     const { openStore } = await import('../stores/open.ts')
-    const { store } = await openStore('module' in asked.store ? await loadStore(asked.store.module) : asked.store, asked.sites)
+    const { store } = await openStore(
+      'module' in asked.store ? await loadStore(asked.store.module) : asked.store,
+      asked.sites
+    )
     try {
       return await perform(asked, store, output)
     } finally {
@@ -48,25 +51,43 @@ async function perform (command: Command, store: MaintenanceStore, output: Outpu
   return (name === 'cancel' ? cancel : writeAll)(command, write, store, output)
 }
 
-async function showHistory ({ sites: [site = ''], json }: Command, store: MaintenanceStore, { out }: Output): Promise<number> {
+async function showHistory (
+  { sites: [site = ''], json }: Command,
+  store: MaintenanceStore,
+  { out }: Output
+): Promise<number> {
   const { createHistory, HISTORY_MAX } = await import('../state/history.ts')
   const history = await withTimeout(createHistory(store, site).read(HISTORY_MAX), ANSWER_TIMEOUT)
   out(json ? toDocument([{ site, history }], 2) : history.map(entryInWords).join(''))
   return EXIT.done
 }
 
-async function showServers ({ sites: [site = ''], json }: Command, store: MaintenanceStore, { out }: Output): Promise<number> {
+async function showServers (
+  { sites: [site = ''], json }: Command,
+  store: MaintenanceStore,
+  { out }: Output
+): Promise<number> {
   const { readServers } = await import('../servers/server-list.ts')
   const servers = await withTimeout(readServers(store, site), ANSWER_TIMEOUT)
   out(json ? toDocument([{ site, servers }], 2) : servers.map(server => serverInWords(server, site)).join(''))
   return EXIT.done
 }
 
-async function showStatus ({ sites, watch, json, store: address }: Command, store: MaintenanceStore, output: Output): Promise<number> {
+async function showStatus (
+  { sites, watch, json, store: address }: Command,
+  store: MaintenanceStore,
+  output: Output
+): Promise<number> {
   const place = describeStore(address)
   const read = (): Promise<SiteReport[]> => withTimeout(readReports(store, sites), ANSWER_TIMEOUT)
-  const reports = watch ? await (await import('./watch.ts')).watchSites(store, read, json ? null : place, output) : await read()
-  if (!watch) output.out(json ? toDocument(reports, 2) : colored(reports.map(report => reportInWords(report, place)).join(''), output))
+  const reports = watch
+    ? await (await import('./watch.ts')).watchSites(store, read, json ? null : place, output)
+    : await read()
+  if (!watch) {
+    output.out(
+      json ? toDocument(reports, 2) : colored(reports.map(report => reportInWords(report, place)).join(''), output)
+    )
+  }
   const given = reports.map(visitorsGet)
   return given.includes('mixed') ? EXIT.unsafe : given.includes('closed') ? EXIT.closed : EXIT.done
 }

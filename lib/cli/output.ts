@@ -29,7 +29,8 @@ export const reasonOf = (error: unknown): string =>
 
 const withoutName = (error: unknown): string => messageOf(error).replace(/^maintenance: /, '')
 
-const FIELDS = /^(message|mode|startsAt|endsAt|retryAfter|bypass|by|ignoreRoute|ignoreIp|onlyRoute)(?:s\[\d+\](?:\.pattern)?)? is /
+const FIELDS =
+  /^(message|mode|startsAt|endsAt|retryAfter|bypass|by|ignoreRoute|ignoreIp|onlyRoute)(?:s\[\d+\](?:\.pattern)?)? is /
 
 /** Errors of a change name its fields: `endsAt` is `--ends-at` here. */
 function inOptions (text: string): string {
@@ -55,8 +56,12 @@ const COLORS = { open: 32, closed: 31 } as const
 /** Colours the state of each site: `default: closed (full) since …`. */
 export function colored (text: string, { color = false }: Output): string {
   if (!color) return text
-  return text.replace(/^([^\s:]+: )(open|closed)\b/gm, (_match, site: string, state: keyof typeof COLORS) => `${site}\u001b[${COLORS[state]}m${state}\u001b[39m`)
+  return text.replace(
+    /^([^\s:]+: )(open|closed)\b/gm,
+    (_match, site: string, state: keyof typeof COLORS) => `${site}\u001b[${COLORS[state]}m${state}\u001b[39m`
+  )
 }
 
 /** The one form of all JSON documents. */
-export const toDocument = (sites: readonly object[], indent?: number): string => `${toSafeJson({ v: 1, sites }, indent)}\n`
+export const toDocument = (sites: readonly object[], indent?: number): string =>
+  `${toSafeJson({ v: 1, sites }, indent)}\n`

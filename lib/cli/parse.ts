@@ -66,7 +66,9 @@ export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv):
   if (values.has('help') || name === 'help') return { help: toTopic(name === 'help' ? rest[0] : name) }
   if (name === 'completion') return { text: completionFor(rest[0]) }
   if (name === 'sql') return { text: readSqlRequest(rest, words, env) }
-  if (!isCommand(name)) throw new UsageError(name === '' ? 'no command' : `unknown command ${showWord(name)}${hint(name)}`)
+  if (!isCommand(name)) {
+    throw new UsageError(name === '' ? 'no command' : `unknown command ${showWord(name)}${hint(name)}`)
+  }
   const foreign = [...values.keys()].find(option => !optionsOf(name).includes(option))
   if (foreign !== undefined) throw new UsageError(`'${name}' has no option --${foreign}`)
   if (name === 'run') return readRun(rest, words, end === -1 ? [] : args.slice(end + 1), env)
@@ -89,14 +91,26 @@ function readSqlRequest ([dialect, ...others]: readonly string[], { values }: Wo
 
 function readRun (names: readonly string[], words: Words, argv: readonly string[], env: NodeJS.ProcessEnv): Command {
   const { values } = words
-  if (argv.length === 0) throw new UsageError(`'run' needs a command behind --, such as: run -- ${names.length === 0 ? 'npm run migrate' : names.join(' ')}`)
+  if (argv.length === 0) {
+    throw new UsageError(
+      `'run' needs a command behind --, such as: run -- ${names.length === 0 ? 'npm run migrate' : names.join(' ')}`
+    )
+  }
   if (names.length > 1) throw new UsageError("'run' takes one site")
-  if (values.has('wait') && values.has('no-wait')) throw new UsageError('--wait and --no-wait contradict each other: give one of them')
+  if (values.has('wait') && values.has('no-wait')) {
+    throw new UsageError('--wait and --no-wait contradict each other: give one of them')
+  }
   const by = values.get('by')?.[0] ?? userAtHost(env)
   const lease = values.get('lease')?.[0]
   if (lease !== undefined) readDuration('lease', lease)
-  const change = refusing(() => checkRun(() => {}, { ...readWindow(values, by), lease, stayClosed: values.has('stay-closed') }))
-  return { ...readCommand('run', names, words, env), run: { argv, change }, wait: values.has('no-wait') ? null : readWait(values.get('wait')?.[0] ?? WAIT_DEFAULT, values.has('assume-dead')) }
+  const change = refusing(() =>
+    checkRun(() => {}, { ...readWindow(values, by), lease, stayClosed: values.has('stay-closed') })
+  )
+  return {
+    ...readCommand('run', names, words, env),
+    run: { argv, change },
+    wait: values.has('no-wait') ? null : readWait(values.get('wait')?.[0] ?? WAIT_DEFAULT, values.has('assume-dead'))
+  }
 }
 
 function readCommand (name: CommandName, args: readonly string[], words: Words, env: NodeJS.ProcessEnv): Command {
@@ -120,12 +134,19 @@ function readCommand (name: CommandName, args: readonly string[], words: Words, 
   }
 }
 
-function readWrite (name: CommandName, { values }: Words, end: string | undefined, by: string | undefined): Write | null {
+function readWrite (
+  name: CommandName,
+  { values }: Words,
+  end: string | undefined,
+  by: string | undefined
+): Write | null {
   const window = values.get('window')?.[0]
   switch (name) {
     case 'on': {
       const change = checkSet(readWindow(values, by))
-      if (values.has('wait') && isLater(change)) throw new UsageError('--wait has nothing to wait for: the site closes later')
+      if (values.has('wait') && isLater(change)) {
+        throw new UsageError('--wait has nothing to wait for: the site closes later')
+      }
       return { change, toEdit: closeSite, closes: true }
     }
     case 'off': {
@@ -133,9 +154,17 @@ function readWrite (name: CommandName, { values }: Words, end: string | undefine
       return { change: options, toEdit: () => openSite(options), closes: false }
     }
     case 'extend':
-      return { change: checkUpdate({ endsAt: readEnd(end), by }), toEdit: change => updateWindow(change, window), closes: null }
+      return {
+        change: checkUpdate({ endsAt: readEnd(end), by }),
+        toEdit: change => updateWindow(change, window),
+        closes: null
+      }
     case 'change':
-      return { change: checkUpdate(notEmpty(readUpdate(values, by))), toEdit: change => changeWindow(change, values, window), closes: null }
+      return {
+        change: checkUpdate(notEmpty(readUpdate(values, by))),
+        toEdit: change => changeWindow(change, values, window),
+        closes: null
+      }
     case 'cancel':
       return { change: checkCancelling({ by }), toEdit: ({ by = null }) => cancelWindow(undefined, by), closes: null }
     default:
@@ -144,7 +173,9 @@ function readWrite (name: CommandName, { values }: Words, end: string | undefine
 }
 
 function notEmpty ({ by, ...rest }: MaintenanceUpdate): MaintenanceUpdate {
-  if (Object.values(rest).every(value => value === undefined)) throw new UsageError('nothing to change: name an option, such as --message')
+  if (Object.values(rest).every(value => value === undefined)) {
+    throw new UsageError('nothing to change: name an option, such as --message')
+  }
   return { ...rest, by }
 }
 
@@ -164,12 +195,18 @@ function readEnd (text: string | undefined): string {
   if (text === undefined) throw new UsageError("'extend' needs a duration or a time: extend 30m")
   const end = /^\d/.test(text) && !text.includes('T') ? `+${text}` : text
   if (/^\d+$/.test(text)) throw new UsageError(`extend ${text}: ${text} what? ${text}m, ${text}h`)
-  if (toPointInTime(end) === null) throw new UsageError(`extend: ${showWord(text)} is neither a duration such as 30m nor a time such as 2026-12-01T03:00:00Z`)
+  if (toPointInTime(end) === null) {
+    throw new UsageError(
+      `extend: ${showWord(text)} is neither a duration such as 30m nor a time such as 2026-12-01T03:00:00Z`
+    )
+  }
   return end
 }
 
 function readWait (duration: string | undefined, assumeDead: boolean): Wait | null {
-  if (duration === undefined && assumeDead) throw new UsageError('--assume-dead says what --wait need not wait for: add --wait')
+  if (duration === undefined && assumeDead) {
+    throw new UsageError('--assume-dead says what --wait need not wait for: add --wait')
+  }
   if (duration === undefined) return null
   const length = readDuration('wait', duration)
   return length > WAIT_MAX ? refuse('wait', duration, 'at most a day') : { timeout: length, assumeDead }

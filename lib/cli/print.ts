@@ -15,15 +15,32 @@ export interface TesterLink {
 
 /** For people: a line that says it all, and more where there is more to say. */
 export function reportInWords (report: SiteReport, place: string): string {
-  return toText([`${report.site}: ${headline(report, place)}`, ...windowsOf(report), ...serversOf(report), `  stored in: ${place}`])
+  return toText([
+    `${report.site}: ${headline(report, place)}`,
+    ...windowsOf(report),
+    ...serversOf(report),
+    `  stored in: ${place}`
+  ])
 }
 
 /** What was written just now: the servers follow in a moment. */
 export function changeInWords (report: ChangeReport, place: string): string {
   const { site, servers, bypass, replaced } = report
   const testers = bypass === undefined ? [] : linkInWords(bypass, servers)
-  const before = replaced === undefined ? [] : replacedInWords(replaced, report.windows.find(({ id }) => id === replaced.id))
-  return toText([`${site}: ${condition(report, place)}`, ...windowsOf(report), ...before, `  stored in: ${place}`, ...testers])
+  const before =
+    replaced === undefined
+      ? []
+      : replacedInWords(
+        replaced,
+        report.windows.find(({ id }) => id === replaced.id)
+      )
+  return toText([
+    `${site}: ${condition(report, place)}`,
+    ...windowsOf(report),
+    ...before,
+    `  stored in: ${place}`,
+    ...testers
+  ])
 }
 
 /** What a change led to. */
@@ -40,10 +57,13 @@ function replacedInWords (before: WindowStatus, after: WindowStatus | undefined)
   const reset = FIELDS.filter(field => after !== undefined && !isDefault(before[field]) && isDefault(after[field]))
   const fields = reset.map(field => field === 'mode' ? `mode ${before.mode} → full` : field)
   const by = before.by === null ? '' : `, by ${before.by}`
-  return [`  replaced: the closure since ${timeInWords(before.startsAt ?? before.at)}${by}${fields.length === 0 ? '' : ` (reset: ${fields.join(', ')})`}`]
+  return [
+    `  replaced: the closure since ${timeInWords(before.startsAt ?? before.at)}${by}${fields.length === 0 ? '' : ` (reset: ${fields.join(', ')})`}`
+  ]
 }
 
-const isDefault = (value: unknown): boolean => value === null || value === 'full' || (Array.isArray(value) && value.length === 0)
+const isDefault = (value: unknown): boolean =>
+  value === null || value === 'full' || (Array.isArray(value) && value.length === 0)
 
 const toText = (lines: readonly string[]): string => lines.map(toLine).join('')
 
@@ -53,8 +73,22 @@ function windowsOf ({ windows }: SiteReport): string[] {
   return windows.flatMap(window => window.active && isAlone ? detailsOf(window) : [windowInWords(window)])
 }
 
-function detailsOf ({ id, message, onlyRoutes, ignoreRoutes, ignoreIps, bypass, kind, host, pid }: WindowStatus): string[] {
-  const through = [...ignoreRoutes.map(({ pattern }) => pattern), ...ignoreIps, ...(bypass ? ['testers with the link'] : [])]
+function detailsOf ({
+  id,
+  message,
+  onlyRoutes,
+  ignoreRoutes,
+  ignoreIps,
+  bypass,
+  kind,
+  host,
+  pid
+}: WindowStatus): string[] {
+  const through = [
+    ...ignoreRoutes.map(({ pattern }) => pattern),
+    ...ignoreIps,
+    ...(bypass ? ['testers with the link'] : [])
+  ]
   return [
     ...(kind === 'run' ? [`  by a run: ${id} on ${host} (process ${pid})`] : []),
     ...(message === null ? [] : [`  message: ${defaultText(message)}`]),
@@ -75,17 +109,36 @@ function headline (report: SiteReport, place: string): string {
   const given = visitorsGet(report)
   if (given === (active ? 'closed' : 'open')) return condition(report, place)
   const closed = servers.filter(server => servedBy(server, report.site).active).length
-  const where = given === 'mixed' ? `closed on ${closed} of ${servers.length} servers` : `${given} on every running server`
+  const where =
+    given === 'mixed' ? `closed on ${closed} of ${servers.length} servers` : `${given} on every running server`
   return `${where}, but stored as ${condition(report, place)}`
 }
 
 function condition ({ active, mode, closedSince, changedAt, endsAt, by, revision }: SiteReport, place: string): string {
   const who = by === null ? '' : `, last changed by ${by}`
-  if (active) return `closed (${mode}) since ${timeInWords(closedSince)}${endsAt === null ? '' : `, until ${timeInWords(endsAt)}`}${who}`
-  return revision === 0 ? `open (nothing stored at ${place})` : `open, last changed ${timeInWords(changedAt)}${by === null ? '' : ` by ${by}`}`
+  if (active) {
+    return `closed (${mode}) since ${timeInWords(closedSince)}${endsAt === null ? '' : `, until ${timeInWords(endsAt)}`}${who}`
+  }
+  return revision === 0
+    ? `open (nothing stored at ${place})`
+    : `open, last changed ${timeInWords(changedAt)}${by === null ? '' : ` by ${by}`}`
 }
 
-function windowInWords ({ id, kind, active, mode, startsAt, at, endsAt, message, by, host, pid, bypass, ...lists }: WindowStatus): string {
+function windowInWords ({
+  id,
+  kind,
+  active,
+  mode,
+  startsAt,
+  at,
+  endsAt,
+  message,
+  by,
+  host,
+  pid,
+  bypass,
+  ...lists
+}: WindowStatus): string {
   const parts = [
     `${active ? 'closed' : 'will close'} (${mode}) ${active ? 'since' : 'at'} ${timeInWords(startsAt ?? at)}`,
     endsAt === null ? '' : `until ${timeInWords(endsAt)}`,
@@ -100,28 +153,38 @@ function windowInWords ({ id, kind, active, mode, startsAt, at, endsAt, message,
 }
 
 function serversOf (report: SiteReport): string[] {
-  return [...runningServers(report), ...report.lost.map(({ label, seenAt }) => `    ${label} is lost, last seen ${timeInWords(seenAt)}`)]
+  return [
+    ...runningServers(report),
+    ...report.lost.map(({ label, seenAt }) => `    ${label} is lost, last seen ${timeInWords(seenAt)}`)
+  ]
 }
 
 function runningServers ({ site, active, revision, servers }: SiteReport): string[] {
   if (servers.length === 0) return ['  servers: none is running']
   const closed = servers.filter(server => servedBy(server, site).active).length
   const odd = servers.filter(server => servedBy(server, site).active !== active)
-  return [`  servers: ${closed} of ${servers.length} closed`, ...odd.map(server => `    ${server.label} is ${whyOdd(server, site, revision)}`)]
+  return [
+    `  servers: ${closed} of ${servers.length} closed`,
+    ...odd.map(server => `    ${server.label} is ${whyOdd(server, site, revision)}`)
+  ]
 }
 
 function whyOdd (server: ServerStatus, site: string, revision: number): string {
   const served = servedBy(server, site)
   const is = served.active ? 'closed' : 'open'
   if (served.pinned) return `pinned ${is} by its option 'pinned'`
-  return served.revision < revision ? `${is}: it has not followed, last seen ${timeInWords(server.seenAt)}` : `${is} by its own schedule`
+  return served.revision < revision
+    ? `${is}: it has not followed, last seen ${timeInWords(server.seenAt)}`
+    : `${is} by its own schedule`
 }
 
 /** A change on one line. */
 export function entryInWords ({ at, kind, ended, mode, message, startsAt, endsAt, by }: HistoryEntry): string {
   const window = [startsAt === null ? '' : ` from ${startsAt}`, endsAt === null ? '' : ` until ${endsAt}`].join('')
   const what = kind === 'run' ? `run ${ended ? 'ended' : 'began'}` : kind
-  return toLine(`${at}  ${what}${mode === null ? '' : ` (${mode})`}${window}${by === null ? '' : `, by ${by}`}${message === null ? '' : `: ${defaultText(message)}`}`)
+  return toLine(
+    `${at}  ${what}${mode === null ? '' : ` (${mode})`}${window}${by === null ? '' : `, by ${by}`}${message === null ? '' : `: ${defaultText(message)}`}`
+  )
 }
 
 /** A server on one line. */

@@ -32,7 +32,9 @@ export async function readReports (store: MaintenanceStore, sites: readonly stri
   const deadline = performance.now() + FOLLOW_TIMEOUT
   for (;;) {
     const servers = await readAllServers(store)
-    const reports = await Promise.all(sites.map(async site => ({ ...await readState(store, site), ...serversOf(servers, site) })))
+    const reports = await Promise.all(
+      sites.map(async site => ({ ...(await readState(store, site)), ...serversOf(servers, site) }))
+    )
     // a change that has just been made reaches the servers, and their reports reach the store, a moment later
     if (!reports.some(isBehind) || performance.now() > deadline) return reports
     await sleep(POLL_INTERVAL)
@@ -41,12 +43,16 @@ export async function readReports (store: MaintenanceStore, sites: readonly stri
 
 async function readState (store: MaintenanceStore, site: string): Promise<SiteState> {
   const stored = await readStored(store, site)
-  if (stored.kind === 'unreadable') throw new Error(`the state of site '${site}' cannot be understood: ${stored.reason}`)
+  if (stored.kind === 'unreadable') {
+    throw new Error(`the state of site '${site}' cannot be understood: ${stored.reason}`)
+  }
   return toState(store, site, stored.kind === 'record' ? stored.record : NEVER_WRITTEN)
 }
 
-export const serversOf = (servers: readonly ServerStatus[], site: string): Pick<SiteReport, 'servers' | 'lost'> =>
-  ({ servers: liveServers(servers, site), lost: servers.filter(server => server.lost && siteOf(server, site) !== undefined) })
+export const serversOf = (servers: readonly ServerStatus[], site: string): Pick<SiteReport, 'servers' | 'lost'> => ({
+  servers: liveServers(servers, site),
+  lost: servers.filter(server => server.lost && siteOf(server, site) !== undefined)
+})
 
 export const liveServers = (servers: readonly ServerStatus[], site: string): ServerStatus[] =>
   servers.filter(server => !server.lost && siteOf(server, site) !== undefined)

@@ -29,7 +29,9 @@ export function openRunSite (store: MaintenanceStore, name: string): StoredSite 
 
   async function read (): Promise<void> {
     const stored = await readStored(store, name)
-    if (stored.kind === 'record' && stored.record.revision >= enteredAt) for (const listener of listeners) listener(stored.record)
+    if (stored.kind === 'record' && stored.record.revision >= enteredAt) {
+      for (const listener of listeners) listener(stored.record)
+    }
   }
 
   // what cannot be read now is read a second later

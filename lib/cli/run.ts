@@ -36,11 +36,19 @@ class CommandError extends Error {}
  * Closes the site, waits until it is safe, runs a command, and opens the site again.
  * @returns the exit code of the command; 128 + n if a signal ended it
  */
-export async function runCommand (command: Command, { argv, change }: RunRequest, store: MaintenanceStore, output: Output): Promise<number> {
+export async function runCommand (
+  command: Command,
+  { argv, change }: RunRequest,
+  store: MaintenanceStore,
+  output: Output
+): Promise<number> {
   const [name = ''] = argv
   const executable = findExecutable(name)
   if (typeof executable === 'number') {
-    tell(output, `run: ${name}: ${executable === EXIT.notFound ? 'command not found' : 'permission denied'}. Nothing was changed`)
+    tell(
+      output,
+      `run: ${name}: ${executable === EXIT.notFound ? 'command not found' : 'permission denied'}. Nothing was changed`
+    )
     return executable
   }
   const servers = await readAllServers(store)
@@ -60,12 +68,19 @@ export async function runCommand (command: Command, { argv, change }: RunRequest
 }
 
 async function closeAndRun (
-  { wait }: Command, { argv, change }: RunRequest, site: StoredSite, links: readonly string[], store: MaintenanceStore, output: Output
+  { wait }: Command,
+  { argv, change }: RunRequest,
+  site: StoredSite,
+  links: readonly string[],
+  store: MaintenanceStore,
+  output: Output
 ): Promise<number> {
   const interrupted = new AbortController()
   let child: Child | null = null
   let code: number | null = null
-  const stopListening = listen(signal => child === null ? interrupted.abort(new InterruptedError(signal)) : child.pass(signal))
+  const stopListening = listen(signal =>
+    child === null ? interrupted.abort(new InterruptedError(signal)) : child.pass(signal)
+  )
 
   async function ready (signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => interrupted.abort(signal.reason))
@@ -86,7 +101,10 @@ async function closeAndRun (
   }
 
   try {
-    await run({ site, work, track: startWork, ready, closing: new AbortController().signal, log: logTo(output) }, change)
+    await run(
+      { site, work, track: startWork, ready, closing: new AbortController().signal, log: logTo(output) },
+      change
+    )
   } catch (error) {
     code ??= exitCodeOf(error, output)
     // the window may be there all the same
@@ -94,7 +112,7 @@ async function closeAndRun (
   } finally {
     stopListening()
   }
-  return await hasLeft(site) ? tellState(site, code ?? EXIT.failed, output) : tellStuck(site, code, output)
+  return (await hasLeft(site)) ? tellState(site, code ?? EXIT.failed, output) : tellStuck(site, code, output)
 }
 
 async function waitUntilSafe (
@@ -132,7 +150,12 @@ async function hasLeft (site: StoredSite): Promise<boolean> {
 }
 
 function tellState ({ name, active }: StoredSite, code: number, output: Output): number {
-  tell(output, active ? `site '${name}' stays closed: 'fastify-maintenance status ${name}' shows by what` : `site '${name}' is open again`)
+  tell(
+    output,
+    active
+      ? `site '${name}' stays closed: 'fastify-maintenance status ${name}' shows by what`
+      : `site '${name}' is open again`
+  )
   return code
 }
 

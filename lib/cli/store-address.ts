@@ -29,19 +29,35 @@ const SOURCES = `by --store, the variable ${VARIABLE}, the key "${KEY}" of packa
  * Reads the address of the store: from the option, else the environment, else package.json, else .env.
  * @throws UsageError
  */
-export function findStore (option: string | undefined, prefix: string | undefined, env: NodeJS.ProcessEnv): StoreAddress {
+export function findStore (
+  option: string | undefined,
+  prefix: string | undefined,
+  env: NodeJS.ProcessEnv
+): StoreAddress {
   const folder = process.cwd()
   const address = option ?? env[VARIABLE]
-  const found = address !== undefined ? { address, folder } : readPackage(folder) ?? readDotEnv(folder)
-  if (found === null) throw new UsageError(`no store: expected ${ADDRESS_EXPECTED}, or the path of a module such as ./store.mjs, ${SOURCES}`)
+  const found = address !== undefined ? { address, folder } : (readPackage(folder) ?? readDotEnv(folder))
+  if (found === null) {
+    throw new UsageError(
+      `no store: expected ${ADDRESS_EXPECTED}, or the path of a module such as ./store.mjs, ${SOURCES}`
+    )
+  }
   return withPrefix(toAddress(found), prefix ?? found.prefix)
 }
 
 function toAddress ({ address, folder }: Found): StoreAddress {
   if (/^[./].*\.[cm]?js$/.test(address)) return { module: resolve(folder, address) }
   const store = parseAddress(address)
-  if (store === null) throw new UsageError(`the store is ${describeAddress(address)}, expected ${ADDRESS_EXPECTED}, or the path of a module such as ./store.mjs, ${SOURCES}`)
-  if ('sql' in store) return { sql: { client: store.sql.replace(/^(sqlite:)(.*)/, (_all, scheme, path) => scheme + resolve(folder, path)) } }
+  if (store === null) {
+    throw new UsageError(
+      `the store is ${describeAddress(address)}, expected ${ADDRESS_EXPECTED}, or the path of a module such as ./store.mjs, ${SOURCES}`
+    )
+  }
+  if ('sql' in store) {
+    return {
+      sql: { client: store.sql.replace(/^(sqlite:)(.*)/, (_all, scheme, path) => scheme + resolve(folder, path)) }
+    }
+  }
   return 'file' in store ? { file: resolve(folder, store.file) } : store
 }
 
@@ -65,8 +81,12 @@ function readPackage (start: string): Found | null {
   const entry = isObject(value) ? value[KEY] : undefined
   if (entry === undefined) return null
   const { store, prefix } = isObject(entry) ? entry : { store: entry, prefix: undefined }
-  if (typeof store === 'string' && (prefix === undefined || typeof prefix === 'string')) return { address: store, folder, prefix }
-  throw new UsageError(`${file}: "${KEY}" must be an address, or an object with "store" and, for Redis or a database, "prefix"`)
+  if (typeof store === 'string' && (prefix === undefined || typeof prefix === 'string')) {
+    return { address: store, folder, prefix }
+  }
+  throw new UsageError(
+    `${file}: "${KEY}" must be an address, or an object with "store" and, for Redis or a database, "prefix"`
+  )
 }
 
 function nearest (folder: string): string | null {
@@ -110,7 +130,9 @@ export async function loadStore (file: string): Promise<MaintenanceStore> {
   const exported: unknown = await loadModule(file)
   const store: unknown = typeof exported === 'function' ? await exported() : exported
   if (isStore(store)) return store
-  throw new UsageError(`${file} has to export a store by default (an object with the functions read, write, watch and close), or a function that creates one`)
+  throw new UsageError(
+    `${file} has to export a store by default (an object with the functions read, write, watch and close), or a function that creates one`
+  )
 }
 
 async function loadModule (file: string): Promise<unknown> {

@@ -1,4 +1,9 @@
-const UNITS: readonly [number, string][] = [[86_400_000, 'day'], [3_600_000, 'hour'], [60_000, 'minute'], [1000, 'second']]
+const UNITS: readonly [number, string][] = [
+  [86_400_000, 'day'],
+  [3_600_000, 'hour'],
+  [60_000, 'minute'],
+  [1000, 'second']
+]
 
 /** `2026-12-01 03:00 (in 2 hours)`, in the time zone of the reader. */
 export function timeInWords (iso: string | null, now = Date.now()): string {

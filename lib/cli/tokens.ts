@@ -16,7 +16,14 @@ export interface Words {
 
 const CONFIG = Object.fromEntries(Object.keys(OPTIONS).map(name => {
   const { value, optional, multiple = false, short } = specOf(name as OptionName)
-  return [name, { type: value === undefined || optional === true ? 'boolean' : 'string', multiple, ...(short === undefined ? {} : { short }) }]
+  return [
+    name,
+    {
+      type: value === undefined || optional === true ? 'boolean' : 'string',
+      multiple,
+      ...(short === undefined ? {} : { short })
+    }
+  ]
 })) as NonNullable<ParseArgsConfig['options']>
 
 /** What `--wait` alone means. */
@@ -24,7 +31,13 @@ export const WAIT_DEFAULT = '30s'
 
 /** @throws UsageError */
 export function readWords (args: readonly string[]): Words {
-  const { tokens } = parseArgs({ args: [...args], options: CONFIG, strict: false, allowPositionals: true, tokens: true })
+  const { tokens } = parseArgs({
+    args: [...args],
+    options: CONFIG,
+    strict: false,
+    allowPositionals: true,
+    tokens: true
+  })
   const values = new Map<OptionName, string[]>()
   const positionals: string[] = []
   const texts: { option: OptionName, words: string[] }[] = []
@@ -43,7 +56,9 @@ export function readWords (args: readonly string[]): Words {
       if (text !== null) texts.push({ option: name, words: text })
     }
   }
-  const meant = texts.filter(({ words }) => words.length > 1).map(({ option, words }) => `--${option} "${words.join(' ')}"`)
+  const meant = texts
+    .filter(({ words }) => words.length > 1)
+    .map(({ option, words }) => `--${option} "${words.join(' ')}"`)
   return { values, positionals, unquoted: meant.length === 0 ? null : meant.join(' ') }
 }
 
@@ -57,7 +72,9 @@ function checkName (name: string, written: string, args: readonly string[]): Opt
 function valueOf (name: OptionName, value: string | undefined, inline: boolean | undefined, next = ''): string {
   const spec = specOf(name)
   if (spec.optional === true) {
-    if (value === undefined && (/^\d+$/.test(next) || parseDuration(next) !== null)) throw new UsageError(`use --${name}=${next}`)
+    if (value === undefined && (/^\d+$/.test(next) || parseDuration(next) !== null)) {
+      throw new UsageError(`use --${name}=${next}`)
+    }
     return value ?? WAIT_DEFAULT
   }
   if (spec.value === undefined) {
@@ -65,7 +82,9 @@ function valueOf (name: OptionName, value: string | undefined, inline: boolean |
     return ''
   }
   if (value === undefined) throw new UsageError(`--${name} needs a value: --${name} ${spec.value}`)
-  if (inline !== true && /^-./.test(value)) throw new UsageError(`--${name} needs a value; one that begins with a dash is written --${name}=…`)
+  if (inline !== true && /^-./.test(value)) {
+    throw new UsageError(`--${name} needs a value; one that begins with a dash is written --${name}=…`)
+  }
   return value
 }
 

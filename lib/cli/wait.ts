@@ -64,7 +64,11 @@ export async function waitFor (
 }
 
 /** How far the servers are: one line that is written over on a terminal, else a line for each change. */
-export function createProgress (site: string, closes: boolean, { out, terminal = false }: Output): (progress: Progress) => void {
+export function createProgress (
+  site: string,
+  closes: boolean,
+  { out, terminal = false }: Output
+): (progress: Progress) => void {
   let last = ''
   return ({ servers, followed, inFlight, lost }) => {
     const missing = lost.length === 0 ? '' : `, ${lost.length} lost`

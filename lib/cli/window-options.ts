@@ -32,14 +32,18 @@ export function readWindow (values: Values, by: string | undefined): Maintenance
 
 function readMessage (values: Values): MaintenanceChange['message'] {
   const text = one(values, 'message')
-  const byLanguage = values.get('message-lang')?.map(entry => /^([^=]+)=([^]*)$/.exec(entry)?.slice(1) ?? refuse('message-lang', entry, 'LANG=TEXT'))
+  const byLanguage = values
+    .get('message-lang')
+    ?.map(entry => /^([^=]+)=([^]*)$/.exec(entry)?.slice(1) ?? refuse('message-lang', entry, 'LANG=TEXT'))
   if (byLanguage === undefined) return text
   return { ...(text === undefined ? {} : { en: text }), ...Object.fromEntries(byLanguage) }
 }
 
 function readTime (values: Values, timeOption: OptionName, durationOption: OptionName): string | undefined {
   const [time, duration] = [one(values, timeOption), one(values, durationOption)]
-  if (time !== undefined && duration !== undefined) throw new UsageError(`--${timeOption} and --${durationOption} mean the same: give one of them`)
+  if (time !== undefined && duration !== undefined) {
+    throw new UsageError(`--${timeOption} and --${durationOption} mean the same: give one of them`)
+  }
   if (duration === undefined) return time
   readDuration(durationOption, duration)
   return `+${duration}`
@@ -87,17 +91,33 @@ export const changeWindow = (change: Change, values: Values, id: string | undefi
 function mergeLists (target: StoredWindow, change: Change, values: Values): Partial<Change> {
   const ips = merge('ignoreIp', target.ignoreIps, change.ignoreIps, values.get('no-ignore-ip'), ip => ip)
   const only = merge('onlyRoute', target.onlyRoutes, change.onlyRoutes, values.get('no-only-route'), route => route)
-  const routes = merge('ignoreRoute', target.ignoreRoutes, change.ignoreRoutes, values.get('no-ignore-route'), route => route.pattern)
+  const routes = merge(
+    'ignoreRoute',
+    target.ignoreRoutes,
+    change.ignoreRoutes,
+    values.get('no-ignore-route'),
+    route => route.pattern
+  )
   return { ...(ips && { ignoreIps: ips }), ...(only && { onlyRoutes: only }), ...(routes && { ignoreRoutes: routes }) }
 }
 
 function merge<T> (
-  field: string, present: readonly T[], added: readonly T[] | undefined, removed: readonly string[] = [], keyOf: (entry: T) => string
+  field: string,
+  present: readonly T[],
+  added: readonly T[] | undefined,
+  removed: readonly string[] = [],
+  keyOf: (entry: T) => string
 ): T[] | undefined {
   if (added === undefined) return undefined
   const keys = present.map(keyOf)
   const missing = removed.find(key => !keys.includes(key))
-  if (missing !== undefined) throw fail(optionOf(`no${field[0]?.toUpperCase()}${field.slice(1)}`), missing, keys.length === 0 ? 'nothing: there is none' : `one of ${keys.join(', ')}`)
+  if (missing !== undefined) {
+    throw fail(
+      optionOf(`no${field[0]?.toUpperCase()}${field.slice(1)}`),
+      missing,
+      keys.length === 0 ? 'nothing: there is none' : `one of ${keys.join(', ')}`
+    )
+  }
   const kept = present.filter(entry => !removed.includes(keyOf(entry)))
   return [...kept, ...added.filter(entry => !kept.map(keyOf).includes(keyOf(entry)))]
 }

@@ -22,7 +22,12 @@ import { createProgress, waitFor } from './wait.ts'
 type Written = SiteReport & { bypass?: TesterLink, replaced?: WindowStatus }
 
 /** Writes one change to every site; all of them are checked before the first is changed. */
-export async function writeAll (command: Command, write: Write, store: MaintenanceStore, output: Output): Promise<number> {
+export async function writeAll (
+  command: Command,
+  write: Write,
+  store: MaintenanceStore,
+  output: Output
+): Promise<number> {
   const servers = await readAllServers(store)
   await checkSites(command, store, servers)
   const change = write.change.secret
@@ -32,7 +37,10 @@ export async function writeAll (command: Command, write: Write, store: Maintenan
   const written: Written[] = []
   for (const site of command.sites) {
     const replaced = command.name === 'on' ? nowWindowOf(before.get(site)) : undefined
-    written.push({ ...await writeSite(site, write, store, serversOf(servers, site), written), ...(replaced && { replaced }) })
+    written.push({
+      ...(await writeSite(site, write, store, serversOf(servers, site), written)),
+      ...(replaced && { replaced })
+    })
   }
   return report(command, write, written, `${describeStore(command.store)}${isNew ? ' (created)' : ''}`, store, output)
 }
@@ -47,12 +55,15 @@ export async function checkSites (
   const unknown: string[] = []
   for (const site of sites) if (!served.includes(site) && !await isStored(site)) unknown.push(site)
   if (unknown.length === 0) return
-  const stored = store.readAll === undefined ? (await isStored('default') ? ['default'] : []) : [...(await store.readAll()).keys()]
+  const stored =
+    store.readAll === undefined ? ((await isStored('default')) ? ['default'] : []) : [...(await store.readAll()).keys()]
   const sitesThere = [...new Set([...stored, ...served])].sort()
   const names = unknown.map(site => `'${site}'`).join(', ')
   const quote = unquoted === null ? '' : `. Did you forget to quote the message? ${unquoted}`
   const exist = sitesThere.length === 0 ? 'no site is known there' : `known there: ${sitesThere.join(', ')}`
-  throw new UsageError(`${unknown.length === 1 ? 'site' : 'sites'} ${names}: neither stored in ${describeStore(address)} nor served by a running server (${exist})${hint(unknown[0] as string, sitesThere)}${quote}. Use --force if this is what you want`)
+  throw new UsageError(
+    `${unknown.length === 1 ? 'site' : 'sites'} ${names}: neither stored in ${describeStore(address)} nor served by a running server (${exist})${hint(unknown[0] as string, sitesThere)}${quote}. Use --force if this is what you want`
+  )
 }
 
 /** @throws UsageError */
@@ -60,8 +71,16 @@ export function checkBypass ({ sites, force }: Command, servers: readonly Server
   for (const site of sites) {
     const live = liveServers(servers, site)
     const without = live.filter(({ bypassPath }) => bypassPath === null)
-    if (without.length > 0) throw new UsageError(`--bypass: ${without.map(({ label }) => label).join(', ')}: the option bypass is not set, so no link would work. Add bypass: {} to the plugin's options`)
-    if (live.length === 0 && !force) throw new UsageError(`--bypass: no running server serves site '${site}', so the path of the link is unknown. Use --force to create one all the same`)
+    if (without.length > 0) {
+      throw new UsageError(
+        `--bypass: ${without.map(({ label }) => label).join(', ')}: the option bypass is not set, so no link would work. Add bypass: {} to the plugin's options`
+      )
+    }
+    if (live.length === 0 && !force) {
+      throw new UsageError(
+        `--bypass: no running server serves site '${site}', so the path of the link is unknown. Use --force to create one all the same`
+      )
+    }
   }
 }
 
@@ -73,7 +92,8 @@ async function tryEdits (
   for (const site of sites) {
     const stored = await readStored(store, site)
     const now = timeOf(store)
-    const record = stored.kind === 'record' ? stored.record : stored.kind === 'missing' ? NEVER_WRITTEN : closedRecord(now)
+    const record =
+      stored.kind === 'record' ? stored.record : stored.kind === 'missing' ? NEVER_WRITTEN : closedRecord(now)
     toEdit(change)({ record, schedule: NO_SCHEDULE, moment: momentOf(now) })
     before.set(site, toState(store, site, record))
   }
@@ -84,13 +104,19 @@ const nowWindowOf = (state: SiteState | undefined): WindowStatus | undefined =>
   state?.windows.find(({ kind, active }) => kind === 'now' && active)
 
 async function writeSite (
-  site: string, { change, toEdit }: Write, store: MaintenanceStore, known: Pick<SiteReport, 'servers' | 'lost'>, before: readonly SiteState[]
+  site: string,
+  { change, toEdit }: Write,
+  store: MaintenanceStore,
+  known: Pick<SiteReport, 'servers' | 'lost'>,
+  before: readonly SiteState[]
 ): Promise<Written> {
   const { secret } = change
   // a secret of its own for each site
   const own = typeof secret === 'string' ? makeSecret() : secret
   try {
-    const record = await updateRecord(store, site, { edit: toEdit(own === undefined ? change : { ...change, secret: own }) })
+    const record = await updateRecord(store, site, {
+      edit: toEdit(own === undefined ? change : { ...change, secret: own })
+    })
     const state = { ...toState(store, site, record), ...known }
     return typeof own === 'string' ? { ...state, bypass: linkOf(own, known.servers) } : state
   } catch (error) {
@@ -104,7 +130,12 @@ export const linkOf = (secret: string, [server]: readonly ServerStatus[]): Teste
   ({ ...bypassOf(secret, server?.bypassPath ?? undefined), verified: server !== undefined })
 
 async function report (
-  { json, wait }: Command, { closes }: Write, written: readonly Written[], place: string, store: MaintenanceStore, output: Output
+  { json, wait }: Command,
+  { closes }: Write,
+  written: readonly Written[],
+  place: string,
+  store: MaintenanceStore,
+  output: Output
 ): Promise<number> {
   // people see the link for testers whatever becomes of the wait
   if (!json) output.out(colored(written.map(site => changeInWords(site, place)).join(''), output))
@@ -117,7 +148,10 @@ async function report (
       documents.push(site)
       continue
     }
-    const { problem, ...waited } = await waitFor(store, site, closed, wait, { onProgress, remark: text => tell(output, text) })
+    const { problem, ...waited } = await waitFor(store, site, closed, wait, {
+      onProgress,
+      remark: text => tell(output, text)
+    })
     // the line that was written over ends
     if (!json && output.terminal === true) output.out('\n')
     if (problem !== null) problems.push(problem)
@@ -125,15 +159,22 @@ async function report (
     documents.push({ ...site, ...waited })
   }
   if (json) output.out(toDocument(documents, 2))
-  for (const { site } of written.filter(({ servers }) => servers.length === 0)) tell(output, `warning: no running server uses site '${site}' in ${place}`)
+  for (const { site } of written.filter(({ servers }) => servers.length === 0)) {
+    tell(output, `warning: no running server uses site '${site}' in ${place}`)
+  }
   for (const problem of problems) tell(output, problem)
   return problems.length > 0 ? EXIT.unsafe : EXIT.done
 }
 
 /** Servers that will not follow. */
 function opposites ({ site, servers }: SiteReport, closes: boolean): string[] {
-  const pinned = servers.map(server => ({ server, served: servedBy(server, site) })).filter(({ served }) => served.pinned && served.active !== closes)
-  return pinned.map(({ server, served }) => `warning: site '${site}' stays ${served.active ? 'closed' : 'open'} on ${server.label}: it is pinned by its option 'pinned'`)
+  const pinned = servers
+    .map(server => ({ server, served: servedBy(server, site) }))
+    .filter(({ served }) => served.pinned && served.active !== closes)
+  return pinned.map(
+    ({ server, served }) =>
+      `warning: site '${site}' stays ${served.active ? 'closed' : 'open'} on ${server.label}: it is pinned by its option 'pinned'`
+  )
 }
 
 /** `cancel [site] [ID]`: one argument is the id of a window of the default site, or a site. */

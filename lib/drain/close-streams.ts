@@ -23,21 +23,31 @@ const CLOSE_FRAME = Buffer.from([0x88, 0x02, 0x03, 0xf4])
  * @param explain what the gate says of a request now: a request that it lets through keeps its stream
  */
 export function closeStreams (
-  { site, activity }: StreamingSite, { after, jitter }: CloseStreamsSettings, explain: (request: FastifyRequest) => Decision
+  { site, activity }: StreamingSite,
+  { after, jitter }: CloseStreamsSettings,
+  explain: (request: FastifyRequest) => Decision
 ): void {
   const ending = new WeakSet<FastifyReply>()
   const isBlocked = ({ request }: FastifyReply): boolean => explain(request).blocked
 
   site.onGate(() => {
-    if (site.gate.active) activity.streams().filter(stream => !ending.has(stream) && isBlocked(stream)).forEach(endLater)
+    if (site.gate.active) {
+      activity
+        .streams()
+        .filter(stream => !ending.has(stream) && isBlocked(stream))
+        .forEach(endLater)
+    }
   })
 
   function endLater (stream: FastifyReply): void {
     ending.add(stream)
-    const timer = setTimeout(() => {
-      ending.delete(stream)
-      if (isBlocked(stream)) end(stream)
-    }, after + Math.random() * jitter).unref()
+    const timer = setTimeout(
+      () => {
+        ending.delete(stream)
+        if (isBlocked(stream)) end(stream)
+      },
+      after + Math.random() * jitter
+    ).unref()
     stream.raw.once('close', () => clearTimeout(timer))
   }
 }

@@ -25,7 +25,14 @@ export function watchHandlers (fastify: FastifyInstance): (reply: FastifyReply) 
   function follow (promise: Promise<unknown>): Work {
     works.set(promise, 'pending')
     // an async handler that returns nothing, or its reply, leaves the answer to a callback
-    promise.then(value => { works.set(promise, value === undefined ? 'unknown' : 'answered') }, () => { works.set(promise, 'unknown') })
+    promise.then(
+      value => {
+        works.set(promise, value === undefined ? 'unknown' : 'answered')
+      },
+      () => {
+        works.set(promise, 'unknown')
+      }
+    )
     return 'pending'
   }
 

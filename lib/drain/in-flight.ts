@@ -119,7 +119,8 @@ export function isStream (reply: FastifyReply): boolean {
  * If a plugin listens for WebSockets, Node marks every request that asks for an upgrade, including those that a plain
  * handler answers (Java's HttpClient asks for h2c each time). A request is upgraded once its response was hijacked.
  */
-export const isUpgraded = ({ request, sent }: FastifyReply): boolean => (request.raw as { upgrade?: boolean }).upgrade === true && sent
+export const isUpgraded = ({ request, sent }: FastifyReply): boolean =>
+  (request.raw as { upgrade?: boolean }).upgrade === true && sent
 
 function contentTypeOf (reply: FastifyReply & { raw: { _header?: unknown } }): string {
   const known = reply.getHeader('content-type')

@@ -48,7 +48,12 @@ export function createTracker ({ site, gate, hasRequestsBefore, log }: TrackerPa
   }
 
   function warnOnce (name: string): void {
-    if (!warned) log.info({ site }, `maintenance: '${name}' began while site '${site}' was closed, so no drain waits for it (logged once)`)
+    if (!warned) {
+      log.info(
+        { site },
+        `maintenance: '${name}' began while site '${site}' was closed, so no drain waits for it (logged once)`
+      )
+    }
     warned = true
   }
 

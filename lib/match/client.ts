@@ -23,9 +23,11 @@ export function createClientCheck (log: Log): ClientCheck {
     if (!ips(client)) return false
     if (!warned && isForwarded(request) && !trustsPeer(request)) {
       warned = true
-      log.warn(`maintenance: a request from the ignored address ${client} was let through, but it came through a proxy: ` +
-        "it has the header X-Forwarded-For or Forwarded, and Fastify's trustProxy is off or does not cover that address, so all visitors behind it are let through. " +
-        'Set trustProxy to the address of the proxy, or remove it from ignore.ips (logged once)')
+      log.warn(
+        `maintenance: a request from the ignored address ${client} was let through, but it came through a proxy: ` +
+          "it has the header X-Forwarded-For or Forwarded, and Fastify's trustProxy is off or does not cover that address, so all visitors behind it are let through. " +
+          'Set trustProxy to the address of the proxy, or remove it from ignore.ips (logged once)'
+      )
     }
     return true
   }

@@ -39,7 +39,9 @@ export function createCensus (now: () => number): (entries: readonly ServerEntry
   function see (entry: ServerEntry): void {
     const last = sightings.get(entry.id)
     if (last?.entry.seenAt === entry.seenAt) sightings.set(entry.id, { ...last, entry })
-    else sightings.set(entry.id, { entry, at: performance.now(), age: last === undefined ? silenceOf(entry, now()) : 0 })
+    else {
+      sightings.set(entry.id, { entry, at: performance.now(), age: last === undefined ? silenceOf(entry, now()) : 0 })
+    }
     if (!entry.left) known.add(entry.id)
   }
 
@@ -49,15 +51,21 @@ export function createCensus (now: () => number): (entries: readonly ServerEntry
     const here = [...sightings.values()].filter(({ entry }) => !entry.left)
     const isLost = (sighting: Sighting): boolean => silenceOf(sighting) >= LOST_AFTER
     const isFenced = ({ entry: { fence } }: Sighting): boolean => fence !== null
-    const hasSettled = (sighting: Sighting): boolean => silenceOf(sighting) >= Number(sighting.entry.fence) + SETTLES_WITHIN
+    const hasSettled = (sighting: Sighting): boolean =>
+      silenceOf(sighting) >= Number(sighting.entry.fence) + SETTLES_WITHIN
     const silent = here.filter(isLost)
     return {
-      present: here.filter(sighting => !isLost(sighting) || (isFenced(sighting) && !hasSettled(sighting)))
+      present: here
+        .filter(sighting => !isLost(sighting) || (isFenced(sighting) && !hasSettled(sighting)))
         .map(sighting => toStatus(sighting.entry, isLost(sighting))),
       lost: silent.filter(sighting => !isFenced(sighting)).map(({ entry }) => entry),
-      fenced: silent.filter(sighting => isFenced(sighting) && hasSettled(sighting)).map(({ entry }) => toStatus(entry, true)),
+      fenced: silent
+        .filter(sighting => isFenced(sighting) && hasSettled(sighting))
+        .map(({ entry }) => toStatus(entry, true)),
       known: known.size,
-      isIncomplete: here.some(({ entry: { relistedAt } }) => relistedAt !== null && now() - Date.parse(relistedAt) < WATCHED_AFTER),
+      isIncomplete: here.some(
+        ({ entry: { relistedAt } }) => relistedAt !== null && now() - Date.parse(relistedAt) < WATCHED_AFTER
+      ),
       isSure: performance.now() - began >= WATCHED_AFTER
     }
   }

@@ -6,9 +6,15 @@ import { goodbyeOf, GOODBYE_TTL, LOST_AFTER, SETTLES_WITHIN, silenceOf, type Ser
 type Self = Pick<ServerEntry, 'id' | 'host' | 'space' | 'startedAt'>
 
 /** Says goodbye for servers whose process is known to be gone. What they were running may go on elsewhere for a while. */
-export async function sayGoodbyeForDead (store: MaintenanceStore, entries: readonly ServerEntry[], self: Self): Promise<void> {
+export async function sayGoodbyeForDead (
+  store: MaintenanceStore,
+  entries: readonly ServerEntry[],
+  self: Self
+): Promise<void> {
   const now = timeOf(store)
-  const dead = entries.filter(entry => !entry.left && silenceOf(entry, now) >= restOf(entry) && isKnownDead(entry, self))
+  const dead = entries.filter(
+    entry => !entry.left && silenceOf(entry, now) >= restOf(entry) && isKnownDead(entry, self)
+  )
   await Promise.all(dead.map(entry => store.heartbeat?.(entry.id, goodbyeOf(entry), GOODBYE_TTL)))
 }
 

@@ -26,7 +26,10 @@ export interface ServerEntry extends ServerStatus {
 
 const count = integer(0, Number.MAX_SAFE_INTEGER)
 const time: Rule = { expected: 'a time', test: value => typeof value === 'string' && !Number.isNaN(Date.parse(value)) }
-const counts: Rule = { expected: 'counts by name', test: value => isObject(value) && Object.values(value).every(count.test) }
+const counts: Rule = {
+  expected: 'counts by name',
+  test: value => isObject(value) && Object.values(value).every(count.test)
+}
 
 const SITE: Shape = { site: text(64), revision: count, active: bool, pinned: bool, draining: counts }
 
@@ -36,7 +39,10 @@ const STATUS: Shape = {
   host: text(300),
   pid: count,
   version: text(100),
-  sites: { expected: 'a list of sites', test: value => Array.isArray(value) && value.every(site => isWhole(SITE, pick(SITE, site))) },
+  sites: {
+    expected: 'a list of sites',
+    test: value => Array.isArray(value) && value.every(site => isWhole(SITE, pick(SITE, site)))
+  },
   inFlight: count,
   streams: count,
   draining: counts,
@@ -71,8 +77,12 @@ export function parseEntry (entry: string): ServerEntry | null {
 }
 
 function readOurs (parsed: unknown): Omit<ServerEntry, keyof ServerStatus> {
-  const { left, ...known } = Object.fromEntries(Object.entries(pick(OURS, parsed)).map(([name, value]) =>
-    [name, OURS[name as keyof typeof OURS].test(value) ? value : null])) as unknown as Omit<ServerEntry, keyof ServerStatus>
+  const { left, ...known } = Object.fromEntries(
+    Object.entries(pick(OURS, parsed)).map(([name, value]) => [
+      name,
+      OURS[name as keyof typeof OURS].test(value) ? value : null
+    ])
+  ) as unknown as Omit<ServerEntry, keyof ServerStatus>
   return { left: left === true, ...known }
 }
 
@@ -83,7 +93,10 @@ const pick = (shape: Shape, value: unknown): Record<string, unknown> =>
 export const silenceOf = ({ seenAt }: ServerStatus, now: number): number => Math.max(0, now - Date.parse(seenAt))
 
 /** The entry as others are shown it. */
-export function toStatus ({ left, space, fence, running, relistedAt, ...status }: ServerEntry, lost: boolean): ServerStatus {
+export function toStatus (
+  { left, space, fence, running, relistedAt, ...status }: ServerEntry,
+  lost: boolean
+): ServerStatus {
   return { ...status, lost }
 }
 

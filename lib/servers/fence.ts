@@ -30,14 +30,23 @@ export const instant = (): Instant => ({ monotonic: performance.now(), wall: Dat
  * @throws FST_ERR_MAINTENANCE_OPTION
  */
 export function openFence (
-  { fence, pinned }: { readonly fence: FenceSettings | null, readonly pinned: string | undefined }, { store, kind }: OpenedStore, log: Log
+  { fence, pinned }: { readonly fence: FenceSettings | null; readonly pinned: string | undefined },
+  { store, kind }: OpenedStore,
+  log: Log
 ): Fence | null {
   if (fence === null || pinned !== undefined) return null
   if (!keepsServers(store)) {
-    const what = kind === 'memory' ? "the store 'memory' is known to this process only" : 'this store has no heartbeat() and heartbeats()'
-    throw new InvalidOptionError(`option 'fence' needs a store that keeps servers, and ${what}. Remove the option, or use another store`)
+    const what =
+      kind === 'memory'
+        ? "the store 'memory' is known to this process only"
+        : 'this store has no heartbeat() and heartbeats()'
+    throw new InvalidOptionError(
+      `option 'fence' needs a store that keeps servers, and ${what}. Remove the option, or use another store`
+    )
   }
-  log.info(`maintenance: this server closes itself after ${fence.after} ms without contact to the store: losing the store closes the site (option fence)`)
+  log.info(
+    `maintenance: this server closes itself after ${fence.after} ms without contact to the store: losing the store closes the site (option fence)`
+  )
   return createFence(fence, log)
 }
 

@@ -8,7 +8,15 @@ import type { Log } from '../util/log.ts'
 import { createSharedRun } from '../util/queue.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { sayGoodbyeForDead } from './dead.ts'
-import { FORGOTTEN_AFTER, goodbyeOf, GOODBYE_TTL, HEARTBEAT_INTERVAL, LOST_AFTER, siteOf, type ServerEntry } from './entry.ts'
+import {
+  FORGOTTEN_AFTER,
+  goodbyeOf,
+  GOODBYE_TTL,
+  HEARTBEAT_INTERVAL,
+  LOST_AFTER,
+  siteOf,
+  type ServerEntry
+} from './entry.ts'
 import { instant, type Fence } from './fence.ts'
 import { describeProcess } from './identity.ts'
 import { createEntryReader, describeServers, inOrder } from './server-list.ts'
@@ -125,7 +133,9 @@ export function createServers ({ store, sites, bypassPath, fence, log }: Servers
 
   /** Logs only changes: the synchroniser already reports a store that cannot be reached. */
   function report (error: string | null): void {
-    if (error !== null && problem === null) log.warn({ error }, `maintenance: other servers cannot see this one: ${error}`)
+    if (error !== null && problem === null) {
+      log.warn({ error }, `maintenance: other servers cannot see this one: ${error}`)
+    }
     problem = error
   }
 
@@ -154,7 +164,9 @@ export function createServers ({ store, sites, bypassPath, fence, log }: Servers
   async function sweep (): Promise<void> {
     const entries = await readEntries().catch(() => [])
     await sayGoodbyeForDead(store, entries, self).catch(() => {})
-    if (!stopping.signal.aborted) sweepTimer = setTimeout(sweep, sweepInterval(entries.length) * (0.9 + 0.2 * Math.random())).unref()
+    if (!stopping.signal.aborted) {
+      sweepTimer = setTimeout(sweep, sweepInterval(entries.length) * (0.9 + 0.2 * Math.random())).unref()
+    }
   }
 
   /** A goodbye says that nothing of this server is running, so it waits for what is. */
@@ -167,7 +179,10 @@ export function createServers ({ store, sites, bypassPath, fence, log }: Servers
     async register () {
       if (store.heartbeat === undefined) return
       for (const { site } of sites) site.onChange(onChange)
-      timer = setInterval(beat, Math.min(HEARTBEAT_INTERVAL, (fence?.after ?? Infinity) / 3) * (0.9 + 0.2 * Math.random())).unref()
+      timer = setInterval(
+        beat,
+        Math.min(HEARTBEAT_INTERVAL, (fence?.after ?? Infinity) / 3) * (0.9 + 0.2 * Math.random())
+      ).unref()
       await withTimeout(beat(), BOOT_TIMEOUT).catch(() => {})
     },
     async start () {
@@ -179,7 +194,9 @@ export function createServers ({ store, sites, bypassPath, fence, log }: Servers
     },
     async list (site) {
       const others = (await readEntries()).filter(({ id }) => id !== self.id)
-      return describeServers(inOrder([...others, describe()]), timeOf(store)).filter(server => siteOf(server, site) !== undefined)
+      return describeServers(inOrder([...others, describe()]), timeOf(store)).filter(
+        server => siteOf(server, site) !== undefined
+      )
     },
     async entries (site) {
       const others = (await readEntries()).filter(({ id }) => id !== self.id)
@@ -198,7 +215,9 @@ export function createServers ({ store, sites, bypassPath, fence, log }: Servers
       // after the heartbeat that is being sent
       await beat()
       if (tasks().length > 0) {
-        log.warn(`maintenance: this server closes while it runs ${countsInWords(countByName(tasks()))}; a wait takes it for lost`)
+        log.warn(
+          `maintenance: this server closes while it runs ${countsInWords(countByName(tasks()))}; a wait takes it for lost`
+        )
         await send(JSON.stringify({ ...describe(), draining: countByName(tasks()) }), TTL)
       }
       await sayGoodbye()
@@ -208,5 +227,11 @@ export function createServers ({ store, sites, bypassPath, fence, log }: Servers
 
 function describeSite ({ name, site: { gate, view }, activity }: HeartbeatSite): ServerSite {
   const pinned = view.source === 'pinned'
-  return { site: name, revision: view.record.revision, active: gate.active, pinned, draining: countByName(activity.tasksBefore()) }
+  return {
+    site: name,
+    revision: view.record.revision,
+    active: gate.active,
+    pinned,
+    draining: countByName(activity.tasksBefore())
+  }
 }

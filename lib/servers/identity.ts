@@ -5,7 +5,10 @@ import type { ServerEntry } from './entry.ts'
 import { VERSION } from '../util/version.ts'
 
 /** How servers name themselves to others. A new id each time the process starts. */
-export function describeProcess (): Pick<ServerEntry, 'id' | 'label' | 'host' | 'pid' | 'version' | 'startedAt' | 'space'> {
+export function describeProcess (): Pick<
+  ServerEntry,
+  'id' | 'label' | 'host' | 'pid' | 'version' | 'startedAt' | 'space'
+> {
   const host = hostname()
   return {
     id: randomUUID(),

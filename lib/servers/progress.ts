@@ -76,7 +76,10 @@ export function reasonsOf (progress: Progress | null, { site, on }: Goal): strin
   if (progress === null) return NOT_READ
   const reasons = [
     ...progress.pinned.map(({ label }) => `${label} stays ${on ? 'open' : 'closed'}: its option 'pinned' decides`),
-    ...progress.lost.map(server => `${server.label} is lost, last seen at ${server.seenAt}${ran(server, site)}: it crashed, hangs, or cannot reach the store`),
+    ...progress.lost.map(
+      server =>
+        `${server.label} is lost, last seen at ${server.seenAt}${ran(server, site)}: it crashed, hangs, or cannot reach the store`
+    ),
     ...progress.unready.map(server => whyUnready(server, site, on))
   ]
   if (progress.known === 0) reasons.push(`no running server uses site '${site}'`)

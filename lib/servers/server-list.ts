@@ -4,9 +4,11 @@ import { readList } from '../state/read-list.ts'
 import { LOST_AFTER, parseEntry, silenceOf, siteOf, toStatus, type ServerEntry } from './entry.ts'
 
 /** Can it say which servers there are? */
-export const keepsServers = ({ heartbeat, heartbeats }: MaintenanceStore): boolean => heartbeat !== undefined && heartbeats !== undefined
+export const keepsServers = ({ heartbeat, heartbeats }: MaintenanceStore): boolean =>
+  heartbeat !== undefined && heartbeats !== undefined
 
-export const inOrder = <T extends ServerStatus>(servers: T[]): T[] => servers.sort((a, b) => a.startedAt < b.startedAt ? -1 : 1)
+export const inOrder = <T extends ServerStatus>(servers: T[]): T[] =>
+  servers.sort((a, b) => (a.startedAt < b.startedAt ? -1 : 1))
 
 /**
  * Reads the entries of all servers, the oldest first, goodbyes included; those that cannot be understood are left out. What

@@ -3,7 +3,16 @@ import { drainError } from '../drain/drain.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { createCensus } from './census.ts'
 import { siteOf, type ServerEntry } from './entry.ts'
-import { detailsOf, fencedInWords, isReady, measure, NOT_READ, reasonsOf, type Goal, type Progress } from './progress.ts'
+import {
+  detailsOf,
+  fencedInWords,
+  isReady,
+  measure,
+  NOT_READ,
+  reasonsOf,
+  type Goal,
+  type Progress
+} from './progress.ts'
 
 /** How often the servers are asked, ms; of a long list, less often. */
 const POLL_INTERVAL = 100
@@ -73,7 +82,9 @@ async function keepWaiting (parts: WaitParts, began: number): Promise<Progress> 
     const now = performance.now()
     readySince = progress !== null && isReady(progress) ? readySince ?? now : null
     if (progress !== null && readySince !== null && now - readySince >= SETTLED_AFTER) return progress
-    if (progress?.isHopeless === true || (readySince === null && now - began >= timeout)) throw notSafe(last, progress === null, parts, elapsed(began))
+    if (progress?.isHopeless === true || (readySince === null && now - began >= timeout)) {
+      throw notSafe(last, progress === null, parts, elapsed(began))
+    }
     if (now - saidAt >= SAY_EVERY) {
       saidAt = now
       remark(`still waiting: ${reasonsOf(progress, parts)}`)
@@ -105,5 +116,8 @@ function createLook ({ list, now, assumeDead, strikeOff, ...goal }: WaitParts): 
 /** @param isOld the servers could be read before, but not any more */
 function notSafe (last: Progress | null, isOld: boolean, parts: WaitParts, elapsed: number): Error {
   const old = isOld && last !== null ? `${NOT_READ} any more; ` : ''
-  return drainError(`not safe after ${elapsed} ms, ${parts.otherwise}: ${old}${reasonsOf(last, parts)}`, detailsOf(last, parts))
+  return drainError(
+    `not safe after ${elapsed} ms, ${parts.otherwise}: ${old}${reasonsOf(last, parts)}`,
+    detailsOf(last, parts)
+  )
 }

@@ -4,7 +4,17 @@ import { ChangeError, InvalidChangeError, show } from '../errors.ts'
 import { IP_RULE_EXPECTED, isIpRule } from '../match/ip.ts'
 import { isPattern, PATTERN_EXPECTED } from '../match/route.ts'
 import { suggest } from '../util/did-you-mean.ts'
-import { bool, checkShape, either, integer, isObject, literal, seconds, type Rule, type Shape } from '../util/validate.ts'
+import {
+  bool,
+  checkShape,
+  either,
+  integer,
+  isObject,
+  literal,
+  seconds,
+  type Rule,
+  type Shape
+} from '../util/validate.ts'
 import { message, name } from './message.ts'
 import { mode, ROUTES_MAX } from './record.ts'
 import { pointInTime, toPointInTime, type PointInTime } from './time.ts'
@@ -108,9 +118,13 @@ export function fail (field: string, value: unknown, expected: string, known?: r
 function checkRoute (route: unknown, i: number): IgnoredRoute {
   const { pattern, description = null } = isObject(route) ? route : { pattern: route }
   if (!isPattern(pattern)) throw fail(`ignoreRoutes[${i}].pattern`, pattern, PATTERN_EXPECTED)
-  if (description !== null && !name.test(description)) throw fail(`ignoreRoutes[${i}].description`, description, name.expected)
+  if (description !== null && !name.test(description)) {
+    throw fail(`ignoreRoutes[${i}].description`, description, name.expected)
+  }
   const more = isObject(route) ? Object.keys(route).find(key => key !== 'pattern' && key !== 'description') : undefined
-  if (more !== undefined) throw fail(`ignoreRoutes[${i}].${more}`, (route as Record<string, unknown>)[more], 'only pattern and description')
+  if (more !== undefined) {
+    throw fail(`ignoreRoutes[${i}].${more}`, (route as Record<string, unknown>)[more], 'only pattern and description')
+  }
   return { pattern, description: description as string | null }
 }
 
@@ -126,7 +140,9 @@ function checkList<T> (
 
 function checkOnlyRoutes (list: unknown): string[] | undefined {
   const routes = checkList('onlyRoutes', list, isPattern, PATTERN_EXPECTED)
-  if (list !== null && routes?.length === 0) throw fail('onlyRoutes', list, 'at least one pattern; leave it out to close the whole site')
+  if (list !== null && routes?.length === 0) {
+    throw fail('onlyRoutes', list, 'at least one pattern; leave it out to close the whole site')
+  }
   return routes
 }
 

@@ -46,7 +46,9 @@ export const closeSite = (change: Change): Edit => ({ record, moment }) => {
 }
 
 function announce ({ windows }: StateRecord, change: Change, startsAt: string, now: number): Edited {
-  const planned = windows.filter(({ kind, endsAt }) => kind === 'planned' && (endsAt === null || Date.parse(endsAt) > now))
+  const planned = windows.filter(
+    ({ kind, endsAt }) => kind === 'planned' && (endsAt === null || Date.parse(endsAt) > now)
+  )
   if (planned.length >= PLANNED_MAX) {
     throw new ChangeError('startsAt', startsAt, `at most ${PLANNED_MAX} planned windows; cancel one first`)
   }
@@ -55,24 +57,34 @@ function announce ({ windows }: StateRecord, change: Change, startsAt: string, n
 }
 
 /** `set(false)`: ends everything that closes the site now; what is still to come stays planned. */
-export const openSite = ({ by, force = false }: Change & { readonly force?: boolean }): Edit => ({ record, schedule, moment }) => {
-  const runs = record.windows.filter(window => window.kind === 'run' && !isOver(window, moment))
-  if (runs.length > 0 && !force) throw runningError(runs)
-  const windows = record.windows.filter(window => isAhead(window, moment.now))
-  const wasClosed = record.windows.some(window => isActive(window, moment)) || scheduledNow(record, schedule, moment.now).length > 0
-  const ended = record.windows.filter(window => isActive(window, moment))
-  return {
-    windows,
-    openedAt: new Date(moment.now).toISOString(),
-    change: { kind: wasClosed ? 'opened' : 'changed', window: ended.length === 1 ? (ended[0] as StoredWindow).id : null },
-    by: by ?? null
-  }
-}
+export const openSite =
+  ({ by, force = false }: Change & { readonly force?: boolean }): Edit =>
+    ({ record, schedule, moment }) => {
+      const runs = record.windows.filter(window => window.kind === 'run' && !isOver(window, moment))
+      if (runs.length > 0 && !force) throw runningError(runs)
+      const windows = record.windows.filter(window => isAhead(window, moment.now))
+      const wasClosed =
+      record.windows.some(window => isActive(window, moment)) || scheduledNow(record, schedule, moment.now).length > 0
+      const ended = record.windows.filter(window => isActive(window, moment))
+      return {
+        windows,
+        openedAt: new Date(moment.now).toISOString(),
+        change: {
+          kind: wasClosed ? 'opened' : 'changed',
+          window: ended.length === 1 ? (ended[0] as StoredWindow).id : null
+        },
+        by: by ?? null
+      }
+    }
 
 function runningError (runs: readonly StoredWindow[]): Error {
-  const words = runs.map(({ host, pid, by, at }) => `on ${host} (process ${pid})${by === null ? '' : `, by ${by}`}, since ${at}`)
+  const words = runs.map(
+    ({ host, pid, by, at }) => `on ${host} (process ${pid})${by === null ? '' : `, by ${by}`}, since ${at}`
+  )
   const text = `the site is kept closed by a run ${words.join('; ')}. Wait for it, or use force to end it`
-  return Object.assign(new RunningError(text), { runs: runs.map(({ id, host, pid, by, at }) => ({ id, host, pid, by, since: at })) })
+  return Object.assign(new RunningError(text), {
+    runs: runs.map(({ id, host, pid, by, at }) => ({ id, host, pid, by, since: at }))
+  })
 }
 
 /** `update`: changes only what is named. */
@@ -86,7 +98,10 @@ export const updateWindow = (change: Change, id?: string): Edit => context => {
     : changed
   const window = withSecret(stored, change, stored.bypass)
   return {
-    windows: target.kind === 'scheduled' ? [...record.windows, window] : record.windows.map(other => other === target ? window : other),
+    windows:
+      target.kind === 'scheduled'
+        ? [...record.windows, window]
+        : record.windows.map(other => (other === target ? window : other)),
     change: noteOf('changed', window),
     by: change.by ?? null
   }
@@ -101,13 +116,18 @@ export function findTarget ({ record, schedule, moment }: EditContext, id: strin
   const now = alive.find(window => window.kind === 'now')
   if (now !== undefined) return now
   const active = all.filter(window => isActive(window, moment))
-  const candidates = (active.length > 0 ? active : alive).filter(({ kind }) => kind === 'planned' || kind === 'scheduled')
+  const candidates = (active.length > 0 ? active : alive).filter(
+    ({ kind }) => kind === 'planned' || kind === 'scheduled'
+  )
   if (candidates.length === 1) return candidates[0] as StoredWindow
   return refuse(candidates.length === 0 ? 'there is no window to change' : 'several windows could be meant', all)
 }
 
 function refuse (problem: string, windows: readonly StoredWindow[]): never {
-  const known = windows.length === 0 ? 'The site is open and nothing is planned.' : `Name one of ${windows.map(describeWindow).join(', ')}.`
+  const known =
+    windows.length === 0
+      ? 'The site is open and nothing is planned.'
+      : `Name one of ${windows.map(describeWindow).join(', ')}.`
   throw Object.assign(new InvalidChangeError(`${problem}. ${known}`), { field: 'window' })
 }
 
@@ -118,7 +138,11 @@ function applyChange (window: StoredWindow, change: Change, moment: Moment): Sto
   const start = startsAt === undefined ? window.startsAt : movedStart(window, startsAt, moment.now)
   const moved = { ...window, ...rest, startsAt: start }
   if (endsAt === undefined) return checkPeriod(moved, window, moment.now)
-  return checkPeriod({ ...moved, endsAt: endsAt === null ? null : resolveTime(endsAt, endBase(moved, moment.now)) }, window, moment.now)
+  return checkPeriod(
+    { ...moved, endsAt: endsAt === null ? null : resolveTime(endsAt, endBase(moved, moment.now)) },
+    window,
+    moment.now
+  )
 }
 
 /** Where a relative end counts from: the current end, or now if that is later. A planned window counts from its end or start. */
@@ -138,8 +162,12 @@ function movedStart (window: StoredWindow, startsAt: PointInTime | null, now: nu
 function checkPeriod (window: StoredWindow, before: StoredWindow | null, now: number): StoredWindow {
   const { startsAt, endsAt } = window
   if (endsAt === null || (endsAt === before?.endsAt && startsAt === before.startsAt)) return window
-  if (Date.parse(endsAt) <= now) throw fail('endsAt', endsAt, `a time in the future (now is ${new Date(now).toISOString()})`)
-  if (Date.parse(endsAt) <= startOf(window)) throw fail('endsAt', endsAt, `a time after startsAt (${startsAt ?? window.at})`)
+  if (Date.parse(endsAt) <= now) {
+    throw fail('endsAt', endsAt, `a time in the future (now is ${new Date(now).toISOString()})`)
+  }
+  if (Date.parse(endsAt) <= startOf(window)) {
+    throw fail('endsAt', endsAt, `a time after startsAt (${startsAt ?? window.at})`)
+  }
   return window
 }
 
@@ -149,7 +177,10 @@ export const cancelWindow = (id: string | undefined, by: string | null): Edit =>
   const matching = id === undefined ? planned : planned.filter(window => window.id === id)
   const [window] = matching
   if (window === undefined || matching.length > 1) {
-    refuse(id === undefined ? `there are ${planned.length} planned windows` : `'${id}' is not a planned window`, planned)
+    refuse(
+      id === undefined ? `there are ${planned.length} planned windows` : `'${id}' is not a planned window`,
+      planned
+    )
   }
   return { windows: record.windows.filter(other => other !== window), change: noteOf('cancelled', window), by }
 }
@@ -174,10 +205,17 @@ export const enterRun = (change: Change, { id, lease, ...owner }: RunOwner): Edi
 }
 
 /** Moves the lease on. @returns `null` if the run is over or was removed: it is not added again */
-export const renewRun = ({ id, lease }: Pick<RunOwner, 'id' | 'lease'>): Edit => ({ record, moment }) =>
-  record.windows.some(window => window.id === id && window.kind === 'run' && !isOver(window, moment))
-    ? { windows: record.windows.map(window => window.id === id ? { ...window, lease: leaseEnd(lease, moment.now) } : window), change: null }
-    : null
+export const renewRun =
+  ({ id, lease }: Pick<RunOwner, 'id' | 'lease'>): Edit =>
+    ({ record, moment }) =>
+      record.windows.some(window => window.id === id && window.kind === 'run' && !isOver(window, moment))
+        ? {
+            windows: record.windows.map(window =>
+              window.id === id ? { ...window, lease: leaseEnd(lease, moment.now) } : window
+            ),
+            change: null
+          }
+        : null
 
 /** A run ends. @param failed with `stayClosed`, the site stays closed then, as it does if the lease was lost before */
 export const leaveRun = (id: string, failed: boolean): Edit => ({ record }) => {
@@ -188,24 +226,59 @@ export const leaveRun = (id: string, failed: boolean): Edit => ({ record }) => {
   return { windows, change: { ...noteOf('run', window), ended: true }, by: window.by }
 }
 
-const leaseEnd = (lease: number | null, now: number): string | null => lease === null ? null : new Date(now + lease).toISOString()
+const leaseEnd = (lease: number | null, now: number): string | null =>
+  lease === null ? null : new Date(now + lease).toISOString()
 
 function startOfChange ({ startsAt }: Change, now: number): string | null {
   if (startsAt === undefined || startsAt === null) return null
   const start = resolveTime(startsAt, now)
-  if (Date.parse(start) < now - START_TOLERANCE) throw fail('startsAt', start, `a time in the future, or leave it out to start now (now is ${new Date(now).toISOString()})`)
+  if (Date.parse(start) < now - START_TOLERANCE) {
+    throw fail(
+      'startsAt',
+      start,
+      `a time in the future, or leave it out to start now (now is ${new Date(now).toISOString()})`
+    )
+  }
   return start
 }
 
 /** Whatever the change leaves out has its default; an active `now` window that is replaced keeps its identity. */
-function newWindow (kind: string, change: Change, startsAt: string | null, now: number, same?: StoredWindow): StoredWindow {
+function newWindow (
+  kind: string,
+  change: Change,
+  startsAt: string | null,
+  now: number,
+  same?: StoredWindow
+): StoredWindow {
   const at = same?.at ?? new Date(now).toISOString()
   const begin = Date.parse(startsAt ?? at)
-  const { mode = 'full', message = null, retryAfter = null, ignoreRoutes = [], ignoreIps = [], onlyRoutes = [], by = null } = change
+  const {
+    mode = 'full',
+    message = null,
+    retryAfter = null,
+    ignoreRoutes = [],
+    ignoreIps = [],
+    onlyRoutes = [],
+    by = null
+  } = change
   // a relative end counts from the start, or from now if the window has begun
-  const endsAt = change.endsAt === undefined || change.endsAt === null ? null : resolveTime(change.endsAt, Math.max(begin, now))
+  const endsAt =
+    change.endsAt === undefined || change.endsAt === null ? null : resolveTime(change.endsAt, Math.max(begin, now))
   const window = {
-    id: same?.id ?? randomUUID(), kind, startsAt: startsAt ?? same?.startsAt ?? null, endsAt, mode, message, retryAfter, ignoreRoutes, ignoreIps, onlyRoutes, bypass: null, lease: null, by, at
+    id: same?.id ?? randomUUID(),
+    kind,
+    startsAt: startsAt ?? same?.startsAt ?? null,
+    endsAt,
+    mode,
+    message,
+    retryAfter,
+    ignoreRoutes,
+    ignoreIps,
+    onlyRoutes,
+    bypass: null,
+    lease: null,
+    by,
+    at
   }
   return checkPeriod(window, null, now)
 }

@@ -20,7 +20,8 @@ export function createHistory (store: MaintenanceStore, site: string): History {
       seen.length = Math.min(seen.length, HISTORY_MAX)
     },
     async read (limit) {
-      const records = store.listHistory === undefined ? seen : readEntries(await readList(store.listHistory(site, limit)))
+      const records =
+        store.listHistory === undefined ? seen : readEntries(await readList(store.listHistory(site, limit)))
       return records.slice(0, limit).map(toEntry)
     }
   }
@@ -40,8 +41,22 @@ function readEntries (entries: readonly string[]): StateRecord[] {
 function toEntry (record: StateRecord): HistoryEntry {
   const { revision, by, at, change = guess(record) } = record
   const { kind, window, mode, message = null, startsAt = null, endsAt = null, ended = false } = change
-  return { revision, kind, window, ended, mode: mode === undefined ? null : modeOf({ mode }), message, startsAt, endsAt, by, at: at as string }
+  return {
+    revision,
+    kind,
+    window,
+    ended,
+    mode: mode === undefined ? null : modeOf({ mode }),
+    message,
+    startsAt,
+    endsAt,
+    by,
+    at: at as string
+  }
 }
 
 /** For records of other versions, which may not say what they changed. */
-const guess = ({ windows }: StateRecord): ChangeNote => ({ kind: windows.length > 0 ? 'closed' : 'opened', window: null })
+const guess = ({ windows }: StateRecord): ChangeNote => ({
+  kind: windows.length > 0 ? 'closed' : 'opened',
+  window: null
+})

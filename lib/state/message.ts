@@ -3,8 +3,9 @@ import { isObject, type Rule } from '../util/validate.ts'
 import { MESSAGE_MAX, NAME_MAX } from './record.ts'
 
 /** Control characters but tab and line feed, and unpaired surrogates: neither can be shown or stored safely. */
-// eslint-disable-next-line no-control-regex -- it looks for control characters
-const UNSAFE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/
+const UNSAFE =
+  // eslint-disable-next-line no-control-regex -- it looks for control characters
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/
 
 const isText = (value: unknown, max: number): value is string =>
   typeof value === 'string' && value.trim() !== '' && value.length <= max && !UNSAFE.test(value)
@@ -32,7 +33,11 @@ export const name: Rule = {
 
 /** The texts of a message by language tag, in lower case; one text without a language has the tag `''`. */
 export const messageByLanguage = (message: Message): ReadonlyMap<string, string> =>
-  new Map(typeof message === 'string' ? [['', message]] : Object.entries(message).map(([tag, text]) => [tag.toLowerCase(), text]))
+  new Map(
+    typeof message === 'string'
+      ? [['', message]]
+      : Object.entries(message).map(([tag, text]) => [tag.toLowerCase(), text])
+  )
 
 /** For readers without a language preference: the English text, else the first. */
 export function defaultText (message: Message | null): string | null {

@@ -24,7 +24,11 @@ const LAST_WORK_TIMEOUT = 10_000
  * Keeps all sites of this server up to date: a read at boot, at every hint, and every `pollInterval`.
  * @returns when the first read is done, or has failed: the way to stop
  */
-export async function followStore ({ store, pollInterval }: OpenedStore, sites: readonly Follower[], log: Log): Promise<() => void> {
+export async function followStore (
+  { store, pollInterval }: OpenedStore,
+  sites: readonly Follower[],
+  log: Log
+): Promise<() => void> {
   let timer: NodeJS.Timeout | undefined
 
   async function refreshAll (): Promise<void> {
@@ -37,15 +41,22 @@ export async function followStore ({ store, pollInterval }: OpenedStore, sites: 
   }
 
   function poll (interval: number): void {
-    timer = setTimeout(async () => {
-      await refreshAll()
-      if (timer !== undefined) poll(interval)
-    }, interval * (1 + JITTER * (2 * Math.random() - 1))).unref()
+    timer = setTimeout(
+      async () => {
+        await refreshAll()
+        if (timer !== undefined) poll(interval)
+      },
+      interval * (1 + JITTER * (2 * Math.random() - 1))
+    ).unref()
   }
 
   // what was written before the watch began is found by the read behind it
-  Promise.resolve().then(() => store.watch(onHint)).then(refreshAll)
-    .catch(error => log.warn({ err: error }, `maintenance: the store cannot be watched, it is only polled: ${messageOf(error)}`))
+  Promise.resolve()
+    .then(() => store.watch(onHint))
+    .then(refreshAll)
+    .catch(error =>
+      log.warn({ err: error }, `maintenance: the store cannot be watched, it is only polled: ${messageOf(error)}`)
+    )
   await Promise.all(sites.map(site => site.start()))
   if (pollInterval !== null) poll(pollInterval)
 
@@ -57,9 +68,15 @@ export async function followStore ({ store, pollInterval }: OpenedStore, sites: 
 }
 
 /** This server says goodbye, and its store is closed. The application waits for a bounded time; what takes longer goes on behind it. */
-export async function closeStore ({ store }: OpenedStore, servers: { readonly isRunning: boolean, stop (): Promise<void> }, log: Log): Promise<void> {
+export async function closeStore (
+  { store }: OpenedStore,
+  servers: { readonly isRunning: boolean; stop(): Promise<void> },
+  log: Log
+): Promise<void> {
   const timeout = servers.isRunning ? LAST_WORK_TIMEOUT : LEAVE_TIMEOUT
-  const closing = withTimeout(servers.stop(), timeout).catch(() => {}).then(() => store.close())
+  const closing = withTimeout(servers.stop(), timeout)
+    .catch(() => {})
+    .then(() => store.close())
     .catch(error => log.warn({ err: error }, `maintenance: the store did not close: ${messageOf(error)}`))
   await Promise.race([closing, new Promise(resolve => setTimeout(resolve, CLOSE_TIMEOUT).unref())])
 }

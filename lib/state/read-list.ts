@@ -14,7 +14,9 @@ export async function readList (list: Promise<unknown>): Promise<string[]> {
   try {
     const entries = await withTimeout(list, LIST_TIMEOUT)
     if (!Array.isArray(entries)) throw new TypeError(`it returned ${show(entries)}, expected a list`)
-    if (entries.length > ENTRIES_MAX) throw new RangeError(`it returned ${entries.length} entries, at most ${ENTRIES_MAX} are read`)
+    if (entries.length > ENTRIES_MAX) {
+      throw new RangeError(`it returned ${entries.length} entries, at most ${ENTRIES_MAX} are read`)
+    }
     return entries
   } catch (error) {
     throw new StoreError(messageOf(error), { cause: error })

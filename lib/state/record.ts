@@ -133,7 +133,16 @@ const WINDOW: { readonly [name: string]: Rule } = {
 
 /** What a window of another version may leave out. */
 const WINDOW_DEFAULTS = {
-  startsAt: null, endsAt: null, message: null, retryAfter: null, ignoreRoutes: [], ignoreIps: [], onlyRoutes: [], bypass: null, lease: null, by: null
+  startsAt: null,
+  endsAt: null,
+  message: null,
+  retryAfter: null,
+  ignoreRoutes: [],
+  ignoreIps: [],
+  onlyRoutes: [],
+  bypass: null,
+  lease: null,
+  by: null
 }
 
 /**
@@ -171,7 +180,9 @@ function parseText (stored: string): StateRecord {
 
 function parseObject (stored: string): Record<string, unknown> {
   const { length } = stored
-  if (length > RECORD_MAX) throw new UnreadableError(`the state record has ${length} characters, at most ${RECORD_MAX} are read`)
+  if (length > RECORD_MAX) {
+    throw new UnreadableError(`the state record has ${length} characters, at most ${RECORD_MAX} are read`)
+  }
   if (length > FOREIGN_MAX && !stored.startsWith(OWN_BEGIN)) {
     throw new UnreadableError(`the state record has ${length} characters and was not written by this plugin`)
   }
@@ -206,7 +217,11 @@ function parseWindow (value: unknown, path: string): StoredWindow {
   if (!isObject(value)) throw new UnreadableError(`${path} is ${show(value)}, expected an object`)
   const window: Record<string, unknown> = { ...WINDOW_DEFAULTS, ...value }
   check(WINDOW, window, `${path}.`)
-  const { ignoreRoutes, ignoreIps, onlyRoutes } = window as { ignoreRoutes: unknown[], ignoreIps: unknown[], onlyRoutes: unknown[] }
+  const { ignoreRoutes, ignoreIps, onlyRoutes } = window as {
+    ignoreRoutes: unknown[]
+    ignoreIps: unknown[]
+    onlyRoutes: unknown[]
+  }
   return {
     ...window as unknown as StoredWindow,
     ...inUtc(window, ['startsAt', 'endsAt', 'lease', 'at']),
@@ -226,7 +241,9 @@ const inUtc = (value: Record<string, unknown>, names: readonly string[]): Record
 
 function check (rules: { readonly [name: string]: Rule }, value: Record<string, unknown>, path: string): void {
   for (const [name, rule] of Object.entries(rules)) {
-    if (!rule.test(value[name])) throw new UnreadableError(`${path}${name} is ${show(value[name])}, expected ${rule.expected}`)
+    if (!rule.test(value[name])) {
+      throw new UnreadableError(`${path}${name} is ${show(value[name])}, expected ${rule.expected}`)
+    }
   }
 }
 

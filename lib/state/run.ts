@@ -54,7 +54,11 @@ export function checkRun (work: unknown, options: Record<string, unknown>): RunC
   if (length !== undefined && !lease.test(length)) throw fail('lease', length, lease.expected)
   if (!bool.test(stayClosed)) throw fail('stayClosed', stayClosed, bool.expected)
   if (change.startsAt !== undefined) throw fail('startsAt', change.startsAt, 'nothing: a run starts at once')
-  return { change: checkSet(change), lease: length === undefined ? null : toDuration(length), stayClosed: stayClosed as boolean }
+  return {
+    change: checkSet(change),
+    lease: length === undefined ? null : toDuration(length),
+    stayClosed: stayClosed as boolean
+  }
 }
 
 /**
@@ -66,7 +70,8 @@ export async function run<T> (parts: RunParts<T>, { change, ...rest }: RunChange
   const owner: RunOwner = { id: randomUUID(), host: hostname(), pid: process.pid, ...rest }
   const ending = new AbortController()
   const leave = (failed: boolean): Promise<void> => leaveSite(site, owner, failed, closing, log)
-  const abort = (reason: string): void => ending.abort(new RunningError(`the run of site '${site.name}' was ended: ${reason}`))
+  const abort = (reason: string): void =>
+    ending.abort(new RunningError(`the run of site '${site.name}' was ended: ${reason}`))
 
   const sentAt = performance.now()
   await enter(site, change, owner, leave)
@@ -85,7 +90,11 @@ export async function run<T> (parts: RunParts<T>, { change, ...rest }: RunChange
     failed = true
     const result = await parts.work({ signal: ending.signal, track: parts.track })
     failed = false
-    if (ending.signal.aborted) log.warn(`maintenance: the work of a run on site '${site.name}' finished although ${messageOf(ending.signal.reason)}`)
+    if (ending.signal.aborted) {
+      log.warn(
+        `maintenance: the work of a run on site '${site.name}' finished although ${messageOf(ending.signal.reason)}`
+      )
+    }
     return result
   } finally {
     stopRenewing()
@@ -96,7 +105,12 @@ export async function run<T> (parts: RunParts<T>, { change, ...rest }: RunChange
   }
 }
 
-async function enter (site: RunSite, change: Change, owner: RunOwner, leave: (failed: boolean) => Promise<void>): Promise<void> {
+async function enter (
+  site: RunSite,
+  change: Change,
+  owner: RunOwner,
+  leave: (failed: boolean) => Promise<void>
+): Promise<void> {
   site.ownRuns.add(owner.id)
   try {
     await site.write(enterRun(change, owner), { expectedRevision: change.expectedRevision })
@@ -109,11 +123,20 @@ async function enter (site: RunSite, change: Change, owner: RunOwner, leave: (fa
 }
 
 /** Removes the window. While the store is away it is tried again, until the server closes. */
-async function leaveSite (site: RunSite, { id }: RunOwner, failed: boolean, closing: AbortSignal, log: Log): Promise<void> {
+async function leaveSite (
+  site: RunSite,
+  { id }: RunOwner,
+  failed: boolean,
+  closing: AbortSignal,
+  log: Log
+): Promise<void> {
   try {
     await site.write(leaveRun(id, failed))
   } catch (error) {
-    log.error({ err: error }, `maintenance: site '${site.name}' stays closed after a run, until the store can be written: ${messageOf(error)}`)
+    log.error(
+      { err: error },
+      `maintenance: site '${site.name}' stays closed after a run, until the store can be written: ${messageOf(error)}`
+    )
     keepLeaving(site, id, failed, closing)
   }
 }

@@ -26,7 +26,9 @@ export function createRuns (log: Log): Runs {
       closing.abort()
       await withTimeout(Promise.allSettled(running.keys()), CLOSE_TIMEOUT).catch(() => {
         const sites = [...new Set(running.values())].join(', ')
-        log.error(`maintenance: the server closes although ${running.size} runs have not ended; they keep closed: ${sites}`)
+        log.error(
+          `maintenance: the server closes although ${running.size} runs have not ended; they keep closed: ${sites}`
+        )
       })
     }
   }

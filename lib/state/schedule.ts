@@ -73,6 +73,10 @@ const LOOK_AHEAD = 400
 export function scheduleProblem (cron: Cron, duration: number): string | null {
   const starts = cron.nextRuns(LOOK_AHEAD)
   if (starts.length === 0) return 'it never fires'
-  const overlap = starts.findIndex((start, i) => i > 0 && start.getTime() - (starts[i - 1] as Date).getTime() < duration)
-  return overlap === -1 ? null : `it starts again at ${starts[overlap]?.toISOString()}, before the window before that has ended`
+  const overlap = starts.findIndex(
+    (start, i) => i > 0 && start.getTime() - (starts[i - 1] as Date).getTime() < duration
+  )
+  return overlap === -1
+    ? null
+    : `it starts again at ${starts[overlap]?.toISOString()}, before the window before that has ended`
 }

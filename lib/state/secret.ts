@@ -5,7 +5,8 @@ import { createBoundedMap } from '../util/bounded-map.ts'
 export const makeSecret = (): string => randomBytes(24).toString('base64url')
 
 /** What is stored of a secret: it tells whether one is right, and nothing about it. */
-export const hashSecret = (windowId: string, secret: string): string => createHmac('sha256', windowId).update(secret).digest('base64url')
+export const hashSecret = (windowId: string, secret: string): string =>
+  createHmac('sha256', windowId).update(secret).digest('base64url')
 
 /** How many cookies are remembered as valid, so that a tester's next request costs one look into a `Map`. */
 const SEEN_MAX = 1000
@@ -24,7 +25,11 @@ export interface Pass {
  * @param hash as stored
  * @param ttl seconds
  */
-export function createPass ({ key = '', ttl }: { key?: string | undefined, ttl: number }, windowId: string, hash: string): Pass {
+export function createPass (
+  { key = '', ttl }: { key?: string | undefined; ttl: number },
+  windowId: string,
+  hash: string
+): Pass {
   const stored = Buffer.from(hash, 'base64url')
   const cookieKey = Buffer.from(hkdfSync('sha256', key, hash, `fastify-maintenance bypass ${windowId}`, 32))
   const seen = createBoundedMap<string, number>(SEEN_MAX)
@@ -41,7 +46,8 @@ export function createPass ({ key = '', ttl }: { key?: string | undefined, ttl: 
   }
 
   return {
-    isSecret: secret => typeof secret === 'string' && equal(Buffer.from(hashSecret(windowId, secret), 'base64url'), stored),
+    isSecret: secret =>
+      typeof secret === 'string' && equal(Buffer.from(hashSecret(windowId, secret), 'base64url'), stored),
     makeCookie (now) {
       const signed = `v1.${Math.floor(now / 1000) + ttl}.${randomBytes(16).toString('base64url')}`
       return `${signed}.${sign(signed).toString('base64url')}`

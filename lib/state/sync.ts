@@ -84,8 +84,13 @@ export function createSynchroniser ({
     }
     if (closed) return
     health.lastReadAt = new Date().toISOString()
-    await take(stored, before).then(confirmed => { if (confirmed) onRead(readAt) })
-      .catch(error => log.error({ site, err: error }, `maintenance: site '${site}' could not adopt its state: ${messageOf(error)}`))
+    await take(stored, before)
+      .then(confirmed => {
+        if (confirmed) onRead(readAt)
+      })
+      .catch(error =>
+        log.error({ site, err: error }, `maintenance: site '${site}' could not adopt its state: ${messageOf(error)}`)
+      )
   }
 
   /**
@@ -105,7 +110,12 @@ export function createSynchroniser ({
     }
     const record = stored.kind === 'record' ? stored.record : NEVER_WRITTEN
     if (!isUnknown(local) && record.revision < before) {
-      report(true, stored.kind === 'missing' ? 'the state record is missing' : `the stored revision ${record.revision} is older than the known one`)
+      report(
+        true,
+        stored.kind === 'missing'
+          ? 'the state record is missing'
+          : `the stored revision ${record.revision} is older than the known one`
+      )
       repairSoon()
       return false
     }
@@ -116,7 +126,9 @@ export function createSynchroniser ({
 
   /** Two writers that could not see each other have used the same revision. */
   function contradiction (record: StateRecord): string | null {
-    if (isUnknown(local) || record.revision !== local.record.revision || isDeepStrictEqual(record, local.record)) return null
+    if (isUnknown(local) || record.revision !== local.record.revision || isDeepStrictEqual(record, local.record)) {
+      return null
+    }
     return `the stored record differs from the one that this server knows, although both have revision ${record.revision}`
   }
 
@@ -153,7 +165,10 @@ export function createSynchroniser ({
       if (stored.kind === 'record') expected = stored.record.revision
       if (expected >= record.revision) return
       const compares = stored.kind !== 'unreadable' && expected !== refused
-      await mirror.write(site, serialiseRecord(record), { revision: record.revision, ...(compares ? { expectedRevision: expected } : {}) })
+      await mirror.write(site, serialiseRecord(record), {
+        revision: record.revision,
+        ...(compares ? { expectedRevision: expected } : {})
+      })
     } catch (error) {
       // another write came first: keep the newer of the two
       if (isConflict(error)) return keepInMirror(record, expected)
@@ -183,8 +198,15 @@ export function createSynchroniser ({
     const { record } = local
     const revision = stored.kind === 'record' ? stored.record.revision : 0
     if (closed || stored.kind === 'unreadable' || revision >= record.revision) return
-    await store.write(site, serialiseRecord(record), { revision: record.revision, expectedRevision: revision, skipHistory: true })
-    log.warn({ site, revision: record.revision }, `maintenance: repaired the record of site '${site}', which the store had lost`)
+    await store.write(site, serialiseRecord(record), {
+      revision: record.revision,
+      expectedRevision: revision,
+      skipHistory: true
+    })
+    log.warn(
+      { site, revision: record.revision },
+      `maintenance: repaired the record of site '${site}', which the store had lost`
+    )
     await refresh()
   }
 

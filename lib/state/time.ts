@@ -3,7 +3,8 @@ import { parseDuration } from '../util/duration.ts'
 import type { Rule } from '../util/validate.ts'
 
 /** A time with its zone. `new Date()` would guess the zone, and take 30 February for 2 March. */
-const ISO = /^(\d{4})-(\d{2})-(\d{2})T([01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?(?:Z|[+-](?:0\d|1[0-4]):?[0-5]\d)$/
+const ISO =
+  /^(\d{4})-(\d{2})-(\d{2})T([01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?(?:Z|[+-](?:0\d|1[0-4]):?[0-5]\d)$/
 
 /** @returns the time in UTC; `null` if it is not a valid time */
 export function toTime (value: unknown): string | null {

@@ -41,8 +41,11 @@ const hasLostLease = ({ id, lease }: StoredWindow, { readAt, ownRuns }: Pick<Mom
 
 /** A run that has lost its lease and must stay closed has become a `now` window. */
 export function settle (record: StateRecord, moment: Moment): StateRecord {
-  const isLeft = (window: StoredWindow): boolean => window.kind === 'run' && window.stayClosed === true && hasLostLease(window, moment)
-  return record.windows.some(isLeft) ? { ...record, windows: record.windows.map(window => isLeft(window) ? toNow(window) : window) } : record
+  const isLeft = (window: StoredWindow): boolean =>
+    window.kind === 'run' && window.stayClosed === true && hasLostLease(window, moment)
+  return record.windows.some(isLeft)
+    ? { ...record, windows: record.windows.map(window => (isLeft(window) ? toNow(window) : window)) }
+    : record
 }
 
 /** What a run leaves behind if the site must stay closed after it. */

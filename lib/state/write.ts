@@ -2,7 +2,14 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MaintenanceStore } from '../../types/index.ts'
 import {
-  ConflictError, InvalidChangeError, isConflict, isOutcomeUnknown, isStoreError, messageOf, OutcomeUnknownError, StoreError
+  ConflictError,
+  InvalidChangeError,
+  isConflict,
+  isOutcomeUnknown,
+  isStoreError,
+  messageOf,
+  OutcomeUnknownError,
+  StoreError
 } from '../errors.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { makeRecord, type Edit } from './edit.ts'
@@ -41,11 +48,18 @@ export async function updateRecord (store: MaintenanceStore, site: string, reque
   const attempt = { writing: false, over: false }
   return withTimeout(tryUntilWritten(store, site, request, attempt), timeout, () => {
     attempt.over = true
-    return attempt.writing ? new OutcomeUnknownError(Math.ceil(timeout)) : new StoreError(`no answer within ${Math.ceil(timeout)} ms`)
+    return attempt.writing
+      ? new OutcomeUnknownError(Math.ceil(timeout))
+      : new StoreError(`no answer within ${Math.ceil(timeout)} ms`)
   })
 }
 
-async function tryUntilWritten (store: MaintenanceStore, site: string, request: WriteRequest, attempt: Attempt): Promise<StateRecord> {
+async function tryUntilWritten (
+  store: MaintenanceStore,
+  site: string,
+  request: WriteRequest,
+  attempt: Attempt
+): Promise<StateRecord> {
   let refused: number | undefined
   for (;;) {
     const stored = await failing(readStored(store, site))
@@ -81,7 +95,11 @@ export const closedRecord = (now: number): StateRecord =>
   ({ ...NEVER_WRITTEN, windows: [{ ...assumedWindow('unreadable', now), id: randomUUID() }] })
 
 /** @returns `null` if the edit leaves the record as it is */
-function makeNext (stored: Stored, request: WriteRequest, now: number): { record: StateRecord, isChange: boolean } | null {
+function makeNext (
+  stored: Stored,
+  request: WriteRequest,
+  now: number
+): { record: StateRecord; isChange: boolean } | null {
   const { edit, expectedRevision, local, schedule = NO_SCHEDULE, ownRuns } = request
   const moment = { ...momentOf(now), ...(ownRuns === undefined ? {} : { ownRuns }) }
   const record = settle(baseOf(stored, request, now), moment)
@@ -89,16 +107,23 @@ function makeNext (stored: Stored, request: WriteRequest, now: number): { record
   if (expectedRevision !== undefined && expectedRevision !== current) throw new ConflictError(current, expectedRevision)
   const context = { record, schedule, moment }
   const edited = edit(context)
-  return edited === null ? null : { record: makeRecord(context, edited, Math.max(current + 1, now)), isChange: edited.change !== null }
+  return edited === null
+    ? null
+    : { record: makeRecord(context, edited, Math.max(current + 1, now)), isChange: edited.change !== null }
 }
 
 /** @returns false if somebody else was faster */
 async function write (
-  store: MaintenanceStore, site: string, record: StateRecord, options: { expectedRevision?: number, skipHistory: boolean }
+  store: MaintenanceStore,
+  site: string,
+  record: StateRecord,
+  options: { expectedRevision?: number; skipHistory: boolean }
 ): Promise<boolean> {
   const text = serialiseRecord(record)
   if (text.length > RECORD_MAX) {
-    throw new InvalidChangeError(`the change is too large: its record would have ${text.length} characters, at most ${RECORD_MAX}`)
+    throw new InvalidChangeError(
+      `the change is too large: its record would have ${text.length} characters, at most ${RECORD_MAX}`
+    )
   }
   try {
     await failing(store.write(site, text, { revision: record.revision, ...options }))
@@ -121,6 +146,8 @@ async function failing<T> (work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (error) {
-    throw isConflict(error) || isOutcomeUnknown(error) || isStoreError(error) ? error : new StoreError(messageOf(error), { cause: error })
+    throw isConflict(error) || isOutcomeUnknown(error) || isStoreError(error)
+      ? error
+      : new StoreError(messageOf(error), { cause: error })
   }
 }

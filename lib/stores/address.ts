@@ -21,7 +21,9 @@ function toPath (url: string): string {
 
 /** An address of a database. One that is in memory would be unknown to every other process. */
 export function isSqlAddress (address: string): boolean {
-  if (/^(postgres|postgresql|mysql|mariadb):\/\//.test(address)) return URL.canParse(address) && isEncoded(new URL(address))
+  if (/^(postgres|postgresql|mysql|mariadb):\/\//.test(address)) {
+    return URL.canParse(address) && isEncoded(new URL(address))
+  }
   return /^sqlite:(?!\/\/[^/])./.test(address) && !/^sqlite:\s*$|:memory:|mode=memory/.test(address)
 }
 
@@ -40,9 +42,13 @@ export function describeAddress (address: string): string {
   const [, scheme] = /^([a-z][a-z0-9+.-]*:\/\/)/i.exec(address) ?? []
   if (address.trim() === '') return 'empty'
   if (/^rediss?:/.test(address)) return 'a malformed address of Redis (encode its password with encodeURIComponent)'
-  if (/^(postgres|postgresql|mysql|mariadb):\/\//.test(address)) return 'a malformed address of a database (encode its password with encodeURIComponent)'
+  if (/^(postgres|postgresql|mysql|mariadb):\/\//.test(address)) {
+    return 'a malformed address of a database (encode its password with encodeURIComponent)'
+  }
   if (/^sqlite:.*(:memory:|mode=memory)/.test(address)) return 'a database in memory, which no other process can see'
-  if (/^sqlite:\/\//.test(address)) return "an address of SQLite with two slashes (expected 'sqlite:./app.db' or 'sqlite:/srv/app.db')"
+  if (/^sqlite:\/\//.test(address)) {
+    return "an address of SQLite with two slashes (expected 'sqlite:./app.db' or 'sqlite:/srv/app.db')"
+  }
   if (scheme !== undefined) return `an address of ${scheme}`
   return /^\.{0,2}\//.test(address) ? `a path (did you mean 'file:${address}'?)` : 'text that is no address'
 }

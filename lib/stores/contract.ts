@@ -57,20 +57,51 @@ export function storeContract (create: () => StoreUnderTest | Promise<StoreUnder
 }
 
 /** Letters of all kinds, and characters that a store might split at, quote, trim or parse. */
-const RECORDS = ['{"v":1,"on":true}', 'no JSON', ' \'"`\\ \n\r\n\t ', 'Grüße, 世界 🚧, e\u0301', '{"__proto__":{"on":true}}', '%s $1 {{x}} \u0001', 'null', '0', 'x'.repeat(10_240)]
+const RECORDS = [
+  '{"v":1,"on":true}',
+  'no JSON',
+  ' \'"`\\ \n\r\n\t ',
+  'Grüße, 世界 🚧, e\u0301',
+  '{"__proto__":{"on":true}}',
+  '%s $1 {{x}} \u0001',
+  'null',
+  '0',
+  'x'.repeat(10_240)
+]
 
 /** All of them valid names of sites, and all of them different. */
-const SITES = ['default', 'A', 'a', 'a.b', 'a-b', 'a_b', 'a.b.c', '0', '00', 'constructor', 'toString', 'hasOwnProperty', 'x'.repeat(64), 'x'.repeat(63)]
+const SITES = [
+  'default',
+  'A',
+  'a',
+  'a.b',
+  'a-b',
+  'a_b',
+  'a.b.c',
+  '0',
+  '00',
+  'constructor',
+  'toString',
+  'hasOwnProperty',
+  'x'.repeat(64),
+  'x'.repeat(63)
+]
 
 /** As a server names itself: a UUID of each start. */
-const SERVERS = ['0b2a2a3e-1c1f-4f0e-9a55-6d2d4b1f0001', '0b2a2a3e-1c1f-4f0e-9a55-6d2d4b1f0002', '0b2a2a3e-1c1f-4f0e-9a55-6d2d4b1f0003'] as const
+const SERVERS = [
+  '0b2a2a3e-1c1f-4f0e-9a55-6d2d4b1f0001',
+  '0b2a2a3e-1c1f-4f0e-9a55-6d2d4b1f0002',
+  '0b2a2a3e-1c1f-4f0e-9a55-6d2d4b1f0003'
+] as const
 // ms
 const MINUTE = 60_000
 const DAY = 86_400_000
 const FORGOTTEN_WITHIN = 3000
 
 /** A store without heartbeats passes the checks of servers. */
-const keepsServers = (store: MaintenanceStore): store is MaintenanceStore & Required<Pick<MaintenanceStore, 'heartbeat' | 'heartbeats'>> =>
+const keepsServers = (
+  store: MaintenanceStore
+): store is MaintenanceStore & Required<Pick<MaintenanceStore, 'heartbeat' | 'heartbeats'>> =>
   store.heartbeat !== undefined && store.heartbeats !== undefined
 
 const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
@@ -92,9 +123,17 @@ const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
   async 'keeps sites apart' (connect) {
     const store = await connect()
     for (const site of SITES) await store.write(site, `record of ${site}`, { revision: 1, expectedRevision: 0 })
-    for (const site of SITES) equal(await store.read(site), `record of ${site}`, `read('${site}') after every site was written`)
+    for (const site of SITES) {
+      equal(await store.read(site), `record of ${site}`, `read('${site}') after every site was written`)
+    }
     await store.write('a', 'second', { revision: 2, expectedRevision: 1 })
-    for (const site of SITES) equal(await store.read(site), site === 'a' ? 'second' : `record of ${site}`, `read('${site}') after a second write to 'a'`)
+    for (const site of SITES) {
+      equal(
+        await store.read(site),
+        site === 'a' ? 'second' : `record of ${site}`,
+        `read('${site}') after a second write to 'a'`
+      )
+    }
   },
 
   async 'writes if the stored revision is the expected one' (connect) {
@@ -167,19 +206,31 @@ const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
     const handles = [await connect(), await connect(), await connect()]
     for (const expected of [0, 100]) {
       const writes = Array.from({ length: 20 }, (_, i) =>
-        handles[i % handles.length]!.write('a', `writer ${i}`, { revision: expected === 0 ? 100 : 200 + i, expectedRevision: expected }))
+        handles[i % handles.length]!.write('a', `writer ${i}`, {
+          revision: expected === 0 ? 100 : 200 + i,
+          expectedRevision: expected
+        })
+      )
       const settled = await Promise.allSettled(writes)
       for (const result of settled) if (result.status === 'rejected') isConflict(result.reason)
       const winners = settled.flatMap(({ status }, i) => status === 'fulfilled' ? [`writer ${i}`] : [])
       equal(winners.length, 1, `${winners.length} of 20 writes that expected revision ${expected} were accepted`)
-      deepEqual(await Promise.all(handles.map(store => store.read('a'))), handles.map(() => winners[0]), 'every server must read the write that was accepted')
+      deepEqual(
+        await Promise.all(handles.map(store => store.read('a'))),
+        handles.map(() => winners[0]),
+        'every server must read the write that was accepted'
+      )
     }
   },
 
   async 'loses no site when many are written at once' (connect) {
     const handles = [await connect(), await connect()]
-    await Promise.all(SITES.map((site, i) => handles[i % 2]!.write(site, `record of ${site}`, { revision: 1, expectedRevision: 0 })))
-    for (const site of SITES) equal(await handles[0]!.read(site), `record of ${site}`, `read('${site}') after all sites were written at once`)
+    await Promise.all(
+      SITES.map((site, i) => handles[i % 2]!.write(site, `record of ${site}`, { revision: 1, expectedRevision: 0 }))
+    )
+    for (const site of SITES) {
+      equal(await handles[0]!.read(site), `record of ${site}`, `read('${site}') after all sites were written at once`)
+    }
   },
 
   async 'has both heartbeat and heartbeats, or neither' (connect) {
@@ -196,7 +247,11 @@ const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
       deepEqual(await store.heartbeats(), [entry], 'a server has one entry: the last one')
     }
     for (const id of SERVERS) await store.heartbeat(id, `entry of ${id}`, MINUTE)
-    deepEqual((await store.heartbeats()).sort(), SERVERS.map(id => `entry of ${id}`), 'each server has an entry of its own')
+    deepEqual(
+      (await store.heartbeats()).sort(),
+      SERVERS.map(id => `entry of ${id}`),
+      'each server has an entry of its own'
+    )
   },
 
   async 'shows each server the entries of others, and removes an entry whose ttl is 0' (connect) {
@@ -204,10 +259,14 @@ const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
     if (!keepsServers(one) || !keepsServers(other)) return
     await one.heartbeat(SERVERS[0], 'one', MINUTE)
     await other.heartbeat(SERVERS[1], 'other', MINUTE)
-    for (const store of [one, other]) deepEqual((await store.heartbeats()).sort(), ['one', 'other'], 'each server must see both entries')
+    for (const store of [one, other]) {
+      deepEqual((await store.heartbeats()).sort(), ['one', 'other'], 'each server must see both entries')
+    }
     await one.heartbeat(SERVERS[0], '', 0)
     await one.heartbeat(SERVERS[2], '', 0)
-    for (const store of [one, other]) deepEqual(await store.heartbeats(), ['other'], 'a ttl of 0 must remove the entry of that server, and no other')
+    for (const store of [one, other]) {
+      deepEqual(await store.heartbeats(), ['other'], 'a ttl of 0 must remove the entry of that server, and no other')
+    }
   },
 
   async 'forgets an entry when its ttl is over, and no other' (connect) {
@@ -219,7 +278,11 @@ const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
     await store.heartbeat(SERVERS[2], 'goes', 50)
     const deadline = Date.now() + FORGOTTEN_WITHIN
     while ((await store.heartbeats()).includes('goes') && Date.now() < deadline) await sleep(20)
-    deepEqual((await store.heartbeats()).sort(), ['heard of again', 'stays'], 'only an entry whose last ttl is over may be gone')
+    deepEqual(
+      (await store.heartbeats()).sort(),
+      ['heard of again', 'stays'],
+      'only an entry whose last ttl is over may be gone'
+    )
   },
 
   async 'lists the history of each site, newest first' (connect) {
@@ -231,8 +294,16 @@ const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
     }
     for (let revision = 1; revision <= 3; revision++) await add('a', `change ${revision}`, revision)
     await add('b', 'of another site', 1)
-    deepEqual(await store.listHistory('a', 10), ['change 3', 'change 2', 'change 1'], 'listHistory() must return each change of this site, newest first')
-    deepEqual(await store.listHistory('a', 2), ['change 3', 'change 2'], 'listHistory() must return at most the number of entries asked for')
+    deepEqual(
+      await store.listHistory('a', 10),
+      ['change 3', 'change 2', 'change 1'],
+      'listHistory() must return each change of this site, newest first'
+    )
+    deepEqual(
+      await store.listHistory('a', 2),
+      ['change 3', 'change 2'],
+      'listHistory() must return at most the number of entries asked for'
+    )
     deepEqual(await store.listHistory('never', 10), [], 'a site without changes has an empty history')
     if (store.appendHistory !== undefined) return
     await store.write('a', 'renewal', { revision: 4, skipHistory: true })
@@ -244,7 +315,11 @@ const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
     if (store.readAll === undefined) return
     deepEqual([...await store.readAll()], [], 'readAll() before the first write')
     for (const site of SITES) await store.write(site, `record of ${site}`, { revision: 1 })
-    deepEqual([...await store.readAll()].sort(), SITES.map(site => [site, `record of ${site}`]).sort(), 'readAll() must return every site with its record')
+    deepEqual(
+      [...(await store.readAll())].sort(),
+      SITES.map(site => [site, `record of ${site}`]).sort(),
+      'readAll() must return every site with its record'
+    )
   },
 
   async 'has a clock in milliseconds, if it has one' (connect) {
@@ -252,7 +327,10 @@ const CHECKS: Record<string, (connect: Connect) => Promise<void>> = {
     if (store.now === undefined) return
     await store.read('a')
     const now = store.now()
-    ok(Number.isInteger(now) && Math.abs(now - Date.now()) < DAY, `now() must return milliseconds since 1970 as an integer, not ${now}`)
+    ok(
+      Number.isInteger(now) && Math.abs(now - Date.now()) < DAY,
+      `now() must return milliseconds since 1970 as an integer, not ${now}`
+    )
   },
 
   async 'can be watched, and closed twice' (connect) {
@@ -272,6 +350,10 @@ async function refuses (write: Promise<void>): Promise<void> {
 
 /** @throws if the store rejects for another reason */
 function isConflict (error: unknown): true {
-  equal((error as { code?: unknown } | null)?.code, 'FST_ERR_MAINTENANCE_CONFLICT', `a conflict rejects with the code FST_ERR_MAINTENANCE_CONFLICT, not with ${error}`)
+  equal(
+    (error as { code?: unknown } | null)?.code,
+    'FST_ERR_MAINTENANCE_CONFLICT',
+    `a conflict rejects with the code FST_ERR_MAINTENANCE_CONFLICT, not with ${error}`
+  )
   return true
 }

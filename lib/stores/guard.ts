@@ -5,7 +5,17 @@ import { messageOf, show } from '../errors.ts'
 /** Far in the future, and still a time with a year of four digits: microseconds are caught here, too. */
 const TIME_MAX = 2.5e14
 
-const MEMBERS = ['read', 'write', 'watch', 'close', 'appendHistory', 'listHistory', 'heartbeat', 'heartbeats', 'readAll'] as const
+const MEMBERS = [
+  'read',
+  'write',
+  'watch',
+  'close',
+  'appendHistory',
+  'listHistory',
+  'heartbeat',
+  'heartbeats',
+  'readAll'
+] as const
 
 export interface GuardedStore {
   readonly store: MaintenanceStore

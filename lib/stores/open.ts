@@ -50,15 +50,26 @@ async function openShared (option: Shared, sites: readonly string[], log?: Log):
     return { kind: 'file', store: openFile(option.file), pollInterval: FILE_POLL_INTERVAL }
   }
   if ('sql' in option) return { kind: 'sql', ...await (await import('./sql/open.ts')).openSql(option.sql, log) }
-  const [{ createConnector }, { createRedisStore }] = await Promise.all([import('./redis/connect.ts'), import('./redis/redis-store.ts')])
+  const [{ createConnector }, { createRedisStore }] = await Promise.all([
+    import('./redis/connect.ts'),
+    import('./redis/redis-store.ts')
+  ])
   const connector = createConnector(option.redis)
   log?.info(`maintenance: the store is Redis at ${connector.description}`)
   const store = createRedisStore(connector, { prefix: option.prefix ?? REDIS_PREFIX, sites })
   return { kind: 'redis', store, pollInterval: REDIS_POLL_INTERVAL }
 }
 
-const openCustom = (store: MaintenanceStore): OpenedStore => ({ kind: 'custom', ...guardStore(store), pollInterval: CUSTOM_POLL_INTERVAL })
+const openCustom = (store: MaintenanceStore): OpenedStore => ({
+  kind: 'custom',
+  ...guardStore(store),
+  pollInterval: CUSTOM_POLL_INTERVAL
+})
 
 function openFile (file: string): MaintenanceStore {
-  return { ...createFileStore(file), ...createFileHistory(createFileStore(file, '.history')), ...createFileServers(file) }
+  return {
+    ...createFileStore(file),
+    ...createFileHistory(createFileStore(file, '.history')),
+    ...createFileServers(file)
+  }
 }

@@ -1,5 +1,11 @@
 import type {
-  CustomStoreOptions, FastifyMaintenanceOptions, FileStoreOptions, MaintenanceStore, RedisStoreOptions, SqlOptions, StoreExtras
+  CustomStoreOptions,
+  FastifyMaintenanceOptions,
+  FileStoreOptions,
+  MaintenanceStore,
+  RedisStoreOptions,
+  SqlOptions,
+  StoreExtras
 } from '../../types/index.ts'
 import { InvalidOptionError, OptionError, show, showType } from '../errors.ts'
 import { suggest } from '../util/did-you-mean.ts'
@@ -10,7 +16,8 @@ import { checkRedis } from './redis/check.ts'
 import { checkSql } from './sql/check.ts'
 
 /** The option `store`, with an address read. */
-export type StoreOption = 'memory' | FileStoreOptions | RedisStoreOptions | SqlOption | CustomStoreOptions | MaintenanceStore
+export type StoreOption =
+  'memory' | FileStoreOptions | RedisStoreOptions | SqlOption | CustomStoreOptions | MaintenanceStore
 
 export interface SqlOption extends StoreExtras { readonly sql: SqlOptions }
 
@@ -27,7 +34,11 @@ const anything = { expected: '', test: () => true }
 const REDIS: Shape = {
   redis: anything,
   // a cluster keeps a site's keys together by what stands in the first braces
-  prefix: { expected: "text without control characters and without '{}'", test: value => typeof value === 'string' && !/[\u0000-\u001f]|\{\}/.test(value) && value.length <= 200 }, // eslint-disable-line no-control-regex
+  prefix: {
+    expected: "text without control characters and without '{}'",
+    // eslint-disable-next-line no-control-regex -- it looks for control characters
+    test: value => typeof value === 'string' && !/[\u0000-\u001f]|\{\}/.test(value) && value.length <= 200
+  },
   ...EXTRAS
 }
 
@@ -64,7 +75,9 @@ function readAddress (address: string): StoreOption {
 const readSql = (sql: unknown): SqlOptions => checkSql(typeof sql === 'string' ? { client: sql } : sql, 'store.sql')
 
 function fail (name: string, value: unknown, expected: string, known?: readonly string[]): Error {
-  if (known === undefined) return new OptionError(name, name === 'store.custom' ? showType(value) : show(value), expected)
+  if (known === undefined) {
+    return new OptionError(name, name === 'store.custom' ? showType(value) : show(value), expected)
+  }
   return new InvalidOptionError(`unknown option '${name}'. ${suggest(name, known)}`)
 }
 

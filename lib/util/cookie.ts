@@ -15,7 +15,8 @@ export interface Cookie {
  * The name that the browser knows. It accepts a `__Host-` cookie over https only and for this host only, and no other
  * host can set one (RFC 6265bis section 4.1.3.2).
  */
-export const cookieName = (name: string, { protocol }: Protocol): string => protocol === 'https' ? `__Host-${name}` : name
+export const cookieName = (name: string, { protocol }: Protocol): string =>
+  protocol === 'https' ? `__Host-${name}` : name
 
 /** The value of a `Set-Cookie` header. */
 export function formatCookie ({ name, value, maxAge, sameSite }: Cookie, request: Protocol): string {

@@ -5,7 +5,8 @@ const WORD_MAX = 50
 export function didYouMean (word: string, known: readonly string[]): string | null {
   if (word.length > WORD_MAX) return null
   for (const slips of [0, 1, 2]) {
-    const near = known.find(name => isNear(word, name, slips)) ?? known.find(name => isNear(lastOf(word), lastOf(name), slips))
+    const near =
+      known.find(name => isNear(word, name, slips)) ?? known.find(name => isNear(lastOf(word), lastOf(name), slips))
     if (near !== undefined) return near
   }
   return null
@@ -35,7 +36,8 @@ function distance (a: string, b: string): number {
     const row = [i]
     for (let j = 1; j <= b.length; j++) {
       const same = a[i - 1] === b[j - 1] ? 0 : 1
-      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? at(before, j - 2) + 1 : Infinity
+      const swapped =
+        i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? at(before, j - 2) + 1 : Infinity
       row.push(Math.min(at(above, j) + 1, at(row, j - 1) + 1, at(above, j - 1) + same, swapped))
     }
     before = above

@@ -26,6 +26,9 @@ export const duration = (min: number, max: number): Rule => ({
 })
 
 function inUnits (ms: number): string {
-  const [unit = 'ms', length = 1] = Object.entries(UNITS).reverse().find(([, length]) => ms >= length && ms % length === 0) ?? []
+  const [unit = 'ms', length = 1] =
+    Object.entries(UNITS)
+      .reverse()
+      .find(([, length]) => ms >= length && ms % length === 0) ?? []
   return `${ms / length}${unit}`
 }

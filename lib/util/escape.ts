@@ -10,4 +10,6 @@ export const escapeControls = (text: string): string => text.replace(CONTROLS, t
 
 /** JSON, in which `JSON.stringify` escapes only C0. Outside of strings only line feeds match, and they stay. */
 export const toSafeJson = (value: unknown, indent?: number): string =>
-  JSON.stringify(value, null, indent).replace(CONTROLS, character => character === '\n' ? character : toEscape(character))
+  JSON.stringify(value, null, indent).replace(CONTROLS, character =>
+    character === '\n' ? character : toEscape(character)
+  )

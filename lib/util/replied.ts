@@ -43,7 +43,8 @@ export function unwatchReply (reply: FastifyReply): void {
   watched.delete(reply)
 }
 
-const isTimeout = (payload: unknown): boolean => payload instanceof Error && (payload as { code?: unknown }).code === 'FST_ERR_HANDLER_TIMEOUT'
+const isTimeout = (payload: unknown): boolean =>
+  payload instanceof Error && (payload as { code?: unknown }).code === 'FST_ERR_HANDLER_TIMEOUT'
 
 /** Called by a timer of Fastify: what it threw would end the process. */
 function answerInstead (reply: FastifyReply, answer: () => void): FastifyReply {

@@ -29,20 +29,41 @@ export function showType (value: unknown): string {
 
 function format (value: unknown, depth: number): string {
   if (typeof value === 'string') return inspect(cut(hideCredentials(value), TEXT_MAX))
-  if (Array.isArray(value)) return formatList('[', ']', '[Array]', value.slice(0, ENTRIES_MAX), value.length, depth, entry => format(entry, depth - 1))
+  if (Array.isArray(value)) {
+    return formatList('[', ']', '[Array]', value.slice(0, ENTRIES_MAX), value.length, depth, entry =>
+      format(entry, depth - 1)
+    )
+  }
   if (!isPlain(value)) return inspect(value, { depth: -1, breakLength: Infinity })
   const names = Object.keys(value)
-  return formatList('{', '}', '[Object]', names.slice(0, ENTRIES_MAX), names.length, depth, name => `${formatName(name)}: ${format(value[name], depth - 1)}`)
+  return formatList(
+    '{',
+    '}',
+    '[Object]',
+    names.slice(0, ENTRIES_MAX),
+    names.length,
+    depth,
+    name => `${formatName(name)}: ${format(value[name], depth - 1)}`
+  )
 }
 
-function formatList<T> (begin: string, end: string, closed: string, entries: T[], length: number, depth: number, formatEntry: (entry: T) => string): string {
+function formatList<T> (
+  begin: string,
+  end: string,
+  closed: string,
+  entries: T[],
+  length: number,
+  depth: number,
+  formatEntry: (entry: T) => string
+): string {
   if (length === 0) return `${begin}${end}`
   if (depth < 0) return closed
   const more = length > entries.length ? [`… ${length - entries.length} more`] : []
   return `${begin} ${[...entries.map(formatEntry), ...more].join(', ')} ${end}`
 }
 
-const formatName = (name: string): string => /^[A-Za-z_$][\w$]{0,40}$/.test(name) ? name : inspect(cut(hideCredentials(name), 40))
+const formatName = (name: string): string =>
+  /^[A-Za-z_$][\w$]{0,40}$/.test(name) ? name : inspect(cut(hideCredentials(name), 40))
 
 function isPlain (value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null) return false

@@ -2,7 +2,11 @@
  * Settles as `work` does, or rejects after `ms` with the error that `late` makes.
  * What `work` does after that harms nobody.
  */
-export async function withTimeout<T> (work: Promise<T>, ms: number, late = (): Error => new Error(`no answer within ${ms} ms`)): Promise<T> {
+export async function withTimeout<T> (
+  work: Promise<T>,
+  ms: number,
+  late = (): Error => new Error(`no answer within ${ms} ms`)
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const expiry = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(late()), ms)

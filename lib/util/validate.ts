@@ -57,7 +57,14 @@ export function checkShape (shape: Shape, value: unknown, fail: Fail, path = '')
     const prefix = path === '' ? '' : `${path}.`
     const at = `${prefix}${cut(name, NAME_SHOWN)}`
     const rule = Object.hasOwn(shape, name) ? shape[name] : undefined
-    if (rule === undefined) throw fail(at, value[name], `one of the names ${names.join(', ')}`, names.map(known => prefix + known))
+    if (rule === undefined) {
+      throw fail(
+        at,
+        value[name],
+        `one of the names ${names.join(', ')}`,
+        names.map(known => prefix + known)
+      )
+    }
     checkValue(rule, value[name], fail, at)
   }
 }

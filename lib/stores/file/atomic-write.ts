@@ -32,7 +32,9 @@ export async function realTarget (path: string): Promise<string> {
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw error
     const link = await readlink(path).catch(() => null)
-    return link === null ? join(await realpath(dirname(path)), basename(path)) : realTarget(resolve(dirname(path), link))
+    return link === null
+      ? join(await realpath(dirname(path)), basename(path))
+      : realTarget(resolve(dirname(path), link))
   }
 }
 
@@ -53,7 +55,11 @@ export async function accessLike (...paths: readonly [string, ...string[]]): Pro
  * Temporary file, rename: readers see the old content or the new one, whenever the writer dies. Nothing else that has the
  * name of either is followed: the temporary file is a new one, and a rename replaces what is there.
  */
-export async function replaceFile (target: string, text: string, { access, durable, beforeRename }: Replacement): Promise<void> {
+export async function replaceFile (
+  target: string,
+  text: string,
+  { access, durable, beforeRename }: Replacement
+): Promise<void> {
   const temporary = join(dirname(target), `.${basename(target)}.${randomUUID()}.tmp`)
   await createFile(temporary, text, access, durable)
   try {
@@ -70,7 +76,12 @@ export async function replaceFile (target: string, text: string, { access, durab
  * Creates a file, or leaves none behind.
  * @throws EEXIST if anything has that name, a link to nowhere too
  */
-export async function createFile (path: string, content: string | Buffer, access: Access, durable = false): Promise<void> {
+export async function createFile (
+  path: string,
+  content: string | Buffer,
+  access: Access,
+  durable = false
+): Promise<void> {
   const file = await open(path, 'wx', NEW_FILE)
   try {
     await file.writeFile(content)
@@ -89,7 +100,10 @@ export async function setAccess (file: FileHandle, path: string, { mode, uid, gi
   await file.chown(uid, gid).catch(() => file.chown(-1, gid)).catch(() => {})
   if (mode === NEW_FILE) return
   // Node's permission model knows no chmod of an open file
-  await file.chmod(mode).catch(error => codeOf(error) === 'ERR_ACCESS_DENIED' ? chmod(path, mode) : undefined).catch(() => {})
+  await file
+    .chmod(mode)
+    .catch(error => (codeOf(error) === 'ERR_ACCESS_DENIED' ? chmod(path, mode) : undefined))
+    .catch(() => {})
 }
 
 /** Yarn's Plug'n'Play puts file handles in place whose `sync` throws; Node's permission model forbids everything else. */

@@ -101,13 +101,20 @@ export function createFileStore (file: string, suffix = ''): MaintenanceStore {
 }
 
 /** @throws FST_ERR_MAINTENANCE_CONFLICT */
-function withRecord (document: Document, site: string, record: string, { revision, expectedRevision }: WriteOptions): string {
+function withRecord (
+  document: Document,
+  site: string,
+  record: string,
+  { revision, expectedRevision }: WriteOptions
+): string {
   const entry = entryOf(document, site)
   const stored = isEntry(entry) ? entry.revision : 0
   if (expectedRevision !== undefined && expectedRevision !== stored) throw new ConflictError(stored, expectedRevision)
   document.sites[site] = { revision, record }
   const text = JSON.stringify(document)
-  if (Buffer.byteLength(text) > SIZE_MAX) throw new Error(`the state of all sites would be larger than ${SIZE_MAX} bytes`)
+  if (Buffer.byteLength(text) > SIZE_MAX) {
+    throw new Error(`the state of all sites would be larger than ${SIZE_MAX} bytes`)
+  }
   return text
 }
 
@@ -115,9 +122,14 @@ function withRecord (document: Document, site: string, record: string, { revisio
 function explain (error: unknown, target: string): unknown {
   switch (codeOf(error)) {
     case 'EROFS': case 'EACCES': case 'EPERM':
-      return new Error(`this process may not write to the directory ${dirname(target)}: ${messageOf(error)}`, { cause: error })
+      return new Error(`this process may not write to the directory ${dirname(target)}: ${messageOf(error)}`, {
+        cause: error
+      })
     case 'ERR_ACCESS_DENIED':
-      return new Error(`Node's permission model forbids writing to ${dirname(target)}, start it with --allow-fs-write=${dirname(target)}/`, { cause: error })
+      return new Error(
+        `Node's permission model forbids writing to ${dirname(target)}, start it with --allow-fs-write=${dirname(target)}/`,
+        { cause: error }
+      )
     case 'EBUSY':
       return new Error(`${mountDirectory(target)}: ${messageOf(error)}`, { cause: error })
     default: return error
@@ -132,7 +144,9 @@ async function readBytes (path: string): Promise<Buffer | null> {
   try {
     return await readRegular(path, SIZE_MAX)
   } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw new UnreadableError(`the state file ${path} cannot be read: ${messageOf(error)}`)
+    if (codeOf(error) !== 'ENOENT') {
+      throw new UnreadableError(`the state file ${path} cannot be read: ${messageOf(error)}`)
+    }
   }
   await realTarget(path)
   return null
@@ -146,7 +160,9 @@ function parse (bytes: Buffer): Document {
   } catch (error) {
     throw new UnreadableError(`the state file is no JSON in UTF-8: ${messageOf(error)}`)
   }
-  if (!isDocument(value)) throw new UnreadableError(`the state file holds ${show(value)}, expected { v: 1, sites: { … } }`)
+  if (!isDocument(value)) {
+    throw new UnreadableError(`the state file holds ${show(value)}, expected { v: 1, sites: { … } }`)
+  }
   return value
 }
 

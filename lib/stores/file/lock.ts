@@ -40,7 +40,9 @@ export async function takeLock (path: string, access: Access): Promise<Lock> {
   }
   return {
     async check () {
-      if (await holder(path) !== token) throw new Error(`the lock ${path} was lost: writing took longer than ${STALE_AFTER} ms`)
+      if ((await holder(path)) !== token) {
+        throw new Error(`the lock ${path} was lost: writing took longer than ${STALE_AFTER} ms`)
+      }
     },
     async release () {
       if (await holder(path) !== token) return
@@ -67,7 +69,9 @@ const holder = (path: string): Promise<string> =>
 
 function inWords (token: string): string {
   const [pid, , host] = token.split(' ')
-  return host === undefined ? 'something unknown: remove it if it stays' : `process ${Number(pid)} on host ${show(host)}`
+  return host === undefined
+    ? 'something unknown: remove it if it stays'
+    : `process ${Number(pid)} on host ${show(host)}`
 }
 
 /** A lock that cannot be removed becomes stale. */

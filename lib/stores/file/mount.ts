@@ -16,7 +16,11 @@ const LOOK_TIMEOUT = 1000
 export async function refuseMount (option: string, file: string): Promise<void> {
   const target = await withTimeout(realTarget(resolve(file)), LOOK_TIMEOUT).catch(() => null)
   if (target === null || !(await mountPoints()).includes(target)) return
-  throw new OptionError(option, `'${file}', a mount of its own`, `a file in a mounted directory: ${mountDirectory(target)}`)
+  throw new OptionError(
+    option,
+    `'${file}', a mount of its own`,
+    `a file in a mounted directory: ${mountDirectory(target)}`
+  )
 }
 
 /** What to do about it. */
@@ -30,4 +34,5 @@ async function mountPoints (): Promise<string[]> {
 }
 
 /** Blanks and backslashes stand there in octal. */
-const unescape = (path: string): string => path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)))
+const unescape = (path: string): string =>
+  path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)))

@@ -101,10 +101,12 @@ const NO_HEARTBEAT: readonly unknown[] = [undefined, 'ENOENT', 'ELOOP', 'ENXIO',
  * @throws for what may be a server that we are not allowed to see
  */
 async function readHeartbeat (path: string): Promise<string | null> {
-  const heartbeat = await readRegular(path, SIZE_MAX, constants.O_NOFOLLOW).then(bytes => JSON.parse(bytes.toString()) as unknown).catch(error => {
-    if (NO_HEARTBEAT.includes(codeOf(error))) return null
-    throw error
-  })
+  const heartbeat = await readRegular(path, SIZE_MAX, constants.O_NOFOLLOW)
+    .then(bytes => JSON.parse(bytes.toString()) as unknown)
+    .catch(error => {
+      if (NO_HEARTBEAT.includes(codeOf(error))) return null
+      throw error
+    })
   if (!isHeartbeat(heartbeat)) return null
   if (heartbeat.until > Date.now()) return heartbeat.entry
   await rm(path, { force: true }).catch(() => {})

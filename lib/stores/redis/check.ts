@@ -18,13 +18,22 @@ export function checkRedis (redis: unknown): void {
   const problem = isObject(redis) ? problemOfObject(redis) : problemOfOther(redis)
   if (problem !== null) throw new OptionError('store.redis', ...problem)
   const { url } = redis as { url?: unknown }
-  if (url !== undefined && (typeof url !== 'string' || !isRedisAddress(url))) throw new OptionError('store.redis.url', kindOf(url), ADDRESS)
+  if (url !== undefined && (typeof url !== 'string' || !isRedisAddress(url))) {
+    throw new OptionError('store.redis.url', kindOf(url), ADDRESS)
+  }
 }
 
 function problemOfOther (redis: unknown): Problem | null {
-  if (redis === undefined || redis === null) return [String(redis), `a client (register @fastify/redis first and await it, then pass app.redis), or ${ADDRESS}`]
+  if (redis === undefined || redis === null) {
+    return [String(redis), `a client (register @fastify/redis first and await it, then pass app.redis), or ${ADDRESS}`]
+  }
   if (typeof redis === 'string') return isRedisAddress(redis) ? null : [kindOf(redis), ADDRESS]
-  if (typeof redis === 'function') return ['a function or class', 'an instance, such as new Redis({ host, port }); credentials that change may be functions in the options']
+  if (typeof redis === 'function') {
+    return [
+      'a function or class',
+      'an instance, such as new Redis({ host, port }); credentials that change may be functions in the options'
+    ]
+  }
   if (Array.isArray(redis)) return ['an array', 'a client of a Cluster: new Cluster(nodes)']
   return [kindOf(redis), EXPECTED]
 }
@@ -34,7 +43,12 @@ function problemOfObject (redis: Record<string, unknown>): Problem | null {
   if (typeof redis.sendCommand === 'function') return ['a client of another package (redis or @redis/client)', EXPECTED]
   if (!isPlain(redis)) return [`an instance of ${nameOf(redis)}`, EXPECTED]
   const namespace = Object.keys(redis).find(name => isClient(redis[name]))
-  if (namespace !== undefined) return ['an object of clients', `one of them: pass its member '${namespace}' (of @fastify/redis: app.redis['${namespace}'])`]
+  if (namespace !== undefined) {
+    return [
+      'an object of clients',
+      `one of them: pass its member '${namespace}' (of @fastify/redis: app.redis['${namespace}'])`
+    ]
+  }
   if (isObject(redis.socket)) return ['options of another package (redis)', EXPECTED]
   return null
 }
@@ -50,4 +64,5 @@ function nameOf (value: object): string {
   return (value.constructor as { name?: string } | undefined)?.name || 'a class'
 }
 
-const kindOf = (value: unknown): string => typeof value === 'string' ? describeAddress(value) : `of type ${typeof value}`
+const kindOf = (value: unknown): string =>
+  typeof value === 'string' ? describeAddress(value) : `of type ${typeof value}`

@@ -55,5 +55,10 @@ export interface CommandError extends Error {
 
 /** Is it a client of ioredis or iovalkey? Others lack `defineCommand`; a pipeline lacks `duplicate`. */
 export function isClient (value: unknown): value is Client {
-  return isObject(value) && typeof value.duplicate === 'function' && typeof value.defineCommand === 'function' && isObject(value.options)
+  return (
+    isObject(value) &&
+    typeof value.duplicate === 'function' &&
+    typeof value.defineCommand === 'function' &&
+    isObject(value.options)
+  )
 }

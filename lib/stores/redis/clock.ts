@@ -22,7 +22,10 @@ export function createClock (): Clock {
     async check (client) {
       if (performance.now() - askedAt < BELIEVED) return
       askedAt = performance.now()
-      await client.time().then(([seconds, micros]) => clock.hear(Number(seconds) * 1000 + Number(micros) / 1000), () => {})
+      await client.time().then(
+        ([seconds, micros]) => clock.hear(Number(seconds) * 1000 + Number(micros) / 1000),
+        () => {}
+      )
     },
     hear (time) {
       // as if the answer had taken no time: never ahead of Redis, so that no write is let through too late

@@ -62,7 +62,11 @@ export interface Connector {
  */
 export function createConnector (redis: unknown): Connector {
   const source = isClient(redis) ? redis : makeClient(redis as string | RedisOptions)
-  return { keyPrefix: source.options.keyPrefix ?? '', description: describeClient(source), connect: () => connectLike(source) }
+  return {
+    keyPrefix: source.options.keyPrefix ?? '',
+    description: describeClient(source),
+    connect: () => connectLike(source)
+  }
 }
 
 interface RedisOptions { readonly url?: string }
@@ -72,7 +76,9 @@ interface Package { readonly Redis: new (...args: (string | object)[]) => Client
 function makeClient (redis: string | RedisOptions): Client {
   const { Redis } = (optionalRequire('ioredis') ?? optionalRequire('iovalkey') ?? missing()) as Package
   const { url, ...options } = typeof redis === 'string' ? { url: redis } : redis
-  return url === undefined ? new Redis({ ...options, lazyConnect: true }) : new Redis(url, { ...options, lazyConnect: true })
+  return url === undefined
+    ? new Redis({ ...options, lazyConnect: true })
+    : new Redis(url, { ...options, lazyConnect: true })
 }
 
 function missing (): never {

@@ -13,13 +13,17 @@ const late = (): Error => new Error(`the credentials of store.redis did not arri
 
 /** `options` then says what `source` says, whenever ioredis reads it: before each connection. */
 function follow (options: object, source: (name: typeof NAMES[number]) => unknown): void {
-  for (const name of NAMES) Object.defineProperty(options, name, { get: () => source(name), enumerable: true, configurable: true })
+  for (const name of NAMES) {
+    Object.defineProperty(options, name, { get: () => source(name), enumerable: true, configurable: true })
+  }
 }
 
 /** Each connection of `copy` is made with the credentials that `source` has at that moment; functions are called for them. */
 export function followCredentials (copy: Client, source: Client, retryDelay: (times: number) => number): void {
   if (copy.isCluster) return followInCluster(copy, source)
-  if (!NAMES.some(name => typeof source.options[name] === 'function')) return follow(copy.options, name => source.options[name])
+  if (!NAMES.some(name => typeof source.options[name] === 'function')) {
+    return follow(copy.options, name => source.options[name])
+  }
   let current: Credentials = {}
   follow(copy.options, name => current[name])
   connectAfter(copy, async () => { current = await ask(source.options) }, retryDelay)
@@ -44,7 +48,9 @@ async function ask (options: ClientOptions): Promise<Credentials> {
 async function askOne (name: string, credential: () => unknown): Promise<string> {
   try {
     const value = await credential()
-    if (typeof value !== 'string' || value === '') throw new Error(`it returned ${value === '' ? 'empty text' : typeof value}`)
+    if (typeof value !== 'string' || value === '') {
+      throw new Error(`it returned ${value === '' ? 'empty text' : typeof value}`)
+    }
     return value
   } catch (error) {
     throw new Error(`the function store.redis.${name} failed: ${messageOf(error)}`)

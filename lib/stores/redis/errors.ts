@@ -2,7 +2,8 @@ import { OutcomeUnknownError } from '../../errors.ts'
 import { COMMAND_TIMEOUT } from './client.ts'
 
 /** Is it what Redis itself answered, with this code? */
-export const isReply = (error: Error, code = ''): boolean => error.name === 'ReplyError' && error.message.startsWith(code)
+export const isReply = (error: Error, code = ''): boolean =>
+  error.name === 'ReplyError' && error.message.startsWith(code)
 
 export const isTimeout = (error: Error): boolean => error.message === 'Command timed out'
 

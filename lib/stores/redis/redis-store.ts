@@ -23,7 +23,10 @@ export interface RedisStoreOptions {
  * Keeps the state in Redis: for each site a hash with the record and its revision, a list with its history, and a channel
  * for notifications; and two keys for all servers. Each key family shares a hash tag, so that a cluster keeps it together.
  */
-export function createRedisStore ({ keyPrefix, connect }: Pick<Connector, 'keyPrefix' | 'connect'>, { prefix, sites }: RedisStoreOptions): MaintenanceStore {
+export function createRedisStore (
+  { keyPrefix, connect }: Pick<Connector, 'keyPrefix' | 'connect'>,
+  { prefix, sites }: RedisStoreOptions
+): MaintenanceStore {
   const commands = connect()
   const clock = createClock()
   let connecting: Promise<void> | null = null
@@ -40,7 +43,9 @@ export function createRedisStore ({ keyPrefix, connect }: Pick<Connector, 'keyPr
   /** Sends a command as soon as there is a connection; one that does not answer is made anew. */
   async function ask<T> (command: () => Promise<T>): Promise<T> {
     // a thousand sites share one wait
-    connecting ??= whenReady(commands).finally(() => { connecting = null })
+    connecting ??= whenReady(commands).finally(() => {
+      connecting = null
+    })
     await connecting
     return command().catch(error => {
       if (isTimeout(error)) reconnect(commands)
@@ -49,21 +54,41 @@ export function createRedisStore ({ keyPrefix, connect }: Pick<Connector, 'keyPr
   }
 
   async function read (site: string): Promise<string | null> {
-    const [[record, revision]] = await ask(() => Promise.all([commands.hmget(keyOf(site), 'record', 'rev'), clock.check(commands)])).catch(error => {
-      throw isReply(error, 'WRONGTYPE') ? new UnreadableError(`the key ${keyOf(site)} holds something else: ${messageOf(error)}`) : clean(error)
+    const [[record, revision]] = await ask(() =>
+      Promise.all([commands.hmget(keyOf(site), 'record', 'rev'), clock.check(commands)])
+    ).catch(error => {
+      throw isReply(error, 'WRONGTYPE')
+        ? new UnreadableError(`the key ${keyOf(site)} holds something else: ${messageOf(error)}`)
+        : clean(error)
     })
     if (record === null && revision !== null) throw new UnreadableError(`the key ${keyOf(site)} holds no record`)
     return record ?? null
   }
 
-  async function write (site: string, record: string, { revision, expectedRevision, skipHistory = false }: WriteOptions): Promise<void> {
+  async function write (
+    site: string,
+    record: string,
+    { revision, expectedRevision, skipHistory = false }: WriteOptions
+  ): Promise<void> {
     const begin = performance.now()
     const token = randomUUID()
 
     function send (): Promise<unknown> {
       const now = clock.now()
       const latest = now + COMMAND_TIMEOUT - Math.round(performance.now() - begin)
-      return runScript(commands, WRITE, [keyOf(site), historyOf(site)], record, revision, expectedRevision ?? '', channelOf(site), now, latest, token, skipHistory ? 'skip' : '')
+      return runScript(
+        commands,
+        WRITE,
+        [keyOf(site), historyOf(site)],
+        record,
+        revision,
+        expectedRevision ?? '',
+        channelOf(site),
+        now,
+        latest,
+        token,
+        skipHistory ? 'skip' : ''
+      )
     }
 
     /** In time by our clock, late by that of Redis: the clocks differ, each node of a cluster has its own. */
@@ -73,20 +98,32 @@ export function createRedisStore ({ keyPrefix, connect }: Pick<Connector, 'keyPr
       return send()
     }
 
-    const stored = await ask(() => send().catch(sendAgain)).catch(error => { throw outcome(error) })
+    const stored = await ask(() => send().catch(sendAgain)).catch(error => {
+      throw outcome(error)
+    })
     if (stored !== -1) throw new ConflictError(stored, expectedRevision)
   }
 
   async function listHistory (site: string, limit: number): Promise<string[]> {
-    return ask(() => commands.lrange(historyOf(site), 0, limit - 1)).catch(error => { throw clean(error) })
+    return ask(() => commands.lrange(historyOf(site), 0, limit - 1)).catch(error => {
+      throw clean(error)
+    })
   }
 
   async function heartbeat (server: string, entry: string, ttl: number): Promise<boolean> {
-    return await ask(() => runScript(commands, HEARTBEAT, serverKeys, server, entry, ttl)).catch(error => { throw clean(error) }) === 1
+    return (
+      (await ask(() => runScript(commands, HEARTBEAT, serverKeys, server, entry, ttl)).catch(error => {
+        throw clean(error)
+      })) === 1
+    )
   }
 
   async function heartbeats (): Promise<string[]> {
-    const [entries] = await ask(() => Promise.all([runScript(commands, HEARTBEATS, serverKeys), clock.check(commands)])).catch(error => { throw clean(error) })
+    const [entries] = await ask(() =>
+      Promise.all([runScript(commands, HEARTBEATS, serverKeys), clock.check(commands)])
+    ).catch(error => {
+      throw clean(error)
+    })
     return (entries as (string | null)[]).filter(entry => entry !== null)
   }
 

@@ -5,7 +5,12 @@ import { isReply } from './errors.ts'
 const digests = new Map<string, string>()
 
 /** Runs a script by its digest. Redis gets its text if it has none, or if an ACL allows EVAL only: then nothing has been done yet. */
-export async function runScript (client: Client, script: string, keys: readonly string[], ...args: (string | number)[]): Promise<unknown> {
+export async function runScript (
+  client: Client,
+  script: string,
+  keys: readonly string[],
+  ...args: (string | number)[]
+): Promise<unknown> {
   try {
     return await client.evalsha(digestOf(script), keys.length, ...keys, ...args)
   } catch (error) {

@@ -14,7 +14,11 @@ type Query = (text: string, values: readonly unknown[]) => unknown
 interface PgPool { readonly options: object, readonly Client: new (options: object) => PgClient }
 interface MysqlPool { readonly config: { readonly connectionConfig: { readonly [name: string]: unknown } } }
 /** The path is `name` in `better-sqlite3`, and `location()` in `node:sqlite`. */
-interface SqliteHandle extends SqliteDatabase { readonly memory?: boolean, readonly name?: string, location?: () => string | null }
+interface SqliteHandle extends SqliteDatabase {
+  readonly memory?: boolean
+  readonly name?: string
+  location?: () => string | null
+}
 interface Knex { raw: Query, readonly client: { readonly dialect?: unknown } }
 
 /** Opens what `{ sql }` says. @throws FST_ERR_MAINTENANCE_OPTION without a driver, or for a client that is not known */
@@ -32,7 +36,12 @@ function bounded (dialect: SqlDialect, query: Query): Database {
   return {
     dialect,
     numbered: false,
-    query: (text, values) => withTimeout(Promise.resolve().then(() => query(text, values)), QUERY_TIMEOUT, () => new NoAnswerError()),
+    query: (text, values) =>
+      withTimeout(
+        Promise.resolve().then(() => query(text, values)),
+        QUERY_TIMEOUT,
+        () => new NoAnswerError()
+      ),
     close () {}
   }
 }
@@ -47,13 +56,18 @@ function openClient (client: unknown): Database | null {
   const inner = innermost(client)
   if (!isObject(inner)) return null
   if (typeof inner.Client === 'function' && isObject(inner.options)) return openPgPool(inner as unknown as PgPool)
-  if (isObject(inner.config) && isObject(inner.config.connectionConfig)) return openMysqlPool(inner as unknown as MysqlPool)
-  if (typeof inner.prepare === 'function' && typeof inner.exec === 'function') return openHandle(inner as unknown as SqliteHandle)
+  if (isObject(inner.config) && isObject(inner.config.connectionConfig)) {
+    return openMysqlPool(inner as unknown as MysqlPool)
+  }
+  if (typeof inner.prepare === 'function' && typeof inner.exec === 'function') {
+    return openHandle(inner as unknown as SqliteHandle)
+  }
   return null
 }
 
 /** `@fastify/postgres`, `@fastify/mysql` and the pools of `mysql2/promise` keep a pool in a member. */
-const innermost = (client: unknown): unknown => isObject(client) && isObject(client.pool) ? innermost(client.pool) : client
+const innermost = (client: unknown): unknown =>
+  isObject(client) && isObject(client.pool) ? innermost(client.pool) : client
 
 // With connections of our own, slow queries and transactions of the application keep nobody from closing the site.
 
@@ -64,12 +78,30 @@ function openPgPool ({ options, Client }: PgPool): Database {
 }
 
 const MYSQL_OPTIONS = [
-  'host', 'port', 'socketPath', 'user', 'password', 'password1', 'password2', 'password3', 'passwordSha1', 'database', 'ssl',
-  'authPlugins', 'authSwitchHandler', 'enableCleartextPlugin', 'stream', 'connectAttributes'
+  'host',
+  'port',
+  'socketPath',
+  'user',
+  'password',
+  'password1',
+  'password2',
+  'password3',
+  'passwordSha1',
+  'database',
+  'ssl',
+  'authPlugins',
+  'authSwitchHandler',
+  'enableCleartextPlugin',
+  'stream',
+  'connectAttributes'
 ]
 
 function openMysqlPool ({ config: { connectionConfig } }: MysqlPool): Database {
-  return openMysql(Object.fromEntries(MYSQL_OPTIONS.map(name => [name, connectionConfig[name]]).filter(([, value]) => value !== undefined)))
+  return openMysql(
+    Object.fromEntries(
+      MYSQL_OPTIONS.map(name => [name, connectionConfig[name]]).filter(([, value]) => value !== undefined)
+    )
+  )
 }
 
 /** A database in memory has one connection only. */

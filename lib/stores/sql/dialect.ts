@@ -70,7 +70,11 @@ export interface Statements {
 /** @param table a name that `isTable` has let through */
 export function statementsOf (dialect: SqlDialect, table: string): Statements {
   const { now, quote } = DIALECTS[dialect]
-  const quoted = (suffix: string) => table.split('.').map((part, i, { length }) => `${quote}${part}${i === length - 1 ? suffix : ''}${quote}`).join('.')
+  const quoted = (suffix: string) =>
+    table
+      .split('.')
+      .map((part, i, { length }) => `${quote}${part}${i === length - 1 ? suffix : ''}${quote}`)
+      .join('.')
   const [states, history, servers] = [quoted(''), quoted('_history'), quoted('_servers')]
   const upsert = upsertOf(dialect)
   const notifying = (statement: string): string =>
@@ -80,7 +84,8 @@ export function statementsOf (dialect: SqlDialect, table: string): Statements {
   return {
     create: createOf(dialect, states, history, servers),
     check: `SELECT (SELECT count(*) FROM ${states} WHERE 1 = 0), (SELECT count(*) FROM ${history} WHERE 1 = 0), (SELECT count(*) FROM ${servers} WHERE 1 = 0)`,
-    read: sites => `SELECT ${now} AS now, site, record FROM (SELECT 1 AS one) AS one LEFT JOIN ${states} ON revision > 0 AND site IN (${Array(sites).fill('?').join(', ')})`,
+    read: sites =>
+      `SELECT ${now} AS now, site, record FROM (SELECT 1 AS one) AS one LEFT JOIN ${states} ON revision > 0 AND site IN (${Array(sites).fill('?').join(', ')})`,
     readAll: `SELECT site, record FROM ${states} WHERE revision > 0`,
     seed: `INSERT ${dialect === 'mysql' ? 'IGNORE ' : ''}INTO ${states} (site, record, revision) VALUES (?, '', 0)${dialect === 'mysql' ? '' : ' ON CONFLICT DO NOTHING'}`,
     replace: counted(`UPDATE ${states} SET record = ?, revision = ? WHERE site = ? AND revision = ?`),
@@ -100,9 +105,12 @@ export function statementsOf (dialect: SqlDialect, table: string): Statements {
 const channelOf = (table: string): string =>
   table.length <= 63 ? table : `maintenance_${createHash('sha256').update(table).digest('hex').slice(0, 32)}`
 
-const upsertOf = (dialect: SqlDialect) => (insert: string, key: string, columns: readonly string[]): string => dialect === 'mysql'
-  ? `REPLACE INTO ${insert}`
-  : `INSERT INTO ${insert} ON CONFLICT (${key}) DO UPDATE SET ${columns.map(column => `${column} = excluded.${column}`).join(', ')}`
+const upsertOf =
+  (dialect: SqlDialect) =>
+    (insert: string, key: string, columns: readonly string[]): string =>
+      dialect === 'mysql'
+        ? `REPLACE INTO ${insert}`
+        : `INSERT INTO ${insert} ON CONFLICT (${key}) DO UPDATE SET ${columns.map(column => `${column} = excluded.${column}`).join(', ')}`
 
 function createOf (dialect: SqlDialect, states: string, history: string, servers: string): string[] {
   const { name, text, id, suffix } = DIALECTS[dialect]
@@ -134,12 +142,17 @@ export function withNumbers (statement: string): string {
 
 export const DEFAULT_TABLE = 'maintenance'
 
-export const TABLE_EXPECTED = 'the name of a table: at most 48 letters, digits and _, if need be with a schema and a dot before it'
+export const TABLE_EXPECTED =
+  'the name of a table: at most 48 letters, digits and _, if need be with a schema and a dot before it'
 
 /** It becomes part of statements, and of the names of three tables. */
-export const isTable = (value: unknown): value is string => typeof value === 'string' && /^([A-Za-z_]\w{0,62}\.)?[A-Za-z_]\w{0,47}$/.test(value)
+export const isTable = (value: unknown): value is string =>
+  typeof value === 'string' && /^([A-Za-z_]\w{0,62}\.)?[A-Za-z_]\w{0,47}$/.test(value)
 
 /** What creates the tables, for those who do it by hand. */
-export const toScript = (dialect: SqlDialect, table: string): string => statementsOf(dialect, table).create.map(statement => `${statement};\n`).join('\n')
+export const toScript = (dialect: SqlDialect, table: string): string =>
+  statementsOf(dialect, table)
+    .create.map(statement => `${statement};\n`)
+    .join('\n')
 
 export const isDialect = (name: string): name is SqlDialect => Object.hasOwn(DIALECTS, name)

@@ -17,10 +17,14 @@ export interface PgClient {
 
 /** What is used of a connection of `mysql2`. */
 interface MysqlConnection {
-  on (event: 'error' | 'end', listener: () => void): this
-  connect (done: (error: Error | null) => void): void
-  execute (text: string, values: readonly unknown[], done: (error: Error & { fatal?: boolean } | null, result: unknown) => void): void
-  destroy (): void
+  on(event: 'error' | 'end', listener: () => void): this
+  connect(done: (error: Error | null) => void): void
+  execute(
+    text: string,
+    values: readonly unknown[],
+    done: (error: (Error & { fatal?: boolean }) | null, result: unknown) => void
+  ): void
+  destroy(): void
 }
 
 /** A connection that is given up may say goodbye for that long, ms. */
@@ -33,8 +37,12 @@ export function openAddress (address: string, load: Load = optionalRequire): Dat
   const rest = address.slice(address.indexOf(':') + 1)
   if (address.startsWith('sqlite:')) return openSqlite(loadSqlite(load), rest)
   if (/^(mysql|mariadb):/.test(address)) return openMysql({ uri: `mysql:${rest}` }, load)
-  const { Client } = (load('pg') ?? missing('PostgreSQL', installing('pg'))) as { Client: new (options: object) => PgClient }
-  return openPg(() => new Client({ connectionString: address, connectionTimeoutMillis: CONNECT_TIMEOUT, keepAlive: true }))
+  const { Client } = (load('pg') ?? missing('PostgreSQL', installing('pg'))) as {
+    Client: new (options: object) => PgClient
+  }
+  return openPg(
+    () => new Client({ connectionString: address, connectionTimeoutMillis: CONNECT_TIMEOUT, keepAlive: true })
+  )
 }
 
 function loadSqlite (load: Load): Sqlite {
@@ -70,19 +78,24 @@ export function openPg (createClient: () => PgClient): Database {
   }
 }
 
-const connectPg = (createClient: () => PgClient, onHint: (site?: string) => void = () => {}): Connect => async onLost => {
-  const client = createClient()
-  client.on('error', onLost).on('end', onLost).on('notification', ({ payload }) => onHint(payload))
-  await client.connect()
-  return {
-    query: (text, values) => client.query(text, values),
-    destroy () {
-      client.end().catch(() => {})
-      // a server that does not answer holds the connection, and so the process
-      setTimeout(() => client.connection.stream.destroy(), GOODBYE_TIMEOUT).unref()
+const connectPg =
+  (createClient: () => PgClient, onHint: (site?: string) => void = () => {}): Connect =>
+    async onLost => {
+      const client = createClient()
+      client
+        .on('error', onLost)
+        .on('end', onLost)
+        .on('notification', ({ payload }) => onHint(payload))
+      await client.connect()
+      return {
+        query: (text, values) => client.query(text, values),
+        destroy () {
+          client.end().catch(() => {})
+          // a server that does not answer holds the connection, and so the process
+          setTimeout(() => client.connection.stream.destroy(), GOODBYE_TIMEOUT).unref()
+        }
+      }
     }
-  }
-}
 
 /** @param options of a connection of `mysql2` */
 export function openMysql (options: object, load: Load = optionalRequire): Database {
@@ -91,7 +104,9 @@ export function openMysql (options: object, load: Load = optionalRequire): Datab
   const connect: Connect = async onLost => {
     const connection = createConnection({ ...options, connectTimeout: CONNECT_TIMEOUT })
     connection.on('error', onLost).on('end', onLost)
-    await new Promise<void>((resolve, reject) => connection.connect(error => error === null ? resolve() : reject(error)))
+    await new Promise<void>((resolve, reject) =>
+      connection.connect(error => (error === null ? resolve() : reject(error)))
+    )
 
     /** The statement that is under way has the error of a connection that breaks, and no event. */
     const query = (text: string, values: readonly unknown[]) => new Promise((resolve, reject) => {

@@ -19,13 +19,15 @@ function * chainOf (error: unknown): Generator<Record<string, unknown>> {
   for (let link = error, depth = 0; isObject(link) && depth < 5; link = link.cause ?? link.meta, depth++) yield link
 }
 
-const codesOf = (error: unknown): string[] => [...chainOf(error)].flatMap(({ code, errno }) => [code, errno]).map(String)
+const codesOf = (error: unknown): string[] =>
+  [...chainOf(error)].flatMap(({ code, errno }) => [code, errno]).map(String)
 
 const NO_TABLE = ['42P01', '3F000', '1146', 'ER_NO_SUCH_TABLE']
 
 /** Does a table not exist? */
 export const isNoTable = (error: unknown): boolean =>
-  codesOf(error).some(code => NO_TABLE.includes(code)) || [...chainOf(error)].some(({ message }) => /\bno such table\b/.test(String(message)))
+  codesOf(error).some(code => NO_TABLE.includes(code)) ||
+  [...chainOf(error)].some(({ message }) => /\bno such table\b/.test(String(message)))
 
 const DENIED = ['42501', '1142', 'ER_TABLEACCESS_DENIED_ERROR']
 
@@ -34,7 +36,8 @@ export const isDenied = (error: unknown): boolean => codesOf(error).some(code =>
 
 const UNSENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']
 
-const isUnsent = (error: unknown): boolean => error instanceof NoConnectionError || codesOf(error).some(code => UNSENT.includes(code))
+const isUnsent = (error: unknown): boolean =>
+  error instanceof NoConnectionError || codesOf(error).some(code => UNSENT.includes(code))
 
 const READ_ONLY = ['25006', '1290', 'ER_OPTION_PREVENTS_STATEMENT', '1792']
 
@@ -46,7 +49,11 @@ function isRefusal (error: unknown): boolean {
   for (const { code, severity, sqlState, errno } of chainOf(error)) {
     const state = String(sqlState ?? code)
     if (/^(08|57P|40003)/.test(state) || errno === 1053) return false
-    if (severity !== undefined || sqlState !== undefined || /^(?!P[12])(?=.*\d)[0-9A-Z]{5}$|^(ERR_)?SQLITE_/.test(state)) return true
+    if (
+      severity !== undefined ||
+      sqlState !== undefined ||
+      /^(?!P[12])(?=.*\d)[0-9A-Z]{5}$|^(ERR_)?SQLITE_/.test(state)
+    ) { return true }
   }
   return false
 }
@@ -55,7 +62,9 @@ function isRefusal (error: unknown): boolean {
 export function outcome (error: unknown): Error {
   if (isStoreError(error)) return error
   if (error instanceof NoAnswerError) return new OutcomeUnknownError(QUERY_TIMEOUT)
-  return isRefusal(error) || isUnsent(error) ? clean(error) : new UnknownOutcomeError(messageOf(error), { cause: clean(error) })
+  return isRefusal(error) || isUnsent(error)
+    ? clean(error)
+    : new UnknownOutcomeError(messageOf(error), { cause: clean(error) })
 }
 
 /** Without what a driver may have attached: the statement, its values, the options of the connection. */

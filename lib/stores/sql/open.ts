@@ -22,7 +22,9 @@ export async function openSql (options: SqlOptions, log?: Log): Promise<OpenedSq
   const byAddress = typeof options.client === 'string'
   const creates = createTables ?? byAddress
   if (!byAddress) {
-    const exist = await hasTables(database, table).catch(error => log?.warn(`maintenance: the database cannot be asked for its tables: ${messageOf(error)}`))
+    const exist = await hasTables(database, table).catch(error =>
+      log?.warn(`maintenance: the database cannot be asked for its tables: ${messageOf(error)}`)
+    )
     if (exist === false) {
       if (!creates) {
         database.close()

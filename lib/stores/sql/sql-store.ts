@@ -51,7 +51,11 @@ export function createStore (database: Database, { table, createTables, log }: S
       return rowsOf(await ask(statement, values))
     } catch (error) {
       if (!isNoTable(error)) throw clean(error)
-      if (!warned) log?.warn(`maintenance: the table ${table} does not exist: ${createTables ? 'the first change creates it' : 'nothing can be changed'}`)
+      if (!warned) {
+        log?.warn(
+          `maintenance: the table ${table} does not exist: ${createTables ? 'the first change creates it' : 'nothing can be changed'}`
+        )
+      }
       warned = true
       return []
     }
@@ -61,7 +65,9 @@ export function createStore (database: Database, { table, createTables, log }: S
     const rows = await list(sql.read(sites.length), sites)
     const time = Number(rows[0]?.now)
     if (time > 0) offset = time - performance.now()
-    return new Map(rows.filter(({ site }) => typeof site === 'string').map(({ site, record }) => [String(site), String(record)]))
+    return new Map(
+      rows.filter(({ site }) => typeof site === 'string').map(({ site, record }) => [String(site), String(record)])
+    )
   }
 
   async function write (site: string, record: string, { revision, expectedRevision }: WriteOptions): Promise<void> {
@@ -71,7 +77,9 @@ export function createStore (database: Database, { table, createTables, log }: S
     }
     // a revision of 0 stands for nothing
     if (expectedRevision === 0) await tell(sql.seed, [site]).catch(error => { throw clean(error) })
-    const result = await tell(sql.replace, [record, revision, site, expectedRevision]).catch(error => { throw outcome(error) })
+    const result = await tell(sql.replace, [record, revision, site, expectedRevision]).catch(error => {
+      throw outcome(error)
+    })
     const count = countOf(result, dialect)
     if (count === null) throw new UnknownOutcomeError(COUNTLESS)
     if (count === 0) throw new ConflictError('another one', expectedRevision)

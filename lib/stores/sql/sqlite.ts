@@ -5,8 +5,12 @@ import { QUERY_TIMEOUT } from './errors.ts'
 
 /** What `better-sqlite3` and `node:sqlite` have in common. */
 export interface SqliteDatabase {
-  prepare (text: string): { readonly reader?: boolean, all (...values: unknown[]): unknown[], run (...values: unknown[]): unknown }
-  close (): void
+  prepare(text: string): {
+    readonly reader?: boolean
+    all(...values: unknown[]): unknown[]
+    run(...values: unknown[]): unknown
+  }
+  close(): void
 }
 
 export type Sqlite = new (path: string, options: object) => SqliteDatabase
