@@ -189,7 +189,7 @@ export function createHook ({
     answerOf(site).send(request, reply)
   }
 
-  /** Closed, never a 500, never open: whatever goes wrong here counts as a no. */
+  /** Fails closed: an error counts as a no, never as a 500. */
   async function askUser (request: FastifyRequest, { gate }: SiteContext): Promise<boolean> {
     try {
       return (await withTimeout(Promise.resolve(ignore.request?.(request)), CALLBACK_TIMEOUT)) === true

@@ -60,7 +60,7 @@ export interface Settings {
     readonly ipRules: number
     readonly request: ((request: FastifyRequest) => boolean | Promise<boolean>) | undefined
   }
-  /** How long before a window starts clients are told, ms; `null`: they are not. */
+  /** How long before a window responses announce it, ms; `null`: never. */
   readonly announce: number | null
   /** The path of the public status, without the prefix of the plugin; `null`: there is none. */
   readonly publicStatus: string | null

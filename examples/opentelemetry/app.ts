@@ -1,4 +1,4 @@
-// Spans of refused requests are marked; whoever does not want to pay for them leaves them out.
+// Spans of blocked requests are marked. To save their cost, drop them.
 import { FastifyOtelInstrumentation } from '@fastify/otel'
 import { BasicTracerProvider, type ReadableSpan, type SpanProcessor } from '@opentelemetry/sdk-trace-base'
 import Fastify, { type FastifyRequest } from 'fastify'

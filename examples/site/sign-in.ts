@@ -26,7 +26,7 @@ const LOCAL = ['localhost', '127.0.0.1', '::1']
 
 /** The hash from the environment. The default password is good for trying it out on one's own machine, and nowhere else. */
 export async function passwordHash (host: string, hash = process.env.ADMIN_PASSWORD_HASH): Promise<string> {
-  if (hash !== undefined && !/^[0-9a-f]{32}:[0-9a-f]{64}$/.test(hash)) throw new Error('ADMIN_PASSWORD_HASH is none: make one with "npx tsx examples/site/hash-password.ts"')
+  if (hash !== undefined && !/^[0-9a-f]{32}:[0-9a-f]{64}$/.test(hash)) throw new Error('ADMIN_PASSWORD_HASH is not a hash: make one with "npx tsx examples/site/hash-password.ts"')
   if (hash !== undefined) return hash
   if (!LOCAL.includes(host)) throw new Error(`No start on ${host} with the default password: make a hash with "npx tsx examples/site/hash-password.ts", and set ADMIN_PASSWORD_HASH`)
   return hashPassword(DEFAULT_PASSWORD)

@@ -1,11 +1,11 @@
-// Load is shed by one plugin, maintenance is told by the other; the load balancer can tell them apart.
+// One plugin sheds load, the other closes the site; the load balancer can tell them apart.
 import underPressure from '@fastify/under-pressure'
 import Fastify from 'fastify'
 import maintenance from 'fastify-maintenance'
 
 export async function createApp (isHealthy: () => Promise<boolean>) {
   const app = Fastify()
-  // first: a closed site costs nothing, so its visitors are told the reason under pressure too
+  // first: a closed site costs nothing, so its visitors learn the reason under pressure, too
   await app.register(maintenance)
   await app.register(underPressure, {
     maxEventLoopDelay: 1000,

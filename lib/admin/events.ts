@@ -20,7 +20,7 @@ const LIMITS = {
   backlog: 1024 * 1024
 }
 
-/** The browser tries again after so long, ms. */
+/** How long the browser waits before it connects again, ms. */
 const RETRY = 1000
 
 export const stateOf = (maintenance: Maintenance) => ({

@@ -11,7 +11,7 @@ const output = {
   err: (text: string) => { process.stderr.write(text) }
 }
 
-// whoever reads it has gone: `… --watch | head`
+// the reader has gone: `… --watch | head`
 process.stdout.on('error', () => process.exit())
 // what is being written is written; a second Ctrl-C ends at once
 if (process.argv.includes('--watch')) process.once('SIGINT', () => interrupted.abort())

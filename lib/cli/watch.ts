@@ -9,7 +9,7 @@ const READ_EVERY = 1000
 
 /**
  * Shows the states again whenever they have changed, until Ctrl-C: in place on a terminal, else below each other.
- * @throws what the first read throws; what fails later is told, and tried again
+ * @throws what the first read throws; later failures are printed, and it reads again
  * @param place where the state is kept, for people; `null`: one JSON document for each change of one site
  * @returns the last states
  */

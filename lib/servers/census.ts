@@ -1,7 +1,7 @@
 import type { ServerStatus } from '../../types/index.ts'
 import { HEARTBEAT_INTERVAL, LOST_AFTER, SETTLES_WITHIN, silenceOf, toStatus, type ServerEntry } from './entry.ts'
 
-/** By then, ms, every server that lives has been heard of, whatever its clock says, and whatever the store has lost. */
+/** Every live server sends a heartbeat within this time, even if its clock is wrong or the store has lost its entry. ms */
 const WATCHED_AFTER = 1.5 * HEARTBEAT_INTERVAL
 
 /** A server that has been seen. */

@@ -69,7 +69,7 @@ export const NEVER_WRITTEN: StateRecord = Object.freeze({
   v: 2, revision: 0, openedAt: null, closedSince: null, windows: [], by: null, at: null
 })
 
-/** Were both made by the same change? The renewal of a lease is none; two changes may be made in the same millisecond. */
+/** Were both made by the same change? The renewal of a lease is no change; two changes may be made in the same millisecond. */
 export const isSameChange = (one: StateRecord, other: StateRecord): boolean =>
   one.at === other.at && one.change?.revision === other.change?.revision
 

@@ -13,7 +13,7 @@ const SEEN_MAX = 1000
 
 /** The bypass of one window. */
 export interface Pass {
-  /** Compares digests, in constant time; anything that is no right secret is none. */
+  /** Compares digests in constant time. Anything but the right secret is wrong. */
   isSecret (secret: unknown): boolean
   /** A cookie value that is good until `now` (ms) plus `ttl` (seconds). */
   makeCookie (now: number): string

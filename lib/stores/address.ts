@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 /** What an address of a store may look like, in code and on the command line. */
 export const ADDRESS_EXPECTED = 'redis://…, rediss://…, postgres://…, mysql://…, sqlite:PATH or file:PATH'
 
-/** @returns the store at this address, `null` if it is none that we know */
+/** @returns the store at this address; `null` if the address is not valid */
 export function parseAddress (address: string): { redis: string } | { sql: string } | { file: string } | null {
   if (isRedisAddress(address)) return { redis: address }
   if (isSqlAddress(address)) return { sql: address }

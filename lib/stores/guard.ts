@@ -23,7 +23,7 @@ export interface GuardedStore {
   readonly clockError: () => string | null
 }
 
-/** Somebody else's store: whatever it throws at once becomes a rejection, and its clock always tells a time. */
+/** Wraps a custom store: what it throws synchronously becomes a rejection, and its clock always returns a time. */
 export function guardStore (store: MaintenanceStore): GuardedStore {
   const calls = MEMBERS.filter(name => typeof store[name] === 'function')
     .map(name => [name, async (...args: unknown[]) => Reflect.apply(store[name] as () => unknown, store, args)])

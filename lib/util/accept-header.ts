@@ -21,9 +21,8 @@ export function remembered<T> (choose: (header: string) => T): (header: string |
 }
 
 /**
- * What an `Accept…` header lists, in lower case, with its weights (RFC 9110 section 12.4.2); a weight
- * that is none counts as 0. What stands behind the first 4,000 characters or 500 entries is not read:
- * nobody needs so many.
+ * Reads an `Accept…` header: its entries in lower case, with their weights (RFC 9110 section 12.4.2). An invalid weight
+ * counts as 0. Only the first 4,000 characters and 500 entries are read: nobody needs more.
  */
 export function parseWeights (header: string): Map<string, number> {
   const weights = new Map<string, number>()

@@ -6,7 +6,7 @@ import { describeClient } from './describe.ts'
 import { watchConnection } from './ready.ts'
 
 const CONNECT_TIMEOUT = 2000
-/** A connection that is given up may say good-bye for so long, ms. */
+/** How long a connection that is given up may take to say goodbye, ms. */
 const DISCONNECT_TIMEOUT = 100
 /** Between two tries to connect, at most, ms. */
 const RETRY_MAX = 2000

@@ -9,7 +9,7 @@ const DAY = 86_400_000
  * `skip` if the write must stay out of the history.
  *
  * A cluster's client sends a write once more when its connection broke: the token tells that it is done.
- * A revision that is none, or lies more than a day ahead, counts as 0, so that nothing locks an operator out;
+ * An invalid revision, or one more than a day ahead, counts as 0, so that nothing locks an operator out;
  * a key of another type likewise, and is replaced. The history keeps the last 100. What may fail (an ACL without
  * TIME, LPUSH or PUBLISH) fails without harm to the write.
  * @returns the stored revision where it is another than the expected one, else -1

@@ -48,7 +48,7 @@ export interface Statements {
   readonly create: readonly string[]
   /** Finds out if the tables exist. */
   readonly check: string
-  /** Reads so many sites at once; one row at least, which has the time. */
+  /** Reads this number of sites at once. There is always a row, which has the time. */
   readonly read: (sites: number) => string
   readonly readAll: string
   /** Makes room for a site: its revision is 0. */
