@@ -3,6 +3,8 @@ import { syncBuiltinESMExports } from 'node:module'
 import os from 'node:os'
 import t, { type Test } from 'tap'
 import { main } from '../lib/cli/main.ts'
+import { entryInWords, linkInWords, reportInWords, serverInWords } from '../lib/cli/print.ts'
+import { timeInWords } from '../lib/cli/time.ts'
 import { createFileServers } from '../lib/stores/file/servers.ts'
 import type { FastifyMaintenanceOptions, ServerSite, ServerStatus } from '../types/index.ts'
 import { createApp, stateFile, until } from './fixtures/app.ts'
@@ -27,6 +29,99 @@ t.test('change and extend keep what they do not name', async t => {
   t.match(await stored(env), { endsAt: null, message: { en: 'Soon', de: 'Bald' }, windows: [{ ignoreIps: ['192.0.2.7'] }] })
   t.match(await run(['change'], env), { code: 2, out: '', err: /nothing to change/ })
   t.match(await run(['change', '--no-ignore-ip', '10.0.0.0/8'], env), { code: 2, err: /--no-ignore-ip is '10.0.0.0\/8', expected one of 192.0.2.7/ })
+})
+
+t.test('every state in words', t => {
+  const window = (parts: object) => ({
+    id: 'w',
+    kind: 'now',
+    active: true,
+    mode: 'full',
+    message: null,
+    startsAt: null,
+    endsAt: null,
+    at: '2026-01-01T00:00:00Z',
+    ignoreRoutes: [],
+    ignoreIps: [],
+    onlyRoutes: [],
+    bypass: false,
+    by: null,
+    host: null,
+    pid: null,
+    ...parts
+  })
+  const server = (parts: object = {}) => ({
+    label: 'app-1',
+    bypassPath: '/enter',
+    seenAt: '2026-01-01T00:00:00Z',
+    inFlight: 1,
+    streams: 2,
+    version: '1',
+    lost: false,
+    sites: [{ site: 'shop', revision: 7, active: true, pinned: false, draining: {}, ...parts }]
+  })
+  const report = (parts: object): never => ({
+    site: 'shop',
+    active: true,
+    mode: 'full',
+    closedSince: '2026-01-01T00:00:00Z',
+    changedAt: '2026-01-01T00:00:00Z',
+    endsAt: null,
+    by: null,
+    revision: 7,
+    windows: [window({})],
+    servers: [],
+    lost: [],
+    ...parts
+  }) as never
+  const words = (parts: object) => reportInWords(report(parts), 'here')
+  t.match(words({ active: false, revision: 0, windows: [] }), /^shop: open \(nothing stored at here\)\n {2}servers: none is running\n {2}stored in: here\n$/)
+  t.match(words({ active: false, windows: [] }), /^shop: open, last changed 20\S+ \S+ \([^)]*\)\n/)
+  t.match(words({ active: false, by: 'ann', windows: [] }), /^shop: open, last changed .* by ann\n/)
+  t.match(words({ closedSince: null, endsAt: '2999-01-01T00:00:00Z', by: 'ann' }), /closed \(full\) since an unknown time, until 299.*, last changed by ann/)
+  const all = { message: { de: 'Bald' }, onlyRoutes: ['/pay/*'], ignoreRoutes: [{ pattern: '/a' }], ignoreIps: ['10.0.0.1'], bypass: true }
+  t.match(words({ windows: [window(all)] }), /message: Bald\n {2}only: \/pay\/\*\n {2}let through: \/a, 10.0.0.1, testers with the link\n/)
+  t.match(words({ windows: [window({ kind: 'run', host: 'app-1', pid: 7 })] }), /by a run: w on app-1 \(process 7\)/)
+  const several = words({ windows: [window({ ...all, by: 'ann' }), window({ id: 'r', kind: 'run', host: 'app-1', pid: 7, endsAt: '2999-01-01T00:00:00Z' }), window({ id: 'p', kind: 'planned', active: false, startsAt: '2999-01-01T00:00:00Z' })] })
+  t.match(several, /now w: closed \(full\) since .*, by ann, only \/pay\/\*, lets through \/a, lets in 10.0.0.1, lets in testers with the link, message: Bald\n/)
+  t.match(several, /run r: closed .*, until .*, by a run on app-1 \(process 7\)\n {2}planned p: will close \(full\) at 299[^,]*\n/)
+  t.match(words({ servers: [server(), server({ active: false, pinned: true })] }), /^shop: closed on 1 of 2 servers, but stored as closed[^]*servers: 1 of 2 closed\n {4}app-1 is pinned open by its option/)
+  t.match(words({ servers: [server({ active: false, revision: 1 })] }), /^shop: open on every running server, but stored as closed[^]*app-1 is open: it has not followed, last seen/)
+  t.match(words({ active: false, windows: [], servers: [server()], lost: [server()] }), /^shop: closed on every running server, but stored as open[^]*app-1 is closed by its own schedule\n {4}app-1 is lost, last seen/)
+  const link = { secret: 's', path: '/enter#s', verified: true }
+  t.match(linkInWords(link, [server()] as never), ['  testers enter at /enter#s (shown once)'])
+  t.match(linkInWords({ ...link, verified: false }, []), [/not verified, no server is running/])
+  t.match(linkInWords(link, [server(), { ...server(), label: 'app-2', bypassPath: '/in' }] as never), [/\/enter#s on app-1/, /\/in#s on app-2/])
+  const entry = { revision: 7, kind: 'run', window: null, ended: false, mode: 'full', message: 'Hi', startsAt: null, endsAt: null, by: 'ann', at: '2026-01-01T00:00:00Z' } as const
+  t.equal(entryInWords(entry), '2026-01-01T00:00:00Z  run began (full), by ann: Hi\n')
+  t.equal(entryInWords({ ...entry, ended: true, mode: null, message: null, by: null, startsAt: 'a', endsAt: 'b' }), '2026-01-01T00:00:00Z  run ended from a until b\n')
+  t.match(serverInWords(server({ draining: { 'GET /': 2 } }) as never, 'shop'), /^app-1: closed, revision 7, 1 request and 2 streams running \(from before: 2 × GET \/\), seen/)
+  t.match(serverInWords({ ...server({ pinned: true, active: false }), lost: true } as never, 'shop'), /open \(pinned\), .*, lost, last seen/)
+  t.equal(timeInWords(null), 'an unknown time')
+  t.end()
+})
+
+t.test('what is typed wrongly', async t => {
+  const env = { MAINTENANCE_STORE: `file:${stateFile(t)}` }
+  await run(['on', '--force', '--message', 'Soon'], env)
+  const wrong: [string[], RegExp][] = [
+    [[], /no command/], [['onn'], /unknown command 'onn'. Did you mean on/], [['help', 'onn'], /unknown command 'onn'/], [['--mesage', 'x'], /unknown option '--mesage'/],
+    [['on', '--mesage', 'x'], /unknown option '--mesage'. Did you mean --message/], [['on', '--json=yes'], /--json takes no value/], [['on', '--wait', '30'], /use --wait=30/], [['on', '--wait', '30s'], /use --wait=30s/],
+    [['on', '--message'], /--message needs a value/], [['on', '--by', '-x'], /one that begins with a dash is written --by=/],
+    [['on', '--for', '30'], /--for is '30', expected a unit: 30s/], [['on', '--for', 'x'], /--for is 'x', expected a duration/], [['on', '--retry-after', 'x'], /--retry-after is 'x', expected seconds/],
+    [['on', '--message-lang', 'de'], /--message-lang is 'de', expected LANG=TEXT/], [['on', '--for', '1h', '--ends-at', '2999-01-01T00:00Z'], /mean the same: give one of them/],
+    [['change', '--no-ignore-route', '/a'], /--no-ignore-route is '\/a', expected nothing: there is none/],
+    [['run', 'shop'], /'run' needs a command behind --, such as: run -- shop/], [['run'], /such as: run -- npm run migrate/], [['run', 'a', 'b', '--', 'true'], /'run' takes one site/],
+    [['run', '--wait=1s', '--no-wait', '--', 'true'], /contradict each other/], [['run', '--lease', 'x', '--', 'true'], /--lease is 'x'/],
+    [['history', 'a', 'b'], /'history' takes one site/], [['cancel', 'a', 'b', 'c'], /'cancel' takes one site and one ID/], [['shpo', 'x'], /unknown command 'shpo'/]
+  ]
+  for (const [args, message] of wrong) t.match(await run(args, env), { code: 2, out: '', err: message }, args.join(' '))
+  t.match(await run(['on', 'shop', 'blog'], env), { code: 2, err: /sites 'shop', 'blog': neither stored in .* \(known there: default\)/ })
+  await run(['change', '--message-lang', 'de=Bald'], env)
+  await run(['change', '--for', '1h', '--starts-at', '2999-01-01T00:00Z'], env)
+  t.match(await stored(env), { message: { en: 'Soon', de: 'Bald' } })
+  await run(['change', '--message', 'Later', '--message-lang', 'de=Später'], env)
+  t.match(await stored(env), { message: { en: 'Later', de: 'Später' } })
 })
 
 t.test('cancel, by id and without', async t => {

@@ -9,12 +9,11 @@ import { createApp, until, stateFile } from './fixtures/app.ts'
 
 type Env = NodeJS.ProcessEnv
 
-const TSX = import.meta.resolve('tsx')
 const BIN = join(process.cwd(), 'lib/cli/bin.ts')
 
-/** Starts the command in a process of its own: from its sources, so that its coverage counts. */
+/** Starts the command in a process of its own: from its sources, loaded as here, so that its coverage counts. */
 function start (args: string[], env: Env, cwd = process.cwd()) {
-  const child = spawn(process.execPath, ['--import', TSX, BIN, ...args], { env: { ...process.env, ...env }, cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [...process.execArgv, BIN, ...args], { env: { ...process.env, ...env }, cwd, stdio: ['ignore', 'pipe', 'pipe'] })
   const ended = Promise.all([once(child, 'exit'), text(child.stdout), text(child.stderr)]).then(([[code], out, err]) => ({ code: code as number, out, err }))
   return { child, ended }
 }
