@@ -8,6 +8,7 @@ import { timeInWords } from '../lib/cli/time.ts'
 import { createFileServers } from '../lib/stores/file/servers.ts'
 import type { FastifyMaintenanceOptions, ServerSite, ServerStatus } from '../types/index.ts'
 import { createApp, stateFile, until } from './fixtures/app.ts'
+import { storedWindow, textOf } from './fixtures/records.ts'
 
 async function run (args: string[], env: NodeJS.ProcessEnv) {
   let out = ''
@@ -122,6 +123,22 @@ t.test('what is typed wrongly', async t => {
   t.match(await stored(env), { message: { en: 'Soon', de: 'Bald' } })
   await run(['change', '--message', 'Later', '--message-lang', 'de=Später'], env)
   t.match(await stored(env), { message: { en: 'Later', de: 'Später' } })
+  await run(['change', '--message-lang', 'fr=Plus tard', '--only-route', '/pay/*', '--ignore-route', '/pay/help', '--no-bypass', '--for', '2h'], env)
+  t.match(await stored(env), { message: { en: 'Later', de: 'Später', fr: 'Plus tard' } })
+  t.match(await run(['on', '--bypass'], env), { code: 2, err: /no running server serves site 'default'/ })
+  t.match(await run(['on', '--bypass', '--force'], env), { code: 0, out: /not verified, no server is running/ })
+})
+
+t.test('a run that begins between the check and the write is no reason to open the site', async t => {
+  const run_ = storedWindow({ id: 'run', kind: 'run', host: 'app-1', pid: 7 })
+  const folder = t.testdir({
+    'late.mjs': `let reads = 0
+      export default {
+        read: async () => reads++ < 2 ? ${JSON.stringify(textOf([storedWindow({ id: 'now' })]))} : ${JSON.stringify(textOf([storedWindow({ id: 'now' }), run_]))},
+        write: async () => {}, watch () {}, close () {}
+      }`
+  })
+  t.match(await run(['off', '--store', `${folder}/late.mjs`], {}), { code: 2, err: /kept closed by a run on app-1/ })
 })
 
 t.test('cancel, by id and without', async t => {

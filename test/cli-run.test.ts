@@ -108,6 +108,51 @@ t.test('run: what cannot be run changes nothing', async t => {
   t.notOk(app.maintenance.active)
 })
 
+t.test('run: a store that fails', async t => {
+  const folder = t.testdir({
+    'away.mjs': `let writes = 0
+      const records = new Map()
+      export default {
+        read: async site => records.get(site) ?? null,
+        async write (site, record) {
+          if (writes++ >= Number(process.env.WRITES)) throw new Error('away')
+          records.set(site, record)
+          if (process.env.UNKNOWN) throw Object.assign(new Error('cut'), { code: 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN' })
+        },
+        watch () {}, close () {}
+      }`
+  })
+  const { now } = performance
+  t.teardown(() => { performance.now = now })
+  t.teardown(() => { delete process.env.UNKNOWN })
+  const attempt = (writes: string, name: string, ...argv: string[]) => {
+    process.env.WRITES = writes
+    // each with a module of its own
+    writeFileSync(join(folder, name), readFileSync(join(folder, 'away.mjs')))
+    return call(['run', '--force', '--no-wait', '--store', join(folder, name), '--', ...argv], {})
+  }
+  t.match(await attempt('0', 'at-once.mjs', 'true'), { code: 1, err: /nothing was changed: away/ })
+  performance.now = () => now.call(performance) * 100
+  t.match(await attempt('1', 'later.mjs', 'true'), { code: 1, err: /site 'default' could not be opened again and stays closed: fastify-maintenance off default --force/ })
+  t.match(await attempt('1', 'failed.mjs', 'sh', '-c', 'exit 7'), { code: 7, err: /could not be opened again/ })
+  performance.now = now
+  process.env.UNKNOWN = 'yes'
+  t.match(await attempt('1', 'unknown.mjs', 'true'), { code: 1 }, 'nothing is run')
+})
+
+t.test('run: what is looked up, and who did it', async t => {
+  const { app, env } = await serve(t)
+  const { child, ended } = start(['run', '--by', 'deploy', '--', process.execPath, '-e', "process.on('SIGINT', () => process.exit(6)); setInterval(() => {}, 1000); console.log('ready')"], env)
+  await once(child.stdout, 'readable')
+  child.kill('SIGINT')
+  t.match(await ended, { code: 6 })
+  t.match(await app.maintenance.history(), [{ by: 'deploy' }, { by: 'deploy' }])
+  const { PATH } = process.env
+  t.teardown(() => { process.env.PATH = PATH })
+  delete process.env.PATH
+  t.match(await call(['run', '--', 'true'], env), { code: 127 })
+})
+
 t.test('run --bypass prints the link for testers once the site is closed', async t => {
   const { env } = await serve(t, { bypass: {} })
   const { code, err } = await call(['run', '--bypass', '--', 'true'], env)
@@ -161,13 +206,17 @@ t.test('a store from a module, from package.json and from .env', async t => {
     text: { 'package.json': '{ "fastify-maintenance": "file:here.json" }' },
     bad: { 'package.json': '{ "fastify-maintenance": { "file": 1 } }' },
     broken: { 'package.json': '{' },
+    list: { 'package.json': '[]', '.env': "MAINTENANCE_STORE='file:quoted.json'\n" },
+    redis: { 'package.json': '{ "fastify-maintenance": { "store": "redis://127.0.0.1:1", "prefix": "shop:" } }' },
+    wrong: { 'package.json': '{ "fastify-maintenance": { "store": "redis://127.0.0.1:1", "prefix": 1 } }' },
     dot: { 'package.json': '{}', '.env': 'OTHER=1\nexport MAINTENANCE_STORE="file:dotted.json" # here\n' },
+    other: { 'package.json': '{}', '.env': 'OTHER=1\n' },
     none: { 'package.json': '{}', '.env': 'MAINTENANCE_STORE=\n' }
   })
   const home = process.cwd()
   t.teardown(() => process.chdir(home))
   const at = (name: string, args: string[]) => {
-    process.chdir(join(folder, name))
+    process.chdir(name === '/' ? name : join(folder, name))
     return call(args, {})
   }
   t.match(await at('.', ['on', '--store', './state.mjs', '--force']), { code: 0, err: /warning/ })
@@ -181,6 +230,15 @@ t.test('a store from a module, from package.json and from .env', async t => {
   t.match(await at('bad', ['status']), { code: 2, err: /"fastify-maintenance" must be an address/ })
   t.match(await at('broken', ['status']), { code: 2, err: /package.json cannot be read/ })
   t.match(await at('dot', ['status']), { code: 0, out: new RegExp(`nothing stored at ${join(folder, 'dot/dotted.json')}`) })
+  t.match(await at('other', ['status']), { code: 2, err: /no store/ })
+  t.match(await at('text', ['status', '--', 'default']), { code: 0 })
+  t.match(await at('.', ['sql', '--store', 'sqlite:./app.db']), { code: 0, out: /CREATE TABLE/ })
+  t.match(await at('list', ['status']), { code: 0, out: /nothing stored at .*list\/quoted.json/ })
+  t.match(await at('redis', ['status']), { code: 1, err: /ECONNREFUSED/ })
+  t.match(await at('wrong', ['status']), { code: 2, err: /"fastify-maintenance" must be an address, or an object/ })
+  t.match(await at('/', ['status']), { code: 2, err: /no store/ }, 'outside of every package')
+  t.match(await at('.', ['on', 'shop', '--store', './plain.cjs']), { code: 2, err: /neither stored in .* \(no site is known there\)/ })
+  t.match(await at('.', ['on', 'shop', '--store', './state.mjs']), { code: 2, err: /neither stored in .* \(known there: default\)/ })
   t.match(await at('none', ['status']), { code: 2, err: /no store: expected .*by --store, the variable MAINTENANCE_STORE, the key/ })
 })
 

@@ -530,6 +530,10 @@ t.test('tracked work that a request from before begins while the site is closed 
   isDraining = false
   track(() => pending(), 'receipt')
   t.strictSame(running(), [{ name: 'mail', epoch: 1 }, { name: 'receipt', epoch: 1 }])
+  const { app, lines } = await startApp(t, sharedStore())
+  await app.maintenance.set(true)
+  await app.maintenance.track(async () => {}, 'report')
+  t.ok(lines.some(({ msg }) => /'report' began while site 'default' was closed/.test(msg)))
 })
 
 t.test('a fence: up until the first contact, by two clocks, and down only after the state was read', { buffered: false }, async t => {
@@ -640,6 +644,8 @@ t.test('the command: lost, pinned and unready servers by name, and --assume-dead
   const assumed = await command(['on', '--wait=30s', '--assume-dead', '--json', ...store])
   t.equal(assumed.code, 0, assumed.err)
   t.match(JSON.parse(assumed.out).sites[0], { safe: true, lost: [], servers: [{ lost: false }] })
+  await servers.heartbeat('other', JSON.stringify(entry({ seenAt: ago(20_000) })), 10 * MINUTE)
+  t.match(await command(['run', '--wait=30s', '--assume-dead', ...store, '--', 'true']), { code: 0, err: /still waiting: app-2 \(process 7\) is lost[^]*is closed, running true/ })
   t.match(await command(['off', '--assume-dead', ...store]), { code: 2, err: /add --wait/ })
 
   await servers.heartbeat('pinned', JSON.stringify(entry({ id: 'pinned', sites: [{ site: 'default', revision: 0, active: false, pinned: true, draining: {} }] })), MINUTE)

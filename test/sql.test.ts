@@ -11,6 +11,7 @@ import { storeContract } from '../lib/stores/contract.ts'
 import { openStore } from '../lib/stores/open.ts'
 import { createSqlStore, createTables, tablesSql } from '../lib/stores/sql/index.ts'
 import { countOf, rowsOf } from '../lib/stores/sql/database.ts'
+import { openDatabase } from '../lib/stores/sql/clients.ts'
 import { openAddress } from '../lib/stores/sql/drivers.ts'
 import { createStore } from '../lib/stores/sql/sql-store.ts'
 import { readStore } from '../lib/stores/options.ts'
@@ -555,6 +556,11 @@ t.test('a client of knex, and results and errors of other layers', async t => {
   t.equal(countOf([], 'mysql'), null)
   t.strictSame(rowsOf({ affectedRows: 1 }), [])
   t.strictSame(rowsOf(null), [])
+  t.strictSame(rowsOf([[{ a: 1 }], ['fields']]), [{ a: 1 }], 'of mysql2')
+  for (const location of [undefined, () => null]) {
+    const handle = { prepare: () => ({ all: () => [{ a: 1 }] }), exec () {}, close () {}, location }
+    t.strictSame(rowsOf(await openDatabase({ client: handle }).query('SELECT 1', [])), [{ a: 1 }], 'a database in memory')
+  }
 
   const failing = (error: unknown, dialect: SqlDialect = 'postgres') => createSqlStore({ dialect, query: () => { throw error } })
   const write = (error: unknown, dialect?: SqlDialect) => failing(error, dialect).write('a', 'b', { revision: 1 })
@@ -581,6 +587,11 @@ t.test('{ sql }: booting fails with the SQL unless the tables exist, or may be c
   const warnings: string[] = []
   await openStore({ sql: { dialect: 'mysql', query: () => { throw new Error('gone') } } }, [], { warn: (text: string) => warnings.push(text) } as never)
   t.strictSame(warnings, ['maintenance: the database cannot be asked for its tables: gone'])
+  let calls = 0
+  const missing = () => { throw new Error(calls++ === 0 ? 'gone' : 'no such table: maintenance') }
+  const { store: without } = await openStore({ sql: { dialect: 'sqlite', query: missing } }, [], { warn: (text: string) => warnings.push(text) } as never)
+  t.equal(await without.read('a'), null)
+  t.match(warnings.splice(1), ['maintenance: the database cannot be asked for its tables: gone', 'maintenance: the table maintenance does not exist: nothing can be changed'])
   const poor = (text: string) => { throw Object.assign(new Error(/^CREATE/.test(text) ? 'denied' : 'missing'), { code: /^CREATE/.test(text) ? '42501' : '42P01' }) }
   await openStore({ sql: { dialect: 'postgres', query: poor, createTables: true } }, [], { warn: (text: string) => warnings.push(text) } as never)
   t.match(warnings[1], /the tables of 'maintenance' are needed, and denied. Create them with:/)

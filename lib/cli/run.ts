@@ -89,14 +89,14 @@ async function closeAndRun (
     interrupted.signal.throwIfAborted()
   }
 
-  async function work ({ signal }: RunContext): Promise<void> {
+  async function work ({ signal, track }: RunContext): Promise<void> {
     tell(output, `site '${site.name}' is closed, running ${argv.join(' ')}`)
     child = startChild(argv)
     signal.addEventListener('abort', () => {
       tell(output, `${reasonOf(signal.reason)}. SIGTERM is sent to the command`)
       child?.stop()
     })
-    code = await child.ended
+    code = await track(child.ended, 'the command')
     if (code !== 0) throw new CommandError(`the command ended with exit code ${code}`)
   }
 
@@ -135,7 +135,8 @@ function exitCodeOf (error: unknown, output: Output): number | null {
   return error instanceof UnsafeError ? EXIT.unsafe : codeOfSignal(error.signal)
 }
 
-const startWork: RunContext['track'] = async work => typeof work === 'function' ? work() : work
+/** No server waits for what a command does: its own wait is over. */
+const startWork = (async (work: Promise<unknown>) => work) as RunContext['track']
 
 function listen (listener: (signal: NodeJS.Signals) => void): () => void {
   for (const signal of SIGNALS) process.on(signal, listener)
@@ -161,7 +162,7 @@ function tellState ({ name, active }: StoredSite, code: number, output: Output):
 
 function tellStuck ({ name }: StoredSite, code: number | null, output: Output): number {
   tell(output, `site '${name}' could not be opened again and stays closed: fastify-maintenance off ${name} --force`)
-  return code === 0 || code === null ? EXIT.failed : code
+  return code || EXIT.failed
 }
 
 /** What a run reports goes to stderr. */

@@ -183,6 +183,6 @@ export async function cancel (command: Command, write: Write, store: Maintenance
   const stored = second === undefined && first !== undefined ? await readStored(store, 'default') : null
   const isId = stored?.kind === 'record' && stored.record.windows.some(({ id }) => id === first)
   const [site, id] = isId ? ['default', first] : [first ?? 'default', second]
-  const toEdit: Write['toEdit'] = ({ by = null }) => cancelWindow(id, by)
+  const toEdit: Write['toEdit'] = id === undefined ? write.toEdit : ({ by = null }) => cancelWindow(id, by)
   return writeAll({ ...command, sites: [site] }, { ...write, toEdit }, store, output)
 }

@@ -53,8 +53,7 @@ const DIALECTS: { readonly [name: string]: SqlDialect } = {
 
 function openClient (client: unknown): Database | null {
   if (typeof client === 'function') return openKnex(client as unknown as Knex)
-  const inner = innermost(client)
-  if (!isObject(inner)) return null
+  const inner = innermost(client as Record<string, unknown>)
   if (typeof inner.Client === 'function' && isObject(inner.options)) return openPgPool(inner as unknown as PgPool)
   if (isObject(inner.config) && isObject(inner.config.connectionConfig)) {
     return openMysqlPool(inner as unknown as MysqlPool)
@@ -66,8 +65,8 @@ function openClient (client: unknown): Database | null {
 }
 
 /** `@fastify/postgres`, `@fastify/mysql` and the pools of `mysql2/promise` keep a pool in a member. */
-const innermost = (client: unknown): unknown =>
-  isObject(client) && isObject(client.pool) ? innermost(client.pool) : client
+const innermost = (client: Record<string, unknown>): Record<string, unknown> =>
+  isObject(client.pool) ? innermost(client.pool) : client
 
 // With connections of our own, slow queries and transactions of the application keep nobody from closing the site.
 

@@ -66,11 +66,12 @@ export function openPg (createClient: () => PgClient): Database {
     dialect: 'postgres',
     numbered: true,
     query: link.query,
-    listen (statement, onHint) {
-      const listener = listen(connectPg(createClient, onHint), statement, onHint)
-      stop = listener.stop
-      return listener.started
-    },
+    listen: (statement, onHint) => new Promise(resolve => {
+      stop = listen(connectPg(createClient, onHint), statement, () => {
+        onHint()
+        resolve()
+      })
+    }),
     close () {
       stop()
       link.close()
@@ -79,13 +80,11 @@ export function openPg (createClient: () => PgClient): Database {
 }
 
 const connectPg =
-  (createClient: () => PgClient, onHint: (site?: string) => void = () => {}): Connect =>
+  (createClient: () => PgClient, onHint?: (site?: string) => void): Connect =>
     async onLost => {
       const client = createClient()
-      client
-        .on('error', onLost)
-        .on('end', onLost)
-        .on('notification', ({ payload }) => onHint(payload))
+      client.on('error', onLost).on('end', onLost)
+      if (onHint !== undefined) client.on('notification', ({ payload }) => onHint(payload))
       await client.connect()
       return {
         query: (text, values) => client.query(text, values),

@@ -39,6 +39,7 @@ export async function createTables (options: SqlOptions): Promise<void> {
  * @param table the name of the table
  */
 export function tablesSql (dialect: SqlDialect, table: string = DEFAULT_TABLE): string {
-  checkSql({ dialect, table, query: () => [] })
+  // any query would do
+  checkSql({ dialect, table, query: toScript })
   return toScript(dialect, table)
 }

@@ -5,18 +5,14 @@ import { createLink, type Connect, type Connection } from './link.ts'
 /** How often the connection that listens is looked at: one that does not answer is made anew, ms. */
 const WATCHDOG_INTERVAL = 2000
 
-interface Listener {
-  /** Settles once it listens, however long that takes. */
-  readonly started: Promise<void>
-  stop (): void
-}
-
-/** Listens on a connection of its own; after an outage, on a new one. */
-export function listen (connect: Connect, statement: string, onListening: () => void): Listener {
+/**
+ * Listens on a connection of its own; after an outage, on a new one.
+ * @param onListening called whenever it begins to listen
+ * @returns the way to stop
+ */
+export function listen (connect: Connect, statement: string, onListening: () => void): () => void {
   let timer: NodeJS.Timeout | undefined
   let stopped = false
-  let resolve = () => {}
-  const started = new Promise<void>(_resolve => { resolve = _resolve })
   const link = createLink(connectAndListen)
 
   async function connectAndListen (onLost: () => void): Promise<Connection> {
@@ -29,7 +25,6 @@ export function listen (connect: Connect, statement: string, onListening: () => 
     }
     // what was announced before was missed
     onListening()
-    resolve()
     return connection
   }
 
@@ -40,12 +35,9 @@ export function listen (connect: Connect, statement: string, onListening: () => 
   }
 
   look()
-  return {
-    started,
-    stop () {
-      stopped = true
-      clearTimeout(timer)
-      link.close()
-    }
+  return () => {
+    stopped = true
+    clearTimeout(timer)
+    link.close()
   }
 }
