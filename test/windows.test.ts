@@ -12,7 +12,7 @@ import { createSchedule, NO_SCHEDULE } from '../lib/state/schedule.ts'
 import { createTransitions } from '../lib/state/transitions.ts'
 import { activeWindows, closedSince, momentOf, nextTransition, windowsAhead } from '../lib/state/window.ts'
 import type { ScheduleOptions } from '../types/index.ts'
-import { bareApp, counter, createApp, stateFile, until } from './fixtures/app.ts'
+import { bareApp as makeApp, counter, createApp as makeReadyApp, stateFile, until } from './fixtures/app.ts'
 import { recordOf, storedWindow, textOf } from './fixtures/records.ts'
 import { createTestStore, createTimedStore } from './fixtures/store.ts'
 
@@ -36,6 +36,14 @@ function useClock (t: { teardown (work: () => unknown): void }, now: string): (m
     }
   }
 }
+
+/** Teardowns run last to first: a clock that stands would keep an application from closing. */
+const withClock = <T>(t: { teardown (work: () => unknown): void }, made: T): T => {
+  t.teardown(() => mock.timers.reset())
+  return made
+}
+const bareApp = (t: Parameters<typeof makeApp>[0]) => withClock(t, makeApp(t))
+const createApp = async (...args: Parameters<typeof makeReadyApp>) => withClock(args[0], await makeReadyApp(...args))
 
 t.test('windows: start and end are met after a long wait, and after a sleep of the machine', async t => {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: at('2026-01-01T00:00:00Z') })
