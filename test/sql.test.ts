@@ -14,6 +14,7 @@ import { countOf, rowsOf } from '../lib/stores/sql/database.ts'
 import { openDatabase } from '../lib/stores/sql/clients.ts'
 import { openAddress } from '../lib/stores/sql/drivers.ts'
 import { createStore } from '../lib/stores/sql/sql-store.ts'
+import { optionalRequire } from '../lib/util/optional-require.ts'
 import { readStore } from '../lib/stores/options.ts'
 import maintenance, { conflict, outcomeUnknown } from '../index.ts'
 import type { MaintenanceStore, SqlDialect, SqlOptions } from '../types/index.ts'
@@ -510,6 +511,10 @@ t.test('what is not given, and what is wrong', async t => {
 })
 
 const openSqlOption = async (sql: unknown) => openStore(readStore({ sql } as never), [])
+
+t.test('SQLite of Node.js is there, or it is not', async t => {
+  t.equal(optionalRequire('node:sqlite') === null, Number(process.versions.node.split('.')[0]) < 22)
+})
 
 t.test('without a driver: which one is missing, and how it is installed', async t => {
   const missing = { postgres: /the package pg beside it \(npm install pg\)/, mariadb: /npm install mysql2/, sqlite: /npm install better-sqlite3\), or Node.js 22/ }

@@ -396,9 +396,27 @@ t.test('closedSince: through windows that touched, were removed, or are still ru
   t.equal(since([from(2, null)], { closedSince: '2026-01-01T00:30:00.000Z' }), '2026-01-01T00:30:00.000Z', 'its window is gone')
   t.equal(since([from(2, null)], { closedSince: '2026-01-01T02:30:00.000Z' }), '2026-01-01T02:00:00.000Z')
   t.equal(since([from(2, null)], { closedSince: null }), '2026-01-01T02:00:00.000Z')
+  t.equal(since([from(2, null)], { closedSince: '2026-01-01T00:30:00.000Z', at: null }), '2026-01-01T02:00:00.000Z', 'nobody knows when that was')
   t.equal(since([from(0, 1, { id: 'run', kind: 'run', host: 'h', pid: 1 }), from(2, null)]), '2026-01-01T00:00:00.000Z', 'a run that is still there')
   t.equal(since([from(0, 1, { id: 'run', kind: 'run', lease: '2026-01-01T02:00:00.000Z', host: 'h', pid: 1 }), from(2, null)]), '2026-01-01T00:00:00.000Z', 'until its lease ended')
   t.end()
+})
+
+t.test('runs: at most a hundred at a time', async t => {
+  const store = createTestStore()
+  store.records.set('default', textOf(Array.from({ length: 100 }, (_, i) => storedWindow({ id: `run ${i}`, kind: 'run', host: 'h', pid: 1 }))))
+  const { app } = await createApp(t, { store })
+  await t.rejects(app.maintenance.run(() => t.fail('must not run')), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /at most 100 runs at a time/ })
+})
+
+t.test('windows: times that contradict each other', async t => {
+  const { app } = await createApp(t)
+  const { windows: [planned] } = await app.maintenance.set(true, { startsAt: '+2h', endsAt: '+3h' })
+  const window = planned?.id as string
+  for (const [change, message] of [[{ startsAt: new Date(Date.now() - 3_600_000) }, /startsAt is .*, expected a time in the future/], [{ endsAt: '2026-01-01T00:00Z' }, /endsAt is .*, expected a time in the future/], [{ endsAt: new Date(Date.now() + 60_000) }, /a time after startsAt/]] as const) {
+    await t.rejects(app.maintenance.update(change, { window }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message })
+  }
+  await t.rejects(app.maintenance.cancel('gone'), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /'gone' is not a planned window/ })
 })
 
 t.test('planned windows: at most twenty', async t => {

@@ -109,7 +109,7 @@ export function closedSince (record: StateRecord, schedule: Schedule, moment: Mo
   let since = Math.min(...active.map(startOf))
   for (let i = 0; i < LOOK_BACK; i++) {
     const windows = [...record.windows, ...scheduledNow(record, schedule, since - 1)]
-    const earlier = windows.filter(window => startOf(window) < since && closesUntil(window, moment) >= since)
+    const earlier = windows.filter(window => startOf(window) < since && closedUntil(window) >= since)
     if (earlier.length === 0) break
     since = Math.min(...earlier.map(startOf))
   }
@@ -117,11 +117,9 @@ export function closedSince (record: StateRecord, schedule: Schedule, moment: Mo
   return known < since && since <= Date.parse(record.at ?? '') ? known : since
 }
 
-/** A run closes until it leaves or its lease ends, whatever its end says. */
-function closesUntil (window: StoredWindow, moment: Moment): number {
-  if (window.kind !== 'run') return endOf(window)
-  return isOver(window, moment) ? Date.parse(window.lease ?? '') : Infinity
-}
+/** When a window that is over ended. A run that is over but has not left is one whose lease ended. */
+const closedUntil = (window: StoredWindow): number =>
+  window.kind === 'run' ? Date.parse(window.lease as string) : endOf(window)
 
 /** Stands for a closure that no record describes: a pinned server, or a state that is not known. */
 export function assumedWindow (source: Source, now: number): StoredWindow {
