@@ -166,7 +166,7 @@ function checkPeriod (window: StoredWindow, before: StoredWindow | null, now: nu
     throw fail('endsAt', endsAt, `a time in the future (now is ${new Date(now).toISOString()})`)
   }
   if (Date.parse(endsAt) <= startOf(window)) {
-    throw fail('endsAt', endsAt, `a time after startsAt (${startsAt ?? window.at})`)
+    throw fail('endsAt', endsAt, `a time after startsAt (${new Date(startOf(window)).toISOString()})`)
   }
   return window
 }
