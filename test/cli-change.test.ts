@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import os from 'node:os'
 import t, { type Test } from 'tap'
@@ -139,6 +139,15 @@ t.test('a run that begins between the check and the write is no reason to open t
       }`
   })
   t.match(await run(['off', '--store', `${folder}/late.mjs`], {}), { code: 2, err: /kept closed by a run on app-1/ })
+})
+
+t.test('a state that cannot be understood is closed, and can be changed', async t => {
+  const file = stateFile(t)
+  const env = { MAINTENANCE_STORE: `file:${file}` }
+  writeFileSync(file, JSON.stringify({ v: 1, sites: { default: { revision: 7, record: 'garbage' } } }))
+  t.match(await run(['status'], env), { code: 1, err: /cannot be understood/ })
+  t.match(await run(['change', '--message', 'We are looking'], env), { code: 0, out: /^default: closed \(full\)/ })
+  t.match(await stored(env), { active: true, message: 'We are looking' })
 })
 
 t.test('cancel, by id and without', async t => {

@@ -22,7 +22,7 @@ import { modeOfWindow, variablesOf } from './variables.ts'
 /** Answers the blocked requests of one site during one window. */
 export interface Answer {
   send (request: FastifyRequest, reply: FastifyReply): void
-  /** What a visitor is told, for an error that a handler throws. */
+  /** The same in words, for an error that a handler throws. */
   describe (request: FastifyRequest): TemplateVariables
   /** Settles when all that can be prepared is ready; rejects with what is wrong with the template. */
   readonly ready: Promise<void>

@@ -131,8 +131,8 @@ const WINDOW: { readonly [name: string]: Rule } = {
   at: storedTime
 }
 
-/** What a window of another version may leave out. */
-const WINDOW_DEFAULTS = {
+/** What a window has unless it says otherwise; windows of other versions may leave it out. */
+export const WINDOW_DEFAULTS = {
   startsAt: null,
   endsAt: null,
   message: null,

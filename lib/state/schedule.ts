@@ -1,6 +1,6 @@
 import { Cron } from 'croner'
 import type { Mode } from '../../types/index.ts'
-import type { StoredWindow } from './record.ts'
+import { WINDOW_DEFAULTS, type StoredWindow } from './record.ts'
 
 /** A recurring window, as checked. */
 export interface ScheduleEntry {
@@ -43,6 +43,7 @@ export function createSchedule (entries: readonly ScheduleEntry[]): Schedule {
 function toWindow ({ duration, mode, message }: ScheduleEntry, i: number, start: Date): StoredWindow {
   const at = start.toISOString()
   return {
+    ...WINDOW_DEFAULTS,
     // entries may start at the same time
     id: `schedule-${i}-${at}`,
     kind: 'scheduled',
@@ -50,12 +51,6 @@ function toWindow ({ duration, mode, message }: ScheduleEntry, i: number, start:
     endsAt: new Date(start.getTime() + duration).toISOString(),
     mode,
     message,
-    retryAfter: null,
-    ignoreRoutes: [],
-    ignoreIps: [],
-    onlyRoutes: [],
-    bypass: null,
-    lease: null,
     by: 'schedule',
     at
   }

@@ -1,5 +1,5 @@
 import type { Mode, Source, UpcomingWindow } from '../../types/index.ts'
-import { MODES, modeOf, type StateRecord, type StoredWindow } from './record.ts'
+import { MODES, modeOf, WINDOW_DEFAULTS, type StateRecord, type StoredWindow } from './record.ts'
 import type { Schedule } from './schedule.ts'
 
 /** What a site's windows depend on beside the record. Instants are ms since 1970, by the clock of the store. */
@@ -124,19 +124,10 @@ const closedUntil = (window: StoredWindow): number =>
 /** Stands for a closure that no record describes: a pinned server, or a state that is not known. */
 export function assumedWindow (source: Source, now: number): StoredWindow {
   return {
+    ...WINDOW_DEFAULTS,
     id: source,
     kind: 'now',
-    startsAt: null,
-    endsAt: null,
     mode: 'full' satisfies Mode,
-    message: null,
-    retryAfter: null,
-    ignoreRoutes: [],
-    ignoreIps: [],
-    onlyRoutes: [],
-    bypass: null,
-    lease: null,
-    by: null,
     at: new Date(now).toISOString()
   }
 }
