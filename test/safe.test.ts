@@ -657,10 +657,12 @@ t.test('the command: lost, pinned and unready servers by name, and --assume-dead
 t.test('a process that was frozen reads the state before it answers a new connection', { buffered: false }, async t => {
   const store = sharedStore()
   // it hears of no change
-  let reading = Promise.resolve()
+  let held: (() => void)[] | null = null
+  /** What it has read arrives when the test says so. */
   const read = async (site: string) => {
-    await reading
-    return store.read(site)
+    const record = await store.read(site)
+    if (held !== null) await new Promise<void>(resolve => { held?.push(resolve) })
+    return record
   }
   const { app } = await createApp(t, { store: { ...store, read, watch () {} } })
   app.get('/', async () => 'open')
@@ -682,13 +684,24 @@ t.test('a process that was frozen reads the state before it answers a new connec
   performance.now = () => now.call(performance) + 24_000
   t.equal(await statusOf('/'), 503, 'what was last known stands where nothing can be read')
   store.broken.read = false
-  let answer = () => {}
-  reading = new Promise(resolve => { answer = resolve })
+  const reads: (() => void)[] = held = []
+  const arrived = async () => {
+    const status = statusOf('/')
+    await once(app.server, 'request')
+    return { status }
+  }
   performance.now = () => now.call(performance) + 36_000
-  const [waiting] = [statusOf('/'), await once(app.server, 'request')]
+  const first = await arrived()
   performance.now = () => now.call(performance) + 48_000
-  const [again] = [statusOf('/'), await once(app.server, 'request')]
-  answer()
-  t.strictSame([await waiting, await again], [200, 200], 'requests wait for the read')
+  const second = await arrived()
+  await other.app.maintenance.set(true)
+  await until('the first read is under way', () => reads.length === 1)
+  reads[0]?.()
+  t.equal(await first.status, 200, 'it was open when it was read')
+  await until('the second read is under way', () => reads.length === 2)
+  const third = await arrived()
+  reads[1]?.()
+  t.strictSame([await second.status, await third.status], [503, 503], 'the read for an earlier freeze does not let them in')
+  held = null
   performance.now = now
 })

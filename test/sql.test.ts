@@ -127,6 +127,11 @@ async function common (t: Test, base: Base): Promise<void> {
     await Promise.all(stores.map((store, i) => store.write(`site${i}`, 'record', { revision: 1, expectedRevision: 0 })))
     t.equal((await ask('SELECT * FROM maintenance')).length, 4)
     await t.rejects(stores[0]!.write('site1', 'record', { revision: 2, expectedRevision: 7 }), CONFLICT)
+    // a writer that died after it had made room
+    await ask("INSERT INTO maintenance (site, record, revision) VALUES ('room', '', 0)")
+    t.equal(await stores[0]!.read('room'), null)
+    t.strictSame([...(await stores[0]!.readAll?.())?.keys() ?? []].sort(), ['site0', 'site1', 'site2', 'site3'])
+    await stores[0]!.write('room', 'record', { revision: 1, expectedRevision: 0 })
   })
 
   await t.test('keeps the last 100 changes of a site, and the time of the database', async t => {
