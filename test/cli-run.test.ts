@@ -201,6 +201,7 @@ t.test('a store from a module, from package.json and from .env', async t => {
     'plain.cjs': 'module.exports = { read: async () => null, write: async () => {}, watch () {}, close () {} }',
     'wrong.mjs': 'export const store = {}',
     'throws.mjs': "throw new Error('no database here')",
+    'option.mjs': "export default () => { throw Object.assign(new Error('needs the package pg'), { code: 'FST_ERR_MAINTENANCE_OPTION' }) }",
     'rejects.mjs': "export default async () => { throw new Error('connect ECONNREFUSED') }",
     sub: { 'package.json': '{ "fastify-maintenance": { "store": "../state.mjs" } }', deeper: {} },
     text: { 'package.json': '{ "fastify-maintenance": "file:here.json" }' },
@@ -224,6 +225,7 @@ t.test('a store from a module, from package.json and from .env', async t => {
   t.match(await at('.', ['status', '--store', './plain.cjs']), { code: 0, out: /nothing stored/ })
   t.match(await at('.', ['status', '--store', './wrong.mjs']), { code: 2, err: /has to export a store by default/ })
   t.match(await at('.', ['status', '--store', './throws.mjs']), { code: 2, err: /cannot be loaded from .*throws.mjs: no database here/ })
+  t.match(await at('.', ['status', '--store', './option.mjs']), { code: 2, err: /needs the package pg/ })
   t.match(await at('.', ['status', '--store', './rejects.mjs']), { code: 1, err: /connect ECONNREFUSED/ })
   t.match(await at('.', ['status', '--store', './state.mjs', '--prefix', 'a']), { code: 2, err: /--prefix is for a store in Redis or a database/ })
   t.match(await at('text', ['status']), { code: 0, out: new RegExp(`nothing stored at ${join(folder, 'text/here.json')}`) })

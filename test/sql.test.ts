@@ -487,6 +487,7 @@ t.test('SQLite', { buffered: true }, async t => {
 
 t.test('what is not given, and what is wrong', async t => {
   const client = { execute () {} }
+  const loop: { pool?: object } = {}
   const wrong: [unknown, RegExp][] = [
     [{}, /'store.sql' is neither a client nor a query, expected an address such as/],
     [undefined, /'store.sql' is undefined|object/],
@@ -495,9 +496,10 @@ t.test('what is not given, and what is wrong', async t => {
     [{ client: 'postgres://ops:S3cret@w@host/db?x=@' }, /'store.sql.client' is a malformed address of a database/],
     ['sqlite::memory:', /'store.sql.client' is a database in memory/],
     [{ client: 5 }, /'store.sql.client' is a number, expected/],
-    [{ client: { password: 'S3cret' } }, /'store.sql.client' is no client that is known, expected .*for anything else \{ query, dialect \}/],
-    [{ client: () => {} }, /no client that is known/],
-    [{ client: Object.assign(() => {}, { raw () {} }) }, /no client that is known/],
+    [{ client: { password: 'S3cret' } }, /'store.sql.client' is an unknown client, expected .*for anything else \{ query, dialect \}/],
+    [{ client: () => {} }, /an unknown client/],
+    [{ client: Object.assign(loop, { pool: loop }) }, /an unknown client/],
+    [{ client: Object.assign(() => {}, { raw () {} }) }, /an unknown client/],
     [{ query () {} }, /'store.sql.dialect' is undefined, expected 'postgres', 'mysql' or 'sqlite'/],
     [{ query () {}, dialect: 'oracle' }, /'store.sql.dialect' is 'oracle'/],
     [{ client, table: 'a b' }, /'store.sql.table' is 'a b', expected the name of a table/],

@@ -1,4 +1,5 @@
 import type { MaintenanceStore } from '../../types/index.ts'
+import { codeOf } from '../errors.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { VERSION } from '../util/version.ts'
 import { helpOf } from './help.ts'
@@ -32,7 +33,9 @@ export async function main (args: readonly string[], env: NodeJS.ProcessEnv, out
   } catch (error) {
     tell(output, reasonOf(error))
     if (error instanceof UsageError) output.err('fastify-maintenance --help shows how it is used\n')
-    return isRefusal(error) ? EXIT.usage : EXIT.failed
+    // such as a driver that is not installed, or a file that cannot be replaced
+    const isOption = codeOf(error) === 'FST_ERR_MAINTENANCE_OPTION'
+    return isRefusal(error) || isOption ? EXIT.usage : EXIT.failed
   }
 }
 

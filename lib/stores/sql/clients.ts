@@ -27,7 +27,7 @@ export function openDatabase (options: SqlOptions): Database {
   if (query !== undefined) return { ...bounded(dialect as SqlDialect, query), numbered: dialect === 'postgres' }
   if (typeof client === 'string') return openAddress(client)
   const database = openClient(client)
-  if (database === null) throw new OptionError('store.sql.client', 'no client that is known', CLIENT_EXPECTED)
+  if (database === null) throw new OptionError('store.sql.client', 'an unknown client', CLIENT_EXPECTED)
   return database
 }
 
@@ -64,9 +64,9 @@ function openClient (client: unknown): Database | null {
   return null
 }
 
-/** `@fastify/postgres`, `@fastify/mysql` and the pools of `mysql2/promise` keep a pool in a member. */
-const innermost = (client: Record<string, unknown>): Record<string, unknown> =>
-  isObject(client.pool) ? innermost(client.pool) : client
+/** `@fastify/postgres`, `@fastify/mysql` and the pools of `mysql2/promise` keep a pool in a member: two deep at most. */
+const innermost = (client: Record<string, unknown>, depth = 2): Record<string, unknown> =>
+  depth > 0 && isObject(client.pool) ? innermost(client.pool, depth - 1) : client
 
 // With connections of our own, slow queries and transactions of the application keep nobody from closing the site.
 
