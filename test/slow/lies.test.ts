@@ -31,6 +31,8 @@ interface World {
 interface Fault {
   /** Of all servers. */
   readonly options?: object
+  /** @default 3 */
+  readonly servers?: number
   readonly path?: string
   readonly wait?: string
   /** Before the wait begins. */
@@ -39,6 +41,8 @@ interface Fault {
   readonly during?: (world: World) => unknown
   /** Nothing of the fault can be seen: it must not say safe at all. */
   readonly never?: boolean
+  /** A false alarm: every server stops properly or is only slow, so the wait must end well. */
+  readonly always?: boolean
   /** How long to look for writes after the end, ms: longer than what may still be running. */
   readonly look?: number
 }
@@ -72,7 +76,37 @@ const FAULTS: Record<string, Fault> = {
   'client hung up 9 s before the write': { before: world => { for (const { url } of world.servers) world.send(url, '/work', 9500, 200) } },
   'tracked work after the reply': { path: '/later' },
   'killed, and its statement goes on': { path: '/statement', before: ({ servers }) => servers.at(-1)?.child.kill('SIGKILL'), never: true },
-  'rolling restart': { during: randomly(async world => { for (const { child } of world.servers.slice(1)) { child.send('close'); await world.start() } }) }
+  'rolling restart of ten servers': { servers: 10, during: rollingRestart, wait: '2m', always: true },
+  'new servers before the old ones stop': { during: replaceServers, wait: '2m', always: true },
+  'scaled to zero and up again': { during: scaleToZero, wait: '2m', always: true },
+  'a debugger pauses one for 5 s': { during: randomly(stop(5000)), always: true }
+}
+
+const close = async (...servers: Server[]): Promise<void> => {
+  await Promise.all(servers.map(async ({ child }) => {
+    child.send('close')
+    await once(child, 'exit')
+  }))
+}
+
+async function rollingRestart (world: World): Promise<void> {
+  for (const server of [...world.servers]) {
+    await close(server)
+    await world.start()
+  }
+}
+
+/** As a rolling deploy does that adds before it removes. */
+async function replaceServers (world: World): Promise<void> {
+  const old = [...world.servers]
+  await Promise.all(old.map(() => world.start()))
+  await close(...old)
+}
+
+async function scaleToZero (world: World): Promise<void> {
+  await close(...world.servers)
+  await sleep(1000)
+  await Promise.all([world.start(), world.start()])
 }
 
 /** It is not waited for: it may boot without Redis. */
@@ -83,7 +117,7 @@ async function breakLinkOfNewServer (world: World): Promise<void> {
   await started
 }
 
-async function createWorld (t: Test, options: object): Promise<World & { log: string, stopLoad: () => void, load: (path: string) => void }> {
+async function createWorld (t: Test, options: object, servers: number): Promise<World & { log: string, stopLoad: () => void, load: (path: string) => void }> {
   const directory = mkdtempSync(join(tmpdir(), 'maintenance-lies-'))
   const log = join(directory, 'writes.log')
   writeFileSync(log, '')
@@ -99,7 +133,7 @@ async function createWorld (t: Test, options: object): Promise<World & { log: st
       await once(child, 'exit')
     }))
   })
-  const load = { goesOn: true }
+  const load: { goesOn: boolean, path?: string } = { goesOn: true }
 
   function send (url: string, path: string, ms: number, hangUpAfter?: number): Promise<number> {
     return new Promise(resolve => {
@@ -124,26 +158,32 @@ async function createWorld (t: Test, options: object): Promise<World & { log: st
       world.servers.push(server)
       const [message] = await Promise.race([once(child, 'message'), once(child, 'exit')])
       const { url } = message as { url: string }
-      return Object.assign(server, { url })
+      Object.assign(server, { url })
+      if (load.path !== undefined) send3(server, load.path)
+      return server
     },
     load (path: string) {
-      for (const server of world.servers) for (let i = 0; i < 3; i++) keepSending(server, path)
+      load.path = path
+      for (const server of world.servers) send3(server, path)
     },
     stopLoad () { load.goesOn = false }
   }
-  async function keepSending ({ url }: Server, path: string): Promise<void> {
-    while (load.goesOn) if (await send(url, path, Math.round(100 + Math.random() * 1500)) !== 200) await sleep(50)
+  function send3 (server: Server, path: string): void {
+    for (let i = 0; i < 3; i++) keepSending(server, path)
   }
-  await Promise.all([1, 2, 3].map(() => world.start()))
+  async function keepSending ({ url, child }: Server, path: string): Promise<void> {
+    while (load.goesOn && child.exitCode === null) if (await send(url, path, Math.round(100 + Math.random() * 1500)) !== 200) await sleep(50)
+  }
+  await Promise.all(Array.from({ length: servers }, () => world.start()))
   // on a busy machine, a first heartbeat may fail: nobody can know a server that never reached the store
-  await until('all servers are known', async () => await redis.client.hlen('fastify-maintenance:{:servers}') === 3)
+  await until('all servers are known', async () => await redis.client.hlen('fastify-maintenance:{:servers}') === servers)
   return world
 }
 
 interface Outcome { readonly safe: boolean, readonly writes: number, readonly why: string }
 
-async function play (t: Test, { options = {}, path = '/work', wait = '40s', before, during, look = 4000 }: Fault): Promise<Outcome> {
-  const world = await createWorld(t, options)
+async function play (t: Test, { options = {}, servers = 3, path = '/work', wait = '40s', before, during, look = 4000 }: Fault): Promise<Outcome> {
+  const world = await createWorld(t, options, servers)
   world.load(path)
   await sleep(1500)
   await before?.(world)
@@ -171,6 +211,7 @@ for (const [name, fault] of Object.entries(FAULTS).filter(([name]) => ONLY === u
     const lies = safe.filter(({ writes }) => writes > 0)
     t.equal(lies.length, 0, `${lies.length} of ${outcomes.length} rounds said safe before the last write`)
     if (fault.never === true) t.equal(safe.length, 0, 'it never says safe')
+    if (fault.always === true) t.equal(safe.length, outcomes.length, 'it always says safe')
     t.comment(outcomes.map(({ safe, writes, why }) => `${safe ? 'safe' : `not safe: ${why.trim()}`}, ${writes} writes after it`).join('\n'))
     table.push(`| ${name} | ${outcomes.length} | ${safe.length} | ${lies.length} |`)
   })
