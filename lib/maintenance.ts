@@ -4,6 +4,7 @@ import { bypassOf, type BypassRules } from './bypass/request.ts'
 import { drained, timeout } from './drain/drain.ts'
 import { InvalidChangeError, show, SiteError } from './errors.ts'
 import type { Servers } from './servers/heartbeat.ts'
+import { withServersOfRuns } from './servers/run-servers.ts'
 import { keepsServers } from './servers/server-list.ts'
 import { waitForServers } from './servers/wait.ts'
 import type { SiteApi } from './site-api.ts'
@@ -60,7 +61,9 @@ export function createMaintenance ({
       if (typeof secret === 'string' && bypass === null) {
         throw new InvalidChangeError("bypass links are not enabled. Add bypass: {} to the plugin's options")
       }
-      const view = await site.write(edit, { expectedRevision })
+      const view = await site.write(edit, { expectedRevision }).catch(async error => {
+        throw await withServersOfRuns(error, () => servers.entries(site.name), () => timeOf(opened.store))
+      })
       const describe = (): MaintenanceStatus => ({ ...status(view), ...runtimeOf(status(site.view)) })
       if (wait !== null) {
         await waitForAll(site, view, wait, 'but the change stands').catch(error => {

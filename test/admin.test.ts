@@ -14,6 +14,8 @@ import maintenanceAdmin, { adminTexts, fastifyMaintenanceAdmin, type FastifyMain
 import type { MaintenanceStatus, MaintenanceStore } from '../types/index.ts'
 import { bareApp, createApp, until, stateFile } from './fixtures/app.ts'
 import { adminApp, FORM, KEY, OWN, postForm, postJson, PROTECTED } from './fixtures/admin.ts'
+import { storedWindow, textOf } from './fixtures/records.ts'
+import { beatingStore } from './fixtures/requests.ts'
 
 const stateOf = async (app: FastifyInstance): Promise<MaintenanceStatus> => (await app.inject('/maintenance/state')).json().sites[0]
 
@@ -189,6 +191,20 @@ t.test('a form changes only what was changed in it, also after a conflict', asyn
   const gone = await postForm(app, { ...late, message: 'typed' })
   t.match(gone, { statusCode: 409, body: /id="edit-0-close" data-part data-dirty open/ })
   t.match(gone.body, '\ntyped</textarea>')
+})
+
+t.test('a run keeps the site closed, and its server is lost or has stopped', async t => {
+  const store = beatingStore()
+  const at = new Date().toISOString()
+  store.records.set('default', textOf([1, 2].map(pid => storedWindow({ id: `run ${pid}`, kind: 'run', host: 'web-1', pid, at, lease: null }))))
+  const app = await adminApp(t, { store })
+  const [own] = await app.maintenance.servers()
+  const write = (pid: number, entry: object) =>
+    store.entries.set(String(pid), JSON.stringify({ ...own, id: String(pid), host: 'web-1', pid, startedAt: '2001-01-01T00:00:00.000Z', ...entry }))
+  write(1, { seenAt: '2001-01-01T00:00:00.000Z' })
+  write(2, { left: true })
+  const { body } = await postForm(app, { action: 'off' })
+  t.match(body, /web-1, process 1\s* · <b>lost<\/b>[^]*web-1, process 2\s* · <b>stopped<\/b>/)
 })
 
 t.test('a run keeps the site closed: open anyway; its lease is no change', async t => {

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { main } from '../lib/cli/main.ts'
+import { createFileServers } from '../lib/stores/file/servers.ts'
 import { createApp, until, stateFile } from './fixtures/app.ts'
 
 type Env = NodeJS.ProcessEnv
@@ -168,10 +169,14 @@ t.test('run --stay-closed: a command that fails leaves the site closed', async t
 })
 
 t.test('run: off --force sends SIGTERM to the command', async t => {
-  const { app, env } = await serve(t)
+  const { app, env, file } = await serve(t)
   const { child, ended } = start(['run', '--', 'sh', '-c', 'echo ready; exec sleep 60'], env)
   await once(child.stdout, 'readable')
   t.match(await call(['off'], env), { code: 2, err: /kept closed by a run on .* use --force to end it/ })
+  const [own] = await app.maintenance.servers()
+  const entry = JSON.stringify({ ...own, id: 'dead', pid: child.pid, startedAt: '2001-01-01T00:00:00.000Z', seenAt: '2001-01-01T00:00:00.000Z' })
+  await createFileServers(file).heartbeat('dead', entry, 60_000)
+  t.match(await call(['off'], env), { code: 2, err: /whose server is lost, .*\. Use --force to end it/ })
   t.match(await call(['off', '--force'], env), { code: 0 })
   t.match(await ended, { code: 143, err: /its window was removed. SIGTERM is sent to the command/ })
   t.notOk(app.maintenance.active)

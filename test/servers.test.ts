@@ -2,6 +2,7 @@ import { hostname } from 'node:os'
 import t from 'tap'
 import type { ServerStatus } from '../types/index.ts'
 import { createApp, until, type LogLine } from './fixtures/app.ts'
+import { recordOf, storedWindow } from './fixtures/records.ts'
 import { beatingStore, slowApp, step } from './fixtures/requests.ts'
 
 t.jobs = 4
@@ -127,4 +128,37 @@ t.test('servers(): one that boots while the site is closed sees it, or is seen',
   t.equal(app.maintenance.active, false)
   await app.ready()
   t.equal(app.maintenance.active, true)
+})
+
+t.test('set(false) beside runs says whether their servers are still there', { buffered: true }, async t => {
+  const store = beatingStore()
+  const since = new Date().toISOString()
+  const run = (pid: number) => storedWindow({ id: `run ${pid}`, kind: 'run', host: 'web-1', pid, at: since, lease: null })
+  const keepClosed = (...pids: number[]): void => {
+    store.records.set('default', JSON.stringify({ ...recordOf(pids.map(run)), revision: Date.now() }))
+  }
+  keepClosed(1, 2, 3, 4, 5)
+  const { app } = await createApp(t, { store })
+  await app.ready()
+  const [own] = await app.maintenance.servers()
+  const write = (pid: number, entry: object, startedAt = '2001-01-01T00:00:00.000Z') =>
+    store.entries.set(`${pid} ${startedAt}`, JSON.stringify({ ...own, id: `${pid} ${startedAt}`, host: 'web-1', pid, startedAt, ...entry }))
+  write(1, {})
+  write(2, { seenAt: new Date(Date.now() - 16_000).toISOString() })
+  write(3, { left: true })
+  write(4, { host: 'web-2' })
+  write(5, {}, '2999-01-01T00:00:00.000Z')
+  const states = async () => {
+    const error = await app.maintenance.set(false).then(() => null, (error: Error & { runs: { server: string }[] }) => error)
+    return { message: error?.message, servers: error?.runs.map(({ server }) => server) }
+  }
+  const { message, servers } = await states()
+  t.strictSame(servers, ['running', 'lost', 'stopped', 'unknown', 'unknown'])
+  t.match(message, /on web-1 \(process 1\), since .*; on web-1 \(process 2\), whose server is lost, since .*; on web-1 \(process 3\), whose server has stopped, since .*\. Wait for it, or use force to end it$/)
+  store.fail = 'list'
+  t.strictSame((await states()).servers, Array(5).fill('unknown'), 'a list that cannot be read changes nothing')
+  store.fail = ''
+  keepClosed(2, 3)
+  await app.maintenance.refresh()
+  t.match(await states(), { message: /whose server has stopped, since [^.]*\.\d+Z\. Use force to end it$/, servers: ['lost', 'stopped'] })
 })

@@ -26,7 +26,7 @@ export type AdminText =
   | 'closedSince' | 'changed' | 'since' | 'noRunEnd' | 'announceHead' | 'announce' | 'cancel' | 'windows'
   | 'nowKind' | 'plannedKind' | 'runKind' | 'scheduledKind' | 'id' | 'work' | 'process' | 'extend' | 'minutes'
   | 'startsAtHint' | 'ignoreIps' | 'ignoreIpsHint' | 'onlyRoutes' | 'onlyRoutesHint' | 'bypassExists'
-  | 'bypassReplace' | 'lostServer' | 'pinnedOpen' | 'pinnedClosed' | 'draining' | 'changedEntry'
+  | 'bypassReplace' | 'lostServer' | 'stoppedServer' | 'pinnedOpen' | 'pinnedClosed' | 'draining' | 'changedEntry'
   | 'announcedEntry' | 'cancelled' | 'runStarted' | 'runEnded' | 'unknownState' | 'runningHint' | 'openAnyway'
   | 'wrongIps'
 

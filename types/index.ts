@@ -283,6 +283,11 @@ export interface RunningRuns {
     readonly id: string
     readonly host: string
     readonly pid: number
+    /**
+     * Is its server still there? `'lost'`: it has not been heard of for 15 seconds; `'stopped'`: it said goodbye;
+     * `'unknown'`: a command, a server that the store has forgotten, or a store that keeps no servers.
+     */
+    readonly server: 'running' | 'lost' | 'stopped' | 'unknown'
     readonly by: string | null
     readonly since: string
   }[]

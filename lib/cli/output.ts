@@ -37,7 +37,7 @@ function inOptions (text: string): string {
   return text
     .replace(FIELDS, (_match, field: string) => `${optionOf(field)} is `)
     .replace('expected a Date, ', 'expected ')
-    .replace('use force to end it', 'use --force to end it')
+    .replace(/(?<=[Uu]se )force(?= to end it)/, '--force')
 }
 
 /** @param field `endsAt` @returns `--ends-at` */

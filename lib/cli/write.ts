@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs'
 import type { MaintenanceStore, ServerStatus, SiteState, WindowStatus } from '../../types/index.ts'
 import { bypassOf } from '../bypass/request.ts'
 import { makeSecret } from '../state/secret.ts'
-import { readAllServers } from '../servers/server-list.ts'
+import { withServersOfRuns } from '../servers/run-servers.ts'
+import { createEntryReader, readAllServers } from '../servers/server-list.ts'
 import { cancelWindow } from '../state/edit.ts'
 import { readStored } from '../state/read.ts'
 import { NEVER_WRITTEN } from '../state/record.ts'
@@ -32,7 +33,9 @@ export async function writeAll (
   await checkSites(command, store, servers)
   const change = write.change.secret
   if (typeof change === 'string') checkBypass(command, servers)
-  const before = await tryEdits(command.sites, write, store)
+  const before = await tryEdits(command.sites, write, store).catch(async error => {
+    throw await withServersOfRuns(error, createEntryReader(store), () => timeOf(store))
+  })
   const isNew = 'file' in command.store && !existsSync(command.store.file)
   const written: Written[] = []
   for (const site of command.sites) {

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
+import type { RunningRuns } from '../../types/index.ts'
 import { hashSecret } from './secret.ts'
-import { ChangeError, InvalidChangeError, RunningError } from '../errors.ts'
+import { ChangeError, InvalidChangeError } from '../errors.ts'
 import { fail, type Change } from './change.ts'
 import { PLANNED_MAX, RUNS_MAX, type ChangeNote, type StateRecord, type StoredWindow } from './record.ts'
+import { runningError } from './running-error.ts'
 import type { Schedule } from './schedule.ts'
 import { resolveTime, type PointInTime } from './time.ts'
 import { closedSince, isActive, isAhead, isOver, scheduledNow, startOf, toNow, type Moment } from './window.ts'
@@ -61,7 +63,7 @@ export const openSite =
   ({ by, force = false }: Change & { readonly force?: boolean }): Edit =>
     ({ record, schedule, moment }) => {
       const runs = record.windows.filter(window => window.kind === 'run' && !isOver(window, moment))
-      if (runs.length > 0 && !force) throw runningError(runs)
+      if (runs.length > 0 && !force) throw runningError(runs.map(toRun))
       const windows = record.windows.filter(window => isAhead(window, moment.now))
       const wasClosed =
       record.windows.some(window => isActive(window, moment)) || scheduledNow(record, schedule, moment.now).length > 0
@@ -77,15 +79,8 @@ export const openSite =
       }
     }
 
-function runningError (runs: readonly StoredWindow[]): Error {
-  const words = runs.map(
-    ({ host, pid, by, at }) => `on ${host} (process ${pid})${by === null ? '' : `, by ${by}`}, since ${at}`
-  )
-  const text = `the site is kept closed by a run ${words.join('; ')}. Wait for it, or use force to end it`
-  return Object.assign(new RunningError(text), {
-    runs: runs.map(({ id, host, pid, by, at }) => ({ id, host, pid, by, since: at }))
-  })
-}
+const toRun = ({ id, host, pid, by, at }: StoredWindow): RunningRuns['runs'][number] =>
+  ({ id, host: String(host), pid: Number(pid), server: 'unknown', by, since: at })
 
 /** `update`: changes only what is named. */
 export const updateWindow = (change: Change, id?: string): Edit => context => {

@@ -172,7 +172,7 @@ async function createWorld (t: Test, options: object, servers: number): Promise<
     for (let i = 0; i < 3; i++) keepSending(server, path)
   }
   async function keepSending ({ url, child }: Server, path: string): Promise<void> {
-    while (load.goesOn && child.exitCode === null) if (await send(url, path, Math.round(100 + Math.random() * 1500)) !== 200) await sleep(50)
+    while (load.goesOn && child.exitCode === null) if (await send(url, path, Math.round(100 + Math.random() * 1500)) !== 200) await sleep(300)
   }
   await Promise.all(Array.from({ length: servers }, () => world.start()))
   // on a busy machine, a first heartbeat may fail: nobody can know a server that never reached the store
