@@ -177,12 +177,15 @@ t.test('hooks × answers, at random', { timeout: 240_000 + REQUESTS * 60 }, asyn
 
   // the first quarter warms up: code is compiled, caches fill
   const heaps: number[] = []
+  const alive: number[] = []
   for (let quarter = 1; quarter <= 4; quarter++) {
     await run(Math.ceil(REQUESTS / 4))
-    heaps.push((await quiet()).heap)
+    const measured = await quiet()
+    heaps.push(measured.heap)
+    alive.push(measured.alive)
   }
   const [before, after] = [heaps[0], heaps[3]] as [number, number]
-  t.comment(JSON.stringify({ requests: id, changes: states.length, seen, heaps }))
+  t.comment(JSON.stringify({ requests: id, changes: states.length, seen, heaps, alive }))
   t.strictSame(violations.slice(0, 20), [], `${violations.length} violations`)
   t.ok(after - before < 4, `${after - before} MB more`)
   t.ok(id >= REQUESTS)
