@@ -1,4 +1,5 @@
-// Every test counts for all of the sources but the file that is the process itself, which most tests run from dist/; not for dist/, which some run as users would: that is the same once more.
+// Every test counts for all of the sources but the file that is the process itself, which most tests run from dist/;
+// not for dist/, which some run as users would: that is the same once more.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 

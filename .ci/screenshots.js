@@ -44,7 +44,10 @@ async function take (name, url, { width, height, fullPage = false, ...options })
   if (picture.length > MAX_BYTES) throw new Error(`${name}.png is larger than ${MAX_BYTES} bytes`)
 }
 
-/** A picture of at most 64 colours, which is enough for text on plain grounds, in a third of the bytes. The browser counts the colours. */
+/**
+ * A picture of at most 64 colours, which is enough for text on plain grounds, in a third of the bytes. The browser
+ * counts the colours.
+ */
 async function withPalette (png) {
   const context = await browser.newContext()
   const page = await context.newPage()

@@ -1,5 +1,6 @@
-// Runs every benchmark, prints all tables, and writes them to results.md with what they were measured on: `npm run bench`.
-// Some twenty minutes; QUICK=1 only shows in some minutes that all of it runs, and its figures are worth nothing.
+// Runs every benchmark, prints all tables, and writes them to results.md with what they were measured on: `npm run
+// bench`. Some twenty minutes; QUICK=1 only shows in some minutes that all of it runs, and its figures are worth
+// nothing.
 import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'

@@ -23,7 +23,8 @@ const fleet = await Promise.all(Array.from({ length: SERVERS }, () => startFleet
   onKnown (_site, { record }) { seen.set(record.revision, [...seen.get(record.revision) ?? [], performance.now()]) }
 })))
 const followers = fleet.map(server => server.followers[0]!)
-const listening = async () => (await redis.client.pubsub('NUMSUB', 'fastify-maintenance:{default}:changes') as [string, number])[1]
+const listening = async () =>
+  ((await redis.client.pubsub('NUMSUB', 'fastify-maintenance:{default}:changes')) as [string, number])[1]
 await until('all listen', async () => await listening() === SERVERS, 60_000)
 
 console.log(`${SERVERS} servers, ${SWITCHES} switches: ms from set() until a server follows`)
@@ -41,7 +42,9 @@ for (let i = 0; i < SWITCHES; i++) {
 }
 const spent = await stats()
 console.table([row('a server', all), row('the last one', last)])
-console.log(`commands per switch and server: ${((spent.commands - client.commands) / SWITCHES / SERVERS).toFixed(2)}; bytes out per switch and server: ${((spent.bytes - client.bytes) / SWITCHES / SERVERS).toFixed(0)}`)
+console.log(
+  `commands per switch and server: ${((spent.commands - client.commands) / SWITCHES / SERVERS).toFixed(2)}; bytes out per switch and server: ${((spent.bytes - client.bytes) / SWITCHES / SERVERS).toFixed(0)}`
+)
 console.log(`Redis: ${spent.connections} connections, ${(spent.memory / 1e6).toFixed(1)} MB`)
 
 console.log(`\nRedis is killed, and starts empty 3 s later, ${ROUNDS} times: ms from its start`)
@@ -57,28 +60,46 @@ for (let i = 0; i < ROUNDS; i++) {
   const watching = { over: false }
   const busiest = connectionsPer(100, watching)
   await Promise.all([
-    until('all read it again', () => followers.every(({ health, local }) => health.connected && health.error === null && local.record.revision === revision), 60_000).then(() => known.push(performance.now() - begin)),
-    until('all listen again', async () => await listening() === SERVERS, 60_000).then(() => listens.push(performance.now() - begin))
+    until(
+      'all read it again',
+      () =>
+        followers.every(
+          ({ health, local }) => health.connected && health.error === null && local.record.revision === revision
+        ),
+      60_000
+    ).then(() => known.push(performance.now() - begin)),
+    until('all listen again', async () => (await listening()) === SERVERS, 60_000).then(() =>
+      listens.push(performance.now() - begin)
+    )
   ])
   watching.over = true
   tries.push(await busiest)
 }
 console.table([row('all know that the store has their state', known), row('all listen again', listens)])
-console.log(`new connections in the busiest 100 ms: ${Math.max(...tries)} of ${2 * SERVERS}; connections afterwards: ${(await stats()).connections}`)
+console.log(
+  `new connections in the busiest 100 ms: ${Math.max(...tries)} of ${2 * SERVERS}; connections afterwards: ${(await stats()).connections}`
+)
 
 for (const { stop } of fleet) await stop()
 for (const end of endings.reverse()) await end()
 
 function row (what: string, times: number[]) {
   const sorted = [...times].sort((a, b) => a - b)
-  const at = (part: number): string => (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN).toFixed(1)
+  const at = (part: number): string =>
+    (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN).toFixed(1)
   return { what, p50: at(0.5), p99: at(0.99), max: at(1) }
 }
 
 async function stats () {
   const info = await redis.client.info()
   const of = (name: string): number => Number(new RegExp(`${name}:(\\d+)`).exec(info)?.[1])
-  return { commands: of('total_commands_processed'), bytes: of('total_net_output_bytes'), connections: of('connected_clients'), made: of('total_connections_received'), memory: of('used_memory') }
+  return {
+    commands: of('total_commands_processed'),
+    bytes: of('total_net_output_bytes'),
+    connections: of('connected_clients'),
+    made: of('total_connections_received'),
+    memory: of('used_memory')
+  }
 }
 
 /** The most connections that were made within so many ms. */

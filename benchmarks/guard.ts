@@ -1,10 +1,11 @@
 /**
- * Did a request become dearer? Counts instructions with valgrind's callgrind: the same at any load, where times are not.
- * `npm run bench:guard`              fails where a scenario costs more than 3 % above benchmarks/guard.json
+ * Did a request become dearer? Counts instructions with valgrind's callgrind: the same at any load, where times are
+ * not.
+ * `npm run bench:guard`              fails if a scenario costs more than 3 % above benchmarks/guard.json
  * `npm run bench:guard -- --update`  writes that file
  * `npm run bench:guard -- --self-test`  and shows that a deliberate slowdown is caught
- * What is compared is the ratio to an empty hook, counted in the same run: Node and Fastify may change, and both with them.
- * Without valgrind, ratios of CPU time stand in, with a bound above their noise.
+ * What is compared is the ratio to an empty hook, counted in the same run: Node and Fastify may change, and both with
+ * them. Without valgrind, ratios of CPU time stand in, with a bound above their noise.
  */
 import { execFile } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -18,7 +19,12 @@ import { median } from './lib/measure.ts'
 /** What a request costs, by the name of the scenario; in `empty hook`'s instructions (or time). */
 type Ratios = Record<string, number>
 interface Measured { readonly emptyHook: number, readonly ratios: Ratios }
-interface Stored { readonly node: string, readonly fastify: string, readonly emptyHook: number, readonly ratios: Ratios }
+interface Stored {
+  readonly node: string
+  readonly fastify: string
+  readonly emptyHook: number
+  readonly ratios: Ratios
+}
 
 const ROOT = new URL('..', import.meta.url).pathname
 const FILE = new URL('guard.json', import.meta.url)
@@ -33,7 +39,9 @@ const TIMED = 200_000
 const PAIRS = 20
 const TIMED_TOLERANCE = 0.25
 
-const { values: args } = parseArgs({ options: { update: { type: 'boolean' }, 'self-test': { type: 'boolean' }, json: { type: 'boolean' } } })
+const { values: args } = parseArgs({
+  options: { update: { type: 'boolean' }, 'self-test': { type: 'boolean' }, json: { type: 'boolean' } }
+})
 const run = promisify(execFile)
 const valgrind = process.env.GUARD_WITHOUT_VALGRIND === undefined ? findValgrind() : null
 const fastify = (createRequire(import.meta.url)('fastify/package.json') as { version: string }).version
@@ -43,40 +51,55 @@ const stored = JSON.parse(readFileSync(FILE, 'utf8')) as Record<string, Stored>
 /** What is stored are ratios of instructions: only that of an open site is about the same in time. */
 const guarded = valgrind === null ? ['off'] : SCENARIOS
 
-if (valgrind === null) console.log("bench:guard: valgrind cannot be had here, so instructions are not counted; the CPU time of 'off' is compared instead, and nothing else")
+if (valgrind === null) {
+  console.log(
+    "bench:guard: valgrind cannot be had here, so instructions are not counted; the CPU time of 'off' is compared instead, and nothing else"
+  )
+}
 
 async function guard (): Promise<void> {
-  const [first, slow] = await Promise.all([measure(PLUGIN, guarded), args['self-test'] === true && valgrind !== null ? selfTest() : []])
+  const [first, slow] = await Promise.all([
+    measure(PLUGIN, guarded),
+    args['self-test'] === true && valgrind !== null ? selfTest() : []
+  ])
   const expected = stored[major] ?? Object.values(stored)[0]
   if (expected === undefined) throw new Error('benchmarks/guard.json is empty: npm run bench:guard -- --update')
   if (expected.node !== process.version || expected.fastify !== fastify) {
-    console.log(`this is Node ${process.version} with Fastify ${fastify}, the figures are of ${expected.node} with ${expected.fastify}: ratios to the empty hook are compared all the same`)
+    console.log(
+      `this is Node ${process.version} with Fastify ${fastify}, the figures are of ${expected.node} with ${expected.fastify}: ratios to the empty hook are compared all the same`
+    )
   }
   const { emptyHook, ratios } = await repeat(first, expected.ratios)
   const tooDear = compare(ratios, expected.ratios)
   print(ratios, expected.ratios, emptyHook)
   if (tooDear.length > 0) {
-    console.error(`bench:guard: ${tooDear.map(name => `'${name}' costs ${percent((ratios[name] as number) / (expected.ratios[name] as number))}`).join(', ')}; allowed: ${percent(1 + tolerance())}. Where that is meant: npm run bench:guard -- --update`)
+    console.error(
+      `bench:guard: ${tooDear.map(name => `'${name}' costs ${percent((ratios[name] as number) / (expected.ratios[name] as number))}`).join(', ')}; allowed: ${percent(1 + tolerance())}. Where that is meant: npm run bench:guard -- --update`
+    )
     process.exitCode = 1
   }
   // compared with today's code, so that this holds whatever the file says
   for (const { name, off } of slow) {
     const caught = compare({ off }, ratios).length > 0
-    console.log(`self-test: ${name} more in the hook, and 'off' costs ${percent(off / (ratios.off as number))}: ${caught ? 'caught' : 'NOT CAUGHT'}`)
+    console.log(
+      `self-test: ${name} more in the hook, and 'off' costs ${percent(off / (ratios.off as number))}: ${caught ? 'caught' : 'NOT CAUGHT'}`
+    )
     if (!caught) process.exitCode = 1
   }
 }
 
 /**
- * V8 now and then compiles the same code another way, which has been seen to cost 6 %: what is dear once and not again is no slowdown,
- * and a slowdown stays. So whatever is too dear is counted again, and the least counts.
+ * V8 now and then compiles the same code another way, which has been seen to cost 6 %: what is dear once and not again
+ * is no slowdown, and a slowdown stays. So whatever is too dear is counted again, and the least counts.
  */
 async function repeat (first: Measured, expected: Ratios): Promise<Measured> {
   let { ratios } = first
   for (let i = 0; i < REPEATS && compare(ratios, expected).length > 0; i++) {
     console.log(`too dear: ${compare(ratios, expected).join(', ')}; counted once more`)
     const again = await measure(PLUGIN, guarded)
-    ratios = Object.fromEntries(guarded.map(name => [name, Math.min(ratios[name] as number, again.ratios[name] as number)]))
+    ratios = Object.fromEntries(
+      guarded.map(name => [name, Math.min(ratios[name] as number, again.ratios[name] as number)])
+    )
   }
   return { ...first, ratios }
 }
@@ -85,7 +108,10 @@ async function update (): Promise<void> {
   if (valgrind === null) throw new Error('figures are counted, not timed: this needs valgrind')
   const { emptyHook, ratios } = await measure(PLUGIN, SCENARIOS)
   const rounded = Object.fromEntries(Object.entries(ratios).map(([name, ratio]) => [name, Number(ratio.toFixed(4))]))
-  writeFileSync(FILE, `${JSON.stringify({ ...stored, [major]: { node: process.version, fastify, emptyHook: Math.round(emptyHook), ratios: rounded } }, null, 2)}\n`)
+  writeFileSync(
+    FILE,
+    `${JSON.stringify({ ...stored, [major]: { node: process.version, fastify, emptyHook: Math.round(emptyHook), ratios: rounded } }, null, 2)}\n`
+  )
   print(ratios, stored[major]?.ratios ?? {}, emptyHook)
 }
 
@@ -117,7 +143,7 @@ async function buildSlowed (folder: string, code: string): Promise<string> {
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   const file = join(folder, 'lib/hook.ts')
   const source = readFileSync(file, 'utf8')
-  if (!HOOK.test(source)) throw new Error(`the hook is not where the self-test looks for it: lib/hook.ts has no line like ${HOOK}`)
+  if (!HOOK.test(source)) { throw new Error(`the hook is not where the self-test looks for it: lib/hook.ts has no line like ${HOOK}`) }
   writeFileSync(file, source.replace(HOOK, line => `${line}\n${code}`))
   await run(process.execPath, ['.ci/build.js'], { cwd: folder })
   return join(folder, 'dist/lib/entry.cjs')
@@ -146,13 +172,20 @@ async function measureTimes (plugin: string, names: string[]): Promise<Measured>
     empty.push(base[EMPTY] as number)
     names.forEach((name, j) => ratios[j]?.push((times[name] as number) / (base[EMPTY] as number)))
   }
-  return { emptyHook: median(empty), ratios: Object.fromEntries(names.map((name, j) => [name, median(ratios[j] ?? [])])) }
+  return {
+    emptyHook: median(empty),
+    ratios: Object.fromEntries(names.map((name, j) => [name, median(ratios[j] ?? [])]))
+  }
 }
 
 async function time (plugin: string, names: string[]): Promise<Record<string, number>> {
-  const { stdout } = await run(process.execPath, [IN_PROCESS, plugin, String(TIMED), ...names], { env: { PATH: process.env.PATH, WARM_UP: String(TIMED) } })
+  const { stdout } = await run(process.execPath, [IN_PROCESS, plugin, String(TIMED), ...names], {
+    env: { PATH: process.env.PATH, WARM_UP: String(TIMED) }
+  })
   const samples = JSON.parse(stdout) as Record<string, { ns: number }[]>
-  return Object.fromEntries(Object.entries(samples).map(([name, figures]) => [name, Math.min(...figures.map(({ ns }) => ns))]))
+  return Object.fromEntries(
+    Object.entries(samples).map(([name, figures]) => [name, Math.min(...figures.map(({ ns }) => ns))])
+  )
 }
 
 function compare (ratios: Ratios, expected: Ratios): string[] {
@@ -169,7 +202,9 @@ function print (ratios: Ratios, expected: Ratios, emptyHook: number): void {
   console.log(`${unit} for a request; an empty hook: ${emptyHook.toFixed(0)}`)
   for (const [name, ratio] of Object.entries(ratios)) {
     const before = expected[name]
-    console.log(`  ${name.padEnd(16)} ${(ratio * emptyHook).toFixed(0).padStart(6)}  ${ratio.toFixed(4)} of the empty hook${before === undefined ? '' : `, stored ${before.toFixed(4)}: ${percent(ratio / before)}`}`)
+    console.log(
+      `  ${name.padEnd(16)} ${(ratio * emptyHook).toFixed(0).padStart(6)}  ${ratio.toFixed(4)} of the empty hook${before === undefined ? '' : `, stored ${before.toFixed(4)}: ${percent(ratio / before)}`}`
+    )
   }
 }
 

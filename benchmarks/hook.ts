@@ -45,28 +45,53 @@ await compareOverSockets([{
 async function throughTheRouter (): Promise<void> {
   /** Each beside what it is compared with. */
   const candidates: [name: string, base: string][] = [
-    ['bare', 'empty hook'], ['empty hook', 'empty hook'], ['empty hook', 'empty hook'], ['off', 'empty hook'], ['off, many', 'off'], ['off, pinned', 'off'], ['off, several sites', 'off'],
-    ['ignored route', 'off'], ['ignored route, many', 'ignored route'], ['ignored address', 'off'], ['ignored address, many', 'ignored address'],
-    ['off, a cookie', 'off'], ['bypass cookie', 'off, a cookie'],
-    ['refused JSON', 'bare'], ['refused JSON, many', 'refused JSON'], ['refused JSON, pinned', 'refused JSON'], ['refused JSON, several sites', 'refused JSON'], ['refused HTML', 'bare']
+    ['bare', 'empty hook'],
+    ['empty hook', 'empty hook'],
+    ['empty hook', 'empty hook'],
+    ['off', 'empty hook'],
+    ['off, many', 'off'],
+    ['off, pinned', 'off'],
+    ['off, several sites', 'off'],
+    ['ignored route', 'off'],
+    ['ignored route, many', 'ignored route'],
+    ['ignored address', 'off'],
+    ['ignored address, many', 'ignored address'],
+    ['off, a cookie', 'off'],
+    ['bypass cookie', 'off, a cookie'],
+    ['refused JSON', 'bare'],
+    ['refused JSON, many', 'refused JSON'],
+    ['refused JSON, pinned', 'refused JSON'],
+    ['refused JSON, several sites', 'refused JSON'],
+    ['refused HTML', 'bare']
   ]
   const times = candidates.map(() => [] as number[])
   for (let round = 0; round < ROUNDS; round++) {
     const order = candidates.map((_candidate, i) => i)
-    for (const i of round % 2 === 0 ? order : order.toReversed()) times[i]?.push(await timeOf(candidates[i]?.[0] as string))
+    for (const i of round % 2 === 0 ? order : order.toReversed()) {
+      times[i]?.push(await timeOf(candidates[i]?.[0] as string))
+    }
     process.stderr.write('.')
   }
   process.stderr.write('\n')
-  const counts = Object.assign({}, ...await Promise.all((valgrind ? COUNTED : []).map(names => count(IN_PROCESS, PLUGIN, names)))) as Record<string, number>
-  const timeOfName = (name: string): number => median(times[candidates.findIndex(candidate => candidate[0] === name)] ?? [])
-  printTable('Through the router and the hooks, in process', candidates.map(([name, base], i) => ({
-    '': candidates.findIndex(candidate => candidate[0] === name) < i ? `${name} again (A/A)` : name,
-    ns: median(times[i] ?? []).toFixed(0),
-    spread: spread(times[i] ?? [], 0),
-    over: base,
-    'ns more': (median(times[i] ?? []) - timeOfName(base)).toFixed(0),
-    ...(valgrind ? { instructions: counts[name]?.toFixed(0) ?? '', 'instructions more': more(counts[name], counts[base]) } : {})
-  })))
+  const counts = Object.assign(
+    {},
+    ...(await Promise.all((valgrind ? COUNTED : []).map(names => count(IN_PROCESS, PLUGIN, names))))
+  ) as Record<string, number>
+  const timeOfName = (name: string): number =>
+    median(times[candidates.findIndex(candidate => candidate[0] === name)] ?? [])
+  printTable(
+    'Through the router and the hooks, in process',
+    candidates.map(([name, base], i) => ({
+      '': candidates.findIndex(candidate => candidate[0] === name) < i ? `${name} again (A/A)` : name,
+      ns: median(times[i] ?? []).toFixed(0),
+      spread: spread(times[i] ?? [], 0),
+      over: base,
+      'ns more': (median(times[i] ?? []) - timeOfName(base)).toFixed(0),
+      ...(valgrind
+        ? { instructions: counts[name]?.toFixed(0) ?? '', 'instructions more': more(counts[name], counts[base]) }
+        : {})
+    }))
+  )
 }
 
 function more (count = NaN, base = NaN): string {
@@ -74,13 +99,21 @@ function more (count = NaN, base = NaN): string {
 }
 
 async function timeOf (name: string): Promise<number> {
-  const { stdout } = await run(process.execPath, ['--min-semi-space-size=64', '--max-semi-space-size=64', IN_PROCESS, PLUGIN, '100000', name], { env: { ...process.env, WARM_UP: '200000' } })
+  const { stdout } = await run(
+    process.execPath,
+    ['--min-semi-space-size=64', '--max-semi-space-size=64', IN_PROCESS, PLUGIN, '100000', name],
+    { env: { ...process.env, WARM_UP: '200000' } }
+  )
   return median((JSON.parse(stdout) as Record<string, { ns: number }[]>)[name]?.map(({ ns }) => ns) ?? [])
 }
 
 /** The function alone, called again and again: the request and its reply are nothing here. */
 async function theHookAlone (): Promise<void> {
-  const candidates: [string, Hook][] = [['empty hook', empty], ['empty hook again (A/A)', emptyToo], ['off', await hookOf()]]
+  const candidates: [string, Hook][] = [
+    ['empty hook', empty],
+    ['empty hook again (A/A)', emptyToo],
+    ['off', await hookOf()]
+  ]
   const loops = candidates.map(([name, hook]) => ({ name, run: loopFor(name, hook), figures: [] as number[] }))
   for (let round = 0; round < 4 * ROUNDS; round++) {
     for (const { run, figures } of round % 2 === 0 ? loops : loops.toReversed()) figures.push(run())
@@ -138,8 +171,8 @@ function replyThatEnded (): FastifyReply {
 }
 
 /**
- * Heap that a call leaves behind, over 1,000,000 of them; in batches, since one in which garbage was collected tells nothing.
- * The first hundred more are those in which V8 compiles this very loop.
+ * Heap that a call leaves behind, over 1,000,000 of them; in batches, since one in which garbage was collected tells
+ * nothing. The first hundred more are those in which V8 compiles this very loop.
  */
 function bytesPerCall (hook: Hook): number {
   const calls = 1000
@@ -159,7 +192,11 @@ function countPass (): void {
 }
 
 async function memory (): Promise<void> {
-  const { stdout } = await run(process.execPath, ['--expose-gc', new URL('lib/memory.js', import.meta.url).pathname, PLUGIN])
+  const { stdout } = await run(process.execPath, [
+    '--expose-gc',
+    new URL('lib/memory.js', import.meta.url).pathname,
+    PLUGIN
+  ])
   const { bytes } = JSON.parse(stdout) as { bytes: number }
   printTable('Memory', [{ '': '10,000 patterns and 100,000 addresses', MB: (bytes / 1e6).toFixed(1) }])
 }

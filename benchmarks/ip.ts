@@ -33,7 +33,11 @@ await measureCompiling()
 function compareSizes (family: Family, distribution: 'all over' | 'in a row'): void {
   console.log(`${family}, blocks ${distribution}: ns for one look-up, hit / miss`)
   row(['rules', ...SIZES.map(String)])
-  const results = SIZES.map(size => ({ size, hit: compare(family, distribution, size, true), miss: compare(family, distribution, size, false) }))
+  const results = SIZES.map(size => ({
+    size,
+    hit: compare(family, distribution, size, true),
+    miss: compare(family, distribution, size, false)
+  }))
   for (const name of Object.keys(results[0]?.hit ?? {})) {
     row([name, ...results.map(({ hit, miss }) => `${text(hit[name])} / ${text(miss[name])}`)])
   }
@@ -42,7 +46,9 @@ function compareSizes (family: Family, distribution: 'all over' | 'in a row'): v
     /** Without the loop, which all of them have. */
     const alone = (i: number, name: string): number => figure(i, name) - figure(i, LOOP)
     for (const [what, of] of [['', figure], [', the loop taken off', alone]] as const) {
-      console.log(`  ${kind}${what}: ${(of(2, 'net.BlockList') / of(2, OURS)).toFixed(0)} times faster than net.BlockList at 1,000; ${(of(3, OURS) / of(0, OURS)).toFixed(2)} times its own figure of 1 rule at 100,000`)
+      console.log(
+        `  ${kind}${what}: ${(of(2, 'net.BlockList') / of(2, OURS)).toFixed(0)} times faster than net.BlockList at 1,000; ${(of(3, OURS) / of(0, OURS)).toFixed(2)} times its own figure of 1 rule at 100,000`
+      )
     }
   }
   console.log()
@@ -111,9 +117,17 @@ async function bytesInUse (): Promise<number> {
 function blockOf (family: Family, distribution: string, i: number, size: number): string {
   if (family === 'ipv4') {
     const prefix = size > 1000 ? 22 : size > 10 ? 18 : 12
-    return flat(distribution === 'in a row' ? `${dotted(0x01000000 + i * 2 ** (32 - prefix))}/${prefix}` : `${octets(4)}/${prefix}`)
+    return flat(
+      distribution === 'in a row'
+        ? `${dotted(0x01000000 + i * 2 ** (32 - prefix))}/${prefix}`
+        : `${octets(4)}/${prefix}`
+    )
   }
-  return flat(distribution === 'in a row' ? `2001:db8:${(i >> 16).toString(16)}:${(i & 0xffff).toString(16)}::/64` : `2001:${groups(3)}::/${60 + random(5)}`)
+  return flat(
+    distribution === 'in a row'
+      ? `2001:db8:${(i >> 16).toString(16)}:${(i & 0xffff).toString(16)}::/64`
+      : `2001:${groups(3)}::/${60 + random(5)}`
+  )
 }
 
 /** An address of a block: its last bits by chance. */

@@ -13,7 +13,12 @@ import { generator, measure, row, single, type Candidate } from './lib/measure.t
 const SIZES = [1, 10, 1_000, 10_000]
 const PATHS = 4096
 const random = generator()
-const router = { ignoreTrailingSlash: false, ignoreDuplicateSlashes: false, caseSensitive: true, useSemicolonDelimiter: false }
+const router = {
+  ignoreTrailingSlash: false,
+  ignoreDuplicateSlashes: false,
+  caseSensitive: true,
+  useSemicolonDelimiter: false
+}
 
 console.log('ns for one decision, hit / miss')
 row(['patterns', ...SIZES.map(String)])
@@ -25,7 +30,9 @@ measureWorst()
 
 function compare (size: number, hit: boolean): Record<string, number> {
   const patterns = Array.from({ length: size }, (_, i) => i % 2 === 0 ? `/area${i}/page${i}` : `/area${i}/files/*`)
-  const paths = Array.from({ length: PATHS }, () => hit ? held(patterns[random(size)] as string) : `/other${random(size)}/page${random(size)}`)
+  const paths = Array.from({ length: PATHS }, () =>
+    hit ? held(patterns[random(size)] as string) : `/other${random(size)}/page${random(size)}`
+  )
   const rule = compileRouteRule(compileRoutes(patterns, router), router, () => false)
   const requests = paths.slice(0, 64).map(url => ({ url }) as FastifyRequest)
   const known = requests.map(({ url }): Route => ({ declared: undefined, url, optionsOnly: false, verdicts: [] }))
@@ -58,9 +65,20 @@ function measureWorst (): void {
   const matchers = {
     '10,000 strings': compileRoutes(strings, router),
     '100 deep strings': compileRoutes([...deep, `${'/a'.repeat(7400)}b`], router),
-    '10 RegExp': compileRoutes(Array.from({ length: 10 }, (_, i) => new RegExp(`^/a${i}?.*/[a-z]$`)), router),
-    '1,000 RegExp': compileRoutes(Array.from({ length: 1000 }, (_, i) => new RegExp(`^/a${i}?.*/[a-z]$`)), router),
-    'all four options': compileRoutes([...strings, ...deep], { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, caseSensitive: false, useSemicolonDelimiter: true })
+    '10 RegExp': compileRoutes(
+      Array.from({ length: 10 }, (_, i) => new RegExp(`^/a${i}?.*/[a-z]$`)),
+      router
+    ),
+    '1,000 RegExp': compileRoutes(
+      Array.from({ length: 1000 }, (_, i) => new RegExp(`^/a${i}?.*/[a-z]$`)),
+      router
+    ),
+    'all four options': compileRoutes([...strings, ...deep], {
+      ignoreTrailingSlash: true,
+      ignoreDuplicateSlashes: true,
+      caseSensitive: false,
+      useSemicolonDelimiter: true
+    })
   }
   const targets = {
     '/a/a/a…': '/a'.repeat(7500),
@@ -77,7 +95,9 @@ function measureWorst (): void {
   for (const [name, target] of Object.entries(targets)) {
     row([name, ...Object.values(matchers).map(matcher => inMs(() => matcher.target(target)))])
   }
-  console.log(`a route seen for the first time, 10,000 patterns: ${inMs(() => matchers['10,000 strings'].template(`/x${random(1e9)}/:id`))} ms`)
+  console.log(
+    `a route seen for the first time, 10,000 patterns: ${inMs(() => matchers['10,000 strings'].template(`/x${random(1e9)}/:id`))} ms`
+  )
 }
 
 function inMs (call: () => unknown): string {

@@ -1,7 +1,7 @@
 /**
  * How long from `set` on one server until another one refuses, and is a request answered wrongly meanwhile? Run with
- * `npm run build && npx tsx benchmarks/switch.ts`. Real processes, a real file, a real Redis; every server is asked all the time.
- * (What a fleet of hundreds does, and after Redis was away, is the question of fleet.ts.)
+ * `npm run build && npx tsx benchmarks/switch.ts`. Real processes, a real file, a real Redis; every server is asked all
+ * the time. (What a fleet of hundreds does, and after Redis was away, is the question of fleet.ts.)
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -69,7 +69,9 @@ async function measureSize (store: string, servers: readonly Server[]): Promise<
   ;(phases.at(-1) as Phase).end = performance.now()
   // of a server alone, how long it takes itself
   const others = servers.length === 1 ? servers : servers.slice(1)
-  const times = phases.filter(({ on }) => on).flatMap(({ begin, end }) => others.map(({ answers }) => firstOf(answers, 503, begin, end).received - begin))
+  const times = phases
+    .filter(({ on }) => on)
+    .flatMap(({ begin, end }) => others.map(({ answers }) => firstOf(answers, 503, begin, end).received - begin))
   return {
     store,
     servers: String(servers.length),
@@ -90,15 +92,16 @@ async function change (servers: readonly Server[], on: boolean, before: Phase): 
   await once(writer.child, 'message')
   phase.settled = performance.now()
   const wanted = on ? 503 : 200
-  const follows = (last: Answer | undefined): boolean => last !== undefined && last.sent > phase.begin && last.statusCode === wanted
+  const follows = (last: Answer | undefined): boolean =>
+    last !== undefined && last.sent > phase.begin && last.statusCode === wanted
   await until('all follow', () => servers.every(({ answers }) => follows(answers.at(-1))), 30_000)
   await sleep(5 + 10 * Math.random())
   return phase
 }
 
 /**
- * Wrong is: the old answer to a request that was sent after the server had given its first new one (or, to the server that was told,
- * after `set` was done), the new answer before `set` was called, and whatever is neither 200 nor 503.
+ * Wrong is: the old answer to a request that was sent after the server had given its first new one (or, to the server
+ * that was told, after `set` was done), the new answer before `set` was called, and whatever is neither 200 nor 503.
  */
 function wrong (servers: readonly Server[], phases: readonly Phase[]): number {
   let count = 0
@@ -108,7 +111,9 @@ function wrong (servers: readonly Server[], phases: readonly Phase[]): number {
       const wanted = on ? 503 : 200
       const first = firstOf(answers, wanted, begin, end).received
       const from = i === 0 ? Math.min(first, settled) : first
-      count += answers.filter(({ sent, received, statusCode }) => sent > from && received < end && statusCode !== wanted).length
+      count += answers.filter(
+        ({ sent, received, statusCode }) => sent > from && received < end && statusCode !== wanted
+      ).length
     }
   }
   return count
@@ -120,7 +125,12 @@ function firstOf (answers: readonly Answer[], statusCode: number, begin: number,
   return first
 }
 
-async function askAllTheTime (url: string, answers: Answer[], agent: Agent, asking: { over: boolean, paces: number }): Promise<void> {
+async function askAllTheTime (
+  url: string,
+  answers: Answer[],
+  agent: Agent,
+  asking: { over: boolean; paces: number }
+): Promise<void> {
   while (!asking.over) {
     const sent = performance.now()
     const statusCode = await ask(url, agent)

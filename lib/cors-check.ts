@@ -4,7 +4,8 @@ import type { Log } from './util/log.ts'
 const CORS = '@fastify/cors'
 
 /**
- * A blocked request runs no later hook, so only an `@fastify/cors` that was registered before puts its headers on the 503.
+ * A blocked request runs no later hook, so only an `@fastify/cors` that was registered before puts its headers on the
+ * 503.
  * @returns to be called when everything is loaded: warns if one came later, or in a child context
  */
 export function createCorsCheck (fastify: FastifyInstance, log: Log): () => void {

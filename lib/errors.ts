@@ -94,7 +94,10 @@ export const RunningError = createError('FST_ERR_MAINTENANCE_RUNNING', 'maintena
 /** The time of a wait is over, or the site was opened while it was waited for; carries `StillRunning`. */
 export const DrainError = createError('FST_ERR_MAINTENANCE_DRAIN', 'maintenance: %s', 503)
 
-/** The admin page: `authorize` did not let the request in, a change comes from another origin, or its form has the wrong token. */
+/**
+ * The admin page: `authorize` did not let the request in, a change comes from another origin, or its form has the wrong
+ * token.
+ */
 export const ForbiddenError = createError('FST_ERR_MAINTENANCE_FORBIDDEN', 'maintenance: %s', 403)
 
 /** Something is stored, but it cannot be understood: `source: 'unreadable'`, not an empty store. */

@@ -38,7 +38,9 @@ export interface Outcome {
   readonly countsAsIgnored: boolean
   /** In flight until it ends: a drain waits for it. */
   readonly tracked: boolean
-  /** Headers of a response that shows the inside of a closed site and must not be cached; `null`: cacheable as usual. */
+  /**
+   * Headers of a response that shows the inside of a closed site and must not be cached; `null`: cacheable as usual.
+   */
   readonly marks: Marks | null
   readonly epoch: number
 }

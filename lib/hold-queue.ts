@@ -6,7 +6,10 @@ import { isGone, onGone } from './util/connection.ts'
 /** The option `hold`, with its defaults; `timeout` in ms. */
 export interface HoldSettings { readonly max: number, readonly timeout: number }
 
-/** How many are released at once, and the pause before the next ones, ms: the site has just opened, and its caches are cold. */
+/**
+ * How many are released at once, and the pause before the next ones, ms: the site has just opened, and its caches are
+ * cold.
+ */
 const BATCH = 50
 const PAUSE = 10
 
@@ -35,7 +38,9 @@ export interface Hold {
   close (): void
 }
 
-/** For short switches: requests wait until the site opens instead of being blocked, within limits of number and time. */
+/**
+ * For short switches: requests wait until the site opens instead of being blocked, within limits of number and time.
+ */
 export function createHold ({ max, timeout }: HoldSettings): Hold {
   const waiting = new Set<Waiting>()
   let releasing: NodeJS.Timeout | undefined

@@ -14,7 +14,9 @@ import { createRefusal } from './refuse.ts'
 import { giveUp, hasReplied, standBy, unwatchReply, watchReply } from './util/replied.ts'
 import { withTimeout } from './util/timeout.ts'
 
-/** How long `ignore.request` and `onBlocked` may take, ms; then the request is blocked. So may an answer that has begun. */
+/**
+ * How long `ignore.request` and `onBlocked` may take, ms; then the request is blocked. So may an answer that has begun.
+ */
 const CALLBACK_TIMEOUT = 3000
 
 export interface Hook {
@@ -45,7 +47,10 @@ async function callOnBlocked (
   }
 }
 
-/** To be called after every wait. If somebody else has begun to answer, we only see to it that the client gets an answer in time. */
+/**
+ * To be called after every wait. If somebody else has begun to answer, we only see to it that the client gets an answer
+ * in time.
+ */
 function proceed (request: FastifyRequest, reply: FastifyReply, answer: Answer, next: () => void): void {
   if (!hasReplied(reply)) return next()
   standBy(reply, CALLBACK_TIMEOUT, () => answer.send(request, reply))

@@ -18,7 +18,11 @@ export interface PublicStatusParts {
 }
 
 /** The state for apps, status pages and the maintenance page. It is never blocked, and every origin may read it. */
-export async function addPublicStatus (fastify: FastifyInstance, path: string, parts: PublicStatusParts): Promise<void> {
+export async function addPublicStatus (
+  fastify: FastifyInstance,
+  path: string,
+  parts: PublicStatusParts
+): Promise<void> {
   await fastify.register(async function maintenanceStatus (child) {
     child.addHook('onSend', async (_request, reply) => {
       reply.removeHeader('access-control-allow-credentials')

@@ -13,8 +13,8 @@ export interface RefusalParts {
 }
 
 /**
- * Makes `request.maintenance.refuse()`: decides as if the request were a write that arrives now, because a WebSocket lives on
- * after its handshake was let through.
+ * Makes `request.maintenance.refuse()`: decides as if the request were a write that arrives now, because a WebSocket
+ * lives on after its handshake was let through.
  */
 export function createRefusal ({ sites, routes, decisions }: RefusalParts): (request: FastifyRequest) => void {
   return function refuseWrite (request) {

@@ -22,7 +22,8 @@ export interface RouteConfigs {
   readonly off: number
   of (request: FastifyRequest): Route
   /**
-   * To be called when all routes are known: looks again at what they declare, as `onRoute` hooks that ran after ours left it.
+   * To be called when all routes are known: looks again at what they declare, as `onRoute` hooks that ran after ours
+   * left it.
    * @throws FST_ERR_MAINTENANCE_ROUTE if a value is unknown
    */
   check (): void

@@ -23,7 +23,10 @@ export interface GateState {
 
 export interface GateCompiler {
   compile (state: GateState): Promise<Gate>
-  /** Renders the application's own page and JSON as they would be for this window. @throws FST_ERR_MAINTENANCE_TEMPLATE */
+  /**
+   * Renders the application's own page and JSON as they would be for this window.
+   * @throws FST_ERR_MAINTENANCE_TEMPLATE
+   */
   checkTemplate (window: StoredWindow | null): Promise<void>
 }
 

@@ -2,8 +2,8 @@ import type { FastifyInstance } from 'fastify'
 import type { Sites } from './sites.ts'
 
 /**
- * Tells clients of a window that is about to start: `Maintenance-Upcoming: START/END; mode=MODE`, or `START/..` if no end is
- * known. It is a hook of its own, so that without the option an open site pays nothing.
+ * Tells clients of a window that is about to start: `Maintenance-Upcoming: START/END; mode=MODE`, or `START/..` if no
+ * end is known. It is a hook of its own, so that without the option an open site pays nothing.
  * @param within how long before the start, ms
  */
 export function addUpcomingHeader (fastify: FastifyInstance, within: number, sites: Sites, clock: () => number): void {

@@ -41,6 +41,8 @@ const slowSend = (ms: number) => (app: FastifyInstance): void => {
 }
 const neverSends = (app: FastifyInstance): void => { app.addHook('onSend', (() => {}) as unknown as onSendHookHandler) }
 
+const broken = (app: FastifyInstance): void => patched(() => { throw new Error('boom') })(app)
+
 const ROWS: { readonly [name: string]: Row } = {
   'onBlocked sends': { options: onBlocked((_request, reply) => { reply.code(418).send('own') }), status: 418, text: /^own$/ },
   'onBlocked sends, and takes a while to': { options: onBlocked((_request, reply) => { reply.code(418).send('own') }), before: slowSend(50), status: 418, text: /^own$/ },
@@ -119,7 +121,11 @@ const ROWS: { readonly [name: string]: Row } = {
   'handlerTimeout before ignore.request, its answer still on the way': { server: timeout(50), before: slowSend(200), options: ignoring(async () => { await sleep(150); return true }), ...ours },
   'handlerTimeout before onBlocked ends': { server: timeout(50), options: onBlocked(() => sleep(150)), ...ours },
   'handlerTimeout in a hold': { server: timeout(50), options: { hold: { timeout: 200 } }, ...ours },
-  'handlerTimeout in a hold, its answer still on the way': { server: timeout(50), before: slowSend(300), options: { hold: { timeout: 200 }, onBlocked: () => { throw new Error('never called') } }, ...ours }
+  'handlerTimeout in a hold, its answer still on the way': { server: timeout(50), before: slowSend(300), options: { hold: { timeout: 200 }, onBlocked: () => { throw new Error('never called') } }, ...ours },
+  'handlerTimeout before ignore.request says no, and a writeHead that throws': { server: timeout(50), before: broken, options: ignoring(async () => { await sleep(150); return false }), ...ours },
+  'handlerTimeout before ignore.request says yes, and a writeHead that throws': { server: timeout(50), before: broken, options: ignoring(async () => { await sleep(150); return true }), ...ours },
+  'handlerTimeout before onBlocked ends, and a writeHead that throws': { server: timeout(50), before: broken, options: onBlocked(() => sleep(150)), ...ours },
+  'handlerTimeout in a hold, and a writeHead that throws': { server: timeout(50), before: broken, options: { hold: { timeout: 200 } }, ...ours }
 }
 
 type WriteHead = (...args: unknown[]) => ServerResponse

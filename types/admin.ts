@@ -39,9 +39,9 @@ export interface FastifyMaintenanceAdminOptions {
   prefix?: string
   /**
    * Called for every request to the page and its addresses, before the body is read. Only `true` or the user's name (a
-   * string that is not blank; it becomes `by`) lets a request in. It may also reply, or throw an error with a 4xx status.
-   * Everything else is a 403, and so is no answer within 10 seconds. A function with three parameters is called with
-   * `done`, as Fastify calls a hook: `app.basicAuth` and `app.auth([…])` work.
+   * string that is not blank; it becomes `by`) lets a request in. It may also reply, or throw an error with a 4xx
+   * status. Everything else is a 403, and so is no answer within 10 seconds. A function with three parameters is called
+   * with `done`, as Fastify calls a hook: `app.basicAuth` and `app.auth([…])` work.
    * @example
    * ```ts
    * async authorize (request, reply) {

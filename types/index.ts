@@ -122,8 +122,9 @@ export interface Decision {
 /** The decision for a request, at `request.maintenance`. */
 export interface RequestMaintenance extends Decision {
   /**
-   * Refuses a write that is only known inside of a handler, such as a GraphQL mutation: throws unless the request may write
-   * now. The error has the status code 503, the code `FST_ERR_MAINTENANCE`, a `Retry-After` header and GraphQL `extensions`.
+   * Refuses a write that is only known inside of a handler, such as a GraphQL mutation: throws unless the request may
+   * write now. The error has the status code 503, the code `FST_ERR_MAINTENANCE`, a `Retry-After` header and GraphQL
+   * `extensions`.
    * @example
    * ```ts
    * const resolvers = { Mutation: { addUser (_, args, { request }) { request.maintenance.refuse() } } }
@@ -174,8 +175,8 @@ export interface MaintenanceChange {
    */
   startsAt?: Date | string | undefined
   /**
-   * When the site opens again: a `Date`, an ISO 8601 string with a time zone, or a time from the start of the window such
-   * as `'+30m'`. It must be in the future, and after `startsAt`.
+   * When the site opens again: a `Date`, an ISO 8601 string with a time zone, or a time from the start of the window
+   * such as `'+30m'`. It must be in the future, and after `startsAt`.
    * @default none; the site stays closed until `set(false)`
    */
   endsAt?: Date | string | undefined
@@ -237,13 +238,15 @@ export interface WaitOptions {
    * How long to wait for the other servers: milliseconds or a duration such as `'30s'`, up to an hour; `true` waits for
    * 30 seconds. The call resolves once it is safe to go on: every server of the site has applied the change and, if the
    * change closes the site, nothing from before is still running on any of them. It rejects with
-   * `FST_ERR_MAINTENANCE_DRAIN` if time runs out, and as soon as a server is lost, or pinned to the opposite. `set()` does
-   * not undo the change then. A store without `heartbeat` can't answer: the call rejects before anything is written.
+   * `FST_ERR_MAINTENANCE_DRAIN` if time runs out, and as soon as a server is lost, or pinned to the opposite. `set()`
+   * does not undo the change then. A store without `heartbeat` can't answer: the call rejects before anything is
+   * written.
    * @default no wait
    */
   wait?: number | string | boolean | undefined
   /**
-   * `true` if you have made sure that lost servers are dead: the wait does not count them, and removes them from the list.
+   * `true` if you have made sure that lost servers are dead: the wait does not count them, and removes them from the
+   * list.
    * @default false
    */
   assumeDead?: boolean | undefined
@@ -296,8 +299,8 @@ export interface RunningRuns {
 /** Options for `run()`, in addition to those of a change. */
 export interface RunOptions {
   /**
-   * How long the site stays closed if the process that runs the work dies: milliseconds or a duration such as `'30s'`, from
-   * 1 second to a day. The lease is renewed while the work runs.
+   * How long the site stays closed if the process that runs the work dies: milliseconds or a duration such as `'30s'`,
+   * from 1 second to a day. The lease is renewed while the work runs.
    * @default none; the site then stays closed until it is opened with `set(false, { force: true })`
    */
   lease?: number | string | undefined
@@ -346,7 +349,10 @@ export interface SiteState {
   upcoming: UpcomingWindow | null
 }
 
-/** The body of `publicStatus`. Values that are not set are `null`; while the site is open, all but the first two and the last. */
+/**
+ * The body of `publicStatus`. Values that are not set are `null`; while the site is open, all but the first two and the
+ * last.
+ */
 export interface PublicStatus {
   /** The name of the site; `null` if the `site` function returned an unknown name. */
   readonly site: string | null
@@ -498,10 +504,11 @@ export interface Maintenance {
    */
   set(on: boolean, options?: OpenOptions & WaitOptions): Promise<MaintenanceStatus>
   /**
-   * Changes only what is named, and leaves the rest as it is; `null` unsets a value. It applies to the window that closes
-   * the site now, else to the only active or only planned one; name any other one. `endsAt: '+30m'` counts from now or
-   * from the current end, whichever is later.
-   * @throws FST_ERR_MAINTENANCE_CHANGE if there is nothing to change, or several windows could be meant; and the errors of `set()`
+   * Changes only what is named, and leaves the rest as it is; `null` unsets a value. It applies to the window that
+   * closes the site now, else to the only active or only planned one; name any other one. `endsAt: '+30m'` counts from
+   * now or from the current end, whichever is later.
+   * @throws FST_ERR_MAINTENANCE_CHANGE if there is nothing to change, or several windows could be meant; and the errors
+   * of `set()`
    * @example
    * ```ts
    * await app.maintenance.update({ endsAt: '+30m' })
@@ -514,9 +521,9 @@ export interface Maintenance {
    */
   cancel(id?: string, options?: Pick<MaintenanceChange, 'by' | 'expectedRevision'>): Promise<MaintenanceStatus>
   /**
-   * Keeps the site closed while it does the work, by a window of its own: whatever closed the site before is there again
-   * afterwards. `endsAt` is only what visitors are told. With `wait`, the work starts once all servers are ready; if time
-   * runs out, it does not start.
+   * Keeps the site closed while it does the work, by a window of its own: whatever closed the site before is there
+   * again afterwards. `endsAt` is only what visitors are told. With `wait`, the work starts once all servers are ready;
+   * if time runs out, it does not start.
    * @returns the result of the work
    * @throws whatever the work throws, and the errors of `set()`
    * @example
@@ -529,8 +536,8 @@ export interface Maintenance {
     change?: Omit<MaintenanceChange, 'startsAt'> & RunOptions & WaitOptions
   ): Promise<T>
   /**
-   * Makes work outside of requests count: `drained()` and `wait` wait for it, and name it. Work that begins while the site
-   * is closed doesn't count, unless something from before is still running: the work may come from it.
+   * Makes work outside of requests count: `drained()` and `wait` wait for it, and name it. Work that begins while the
+   * site is closed doesn't count, unless something from before is still running: the work may come from it.
    * @returns what the work returns
    */
   track<T>(work: Promise<T> | (() => T | Promise<T>), name: string): Promise<T>
@@ -554,12 +561,13 @@ export interface Maintenance {
    * Waits until no request that was let through as `'inactive'` or `'read'` is still running on this server. Streams
    * are not waited for, nor are reads that arrive after the call while the site is read-only.
    * @throws FST_ERR_MAINTENANCE_CHANGE if an option is invalid
-   * @throws FST_ERR_MAINTENANCE_DRAIN if time ran out or the site was opened in the meantime; see {@link DrainErrorDetails}
+   * @throws FST_ERR_MAINTENANCE_DRAIN if time ran out or the site was opened in the meantime;
+   * see {@link DrainErrorDetails}
    */
   drained(options?: DrainOptions): Promise<void>
   /**
-   * Lists the servers of the site. A server that vanished is `lost` 15 seconds after its last report; it is listed until it
-   * comes back, is known to be dead, or 10 minutes have passed.
+   * Lists the servers of the site. A server that vanished is `lost` 15 seconds after its last report; it is listed
+   * until it comes back, is known to be dead, or 10 minutes have passed.
    * @throws FST_ERR_MAINTENANCE_STORE if the store failed
    */
   servers(): Promise<ServerStatus[]>
@@ -596,15 +604,16 @@ export interface MaintenanceStore {
   /** Returns the stored record exactly as it was written, or `null` if none was. */
   read (site: string): Promise<string | null>
   /**
-   * Stores the record and its revision. Comparing `options.expectedRevision` and writing must be one atomic step: of several
-   * concurrent writes that expect the same revision, exactly one may succeed.
+   * Stores the record and its revision. Comparing `options.expectedRevision` and writing must be one atomic step: of
+   * several concurrent writes that expect the same revision, exactly one may succeed.
    * @throws an error with the code `FST_ERR_MAINTENANCE_CONFLICT` if the stored revision isn't the expected one; any
    * other error means that nothing was written, unless its code is `FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN`
    */
   write (site: string, record: string, options: WriteOptions): Promise<void>
   /**
-   * Calls `onChange` when a record may have changed, with the site if it is known. A call is only a hint: it may be lost,
-   * late or wrong, because the store is also polled. If a promise is returned, it settles once the store is watched.
+   * Calls `onChange` when a record may have changed, with the site if it is known. A call is only a hint: it may be
+   * lost, late or wrong, because the store is also polled. If a promise is returned, it settles once the store is
+   * watched.
    */
   watch (onChange: (site?: string) => void): void | Promise<void>
   /** Stops watching and releases all resources. May be called twice. */
@@ -616,21 +625,24 @@ export interface MaintenanceStore {
   /**
    * Keeps the entry of a server for `ttl` milliseconds and replaces its previous one; a `ttl` of 0 removes it. Without
    * `heartbeat` and `heartbeats`, `servers()` only knows its own process, and nobody can `wait`.
-   * @returns `true` if there was no entry of this server, if the store knows: then it may have lost those of others, too
+   * @returns `true` if there was no entry of this server, if the store knows: then it may have lost those of others,
+   * too
    */
   heartbeat? (server: string, entry: string, ttl: number): Promise<boolean | void>
   /** Lists the entries that have not expired. Required if there is `heartbeat`. */
   heartbeats? (): Promise<string[]>
   /** Returns the record of every stored site. Without it, the command cannot name the sites that are stored. */
   readAll? (): Promise<Map<string, string>>
-  /** Returns the time by the store's clock, in milliseconds since 1970. Without it, the clock of this process is used. */
+  /**
+   * Returns the time by the store's clock, in milliseconds since 1970. Without it, the clock of this process is used.
+   */
   now? (): number
 }
 
 /**
- * A client of ioredis 5.3 or later, ioredis 6 or iovalkey, including a Cluster or Sentinel client and the `fastify.redis`
- * of `@fastify/redis`. The plugin works on connections of its own, which it creates with `duplicate()`; each uses the
- * credentials that the options of the client have at that moment.
+ * A client of ioredis 5.3 or later, ioredis 6 or iovalkey, including a Cluster or Sentinel client and the
+ * `fastify.redis` of `@fastify/redis`. The plugin works on connections of its own, which it creates with `duplicate()`;
+ * each uses the credentials that the options of the client have at that moment.
  */
 export interface RedisClient {
   /** Creates a new client with the same options. */
@@ -677,8 +689,8 @@ export type SqlQuery = (text: string, values: readonly unknown[]) => unknown
 export interface SqlOptions {
   /**
    * An address (`postgres://`, `mysql://`, `mariadb://` or `sqlite:PATH`), a pool of `pg` or `mysql2`, `fastify.pg`,
-   * `fastify.mysql`, knex, or a database of `better-sqlite3` or `node:sqlite`. By an address or a pool of `pg`, the plugin
-   * makes connections of its own.
+   * `fastify.mysql`, knex, or a database of `better-sqlite3` or `node:sqlite`. By an address or a pool of `pg`, the
+   * plugin makes connections of its own.
    */
   client?: string | object | undefined
   /** For any other client: runs one statement. */
@@ -686,7 +698,8 @@ export interface SqlOptions {
   /** The dialect of `query`. */
   dialect?: SqlDialect | undefined
   /**
-   * The name of the table, if need be with a schema before it: `'ops.maintenance'`. Two more tables have names that begin with it.
+   * The name of the table, if need be with a schema before it: `'ops.maintenance'`. Two more tables have names that
+   * begin with it.
    * @default 'maintenance'
    */
   table?: string | undefined
@@ -706,9 +719,9 @@ export interface SqlStoreOptions extends StoreExtras {
 /** Keeps the state in Redis. */
 export interface RedisStoreOptions extends StoreExtras {
   /**
-   * A client, an address (`redis://` or `rediss://`), or the options of an ioredis client. Options may have a `url`, as those
-   * of `@fastify/redis`. Their `username`, `password`, `sentinelUsername` and `sentinelPassword` may be functions, which
-   * are called before each connection is made.
+   * A client, an address (`redis://` or `rediss://`), or the options of an ioredis client. Options may have a `url`, as
+   * those of `@fastify/redis`. Their `username`, `password`, `sentinelUsername` and `sentinelPassword` may be
+   * functions, which are called before each connection is made.
    * @throws FST_ERR_MAINTENANCE_OPTION for anything else, such as a client of the package `redis`
    */
   redis: RedisClient | string | object
@@ -779,7 +792,9 @@ export interface PageWords {
   readonly later?: string | undefined
 }
 
-/** The words of the bundled page in one language. What is missing is taken from the bundled words, else it is English. */
+/**
+ * The words of the bundled page in one language. What is missing is taken from the bundled words, else it is English.
+ */
 export interface PageTexts extends PageWords {
   /** Shown while the page checks automatically. */
   readonly waiting?: string | undefined
@@ -852,8 +867,8 @@ export interface ResponseOptions {
    */
   brand?: PageBrand | undefined
   /**
-   * A local path or an absolute URL, to which browsers that open a page are redirected. A local path is let through if a
-   * route answers it; if none does, visitors get the page where they are.
+   * A local path or an absolute URL, to which browsers that open a page are redirected. A local path is let through if
+   * a route answers it; if none does, visitors get the page where they are.
    * @default none
    */
   redirect?: string | undefined
@@ -981,8 +996,8 @@ export interface FenceOptions {
 /** The options of the plugin. All are optional. */
 export interface FastifyMaintenanceOptions {
   /**
-   * `'open'` or `'closed'` on this server, whatever the state says. `set()`, `update()`, `cancel()` and `run()` then reject
-   * with `FST_ERR_MAINTENANCE_PINNED`.
+   * `'open'` or `'closed'` on this server, whatever the state says. `set()`, `update()`, `cancel()` and `run()` then
+   * reject with `FST_ERR_MAINTENANCE_PINNED`.
    */
   pinned?: 'open' | 'closed' | undefined
   /**
@@ -997,19 +1012,21 @@ export interface FastifyMaintenanceOptions {
   sites?: string | string[] | undefined
   /**
    * Where the state is kept. `'memory'` keeps it in this process only. To share it, use an address (`'redis://…'`,
-   * `'rediss://…'`, `'postgres://…'`, `'mysql://…'`, `'sqlite:PATH'`, `'file:PATH'`), the options of a store, or a store of your own.
+   * `'rediss://…'`, `'postgres://…'`, `'mysql://…'`, `'sqlite:PATH'`, `'file:PATH'`), the options of a store, or a
+   * store of your own.
    * @default 'memory'
    */
   store?:
     string | FileStoreOptions | RedisStoreOptions | SqlStoreOptions | CustomStoreOptions | MaintenanceStore | undefined
   /**
-   * Whether sites are open or closed until their state has been read once, if the store has been unreachable since boot.
+   * Whether sites are open or closed until their state has been read once, if the store has been unreachable since
+   * boot.
    * @default 'open'
    */
   whenUnknown?: 'open' | 'closed' | undefined
   /**
-   * Closes this server when it has lost contact to the store, before other servers call it lost. Then a lost server is a
-   * closed one, and `wait` can succeed without it. Its price: losing the store closes the site.
+   * Closes this server when it has lost contact to the store, before other servers call it lost. Then a lost server is
+   * a closed one, and `wait` can succeed without it. Its price: losing the store closes the site.
    * @default it stays as it is
    */
   fence?: FenceOptions | undefined
@@ -1023,8 +1040,8 @@ export interface FastifyMaintenanceOptions {
    */
   publicStatus?: string | undefined
   /**
-   * How long before a window starts responses carry the header `Maintenance-Upcoming: START/END; mode=MODE`, with ISO 8601
-   * times and `..` for an unknown end: milliseconds or a duration such as `'2h'`, up to a year.
+   * How long before a window starts responses carry the header `Maintenance-Upcoming: START/END; mode=MODE`, with ISO
+   * 8601 times and `..` for an unknown end: milliseconds or a duration such as `'2h'`, up to a year.
    * @default never
    */
   announce?: number | string | undefined
@@ -1049,8 +1066,8 @@ export interface FastifyMaintenanceOptions {
   closeStreams?: CloseStreamsOptions | undefined
   /**
    * Called before a blocked request is answered, for example to log the user out. It may answer itself (`reply.send()`,
-   * `reply.redirect()`, `reply.hijack()`, `reply.raw.end()`); then ours is not sent. It is awaited for at most 3 seconds,
-   * and errors are logged.
+   * `reply.redirect()`, `reply.hijack()`, `reply.raw.end()`); then ours is not sent. It is awaited for at most 3
+   * seconds, and errors are logged.
    */
   onBlocked?: ((request: FastifyRequest, reply: FastifyReply) => void | Promise<void>) | undefined
   /** Called when the state changes, and when a window starts or ends. */

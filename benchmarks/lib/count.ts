@@ -11,8 +11,19 @@ export const WHOLE = new URL('whole.js', import.meta.url).pathname
 export const PLUGIN = new URL('../../dist/lib/entry.cjs', import.meta.url).pathname
 
 /** Everything on one thread, nothing by chance; and no collection of garbage within a sample. */
-const FLAGS = ['--single-threaded', '--predictable', '--hash-seed=1', '--random-seed=1', '--predictable-gc-schedule', '--min-semi-space-size=64', '--max-semi-space-size=64']
-/** Short samples, and the least of them: some 500,000 instructions of V8's own fall into one of several, and not into the next. */
+const FLAGS = [
+  '--single-threaded',
+  '--predictable',
+  '--hash-seed=1',
+  '--random-seed=1',
+  '--predictable-gc-schedule',
+  '--min-semi-space-size=64',
+  '--max-semi-space-size=64'
+]
+/**
+ * Short samples, and the least of them: some 500,000 instructions of V8's own fall into one of several, and not into
+ * the next.
+ */
 const REQUESTS = { [IN_PROCESS]: 1000, [WHOLE]: 300 }
 const SAMPLES = process.env.SAMPLES ?? '12'
 const WARM_UP = { [IN_PROCESS]: '15000', [WHOLE]: '8000' }
@@ -26,14 +37,32 @@ export const findValgrind = (): string | null => findProgram(['valgrind'], ['val
  * @param plugin the module of the plugin that was built
  * @param names of scenarios that share their options: one application goes through them
  */
-export async function count (subject: string, plugin: string, names: readonly string[]): Promise<Record<string, number>> {
+export async function count (
+  subject: string,
+  plugin: string,
+  names: readonly string[]
+): Promise<Record<string, number>> {
   const folder = mkdtempSync(join(tmpdir(), 'count-'))
   const requests = REQUESTS[subject] as number
   try {
-    await promisify(execFile)(findValgrind() as string, [
-      '-q', '--tool=callgrind', '--smc-check=all-non-file', '--instr-atstart=no', '--dump-before=uv_loadavg', `--callgrind-out-file=${join(folder, 'counts')}`,
-      process.execPath, ...FLAGS, subject, plugin, String(requests), ...names
-    ], { env: { PATH: process.env.PATH, SAMPLES, WARM_UP: process.env.WARM_UP ?? WARM_UP[subject], COUNTED: '' } })
+    await promisify(execFile)(
+      findValgrind() as string,
+      [
+        '-q',
+        '--tool=callgrind',
+        '--smc-check=all-non-file',
+        '--instr-atstart=no',
+        '--dump-before=uv_loadavg',
+        `--callgrind-out-file=${join(folder, 'counts')}`,
+        process.execPath,
+        ...FLAGS,
+        subject,
+        plugin,
+        String(requests),
+        ...names
+      ],
+      { env: { PATH: process.env.PATH, SAMPLES, WARM_UP: process.env.WARM_UP ?? WARM_UP[subject], COUNTED: '' } }
+    )
     return readCounts(folder, names, requests)
   } finally {
     rmSync(folder, { recursive: true })
@@ -47,8 +76,10 @@ function readCounts (folder: string, names: readonly string[], requests: number)
     .map(file => Number(/^totals: (\d+)/m.exec(readFileSync(join(folder, file), 'utf8'))?.[1]))
   const samples = totals.filter((_total, i) => i % 2 === 1)
   const each = samples.length / names.length
-  if (!Number.isInteger(each) || each === 0) throw new Error(`callgrind wrote ${totals.length} counts, which does not fit ${names.length} scenarios`)
-  return Object.fromEntries(names.map((name, i) => [name, Math.min(...samples.slice(i * each, (i + 1) * each)) / requests]))
+  if (!Number.isInteger(each) || each === 0) { throw new Error(`callgrind wrote ${totals.length} counts, which does not fit ${names.length} scenarios`) }
+  return Object.fromEntries(
+    names.map((name, i) => [name, Math.min(...samples.slice(i * each, (i + 1) * each)) / requests])
+  )
 }
 
 /** `counts.12`; the last one has no number. */

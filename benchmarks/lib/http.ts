@@ -35,7 +35,11 @@ const WARM_UP = REQUESTS / 2
 const CONNECTIONS = 50
 
 /** What a browser asks a page with. */
-export const BROWSER = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8', 'accept-language': 'de-DE,de;q=0.9', 'accept-encoding': 'gzip, deflate, br' }
+export const BROWSER = {
+  accept: 'text/html,application/xhtml+xml,*/*;q=0.8',
+  'accept-language': 'de-DE,de;q=0.9',
+  'accept-encoding': 'gzip, deflate, br'
+}
 
 /**
  * Prints a table for each group. A round starts a fresh server process for every candidate of all groups, in shuffled
@@ -68,7 +72,8 @@ export interface Running {
 
 async function measure ({ server, headers = {}, statusCode = 200, env = {} }: Candidate, client: ChildProcess) {
   const { url, cpu, stop } = server === 'nginx' ? await startNginx() : await startServer(server, env)
-  const load = (requests: number) => ask(client, { url, headers, statusCode, connections: CONNECTIONS, requests } satisfies Load) as Promise<Loaded>
+  const load = (requests: number) =>
+    ask(client, { url, headers, statusCode, connections: CONNECTIONS, requests } satisfies Load) as Promise<Loaded>
   try {
     await load(WARM_UP)
     await cpu()
@@ -89,7 +94,10 @@ async function startServer (name: string, env: NodeJS.ProcessEnv): Promise<Runni
 }
 
 function startProcess (file: string, args: string[] = [], env: NodeJS.ProcessEnv = {}): ChildProcess {
-  return fork(new URL(file, import.meta.url), args, { execArgv: ['--import', 'tsx', '--no-memory-reducer'], env: { ...process.env, ...env } })
+  return fork(new URL(file, import.meta.url), args, {
+    execArgv: ['--import', 'tsx', '--no-memory-reducer'],
+    env: { ...process.env, ...env }
+  })
 }
 
 function ask (child: ChildProcess, question: Load | 'cpu'): Promise<unknown> {
@@ -100,7 +108,9 @@ function ask (child: ChildProcess, question: Load | 'cpu'): Promise<unknown> {
 
 async function answer (child: ChildProcess): Promise<unknown> {
   const over = new AbortController()
-  const ended = once(child, 'exit', over).then(([code]) => { throw new Error(`${child.spawnargs.at(-1)} ended with ${code}`) })
+  const ended = once(child, 'exit', over).then(([code]) => {
+    throw new Error(`${child.spawnargs.at(-1)} ended with ${code}`)
+  })
   const [message] = await Promise.race([once(child, 'message', over), ended])
   ended.catch(() => {})
   over.abort()
@@ -129,5 +139,9 @@ function print ({ title, candidates }: Group, figures: readonly Figure[]): void 
     'rate ratio': ratioOf(figure, 'perSecond').toFixed(3)
   })))
   const apart = ratioOf(again, 'cpu')
-  if (Math.abs(apart - 1) > BAND) console.log(`**${VOID}**: the same twice is ${apart.toFixed(3)} apart; the machine was busy, and these times say nothing.\n`)
+  if (Math.abs(apart - 1) > BAND) {
+    console.log(
+      `**${VOID}**: the same twice is ${apart.toFixed(3)} apart; the machine was busy, and these times say nothing.\n`
+    )
+  }
 }

@@ -15,9 +15,16 @@ const CALLS_MAX = 2 ** 20
  * @returns the lower quartile of each, in ns for one call: what else runs on the machine can only add
  */
 export function measure (candidates: Readonly<Record<string, Candidate>>): Record<string, number> {
-  const all = Object.entries(candidates).map(([name, candidate]) => ({ name, candidate, calls: calibrate(candidate), times: [] as number[] }))
+  const all = Object.entries(candidates).map(([name, candidate]) => ({
+    name,
+    candidate,
+    calls: calibrate(candidate),
+    times: [] as number[]
+  }))
   for (let round = 0; round < ROUNDS; round++) {
-    for (const { candidate, calls, times } of round % 2 === 0 ? all : all.toReversed()) times.push(run(candidate, calls, round * calls) / calls)
+    for (const { candidate, calls, times } of round % 2 === 0 ? all : all.toReversed()) {
+      times.push(run(candidate, calls, round * calls) / calls)
+    }
   }
   return Object.fromEntries(all.map(({ name, times }) => [name, quartile(times)]))
 }

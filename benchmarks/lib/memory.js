@@ -1,4 +1,6 @@
-/** What the plugin keeps in memory for 10,000 patterns and 100,000 addresses; needs --expose-gc. Argument: its module. */
+/**
+ * What the plugin keeps in memory for 10,000 patterns and 100,000 addresses; needs --expose-gc. Argument: its module.
+ */
 import { createApp } from './scenarios.js'
 
 const [plugin] = process.argv.slice(2)

@@ -19,19 +19,29 @@ const many = () => ({
 const sites = { site: request => request.headers.host, sites: ['shop', 'blog'] }
 
 const program = { host: 'shop', accept: 'application/json' }
-const browser = { host: 'shop', accept: 'text/html,application/xhtml+xml,*/*;q=0.8', 'accept-language': 'de-DE,de;q=0.9', 'accept-encoding': 'gzip, deflate, br' }
+const browser = {
+  host: 'shop',
+  accept: 'text/html,application/xhtml+xml,*/*;q=0.8',
+  'accept-language': 'de-DE,de;q=0.9',
+  'accept-encoding': 'gzip, deflate, br'
+}
 const anybody = { remoteAddress: '192.0.2.1' }
 const friend = { remoteAddress: '10.1.2.3' }
 const refused = { on: true, statusCode: 503 }
 const foreign = { ...program, cookie: 'session=0123456789abcdef0123456789abcdef; theme=dark; consent=all' }
 
-/** `options`: of the plugin; without them (a plugin that is absent), `hook`. `secret`: whether the site closes with one. */
+/**
+ * `options`: of the plugin; without them (a plugin that is absent), `hook`. `secret`: whether the site closes with one.
+ */
 export const scenarios = {
   bare: {},
   'bare, a browser': { headers: browser },
   'empty hook': { hook: onRequest },
   off: { options: few },
-  'off, a cookie': { options: few, headers: { ...program, cookie: `session=0123456789abcdef; maintenance=${'x'.repeat(80)}; theme=dark` } },
+  'off, a cookie': {
+    options: few,
+    headers: { ...program, cookie: `session=0123456789abcdef; maintenance=${'x'.repeat(80)}; theme=dark` }
+  },
   'off, no options': { options: {} },
   'off, many': { options: many },
   'off, pinned': { options: { pinned: 'open' } },
@@ -62,7 +72,7 @@ export async function createApp (plugin, name, handler) {
   const { options, hook } = scenarios[name]
   const app = Fastify()
   if (hook !== undefined) app.addHook('onRequest', hook)
-  if (options !== undefined) await app.register((await import(plugin)).default, typeof options === 'function' ? options() : options)
+  if (options !== undefined) { await app.register((await import(plugin)).default, typeof options === 'function' ? options() : options) }
   for (const url of ['/', '/ignored']) app.get(url, handler)
   await app.ready()
   return app
@@ -70,11 +80,26 @@ export async function createApp (plugin, name, handler) {
 
 /** Brings the application into the scenario, which may follow on another one; says what is to be asked of it. */
 export async function enter (app, name) {
-  const { on, statusCode = 200, url = '/', headers = program, socket = anybody, options, secret = true } = scenarios[name]
+  const {
+    on,
+    statusCode = 200,
+    url = '/',
+    headers = program,
+    socket = anybody,
+    options,
+    secret = true
+  } = scenarios[name]
   if (on && options.sites !== undefined) await app.maintenance.for('shop').set(true)
-  else if (on && !app.maintenance.active) bypasses.set(app, (await app.maintenance.set(true, { bypass: secret })).bypass)
+  else if (on && !app.maintenance.active) {
+    bypasses.set(app, (await app.maintenance.set(true, { bypass: secret })).bypass)
+  }
   if (!scenarios[name].bypass) return { statusCode, url, headers, socket }
-  return { statusCode, url, socket, headers: { ...program, cookie: `session=0123456789abcdef; ${await cookieFor(app)}; theme=dark` } }
+  return {
+    statusCode,
+    url,
+    socket,
+    headers: { ...program, cookie: `session=0123456789abcdef; ${await cookieFor(app)}; theme=dark` }
+  }
 }
 
 const bypasses = new WeakMap()

@@ -1,5 +1,5 @@
-// NestJS with a gateway: its sockets hang at the server, and never reach Fastify. The adapter refuses new ones while the site
-// is closed, and ends those that are open when it closes.
+// NestJS with a gateway: its sockets hang at the server, and never reach Fastify. The adapter refuses new ones while
+// the site is closed, and ends those that are open when it closes.
 import 'reflect-metadata'
 import { Controller, Get, Module } from '@nestjs/common'
 import { NestFactory } from '@nestjs/core'

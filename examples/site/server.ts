@@ -24,7 +24,8 @@ await app.register(maintenance, {
   ignore: { routes: ['/health'] },
   bypass: {}
 })
-// The session before the admin page, which reads the user from it. Without SESSION_SECRET, a restart signs everyone out.
+// The session before the admin page, which reads the user from it. Without SESSION_SECRET, a restart signs everyone
+// out.
 await app.register(cookie)
 await app.register(session, {
   secret: process.env.SESSION_SECRET ?? randomBytes(32).toString('hex'),

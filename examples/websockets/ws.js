@@ -1,5 +1,5 @@
-// ws takes its upgrades from the server before Fastify sees them. This refuses new WebSockets while the site is closed, and
-// ends those that are open when it closes.
+// ws takes its upgrades from the server before Fastify sees them. This refuses new WebSockets while the site is closed,
+// and ends those that are open when it closes.
 import { WebSocketServer } from 'ws'
 
 /** Call it after the plugin is registered, and before the server listens. */

@@ -4,9 +4,9 @@ import { ForbiddenError, show } from '../errors.ts'
 import { cookieName, findCookie, formatCookie } from '../util/cookie.ts'
 
 /**
- * A change must come from the page itself or from a program. Browsers send `Sec-Fetch-Site` (not over plain http to another
- * host) or `Origin` with every POST, and no page can forge either (Fetch Metadata; RFC 6454 section 7). A program sends
- * neither, but then it must not send a form: an old browser can post one from any site, but not JSON.
+ * A change must come from the page itself or from a program. Browsers send `Sec-Fetch-Site` (not over plain http to
+ * another host) or `Origin` with every POST, and no page can forge either (Fetch Metadata; RFC 6454 section 7). A
+ * program sends neither, but then it must not send a form: an old browser can post one from any site, but not JSON.
  * @throws FST_ERR_MAINTENANCE_FORBIDDEN
  */
 export function checkOrigin ({ method, headers, host }: FastifyRequest): void {
@@ -47,7 +47,9 @@ const TOKEN = /^[\w-]{32}$/
 const knownToken = (request: FastifyRequest): string | null =>
   findCookie(request.headers.cookie ?? '', cookieName(TOKEN_COOKIE, request), value => TOKEN.test(value))
 
-/** The token for the forms of a page: the one of its cookie, so that two tabs and several servers agree, or a new one. */
+/**
+ * The token for the forms of a page: the one of its cookie, so that two tabs and several servers agree, or a new one.
+ */
 export function tokenFor (request: FastifyRequest, reply: FastifyReply): string {
   const known = knownToken(request)
   if (known !== null) return known
@@ -57,8 +59,9 @@ export function tokenFor (request: FastifyRequest, reply: FastifyReply): string 
 }
 
 /**
- * A second check for browsers without `Sec-Fetch-Site`, because `Origin` is compared without its scheme: the form repeats the cookie,
- * which no other origin can read and over https none can set. Without the cookie there is nothing to compare with.
+ * A second check for browsers without `Sec-Fetch-Site`, because `Origin` is compared without its scheme: the form
+ * repeats the cookie, which no other origin can read and over https none can set. Without the cookie there is nothing
+ * to compare with.
  */
 export function hasToken (request: FastifyRequest, token: string | null): boolean {
   if (request.headers['sec-fetch-site'] !== undefined) return true

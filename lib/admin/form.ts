@@ -85,7 +85,10 @@ const READERS: { readonly [name: string]: (value: string) => unknown } = {
   bypass: readBoolean
 }
 
-/** Reads a form as the JSON that says the same. An absent field changes nothing, an empty one is unset, and times without a zone are in UTC. */
+/**
+ * Reads a form as the JSON that says the same. An absent field changes nothing, an empty one is unset, and times
+ * without a zone are in UTC.
+ */
 export function readForm (form: URLSearchParams): Input {
   const action = form.get('action') || undefined
   const unset = action === 'update' ? null : undefined

@@ -44,7 +44,9 @@ export function createGuard (fastify: FastifyInstance, authorize: Authorize, tim
   }
 }
 
-/** Calls `authorize` as Fastify calls a hook: with three parameters, `done` alone lets in, and the first event counts. */
+/**
+ * Calls `authorize` as Fastify calls a hook: with three parameters, `done` alone lets in, and the first event counts.
+ */
 async function call (
   fastify: FastifyInstance,
   authorize: Authorize,

@@ -1,4 +1,6 @@
-/** On everything that comes from here. With `no-referrer`, a browser would send `Origin: null` from the page's own form. */
+/**
+ * On everything that comes from here. With `no-referrer`, a browser would send `Origin: null` from the page's own form.
+ */
 export const HEADERS = {
   'cache-control': 'no-store',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",

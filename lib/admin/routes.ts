@@ -140,7 +140,10 @@ const isShown = (field: string): boolean =>
 
 const isOurs = (error: unknown): error is OurError => String(codeOf(error)).startsWith('FST_ERR_MAINTENANCE_')
 
-/** Answers our own errors and those of the body (415, 413, …). What `authorize` throws goes to the application's error handler. */
+/**
+ * Answers our own errors and those of the body (415, 413, …). What `authorize` throws goes to the application's error
+ * handler.
+ */
 function refuse (error: OurError, _request: FastifyRequest, reply: FastifyReply): void {
   const { code, message, field, runs } = error
   if (!isOurs(error) && !String(code).startsWith('FST_ERR_CTP_')) throw error

@@ -181,7 +181,10 @@ function formOf ({ form, typed }: Failure, { windows }: MaintenanceStatus): stri
   return windows.find(isNow)?.id ?? 'close'
 }
 
-/** What was typed, over what is there now. Only fields that were changed count, unless the window that they were for is gone. */
+/**
+ * What was typed, over what is there now. Only fields that were changed count, unless the window that they were for is
+ * gone.
+ */
 function withFailure (form: FormView, failure: Failure): FormView {
   const isGone = form.action === 'on' && failure.form !== form.key
   const typed = isGone ? failure.typed : changedFields(failure.typed, failure.shown)

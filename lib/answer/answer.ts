@@ -48,8 +48,8 @@ const DATA_TIMEOUT = 1000
 interface Rendered { custom: Encoded | null, readonly bundled: EncodedPages }
 
 /**
- * Renders what can be rendered when the state changes, so that blocking a request only sends bytes that are ready. The site
- * closes with the bundled page at once, and with the application's own page as soon as that is rendered.
+ * Renders what can be rendered when the state changes, so that blocking a request only sends bytes that are ready. The
+ * site closes with the bundled page at once, and with the application's own page as soon as that is rendered.
  */
 export async function prepareAnswer ({
   site,

@@ -13,7 +13,9 @@ export interface Body {
   readonly content: Buffer | string
 }
 
-/** Node joins text to the headers and writes one piece; up to about this size that costs less than a Buffer beside them. */
+/**
+ * Node joins text to the headers and writes one piece; up to about this size that costs less than a Buffer beside them.
+ */
 const JOINED_MAX = 4096
 
 /** What is on every refusal. Ours win over the option `headers`. */
@@ -75,7 +77,9 @@ export function makeTexts ({ variables, response, varies }: BodyParts, custom: s
   }
 }
 
-/** After how long an event stream is opened again, ms: long enough to be no load, short enough to notice an early end. */
+/**
+ * After how long an event stream is opened again, ms: long enough to be no load, short enough to notice an early end.
+ */
 const RETRY_MIN = 1000
 const RETRY_MAX = 300_000
 

@@ -1,4 +1,7 @@
-/** Beside every name that ends in `cache-control` (CDN-Cache-Control, Netlify-CDN-Cache-Control, X-LiteSpeed-Cache-Control). */
+/**
+ * Beside every name that ends in `cache-control` (CDN-Cache-Control, Netlify-CDN-Cache-Control,
+ * X-LiteSpeed-Cache-Control).
+ */
 const CACHE_HEADERS = new Set([
   'age',
   'edge-control',

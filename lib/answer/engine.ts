@@ -21,9 +21,10 @@ const OTHERS = [
 const FOREIGN_TAG = /\{\{[^{}\n]+\}\}|\{%[^\n]*%\}/
 
 /**
- * Without an `@fastify/view` of the application, templates are rendered by Eta, which sends the tags of other engines to
- * visitors as they are.
- * @returns what is wrong with it, and what to do; `null` if nothing is, or the file is missing, which its rendering will say
+ * Without an `@fastify/view` of the application, templates are rendered by Eta, which sends the tags of other engines
+ * to visitors as they are.
+ * @returns what is wrong with it, and what to do; `null` if nothing is, or the file is missing, which its rendering
+ * will say
  */
 export function whyNotEta (template: string): string | null {
   const file = resolve(template)

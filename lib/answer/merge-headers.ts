@@ -77,7 +77,10 @@ function expose (headers: OutgoingHttpHeaders): void {
   headers['access-control-expose-headers'] = joinLists(EXPOSED, headers['access-control-expose-headers'])
 }
 
-/** A client that asks for WebSocket or the like; HTTP/2 knows neither the header nor `Connection` (RFC 9113 section 8.2.2). */
+/**
+ * A client that asks for WebSocket or the like; HTTP/2 knows neither the header nor `Connection` (RFC 9113 section
+ * 8.2.2).
+ */
 export function isUpgrade ({ raw }: FastifyRequest): boolean {
   return raw.headers.upgrade !== undefined && raw.httpVersionMajor === 1
 }

@@ -17,7 +17,9 @@ export function isRedirect (target: unknown): target is string {
     : path !== '/' && !target.startsWith('//') && isPattern(path) && !/[:*]/.test(path)
 }
 
-/** The path of a local target, which must never be refused if a route answers it; `null`: the target is another site. */
+/**
+ * The path of a local target, which must never be refused if a route answers it; `null`: the target is another site.
+ */
 export function localPath (target: string | undefined): string | null {
   if (target?.startsWith('/') !== true) return null
   const { pathname } = new URL(target, 'http://local')

@@ -31,7 +31,10 @@ export type TextsByLanguage = { readonly [language: string]: PageTexts }
 /** The languages of the page: ours, and those that the application adds. */
 export const languagesOf = (texts: TextsByLanguage): string[] => [...new Set([...LANGUAGES, ...Object.keys(texts)])]
 
-/** The words of a language and mode: the application's own, else ours, else those of the nearest language, or of English. */
+/**
+ * The words of a language and mode: the application's own, else ours, else those of the nearest language, or of
+ * English.
+ */
 export function wordsOf (texts: TextsByLanguage, language: string, mode: Mode): Words {
   const nearest = chooseLanguage(language, LANGUAGES, 'en')
   const layers: PageTexts[] = [TEXTS[nearest], texts[nearest] ?? {}, texts[language] ?? {}]

@@ -66,8 +66,8 @@ const ADDRESSES_MAX = 10_000
 interface Attempts { wrong: number, readonly since: number }
 
 /**
- * 192 bits are not guessed; this bounds what it costs to try. Addresses that have to wait are kept apart from those that
- * may still try: a flood of wrong secrets from many addresses drops the oldest of the latter, and frees nobody.
+ * 192 bits are not guessed; this bounds what it costs to try. Addresses that have to wait are kept apart from those
+ * that may still try: a flood of wrong secrets from many addresses drops the oldest of the latter, and frees nobody.
  */
 export function createGuesses (): Guesses {
   const trying = createBoundedMap<number | string, Attempts>(ADDRESSES_MAX)

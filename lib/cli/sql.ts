@@ -5,7 +5,10 @@ import { showWord } from './tokens.ts'
 
 const EXPECTED = "'sql' needs a database: sql postgres, sql mysql or sql sqlite"
 
-/** @returns the SQL that creates the tables, for the database that is named, or that of the store. @throws UsageError */
+/**
+ * @returns the SQL that creates the tables, for the database that is named, or that of the store.
+ * @throws UsageError
+ */
 export function sqlFor (
   name: string | undefined,
   store: string | undefined,

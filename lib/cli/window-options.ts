@@ -65,7 +65,10 @@ export function refuse (option: OptionName, value: string, expected: string): ne
   throw new UsageError(`--${option} is ${show(value)}, expected ${expected}`)
 }
 
-/** The same for `change`, where options remove things, too. Lists are merged with those of the window when it is written. */
+/**
+ * The same for `change`, where options remove things, too. Lists are merged with those of the window when it is
+ * written.
+ */
 export function readUpdate (values: Values, by: string | undefined): MaintenanceUpdate {
   const given = readWindow(values, by)
   const removes = (list: OptionName): null | undefined => values.has(list) ? null : undefined

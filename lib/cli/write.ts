@@ -181,7 +181,12 @@ function opposites ({ site, servers }: SiteReport, closes: boolean): string[] {
 }
 
 /** `cancel [site] [ID]`: one argument is the id of a window of the default site, or a site. */
-export async function cancel (command: Command, write: Write, store: MaintenanceStore, output: Output): Promise<number> {
+export async function cancel (
+  command: Command,
+  write: Write,
+  store: MaintenanceStore,
+  output: Output
+): Promise<number> {
   const [first, second] = command.args
   const stored = second === undefined && first !== undefined ? await readStored(store, 'default') : null
   const isId = stored?.kind === 'record' && stored.record.windows.some(({ id }) => id === first)

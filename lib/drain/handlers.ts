@@ -5,8 +5,8 @@ import { types } from 'node:util'
 export type Work = 'pending' | 'answered' | 'unknown'
 
 /**
- * Keeps what the handlers of routes return on their replies. It is looked at only after a client has hung up: no request
- * pays for a listener. Routes that were declared earlier, and not-found handlers, are not seen.
+ * Keeps what the handlers of routes return on their replies. It is looked at only after a client has hung up: no
+ * request pays for a listener. Routes that were declared earlier, and not-found handlers, are not seen.
  */
 export function watchHandlers (fastify: FastifyInstance): (reply: FastifyReply) => Work {
   const key = Symbol('fastify-maintenance.work')

@@ -36,8 +36,8 @@ const SWEEP_AFTER = 1000
 const ABANDONED_AFTER = 60_000
 
 /**
- * Keeps references and sweeps in batches. That is cheaper than a listener for each request, and covers every way in which
- * a request can end: `onResponse` misses aborted and hijacked ones.
+ * Keeps references and sweeps in batches. That is cheaper than a listener for each request, and covers every way in
+ * which a request can end: `onResponse` misses aborted and hijacked ones.
  */
 export function createInFlight ({ siteOf, isExempt, epochOf, workOf, onAbandoned }: InFlightParts): InFlight {
   // a sweep keeps the slots, so that a request allocates none

@@ -39,7 +39,10 @@ export function createTracker ({ site, gate, hasRequestsBefore, log }: TrackerPa
     }
   }
 
-  /** While something from before is running, new work may come from it. @returns `null`: it belongs to the closed site */
+  /**
+   * While something from before is running, new work may come from it.
+   * @returns `null`: it belongs to the closed site
+   */
   function epochNow (): number | null {
     const { active, epoch } = gate()
     if (!active) return epoch

@@ -1,7 +1,9 @@
 import type { ServerStatus } from '../../types/index.ts'
 import { HEARTBEAT_INTERVAL, LOST_AFTER, SETTLES_WITHIN, silenceOf, toStatus, type ServerEntry } from './entry.ts'
 
-/** Every live server sends a heartbeat within this time, even if its clock is wrong or the store has lost its entry. ms */
+/**
+ * Every live server sends a heartbeat within this time, even if its clock is wrong or the store has lost its entry. ms
+ */
 const WATCHED_AFTER = 1.5 * HEARTBEAT_INTERVAL
 
 /** A server that has been seen. */
@@ -28,7 +30,8 @@ export interface Census {
 }
 
 /**
- * Remembers every server that is seen during a wait: one that is no longer listed, and has not said goodbye, has vanished.
+ * Remembers every server that is seen during a wait: one that is no longer listed, and has not said goodbye, has
+ * vanished.
  * @param now the time of the store, ms
  */
 export function createCensus (now: () => number): (entries: readonly ServerEntry[]) => Census {

@@ -5,7 +5,9 @@ import { goodbyeOf, GOODBYE_TTL, LOST_AFTER, SETTLES_WITHIN, silenceOf, type Ser
 
 type Self = Pick<ServerEntry, 'id' | 'host' | 'space' | 'startedAt'>
 
-/** Says goodbye for servers whose process is known to be gone. What they were running may go on elsewhere for a while. */
+/**
+ * Says goodbye for servers whose process is known to be gone. What they were running may go on elsewhere for a while.
+ */
 export async function sayGoodbyeForDead (
   store: MaintenanceStore,
   entries: readonly ServerEntry[],

@@ -5,7 +5,9 @@ import { bool, either, integer, isObject, isWhole, literal, text, type Rule, typ
 export const LOST_AFTER = 15_000
 /** A lost server is forgotten after this time, ms. */
 export const FORGOTTEN_AFTER = 10 * 60_000
-/** What a server was running may go on for this long after it has stopped: a handler, or a statement in a database. ms */
+/**
+ * What a server was running may go on for this long after it has stopped: a handler, or a statement in a database. ms
+ */
 export const SETTLES_WITHIN = 60_000
 /** Three heartbeats may get lost, ms. */
 export const HEARTBEAT_INTERVAL = 4000
@@ -64,7 +66,10 @@ const OURS: { readonly [name in Exclude<keyof ServerEntry, keyof ServerStatus>]:
 /** An entry has a few hundred characters, and some for each site and each route that is still running. */
 const ENTRY_MAX = 1024 * 1024
 
-/** Keys of later versions are left out: their servers must be seen, too. @returns `null` for what cannot be understood */
+/**
+ * Keys of later versions are left out: their servers must be seen, too.
+ * @returns `null` for what cannot be understood
+ */
 export function parseEntry (entry: string): ServerEntry | null {
   try {
     if (entry.length > ENTRY_MAX) return null

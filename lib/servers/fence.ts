@@ -11,7 +11,10 @@ export interface Fence extends FenceSettings {
   readonly isUp: boolean
   /** Is it up by now? To be asked for each request: after a freeze, no timer has run yet. */
   check (): boolean
-  /** A heartbeat that was sent at this instant was accepted. An up fence stays up: the state may have changed in the meantime. */
+  /**
+   * A heartbeat that was sent at this instant was accepted. An up fence stays up: the state may have changed in the
+   * meantime.
+   */
   extend (sentAt: Instant): void
   /** The state was read after the last accepted heartbeat. */
   lower (): void

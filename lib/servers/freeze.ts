@@ -7,8 +7,8 @@ const TICK = 1000
 const FROZEN_AFTER = 5000
 
 /**
- * Calls `onWake` when this process did not run for a while: it was stopped, its machine was, or something blocked it. A new
- * connection asks, too: it may be handled before any timer. What arrives on connections from before is not held up.
+ * Calls `onWake` when this process did not run for a while: it was stopped, its machine was, or something blocked it. A
+ * new connection asks, too: it may be handled before any timer. What arrives on connections from before is not held up.
  * @returns the way to stop
  */
 export function watchFreezes (server: EventEmitter, onWake: () => void): () => void {

@@ -41,7 +41,9 @@ export interface HeartbeatSite {
 }
 
 export interface Servers {
-  /** Sends the first heartbeat. To be called before the state is read: what this server then does is known to others. */
+  /**
+   * Sends the first heartbeat. To be called before the state is read: what this server then does is known to others.
+   */
   register (): Promise<void>
   /** Sends another one, and reads the state behind it. */
   start (): Promise<void>
@@ -66,7 +68,10 @@ export interface ServersParts {
   readonly log: Log
 }
 
-/** Tells the store every few seconds, and after each change, that this server lives and what it runs. Requests pay nothing for it. */
+/**
+ * Tells the store every few seconds, and after each change, that this server lives and what it runs. Requests pay
+ * nothing for it.
+ */
 export function createServers ({ store, sites, bypassPath, fence, log }: ServersParts): Servers {
   const self = { ...describeProcess(), bypassPath, fence: fence?.after ?? null }
   const stopping = new AbortController()

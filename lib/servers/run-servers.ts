@@ -6,7 +6,8 @@ import { LOST_AFTER, silenceOf, type ServerEntry } from './entry.ts'
 type Run = RunningRuns['runs'][number]
 
 /**
- * Adds to the error of a site that runs keep closed whether their servers are still there. Other errors stay as they are.
+ * Adds to the error of a site that runs keep closed whether their servers are still there. Other errors stay as they
+ * are.
  * @param now the time of the store, ms
  */
 export async function withServersOfRuns (

@@ -11,8 +11,8 @@ export const inOrder = <T extends ServerStatus>(servers: T[]): T[] =>
   servers.sort((a, b) => (a.startedAt < b.startedAt ? -1 : 1))
 
 /**
- * Reads the entries of all servers, the oldest first, goodbyes included; those that cannot be understood are left out. What
- * has not changed since the last call is not parsed again.
+ * Reads the entries of all servers, the oldest first, goodbyes included; those that cannot be understood are left out.
+ * What has not changed since the last call is not parsed again.
  */
 export function createEntryReader (store: MaintenanceStore): () => Promise<ServerEntry[]> {
   let parsed = new Map<string, ServerEntry | null>()

@@ -45,8 +45,8 @@ export interface WaitParts extends Goal {
 }
 
 /**
- * Waits until it is safe to go on: at least one server is known, all have the state, none is lost or pinned to the opposite
- * and, if the site closes, none runs anything from before. A list that cannot be read is asked for again.
+ * Waits until it is safe to go on: at least one server is known, all have the state, none is lost or pinned to the
+ * opposite and, if the site closes, none runs anything from before. A list that cannot be read is asked for again.
  * @throws FST_ERR_MAINTENANCE_DRAIN if it is not safe in time, or cannot become so; the reason of the signal
  */
 export async function waitForServers (parts: WaitParts): Promise<Progress> {

@@ -140,7 +140,10 @@ function applyChange (window: StoredWindow, change: Change, moment: Moment): Sto
   )
 }
 
-/** Where a relative end counts from: the current end, or now if that is later. A planned window counts from its end or start. */
+/**
+ * Where a relative end counts from: the current end, or now if that is later. A planned window counts from its end or
+ * start.
+ */
 function endBase (window: StoredWindow, now: number): number {
   const end = window.endsAt === null ? -Infinity : Date.parse(window.endsAt)
   return Math.max(end, isAhead(window, now) ? startOf(window) : now)
@@ -288,7 +291,8 @@ const noteOf = (kind: ChangeNote['kind'], { id, mode, message, startsAt, endsAt 
 /** The record that an edit makes: windows that are over go, and what else the next reader needs is computed. */
 export function makeRecord ({ record, schedule, moment }: EditContext, edited: Edited, revision: number): StateRecord {
   const { now } = moment
-  // later than the change before, even within one millisecond: that tells two changes from one and the renewal of a lease
+  // later than the change before, even within one millisecond: that tells two changes from one and the renewal of a
+  // lease
   const at = new Date(Math.max(now, Date.parse(record.at ?? '') + 1 || now)).toISOString()
   const next: StateRecord = {
     ...record,

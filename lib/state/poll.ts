@@ -67,7 +67,10 @@ export async function followStore (
   }
 }
 
-/** This server says goodbye, and its store is closed. The application waits for a bounded time; what takes longer goes on behind it. */
+/**
+ * This server says goodbye, and its store is closed. The application waits for a bounded time; what takes longer goes
+ * on behind it.
+ */
 export async function closeStore (
   { store }: OpenedStore,
   servers: { readonly isRunning: boolean; stop(): Promise<void> },

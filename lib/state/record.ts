@@ -69,13 +69,19 @@ export const NEVER_WRITTEN: StateRecord = Object.freeze({
   v: 2, revision: 0, openedAt: null, closedSince: null, windows: [], by: null, at: null
 })
 
-/** Were both made by the same change? The renewal of a lease is no change; two changes may be made in the same millisecond. */
+/**
+ * Were both made by the same change? The renewal of a lease is no change; two changes may be made in the same
+ * millisecond.
+ */
 export const isSameChange = (one: StateRecord, other: StateRecord): boolean =>
   one.at === other.at && one.change?.revision === other.change?.revision
 
 /** Characters of a stored record; longer ones are not parsed. */
 export const RECORD_MAX = 1024 * 1024
-/** Longer records must begin as `serialiseRecord` writes them: parsing other text of that size would hold up the process. */
+/**
+ * Longer records must begin as `serialiseRecord` writes them: parsing other text of that size would hold up the
+ * process.
+ */
 const FOREIGN_MAX = 64 * 1024
 const OWN_BEGIN = '{"v":2,'
 export const ROUTES_MAX = 10_000
@@ -153,7 +159,10 @@ export const WINDOW_DEFAULTS = {
  */
 export const parseRecord = (stored: string, now = Date.now()): StateRecord => checkTimes(parseText(stored), now)
 
-/** The same for a caller that polls: text that was read last time is not parsed again, whether it is a record or garbage. */
+/**
+ * The same for a caller that polls: text that was read last time is not parsed again, whether it is a record or
+ * garbage.
+ */
 export function createRecordParser (): typeof parseRecord {
   let last: { text: string, parsed: () => StateRecord } | null = null
   return function parse (stored, now = Date.now()) {

@@ -57,8 +57,9 @@ const REPAIR_JITTER = 200
 const isUnknown = ({ source }: LocalState): boolean => source === 'unknown' || source === 'unreadable'
 
 /**
- * Keeps the local state in step with a store, whatever the store is. A notification is only a hint, a read is the authority,
- * and the higher revision wins. While the store is away, emptied or corrupt, the last known state stays in force.
+ * Keeps the local state in step with a store, whatever the store is. A notification is only a hint, a read is the
+ * authority, and the higher revision wins. While the store is away, emptied or corrupt, the last known state stays in
+ * force.
  */
 export function createSynchroniser ({
   store, mirror, site, log, adopt, onRead, clockError = () => null

@@ -27,8 +27,8 @@ export function isActive (window: StoredWindow, moment: Moment): boolean {
 }
 
 /**
- * Has it ended? A lease has ended only if the store was read after its end, and never in the process that does the work:
- * while the store is away, nobody can know.
+ * Has it ended? A lease has ended only if the store was read after its end, and never in the process that does the
+ * work: while the store is away, nobody can know.
  */
 export function isOver (window: StoredWindow, { now, readAt, ownRuns }: Moment): boolean {
   if (window.kind !== 'run') return endOf(window) <= now

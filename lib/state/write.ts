@@ -41,9 +41,14 @@ interface Attempt { writing: boolean, over: boolean }
 
 /**
  * Writes what an edit makes of the stored record: read, compare, write, and again after a conflict.
- * @throws FST_ERR_MAINTENANCE_CONFLICT if `expectedRevision` no longer holds, _STORE, _OUTCOME_UNKNOWN, and what the edit throws
+ * @throws FST_ERR_MAINTENANCE_CONFLICT if `expectedRevision` no longer holds, _STORE, _OUTCOME_UNKNOWN, and what the
+ * edit throws
  */
-export async function updateRecord (store: MaintenanceStore, site: string, request: WriteRequest): Promise<StateRecord> {
+export async function updateRecord (
+  store: MaintenanceStore,
+  site: string,
+  request: WriteRequest
+): Promise<StateRecord> {
   const { timeout = WRITE_TIMEOUT } = request
   const attempt = { writing: false, over: false }
   return withTimeout(tryUntilWritten(store, site, request, attempt), timeout, () => {
@@ -68,7 +73,8 @@ async function tryUntilWritten (
     if (made === null) return baseOf(stored, request, now)
     const { record, isChange } = made
     const expected = storedRevision(stored, now)
-    // A store that refuses the revision that it has just shown holds garbage. It is written over, so that nobody is locked out.
+    // A store that refuses the revision that it has just shown holds garbage. It is written over, so that nobody is
+    // locked out.
     const condition = stored.kind === 'unreadable' || expected === refused ? {} : { expectedRevision: expected }
     // the caller was told that nothing was changed
     if (attempt.over) throw new StoreError('out of time')
@@ -84,7 +90,9 @@ async function tryUntilWritten (
   }
 }
 
-/** The newer one of the stored record and the one that this server knows. What cannot be read may have closed the site. */
+/**
+ * The newer one of the stored record and the one that this server knows. What cannot be read may have closed the site.
+ */
 function baseOf (stored: Stored, { local }: WriteRequest, now: number): StateRecord {
   if (stored.kind === 'record' && stored.record.revision >= (local?.revision ?? 0)) return stored.record
   return local ?? (stored.kind === 'unreadable' ? closedRecord(now) : NEVER_WRITTEN)

@@ -4,7 +4,10 @@ import type { MaintenanceStore } from '../../types/index.ts'
 
 /** A new, empty storage. */
 export interface StoreUnderTest {
-  /** Opens another handle on this storage, as another server would. A store that lives in one process may return the same one. */
+  /**
+   * Opens another handle on this storage, as another server would. A store that lives in one process may return the
+   * same one.
+   */
   connect (): MaintenanceStore | Promise<MaintenanceStore>
   /** Removes the storage. Called at the end of the check, when all handles are closed. */
   remove? (): void | Promise<void>

@@ -2,8 +2,8 @@ import { parseWeights } from './accept-header.ts'
 
 /**
  * The language for an `Accept-Language` header: of the ranges with the highest weight, each is shortened until it is
- * available (lookup, RFC 4647 section 3.4). A language in the same script is preferred: `zh-TW` gets `zh-Hant` rather than
- * `zh`. If only another variety is available, such as `pt-PT` for `pt-BR`, that is chosen. `q=0` excludes.
+ * available (lookup, RFC 4647 section 3.4). A language in the same script is preferred: `zh-TW` gets `zh-Hant` rather
+ * than `zh`. If only another variety is available, such as `pt-PT` for `pt-BR`, that is chosen. `q=0` excludes.
  */
 export function chooseLanguage<L extends string> (header: string, available: readonly L[], fallback: L): L {
   const weights = parseWeights(header)

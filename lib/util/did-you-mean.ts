@@ -1,7 +1,9 @@
 /** Longer words are no slips, and cost too much to compare. */
 const WORD_MAX = 50
 
-/** The known name that was probably meant: `ignoreRoutes` for `ignore.routes`, `massage` for `message`; `null`: none. */
+/**
+ * The known name that was probably meant: `ignoreRoutes` for `ignore.routes`, `massage` for `message`; `null`: none.
+ */
 export function didYouMean (word: string, known: readonly string[]): string | null {
   if (word.length > WORD_MAX) return null
   for (const slips of [0, 1, 2]) {

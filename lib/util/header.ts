@@ -1,6 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
-/** One header of a request. Node's `headers` is an ordinary object: what a library put on `Object.prototype` is no header. */
+/**
+ * One header of a request. Node's `headers` is an ordinary object: what a library put on `Object.prototype` is no
+ * header.
+ */
 export function headerOf ({ headers }: { readonly headers: IncomingHttpHeaders }, name: string): string | undefined {
   return Object.hasOwn(headers, name) ? headers[name] as string | undefined : undefined
 }

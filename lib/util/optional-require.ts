@@ -2,8 +2,9 @@ import { createRequire } from 'node:module'
 import { resolve } from 'node:path'
 
 /**
- * Each a literal `require` in a `try` of its own: bundlers follow it, and a package that is missing is no error of theirs.
- * (`import()` breaks webpack and Jest.) In the ES module sources there is no `require`; the application is asked then.
+ * Each a literal `require` in a `try` of its own: bundlers follow it, and a package that is missing is no error of
+ * theirs. (`import()` breaks webpack and Jest.) In the ES module sources there is no `require`; the application is
+ * asked then.
  */
 const BESIDE_THE_PLUGIN = {
   ioredis () {

@@ -20,7 +20,8 @@ export function readSpace (): string {
   try {
     return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()}/${statSync('/proc/self/ns/pid').ino}`
   } catch {
-    // other systems have no PID namespaces; on Linux the answer is unknown, so that no process elsewhere is taken for dead
+    // other systems have no PID namespaces; on Linux the answer is unknown, so that no process elsewhere is taken for
+    // dead
     return process.platform === 'linux' ? randomUUID() : hostname()
   }
 }

@@ -11,8 +11,8 @@ const watched = new WeakMap<FastifyReply, Watch>()
 /**
  * From now on, `hasReplied` sees answers that are still on their way. `reply.sent` alone comes too late: while an
  * `onSend` hook of the application is still at work, it says no.
- * @param onTimeout called when `handlerTimeout` is over, and answers. Fastify would answer through the application's error
- * handler and `onSend` hooks, and what fails there ends the process. Replaces the one of an earlier call
+ * @param onTimeout called when `handlerTimeout` is over, and answers. Fastify would answer through the application's
+ * error handler and `onSend` hooks, and what fails there ends the process. Replaces the one of an earlier call
  */
 export function watchReply (reply: FastifyReply, onTimeout: () => void): void {
   const known = watched.get(reply)

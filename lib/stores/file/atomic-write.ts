@@ -39,8 +39,8 @@ export async function realTarget (path: string): Promise<string> {
 }
 
 /**
- * The access of the first of these files that exists, so that everybody who could read it can read what replaces it or lies
- * beside it, and nobody else. Without any: for the owner of the directory alone.
+ * The access of the first of these files that exists, so that everybody who could read it can read what replaces it or
+ * lies beside it, and nobody else. Without any: for the owner of the directory alone.
  */
 export async function accessLike (...paths: readonly [string, ...string[]]): Promise<Access> {
   for (const path of paths) {
@@ -52,8 +52,8 @@ export async function accessLike (...paths: readonly [string, ...string[]]): Pro
 }
 
 /**
- * Temporary file, rename: readers see the old content or the new one, whenever the writer dies. Nothing else that has the
- * name of either is followed: the temporary file is a new one, and a rename replaces what is there.
+ * Temporary file, rename: readers see the old content or the new one, whenever the writer dies. Nothing else that has
+ * the name of either is followed: the temporary file is a new one, and a rename replaces what is there.
  */
 export async function replaceFile (
   target: string,
@@ -106,7 +106,9 @@ export async function setAccess (file: FileHandle, path: string, { mode, uid, gi
     .catch(() => {})
 }
 
-/** Yarn's Plug'n'Play puts file handles in place whose `sync` throws; Node's permission model forbids everything else. */
+/**
+ * Yarn's Plug'n'Play puts file handles in place whose `sync` throws; Node's permission model forbids everything else.
+ */
 async function sync (file: FileHandle): Promise<void> {
   await promisify(fsync)(file.fd).catch(error => {
     if (codeOf(error) !== 'ERR_ACCESS_DENIED') throw error
@@ -130,7 +132,10 @@ export async function sweep (target: string): Promise<void> {
   }
 }
 
-/** Removes temporary files that were last written more than `age` ms before `now`, which is a time of the file server's clock. */
+/**
+ * Removes temporary files that were last written more than `age` ms before `now`, which is a time of the file server's
+ * clock.
+ */
 export async function sweepOlder (directory: string, now: number, age: number): Promise<void> {
   for (const { path } of await temporaryFiles(directory)) {
     /* c8 ignore next -- its writer renames it in this moment */

@@ -8,8 +8,8 @@ import { realTarget } from './atomic-write.ts'
 const LOOK_TIMEOUT = 1000
 
 /**
- * A file that is mounted alone, as by `docker run -v ./maintenance.json:/app/maintenance.json`, cannot be replaced from inside
- * (EBUSY), and when it is replaced outside, the mount keeps the old one: both sides would go their own ways.
+ * A file that is mounted alone, as by `docker run -v ./maintenance.json:/app/maintenance.json`, cannot be replaced from
+ * inside (EBUSY), and when it is replaced outside, the mount keeps the old one: both sides would go their own ways.
  * @param option its name, for the error
  * @throws FST_ERR_MAINTENANCE_OPTION
  */

@@ -42,7 +42,10 @@ export function createFileServers (file: string): Servers {
     return isNew
   }
 
-  /** Once, what killed servers left; their temporary files each time, because a server restarts before they are old enough. */
+  /**
+   * Once, what killed servers left; their temporary files each time, because a server restarts before they are old
+   * enough.
+   */
   async function sweep (directory: string, own: string): Promise<void> {
     if (!swept) await readAll(directory)
     swept = true
@@ -57,8 +60,9 @@ export function createFileServers (file: string): Servers {
 }
 
 /**
- * File watchers would restart the server at every heartbeat: hidden, and named as an editor's swap file, the directory is ignored
- * by nodemon, `tsx watch` and pm2 (hidden), and by `fastify start --watch` (.swp). Servers on other hosts see it.
+ * File watchers would restart the server at every heartbeat: hidden, and named as an editor's swap file, the directory
+ * is ignored by nodemon, `tsx watch` and pm2 (hidden), and by `fastify start --watch` (.swp). Servers on other hosts
+ * see it.
  */
 const directoryOf = (target: string): string => join(dirname(target), `.${basename(target)}.servers.swp`)
 

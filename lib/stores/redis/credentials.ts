@@ -18,7 +18,10 @@ function follow (options: object, source: (name: typeof NAMES[number]) => unknow
   }
 }
 
-/** Each connection of `copy` is made with the credentials that `source` has at that moment; functions are called for them. */
+/**
+ * Each connection of `copy` is made with the credentials that `source` has at that moment; functions are called for
+ * them.
+ */
 export function followCredentials (copy: Client, source: Client, retryDelay: (times: number) => number): void {
   if (copy.isCluster) return followInCluster(copy, source)
   if (!NAMES.some(name => typeof source.options[name] === 'function')) {
@@ -57,7 +60,10 @@ async function askOne (name: string, credential: () => unknown): Promise<string>
   }
 }
 
-/** A client must not connect without its credentials: Redis may take it for another user. It asks again until it is closed. */
+/**
+ * A client must not connect without its credentials: Redis may take it for another user. It asks again until it is
+ * closed.
+ */
 function connectAfter (client: Client, prepare: () => Promise<void>, retryDelay: (times: number) => number): void {
   const connect = client.connect.bind(client)
   const disconnect = client.disconnect.bind(client)

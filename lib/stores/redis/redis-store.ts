@@ -20,8 +20,9 @@ export interface RedisStoreOptions {
 }
 
 /**
- * Keeps the state in Redis: for each site a hash with the record and its revision, a list with its history, and a channel
- * for notifications; and two keys for all servers. Each key family shares a hash tag, so that a cluster keeps it together.
+ * Keeps the state in Redis: for each site a hash with the record and its revision, a list with its history, and a
+ * channel for notifications; and two keys for all servers. Each key family shares a hash tag, so that a cluster keeps
+ * it together.
  */
 export function createRedisStore (
   { keyPrefix, connect }: Pick<Connector, 'keyPrefix' | 'connect'>,

@@ -4,7 +4,10 @@ import { isReply } from './errors.ts'
 
 const digests = new Map<string, string>()
 
-/** Runs a script by its digest. Redis gets its text if it has none, or if an ACL allows EVAL only: then nothing has been done yet. */
+/**
+ * Runs a script by its digest. Redis gets its text if it has none, or if an ACL allows EVAL only: then nothing has been
+ * done yet.
+ */
 export async function runScript (
   client: Client,
   script: string,

@@ -5,8 +5,8 @@ const DAY = 86_400_000
  *
  * KEYS: the site's hash (`rev`, `record`, `token`), the site's history.
  * ARGV: record, its revision, the expected revision (or empty: write over anything), channel,
- * the time of the store in ms as the writer sees it, the latest time at which this may still be written, a token of this write,
- * `skip` if the write must stay out of the history.
+ * the time of the store in ms as the writer sees it, the latest time at which this may still be written, a token of
+ * this write, `skip` if the write must stay out of the history.
  *
  * A cluster's client sends a write once more when its connection broke: the token tells that it is done.
  * An invalid revision, or one more than a day ahead, counts as 0, so that nothing locks an operator out;
@@ -47,8 +47,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `
 
 /**
- * Keeps the entry of a server, and removes those that have expired. The keys themselves don't expire: they would be the first
- * that `volatile-*` evicts.
+ * Keeps the entry of a server, and removes those that have expired. The keys themselves don't expire: they would be the
+ * first that `volatile-*` evicts.
  *
  * KEYS: the entries (a hash by id), the times at which they expire (a sorted set of ids).
  * ARGV: id, entry, ttl in ms (0: remove it).

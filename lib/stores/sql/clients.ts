@@ -64,7 +64,9 @@ function openClient (client: unknown): Database | null {
   return null
 }
 
-/** `@fastify/postgres`, `@fastify/mysql` and the pools of `mysql2/promise` keep a pool in a member: two deep at most. */
+/**
+ * `@fastify/postgres`, `@fastify/mysql` and the pools of `mysql2/promise` keep a pool in a member: two deep at most.
+ */
 const innermost = (client: Record<string, unknown>, depth = 2): Record<string, unknown> =>
   depth > 0 && isObject(client.pool) ? innermost(client.pool, depth - 1) : client
 

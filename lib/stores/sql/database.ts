@@ -8,7 +8,10 @@ export interface Database {
   readonly numbered: boolean
   /** Resolves with whatever the driver returns. */
   query (text: string, values: readonly unknown[]): Promise<unknown>
-  /** Calls `onHint` for each notification, and whenever it begins to listen. @returns once it listens: it goes on until `close()` */
+  /**
+   * Calls `onHint` for each notification, and whenever it begins to listen.
+   * @returns once it listens: it goes on until `close()`
+   */
   listen? (statement: string, onHint: (site?: string) => void): Promise<void>
   close (): void
 }

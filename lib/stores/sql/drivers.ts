@@ -32,7 +32,10 @@ const GOODBYE_TIMEOUT = 100
 
 type Load = typeof optionalRequire
 
-/** Opens the database at an address, with the driver of the application. @throws FST_ERR_MAINTENANCE_OPTION if there is none */
+/**
+ * Opens the database at an address, with the driver of the application.
+ * @throws FST_ERR_MAINTENANCE_OPTION if there is none
+ */
 export function openAddress (address: string, load: Load = optionalRequire): Database {
   const rest = address.slice(address.indexOf(':') + 1)
   if (address.startsWith('sqlite:')) return openSqlite(loadSqlite(load), rest)

@@ -11,7 +11,8 @@ export type { MaintenanceStore, SqlDialect, SqlOptions } from '../../../types/in
  * @param options the client or the `query` function, and the table
  * @example
  * ```ts
- * const store = createSqlStore({ dialect: 'postgres', query: (text, values) => prisma.$queryRawUnsafe(text, ...values) })
+ * const query = (text, values) => prisma.$queryRawUnsafe(text, ...values)
+ * const store = createSqlStore({ dialect: 'postgres', query })
  * ```
  */
 export function createSqlStore (options: SqlOptions): MaintenanceStore {
