@@ -1,4 +1,4 @@
-// Makes the pictures of the README again: npm run screenshots (needs chromium, and the build).
+// Makes the pictures of the README and the documentation again: npm run screenshots (needs chromium, and the build).
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { crc32, deflateSync } from 'node:zlib'
@@ -6,6 +6,7 @@ import Fastify from 'fastify'
 import maintenance from 'fastify-maintenance'
 import maintenanceAdmin from 'fastify-maintenance/admin'
 import { chromium } from 'playwright-core'
+import { LOOKS, show, windowOf } from '../test/fixtures/looks.ts'
 
 const folder = fileURLToPath(new URL('../docs/images/', import.meta.url))
 const MAX_BYTES = 80_000
@@ -37,11 +38,49 @@ async function take (name, url, { width, height, fullPage = false, ...options })
   await page.clock.setFixedTime(NOW)
   await page.goto(`${address}${url}`)
   if (url.startsWith('/maintenance')) await page.getByText(/^Live/).waitFor()
-  const picture = await withPalette(await page.screenshot({ fullPage }))
+  await save(name, await page.screenshot({ fullPage }), MAX_BYTES)
   await context.close()
+}
+
+async function save (name, png, maxBytes) {
+  const picture = await withPalette(png)
   writeFileSync(`${folder}${name}.png`, picture)
   console.log(`docs/images/${name}.png: ${picture.length} bytes`)
-  if (picture.length > MAX_BYTES) throw new Error(`${name}.png is larger than ${MAX_BYTES} bytes`)
+  if (picture.length > maxBytes) throw new Error(`${name}.png is larger than ${maxBytes} bytes`)
+}
+
+/** All looks of the visitors' page in one picture. */
+async function takeContactSheet () {
+  const figures = []
+  for (const look of LOOKS) {
+    const picture = await takeLook(look)
+    figures.push(`<figure><img src="data:image/png;base64,${picture.toString('base64')}"><figcaption>${look.name}</figcaption></figure>`)
+  }
+  const page = await browser.newPage({ viewport: { width: 1640, height: 800 } })
+  await page.setContent(`<style>
+    body { margin: 0; padding: 16px; display: grid; grid-template-columns: repeat(4, 1fr); gap: 16px; background: #ddd; font: 15px system-ui, sans-serif }
+    figure { margin: 0; text-align: center }
+    img { display: block; width: 100%; height: 225px; margin-bottom: 4px; object-fit: contain }
+  </style>${figures.join('')}`)
+  await save('page-looks', await page.screenshot({ fullPage: true }), 2 * MAX_BYTES)
+  await page.close()
+}
+
+async function takeLook (look) {
+  const app = Fastify()
+  await app.register(maintenance, look.plugin)
+  app.get('/page', { config: { maintenance: 'write' } }, async () => 'open')
+  const address = await app.listen({ port: 0, host: '127.0.0.1' })
+  await app.maintenance.set(true, windowOf(look, NOW))
+  while (!app.maintenance.active) await new Promise(resolve => setTimeout(resolve, 50))
+  const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'UTC', viewport: { width: 800, height: 450 }, ...look.context })
+  const page = await context.newPage()
+  await page.clock.setFixedTime(NOW)
+  await show(page, `${address}/page`, look)
+  const picture = await page.screenshot()
+  await context.close()
+  await app.close()
+  return picture
 }
 
 /**
@@ -95,6 +134,7 @@ function chunk (name, data) {
 const page = { width: 800, height: 360 }
 await take('page-light', '/', { ...page, colorScheme: 'light' })
 await take('page-dark', '/', { ...page, colorScheme: 'dark' })
+await takeContactSheet()
 const admin = { width: 1000, height: 700, fullPage: true }
 await take('admin-light', '/maintenance/', { ...admin, colorScheme: 'light' })
 await take('admin-dark', '/maintenance/', { ...admin, colorScheme: 'dark' })

@@ -4,7 +4,7 @@ import view from '@fastify/view'
 import websocket from '@fastify/websocket'
 import { Eta } from 'eta'
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import type { AddressInfo } from 'node:net'
 import { connect as connectHttp2 } from 'node:http2'
@@ -218,6 +218,7 @@ t.test('languages: the bundled page in the language of the visitor', async t => 
   const { app } = await createApp(t)
   await app.maintenance.set(true)
   const get = (language: string) => app.inject({ url: '/', headers: { accept: 'text/html', 'accept-language': language } })
+  const explained = [...readFileSync('docs/translating.md', 'utf8').matchAll(/^\| `(.*?)` \| \S/gm)].map(([, key]) => key)
   for (const language of LANGUAGES) {
     const { headers, body, rawPayload } = await get(`xx, ${language}-XX;q=0.9, en;q=0.1`)
     t.match(body, `<html lang="${language}" dir="${language === 'ar' ? 'rtl' : 'ltr'}">`)
@@ -226,7 +227,8 @@ t.test('languages: the bundled page in the language of the visitor', async t => 
     t.ok(rawPayload.length <= 14 * 1024, `${language}: ${rawPayload.length} bytes`)
     const { hold, 'read-only': readOnly, ...words } = TEXTS[language]
     t.ok([hold, readOnly, words].flatMap(texts => Object.values(texts)).every(text => text.length > 1))
-    t.strictSame([hold, readOnly, words].map(texts => Object.keys(texts)), [['title', 'message'], ['title', 'message', 'expected', 'later'], Object.keys(words)])
+    const keys = [...Object.keys(words), ...Object.keys(readOnly).map(key => `read-only.${key}`), ...Object.keys(hold).map(key => `hold.${key}`)]
+    t.strictSame(keys, explained, `${language}: what docs/translating.md explains`)
   }
   t.match((await get('xx')).body, '<html lang="en"')
   t.match((await get('de;q=0, *')).body, '<html lang="en"')

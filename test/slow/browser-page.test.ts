@@ -5,6 +5,7 @@ import { LANGUAGES, wordsOf } from '../../lib/answer/texts.ts'
 import type { FastifyMaintenanceOptions } from '../../types/index.ts'
 import { bareApp, createApp, until } from '../fixtures/app.ts'
 import { launch, noBrowser, open, screenshots, violations } from '../fixtures/browser.ts'
+import { LOOKS, show, windowOf } from '../fixtures/looks.ts'
 
 t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t => {
   const browser = await launch(t)
@@ -49,6 +50,23 @@ t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t
         if (screenshots !== undefined) await page.screenshot({ path: `${screenshots}/page-${name.replaceAll(' ', '-')}.png` })
       }
       t.strictSame(problems, [], language)
+      await context.close()
+    }
+  })
+
+  t.test('in every look of the contact sheet: no axe violation, nothing sticks out', async t => {
+    for (const look of LOOKS) {
+      const { app } = await createApp(t, look.plugin)
+      app.get('/page', { config: { maintenance: 'write' } }, async () => 'open')
+      const address = await app.listen({ port: 0, host: '127.0.0.1' })
+      await app.maintenance.set(true, windowOf(look, Date.now()))
+      await until('the planned window has begun', () => app.maintenance.active)
+      const { page, problems, context } = await open(t, browser, look.context)
+      await show(page, `${address}/page`, look)
+      t.equal(await page.locator('#no-script').isVisible(), look.script === false, `${look.name}: with or without script`)
+      t.strictSame(await violations(page), [], `${look.name}: axe-core`)
+      t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${look.name}: nothing sticks out`)
+      t.strictSame(problems, [], look.name)
       await context.close()
     }
   })
