@@ -81,7 +81,7 @@ async function stats () {
   return { commands: of('total_commands_processed'), bytes: of('total_net_output_bytes'), connections: of('connected_clients'), made: of('total_connections_received'), memory: of('used_memory') }
 }
 
-/** The most connections that were made within so many ms. */
+/** The most connections that were made within this many ms. */
 async function connectionsPer (ms: number, watching: { over: boolean }): Promise<number> {
   const samples: { at: number, made: number }[] = []
   let most = 0

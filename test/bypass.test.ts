@@ -575,7 +575,7 @@ t.test('the secret of a whole session stands in no log, answer, store or process
 
     const places: Record<string, [string, RegExp]> = {
       'the log': [JSON.stringify(lines), /incoming request.*maintenance: request blocked/],
-      'what is told to the application': [JSON.stringify([told, status, history]), /"active":true/],
+      'what the application receives': [JSON.stringify([told, status, history]), /"active":true/],
       'the answers': [answers.join(), /Enter during maintenance.*maintenance=v1\./],
       'what ps shows': [[...command.seen].join('\n'), /lib\/cli\/bin\.ts on --bypass/],
       'the files': [readdirSync(directory).map(name => readIfThere(`${directory}/${name}`)).join('\n'), /windows/],
