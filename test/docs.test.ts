@@ -399,6 +399,15 @@ t.test('docs/deploying.md: nginx passes the 503 on', { skip: noNginx }, async t 
   t.equal(await (await fetch(url)).text(), '127.0.0.1')
 })
 
+t.test('docs/README.md lists every page, docs/errors.md every code', async t => {
+  const index = readFileSync('docs/README.md', 'utf8')
+  t.strictSame(readdirSync('docs').filter(file => file.endsWith('.md') && file !== 'README.md' && !index.includes(`](${file})`)), [])
+  const errors = readFileSync('docs/errors.md', 'utf8')
+  const codes = [...readFileSync('lib/errors.ts', 'utf8').matchAll(/'(FST_ERR_MAINTENANCE\w*)',/g)].map(([, code = '']) => code)
+  t.ok(codes.length >= 14, codes.join())
+  t.strictSame(codes.filter(code => !errors.includes(`\`${code}\``)), [])
+})
+
 t.test('links lead somewhere, anchors too', async t => {
   const anchors = new Map<string, Set<string>>()
   const prose = (file: string) => readFileSync(file, 'utf8').replace(/^```[^]*?^```$|<!--[^]*?-->/gm, '')

@@ -152,7 +152,7 @@ async function refreshed (maintenance: Maintenance): Promise<MaintenanceStatus> 
   return status.store.error === 'Command timed out' ? refreshed(maintenance) : status
 }
 
-t.test('garbage of many kinds: who runs keeps what is known, who boots is closed, set() repairs', async t => {
+t.test('garbage of many kinds: a running server keeps its state, one that boots is closed, set() repairs', async t => {
   const server = await startRedis(t)
   const running = await boot(t, server.url, { store: { pollInterval: 3_600_000 } })
   await listening(server.client, 1)
