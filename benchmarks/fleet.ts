@@ -102,7 +102,7 @@ async function stats () {
   }
 }
 
-/** The most connections that were made within so many ms. */
+/** The most connections that were made within this many ms. */
 async function connectionsPer (ms: number, watching: { over: boolean }): Promise<number> {
   const samples: { at: number, made: number }[] = []
   let most = 0

@@ -83,7 +83,7 @@ async function measureSize (store: string, servers: readonly Server[]): Promise<
   }
 }
 
-/** One server is told; it is over when all answer accordingly, and have done so for a while. */
+/** One server makes the change; it is over when all answer accordingly, and have done so for a while. */
 async function change (servers: readonly Server[], on: boolean, before: Phase): Promise<Phase> {
   const [writer] = servers as [Server]
   const phase = { on, begin: performance.now(), settled: 0, end: Infinity }

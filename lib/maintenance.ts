@@ -172,7 +172,7 @@ export function createMaintenance ({
     const { wait, rest } = readWait(options)
     if (wait !== null && opened.kind !== 'memory' && !keepsServers(opened.store)) {
       throw new InvalidChangeError(
-        'wait: this store has no heartbeat() and heartbeats(), so nobody knows which servers there are. Nothing was changed'
+        'wait: this store has no heartbeat() and heartbeats(), so its servers are unknown. Nothing was changed'
       )
     }
     return { wait, rest }

@@ -31,7 +31,7 @@ t.test('the package: as ES module and as CommonJS', async t => {
   t.strictSame(required.adminTexts, adminTexts)
 })
 
-t.test('registration: what is wrong is told', async t => {
+t.test('registration: invalid options are rejected, by name', async t => {
   const wrong: [object, RegExp][] = [
     [{}, /option 'authorize' is undefined, expected a function \(request, reply\) that returns true or the user's name/],
     [{ authorize: true }, /option 'authorize' is true, expected a function/],
@@ -180,7 +180,7 @@ t.test('a form changes only what was changed in it, also after a conflict', asyn
 
   await app.maintenance.update({ message: 'theirs', by: 'eve' })
   const conflict = await postForm(app, { ...form, mode: 'hold' })
-  t.match(conflict, { statusCode: 409, body: /Somebody else made a change first/ })
+  t.match(conflict, { statusCode: 409, body: /Someone else made a change first/ })
   const again = formOf(conflict.body)
   t.match(again, { message: 'theirs', mode: 'hold', retryAfter: '60' })
   t.match(await postForm(app, again), { statusCode: 303 })
@@ -265,7 +265,7 @@ t.test('a form: the same names, empty means unset; 303 on success only', async t
   const ends = await postForm(app, { action: 'on', startsAt: '2999-01-02T00:00', endsAt: '2999-01-01T00:00', token: '' })
   t.match(ends, { statusCode: 400, body: /id="endsAt-e-0-announce"/ })
   t.notMatch(ends.body, /id="startsAt-e-0-announce"/)
-  t.match(await postForm(app, { action: 'maybe' }), { statusCode: 400, body: /action is &#39;maybe&#39;/ }, 'what has no field is told above')
+  t.match(await postForm(app, { action: 'maybe' }), { statusCode: 400, body: /action is &#39;maybe&#39;/ }, 'errors without a field are shown above')
   t.match(await postForm(app, { action: 'of' }), { statusCode: 400, body: /action is &#39;of&#39;/ })
   t.match(await postForm(app, { message: 'x' }), { statusCode: 400, body: /action is undefined/ })
   t.match(await postForm(app, { action: 'on', wait: '5' }), { statusCode: 400, body: /unknown field &#39;wait&#39;/ })
@@ -278,7 +278,7 @@ t.test('a conflict: what the other did, and what was typed', async t => {
   const app = await adminApp(t)
   const { revision } = await app.maintenance.set(true, { message: 'theirs', by: 'eve', mode: 'hold', endsAt: '2999-01-01T00:00:30Z', ignoreRoutes: ['/theirs', { pattern: '/x', description: 'y' }] })
   const answer = await postForm(app, { action: 'on', message: 'mine', expectedRevision: '0', retryAfter: '5' })
-  t.match(answer, { statusCode: 409, body: /Somebody else made a change first[^]*On hold[^]*2999-01-01 00:00 UTC[^]*theirs[^]*eve[^]*\/theirs\n\/x \(y\)[^]*\nmine<\/textarea>/ })
+  t.match(answer, { statusCode: 409, body: /Someone else made a change first[^]*On hold[^]*2999-01-01 00:00 UTC[^]*theirs[^]*eve[^]*\/theirs\n\/x \(y\)[^]*\nmine<\/textarea>/ })
   t.match(answer.body, `name="expectedRevision" value="${revision}"`, 'who sends it again knows')
   t.equal(app.maintenance.status().message, 'theirs')
   t.match(await postForm(app, { action: 'on', message: 'mine', expectedRevision: String(revision) }), { statusCode: 303 })
@@ -292,7 +292,7 @@ t.test('a conflict with what another server did, of which this one has not heard
   await two.maintenance.set(true, { message: 'theirs', by: 'eve' })
   t.equal(one.maintenance.active, false)
   const answer = await postForm(one, { action: 'on', message: 'mine', expectedRevision: '0' })
-  t.match(answer, { statusCode: 409, body: /Somebody else made a change first[^]*theirs[^]*eve/ })
+  t.match(answer, { statusCode: 409, body: /Someone else made a change first[^]*theirs[^]*eve/ })
   t.match(answer.body, `name="expectedRevision" value="${two.maintenance.status().revision}"`)
 })
 

@@ -41,7 +41,7 @@ t.test('negotiation: a flood of different headers is answered, and bounded in me
   t.equal(negotiate('text/plain'), 'text')
   t.equal(negotiate('text/html,'.repeat(2000)), 'html', 'a header too long to be remembered')
   t.equal(negotiate(`${','.repeat(4000)}text/html`), 'json', 'and one too long to be read')
-  t.equal(negotiate(`${'a,'.repeat(499)}text/html`), 'html', 'so many entries are read')
+  t.equal(negotiate(`${'a,'.repeat(499)}text/html`), 'html', 'the limit of entries: these are read')
   t.equal(negotiate(`${'a,'.repeat(500)}text/html`), 'json', 'and no more')
 })
 

@@ -53,7 +53,7 @@ t.test('the page in a real browser', { skip: noBrowser }, async t => {
     t.strictSame(problems, [])
   })
 
-  t.test('it comes back by itself, to the same page', async t => {
+  t.test('it comes back automatically, to the same page', async t => {
     const { app } = await createApp(t)
     app.get('/page', async (_request, reply) => reply.type('text/html').send('<h1>open</h1>'))
     const address = await app.listen({ port: 0, host: '127.0.0.1' })

@@ -108,7 +108,7 @@ t.test('every wrong secret gets the same answer, and never a 500', async t => {
     const { statusCode, body } = await post(app, { secret }, { 'content-type': type, 'x-forwarded-for': '10.0.1.1' })
     answers.add(`${statusCode} ${body}`)
   }
-  t.strictSame([...answers], ['403 This is not the secret of the maintenance that is under way.\n'])
+  t.strictSame([...answers], ['403 This link is not valid (any more).\n'])
   for (const header of ['', 'x', secret.slice(1), 'x'.repeat(4000)]) t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': header } })).statusCode, 503)
   t.equal(run.runs, 0)
   t.ok(app.maintenance.status().counts.failedBypasses >= 20)
@@ -575,7 +575,7 @@ t.test('the secret of a whole session stands in no log, answer, store or process
 
     const places: Record<string, [string, RegExp]> = {
       'the log': [JSON.stringify(lines), /incoming request.*maintenance: request blocked/],
-      'what is told to the application': [JSON.stringify([told, status, history]), /"active":true/],
+      'what the application receives': [JSON.stringify([told, status, history]), /"active":true/],
       'the answers': [answers.join(), /Enter during maintenance.*maintenance=v1\./],
       'what ps shows': [[...command.seen].join('\n'), /lib\/cli\/bin\.ts on --bypass/],
       'the files': [readdirSync(directory).map(name => readIfThere(`${directory}/${name}`)).join('\n'), /windows/],

@@ -34,7 +34,7 @@ const EXPECTED: { readonly [title: string]: (maintenance: Maintenance, printed: 
   'Migrate in one line': ({ active }) => active,
   'Open the site although a run hangs': maintenance => !maintenance.active,
   'See who did what': (_, printed) => printed.split('\n').length > 15 && printed.includes('run ended'),
-  'Repair a state that cannot be understood': ({ status }) => status().source === 'store' && status().store.error === null,
+  'Repair a corrupt state': ({ status }) => status().source === 'store' && status().store.error === null,
   'Find out where the state is': (_, printed) => /stored in: \/.*\/state.json\n$/.test(printed),
   'Use it in a script': (_, printed) => JSON.parse(printed).v === 1
 }

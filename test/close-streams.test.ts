@@ -71,7 +71,7 @@ async function streamApp (t: Test, options: FastifyMaintenanceOptions = {}) {
   return { app, lines, port, events, socket, refused }
 }
 
-t.test('closeStreams: WebSockets get 1012, event streams end, whoever comes back gets the 503', { buffered: true }, async t => {
+t.test('closeStreams: WebSockets get 1012, event streams end, clients that come back get the 503', { buffered: true }, async t => {
   const { app, events, socket, refused } = await streamApp(t, { closeStreams: { after: 50, jitter: 50 } })
   const before = [await events(), await events('/raw'), await socket(), await socket()]
   t.strictSame(counts(app.maintenance.status()), { inFlight: 0, streams: 4 })
@@ -158,7 +158,7 @@ t.test('closeStreams: off by default', { buffered: true }, async t => {
   t.equal(app.maintenance.status().streams, 2)
 })
 
-t.test('closeStreams: whoever does not take the end is cut off; an upgrade that is no WebSocket is just ended', { buffered: true }, async t => {
+t.test('closeStreams: clients that ignore the end are cut off; an upgrade that is no WebSocket is just ended', { buffered: true }, async t => {
   const { app } = bareApp(t)
   await app.register(maintenance, { closeStreams: { after: 0, jitter: 0 } })
   app.server.on('upgrade', (request, socket) => {
@@ -235,6 +235,6 @@ t.test('closeStreams: spread over the jitter', t => {
   t.equal(ended, 0)
   streams[0]?.raw.emit('close')
   mock.timers.tick(1000)
-  t.equal(ended, 199, 'one has ended by itself')
+  t.equal(ended, 199, 'one has ended on its own')
   t.end()
 })

@@ -104,7 +104,7 @@ t.test('README', async t => {
   t.test('commands, and what they print', async t => {
     t.equal(await typeCommands(t, README.slice(0, README.indexOf('## Install'))), 1)
     t.equal(await typeCommands(t, section(README, '## Who still gets in')), 1)
-    t.equal(await typeCommands(t, section(README, '## Recipes')), 5)
+    t.equal(await typeCommands(t, section(README, '## Recipes')), 4)
     t.equal(await typeCommands(t, section(README, '## The command')), 2)
   })
 
@@ -118,7 +118,7 @@ t.test('README', async t => {
 
   t.test('the command: every command, and no option that there is not', async t => {
     const [synopsis] = blocksIn(section(README, '## The command'))
-    t.strictSame([...synopsis?.code.matchAll(/^fastify-maintenance (\w+)/gm) ?? []].map(([, name]) => name), [...Object.keys(COMMANDS), 'help'])
+    t.strictSame([...synopsis?.code.matchAll(/^ {2}(\w+)/gm) ?? []].map(([, name]) => name), [...Object.keys(COMMANDS), 'help'])
     t.strictSame(optionsIn(synopsis?.code ?? '').filter(option => !optionsIn(HELP).includes(option)), [])
   })
 })
@@ -397,6 +397,15 @@ t.test('docs/deploying.md: nginx passes the 503 on', { skip: noNginx }, async t 
   t.equal((await fetch(url, { headers: { 'x-forwarded-for': '192.0.2.7' } })).status, 503, 'a visitor cannot choose an address')
   await app.maintenance.set(false)
   t.equal(await (await fetch(url)).text(), '127.0.0.1')
+})
+
+t.test('docs/README.md lists every page, docs/errors.md every code', async t => {
+  const index = readFileSync('docs/README.md', 'utf8')
+  t.strictSame(readdirSync('docs').filter(file => file.endsWith('.md') && file !== 'README.md' && !index.includes(`](${file})`)), [])
+  const errors = readFileSync('docs/errors.md', 'utf8')
+  const codes = [...readFileSync('lib/errors.ts', 'utf8').matchAll(/'(FST_ERR_MAINTENANCE\w*)',/g)].map(([, code = '']) => code)
+  t.ok(codes.length >= 14, codes.join())
+  t.strictSame(codes.filter(code => !errors.includes(`\`${code}\``)), [])
 })
 
 t.test('links lead somewhere, anchors too', async t => {

@@ -157,7 +157,7 @@ t.test('set with wait: nothing is changed by a wrong argument; what is no object
   t.match((await app.maintenance.set(true, { bypass: true, wait: 60_000 })).bypass, { secret: /^\S{20,}$/ }, 'shown all the same')
 })
 
-/** What another server tells of itself. */
+/** What another server reports. */
 const otherServer = (site: Partial<ServerSite>): ServerStatus => ({
   id: 'other',
   label: 'there (process 7)',
@@ -205,7 +205,7 @@ t.test('set with wait: a server that has not followed, one that is pinned, one t
   store.fail = ''
   await waiting
 
-  // ready for a moment only: forgotten by the store, it tells of itself again
+  // ready for a moment only: forgotten by the store, it reports again
   const again = app.maintenance.set(true, { wait: 60_000 })
   await sleep(100)
   tell({})

@@ -29,7 +29,7 @@ const GARBAGE: Record<string, [make: (file: string) => void, why: RegExp]> = {
   'has the revision 1e300 around a good record': [write(OPEN.replace('"revision":1000', '"revision":1e300')), /expected/]
 }
 
-/** What is none of ours: neither read nor replaced. */
+/** Files that are not ours: neither read nor replaced. */
 const ODD: Record<string, [make: (file: string) => void, why: RegExp]> = {
   'has 10 MB': [write(Buffer.alloc(10_000_000, ' ')), /10000000 bytes/],
   'is a FIFO': [file => execFileSync('mkfifo', [file]), /no regular file/],
@@ -293,7 +293,7 @@ t.test('a running server repairs', async t => {
     mkdirSync(place)
     await until('written again', () => existsSync(file))
     t.match(stored(file), { windows: [{}], revision })
-    await until('well again', () => server.api.status().store.error === null)
+    await until('recovered', () => server.api.status().store.error === null)
     t.equal(await server.ask(), 503)
     t.equal(server.calls, 0)
   })

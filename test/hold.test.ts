@@ -93,7 +93,7 @@ t.test('hold: refused when the time is over, when the mode changes, and when the
   t.equal(run.runs, 0)
 })
 
-t.test('hold: whoever hangs up makes place; the deadline is kept through changes', async t => {
+t.test('hold: a client that hangs up frees its slot; the deadline is kept through changes', async t => {
   const { app } = await createApp(t, { hold: { max: 2, timeout: 60_000 } })
   app.get('/', async () => 'open')
   await app.listen({ port: 0, host: '127.0.0.1' })

@@ -6,7 +6,7 @@ import { createRandom } from './fixtures/random.ts'
 const random = createRandom(t)
 const isLinear = (expression: RegExp): boolean => whyRefused(expression) === null
 
-/** Makes a RegExp that gives up, matching nothing, after so many steps back: V8's own count, not a clock. */
+/** Makes a RegExp that gives up, matching nothing, after this many steps back: V8's own count, not a clock. */
 setFlagsFromString('--allow-natives-syntax')
 // eslint-disable-next-line no-new-func -- the syntax is unknown to every parser but the engine's
 const limited = new Function('source', 'flags', 'limit', 'return %NewRegExpWithBacktrackLimit(source, flags, limit)') as (source: string, flags: string, limit: number) => RegExp

@@ -178,7 +178,7 @@ t.test('options: what store takes', t => {
     t.equal((readOptions({ store: { redis } }).store as { redis: unknown }).redis, redis)
   }
   const own = Object.assign(Object.create({ read () {}, write () {}, watch () {}, close () {} }), { redis: {}, file: 'x' })
-  t.equal(readOptions({ store: own }).store, own, "a store of one's own may have members of any name")
+  t.equal(readOptions({ store: own }).store, own, 'a custom store may have members of any name')
   t.end()
 })
 

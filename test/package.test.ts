@@ -171,18 +171,21 @@ async function walkThrough (t: Test, dir: string, tarball: string): Promise<void
   const [page = ''] = /^## Install\n[^]*?(?=^## Who still)/m.exec(readFileSync('README.md', 'utf8')) ?? []
   const port = await freePort()
   const [[file = '', server = ''] = []] = filesIn(page)
-  let printed = ''
   const seen: string[] = []
   for (const { language, code } of blocksIn(page)) {
     seen.push(language)
     if (language === 'js') writeFileSync(join(dir, file), server.replace('3000', String(port)))
-    else if (language === 'http') t.equal(masked(await ask(port)), masked(code.trimEnd()), 'answers what the page says')
-    else if (language === '') t.equal(masked(printed), masked(code), 'prints what the page says')
+    else if (language === 'http') t.equal(masked(withoutHops(await ask(port))), masked(code.trimEnd()), 'answers what the page says')
     else if (code === `node ${file}\n`) await startServer(t, dir, file, port)
     // this build stands for the published one
-    else printed = await type(code.replace(/^(npm install .*)fastify-maintenance$/m, `$1--no-audit --no-fund --prefer-offline ${tarball}`), dir)
+    else await type(code.replace(/^(npm install .*)fastify-maintenance$/m, `$1--no-audit --no-fund --prefer-offline ${tarball}`), dir)
   }
-  t.strictSame(seen, ['sh', 'js', 'sh', 'sh', '', 'http', 'sh', ''], 'every block has its turn')
+  t.strictSame(seen, ['sh', 'js', 'sh', 'sh', 'http', 'sh'], 'every block has its turn')
+}
+
+/** Headers of the connection and of HTTP, which the page leaves out. */
+function withoutHops (answer: string): string {
+  return answer.replace(/^(date|connection|keep-alive|content-length): .*\n/gim, '')
 }
 
 async function startServer (t: Test, dir: string, file: string, port: number): Promise<void> {

@@ -473,7 +473,7 @@ t.test('run: what someone else set meanwhile stands', async t => {
   t.equal(app.maintenance.active, false)
 })
 
-t.test('run: a store that fails at the end is told and tried again, and the result is that of the work', async t => {
+t.test('run: a store that fails at the end is logged and tried again, and the result is that of the work', async t => {
   const records = new Map<string, string>()
   let broken = false
   const store = {
@@ -499,7 +499,7 @@ t.test('run: a store that fails at the end is told and tried again, and the resu
   t.equal(complaints(), 2)
 })
 
-t.test('onChange: every record and every turn of a window; a listener that fails harms nobody', async t => {
+t.test('onChange: every record and every turn of a window; a listener that fails has no effect on the others', async t => {
   const told: [MaintenanceStatus, MaintenanceStatus][] = []
   const store = createTimedStore()
   const { app, lines } = await createApp(t, { store, onChange: (status, previous) => told.push([status, previous]) })

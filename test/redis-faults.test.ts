@@ -72,7 +72,7 @@ t.test('6 s of load on a closed site, Redis gone from second 2 to 4: no handler 
       t.comment(`${fault}: ${took.length} requests, p50 ${at(0.5).toFixed(2)} ms, p99.9 ${at(0.999).toFixed(1)} ms, slowest ${at(1).toFixed(1)} ms`)
       t.strictSame([...load.codes], [503])
       t.equal(handler.runs, 0)
-      await until('well again, and repaired where it came back empty', async () => status().store.error === null && await heldRevision(server.client) === revision)
+      await until('recovered, and repaired where it came back empty', async () => status().store.error === null && await heldRevision(server.client) === revision)
       t.equal(told(/store error for site /).length >= 1, true)
       t.ok(told(/store error for site /).length <= 4, 'told when it changes, not at each try')
     })
@@ -152,7 +152,7 @@ async function refreshed (maintenance: Maintenance): Promise<MaintenanceStatus> 
   return status.store.error === 'Command timed out' ? refreshed(maintenance) : status
 }
 
-t.test('garbage of many kinds: who runs keeps what is known, who boots is closed, set() repairs', async t => {
+t.test('garbage of many kinds: a running server keeps its state, one that boots is closed, set() repairs', async t => {
   const server = await startRedis(t)
   const running = await boot(t, server.url, { store: { pollInterval: 3_600_000 } })
   await listening(server.client, 1)
@@ -267,7 +267,7 @@ t.test('the password is changed while servers run: told, the last known state st
   t.match(status(), { active: true, store: { connected: false } })
   await t.rejects(maintenance.set(false), { code: STORE, message: /WRONGPASS/, cause: { message: /WRONGPASS/ } })
   await server.client.config('SET', 'requirepass', 'hunter2')
-  await until('well again', () => status().store.connected)
+  await until('recovered', () => status().store.connected)
   t.match(await maintenance.set(false), { active: false })
   t.notMatch(JSON.stringify(lines), /hunter2/)
 
@@ -295,7 +295,7 @@ t.test('credentials that change: each connection uses those of its moment', asyn
     await rotate('>hunter2')
     await until('refused', () => /WRONGPASS/.test(status().store.error ?? ''))
     client.options.password = 'hunter2'
-    await until('well again', () => status().store.connected)
+    await until('recovered', () => status().store.connected)
     t.match(await maintenance.set(false), { active: false })
     await listening(server.client, 1)
     t.notMatch(JSON.stringify(lines), /hunter/)
@@ -327,7 +327,7 @@ t.test('credentials that change: each connection uses those of its moment', asyn
       await until(String(words), () => words.test(status().store.error ?? ''))
     }
     password = () => 'hunter4'
-    await until('well again', () => status().store.connected)
+    await until('recovered', () => status().store.connected)
     t.match(await maintenance.set(true), { active: true })
     t.notMatch(JSON.stringify(lines), /hunter/)
 
@@ -588,7 +588,7 @@ t.test('Cluster: switches, a failover, history; the client of the user is never 
     await until('refused', () => !status().store.connected)
     t.comment(`the error reads: ${status().store.error}`)
     turns.options.redisOptions!.password = 'hunter2'
-    await until('well again', () => status().store.connected)
+    await until('recovered', () => status().store.connected)
     t.match(await maintenance.set(false), { active: false })
     await app.close()
   })

@@ -191,7 +191,7 @@ t.test('5 servers, 200 switches: all follow', async t => {
 t.test('two operators at once', async t => {
   const store = own()
   const [one, two] = await Promise.all([boot(t, store), boot(t, store)])
-  // each tries until its time is over: on a busy machine, some of so many may fail, which they say
+  // each tries until its time is over: on a busy machine, some of them may fail, which they say
   const sets = await Promise.allSettled(Array.from({ length: 30 }, (_, i) => (i % 2 === 0 ? one : two).maintenance.set(true, { by: `operator ${i}` })))
   const done = sets.flatMap(set => set.status === 'fulfilled' ? [set.value] : [])
   const revisions = done.map(status => status.revision)
@@ -432,7 +432,7 @@ t.test('rights: what the least user may, and what is missed without', async t =>
     t.pass('once it is allowed, it listens')
   })
 
-  await t.test('without the rights of a server: nobody sees it, nobody waits for it, and that is told', async t => {
+  await t.test('without the rights of a server: nobody sees it, nobody waits for it, and that is logged', async t => {
     await user('hidden', KEYS, CHANNELS, ...READER)
     const hidden = await boot(t, { redis: redis('hidden') })
     t.ok(hidden.lines.some(line => line.level === 40 && /other servers cannot see this one: NOPERM .*eval/.test(line.msg)))
@@ -510,7 +510,7 @@ t.test('no connection, listener or timer is left over', async t => {
   t.strictSame(warnings, [])
 })
 
-t.test('after close() the process ends by itself', async t => {
+t.test('after close() the process ends', async t => {
   const proxy = await startProxy(t, server.port)
   for (const state of ['well', 'frozen', 'refusing']) {
     const redis = state === 'refusing' ? 'redis://127.0.0.1:1' : proxy.url
@@ -649,7 +649,7 @@ t.test('a database that cannot be selected is no connection: nothing is written 
   t.strictSame(await own1.client.keys('*'), [])
 })
 
-t.test('the command ends by itself', async t => {
+t.test('the command ends', async t => {
   const { redis, prefix } = own()
   const child = spawn(process.execPath, ['--import', 'tsx', 'lib/cli/bin.ts', 'on', '--force', '--store', redis, '--prefix', prefix], { env: { PATH: process.env.PATH, MAINTENANCE_IOREDIS: process.env.MAINTENANCE_IOREDIS, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: 'ignore' })
   t.teardown(() => child.kill('SIGKILL'))

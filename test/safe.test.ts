@@ -153,7 +153,7 @@ t.test('a wait and a lost server: not safe, and it is named; assumeDead strikes 
   const began = performance.now()
   const error = await unsafe(app.maintenance.set(true, { wait: '30s', by: 'ada' }))
   t.ok(performance.now() - began < 25_000, 'it does not wait in vain')
-  t.match(error.message, /not safe after \d+ ms, but the change stands: app-2 \(process 7\) is lost, last seen at \S+Z, when it ran 2 requests: it crashed, hangs, or cannot reach the store/)
+  t.match(error.message, /not safe after \d+ ms, but the change stands: app-2 \(process 7\) is lost, last seen at \S+Z, when it ran 2 requests: it crashed, was killed, hangs, or cannot reach the store/)
   t.strictSame([labels(error.servers), labels(error.lost), labels(error.pinned)], [[], ['app-2 (process 7)'], []])
   t.match(error.status, { active: true, by: 'ada' })
   t.ok(app.maintenance.active, 'the change stands')

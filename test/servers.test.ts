@@ -61,7 +61,7 @@ t.test('servers(): what a server tells follows it, and goes when it is closed', 
   t.match(told(), { left: true, inFlight: 0, draining: {} }, 'its last word is a goodbye')
 })
 
-t.test('servers(): a store that takes no word is told of once for each change, and asked again', { buffered: true }, async t => {
+t.test('servers(): a store that takes no heartbeat is logged once per change, and asked again', { buffered: true }, async t => {
   const store = beatingStore()
   store.fail = 'beat'
   const { app, lines } = await createApp(t, { store })
@@ -73,13 +73,13 @@ t.test('servers(): a store that takes no word is told of once for each change, a
   t.equal(complaints(), 1)
   store.fail = ''
   await app.maintenance.set(true)
-  await until('well again', () => store.entries.size === 1)
+  await until('recovered', () => store.entries.size === 1)
   store.fail = 'beat'
   await app.maintenance.set(false)
   await until('told anew', () => complaints() === 2)
 })
 
-t.test('servers(): a word that hangs harms neither boot nor close, is told, and another is tried', { buffered: true }, async t => {
+t.test('servers(): a heartbeat that hangs delays neither boot nor close, is logged, and another is tried', { buffered: true }, async t => {
   const store = beatingStore()
   store.hang = 'beat'
   const { app, lines } = await createApp(t, { store })
@@ -90,7 +90,7 @@ t.test('servers(): a word that hangs harms neither boot nor close, is told, and 
   await until('heard of again', () => store.entries.size === 1)
   store.hang = 'beat'
   await app.maintenance.set(false)
-  await t.resolves(app.close(), 'it does not wait for the good-bye')
+  await t.resolves(app.close(), 'it does not wait for the goodbye')
 })
 
 t.test('servers(): what changes while a word is on its way goes out as one', { buffered: true }, async t => {
@@ -105,7 +105,7 @@ t.test('servers(): what changes while a word is on its way goes out as one', { b
   t.ok(revisions.length < 6, `${revisions.length} words of 10 changes`)
 })
 
-t.test('servers(): after its good-bye a server says nothing more', { buffered: true }, async t => {
+t.test('servers(): after its goodbye a server says nothing more', { buffered: true }, async t => {
   const store = beatingStore()
   const words: number[] = []
   const go = step()
@@ -115,7 +115,7 @@ t.test('servers(): after its good-bye a server says nothing more', { buffered: t
   for (const on of [true, false]) await app.maintenance.set(on)
   await app.close()
   go.resolve()
-  await until('good-bye', () => words.length === 2)
+  await until('goodbye', () => words.length === 2)
   t.strictSame(words, [615_000, 60_000])
 })
 

@@ -329,7 +329,7 @@ t.test('following a store: polls, and goes on where it cannot be watched or clos
   t.equal(refreshed, 1)
   await until('polled', () => refreshed > 4)
   stop()
-  await closeStore(opened, { isRunning: false, stop: () => Promise.reject(new Error('no good-bye')) }, log as never)
+  await closeStore(opened, { isRunning: false, stop: () => Promise.reject(new Error('no goodbye')) }, log as never)
   t.equal(closed, 1)
   t.strictSame(warnings, ['maintenance: the store cannot be watched, it is only polled: EMFILE', 'maintenance: the store did not close: stuck'])
 })

@@ -342,7 +342,7 @@ t.test('run: an end is only what visitors are told', async t => {
   await late.maintenance.run(async () => {
     store.time += 2000
     const answer = await late.inject('/')
-    t.match(answer, { statusCode: 503, headers: { 'retry-after': '300' } }, 'it lasts longer, and nobody is told to come at once')
+    t.match(answer, { statusCode: 503, headers: { 'retry-after': '300' } }, 'it lasts longer, and no client is sent back at once')
     t.equal(answer.json().endsAt, null)
   }, { endsAt: new Date(store.time + 1000) })
 })
@@ -427,7 +427,7 @@ t.test('planned windows: at most twenty', async t => {
   await t.rejects(app.maintenance.set(true, { startsAt: new Date(Date.now() + 3_600_000), wait: '1s' }), { code: 'FST_ERR_MAINTENANCE_CHANGE' })
 })
 
-t.test('run with a lease: a renewal that fails is told, and tried again', async t => {
+t.test('run with a lease: a renewal that fails is logged, and tried again', async t => {
   const store = createTestStore()
   const { app, lines } = await createApp(t, { store })
   await app.maintenance.run(async () => {

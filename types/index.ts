@@ -808,7 +808,7 @@ export interface PageTexts extends PageWords {
   readonly retry?: string | undefined
   /** What the page says instead in read-only mode. */
   readonly 'read-only'?: PageWords | undefined
-  /** What the page says instead to requests that were held in vain (`mode: 'hold'`). */
+  /** What the page says instead to requests whose hold timed out (`mode: 'hold'`). */
   readonly hold?: PageWords | undefined
 }
 
@@ -845,7 +845,7 @@ export interface ResponseOptions {
    * @default the bundled page
    */
   template?: string | undefined
-  /** Additional variables for the template. A function is called for each blocked page, which is then rendered anew. */
+  /** Additional variables for the template. A function is called for each blocked page, which is then rendered again. */
   data?: (object | ((request: FastifyRequest) => object | Promise<object>)) | undefined
   /**
    * Makes the JSON body in your application's own shape. It is called at boot, and whenever the state changes, for each

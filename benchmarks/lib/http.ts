@@ -30,7 +30,7 @@ interface Figure {
 
 const ROUNDS = Number(process.env.ROUNDS ?? 7)
 const REQUESTS = Number(process.env.REQUESTS ?? 40_000)
-/** Until V8 has compiled what is called so often; in requests, since a busy machine makes few of them in a second. */
+/** Warm up until V8 has compiled the hot code; in requests, since a busy machine makes few of them in a second. */
 const WARM_UP = REQUESTS / 2
 const CONNECTIONS = 50
 

@@ -13,7 +13,7 @@ const REQUESTS = Number(perSample)
 const SAMPLES = Number(process.env.SAMPLES ?? 3)
 const WARM_UP = Number(process.env.WARM_UP ?? 20_000)
 
-/** As much of a response as is asked of it, so that little is measured but what is ours; whoever listens is told. */
+/** As much of a response as is asked of it, so that little is measured but what is ours; listeners are called. */
 class Response {
   listeners = null
   headersSent = false

@@ -5,7 +5,7 @@ export type Candidate = (i: number) => unknown
 export const sink = { count: 0 }
 
 const ROUNDS = Number(process.env.SLICES ?? 61)
-/** A candidate runs so long in each round, ms: shorter than the system lets one process run before the next. */
+/** How long a candidate runs in each round, ms: shorter than the system lets one process run before the next. */
 const SLICE = 1
 /** An empty loop over the data, measured to be taken off, may take no time that grows. */
 const CALLS_MAX = 2 ** 20

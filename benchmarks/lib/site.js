@@ -1,6 +1,6 @@
 /**
  * A server of a site, in a process of its own. Argument: the plugin's options as JSON. Tells its parent where it
- * listens, then carries out what it is told: `true` or `false` for `set`.
+ * listens, then carries out what it receives: `true` or `false` for `set`.
  */
 import Fastify from 'fastify'
 import maintenance from 'fastify-maintenance'

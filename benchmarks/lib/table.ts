@@ -12,7 +12,7 @@ export function spread (values: readonly number[], digits = 2): string {
   return `${Math.min(...values).toFixed(digits)} to ${Math.max(...values).toFixed(digits)}`
 }
 
-/** Where so many of the sorted values are below. */
+/** The value with this share of the sorted values below it. */
 export function percentile (values: readonly number[], part: number): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN

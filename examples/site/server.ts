@@ -60,7 +60,12 @@ app.get('/api/messages', async () => ({ messages }))
 // for the load balancer: ignored by the option above
 app.get('/health', async () => ({ healthy: true, maintenance: app.maintenance.active }))
 
-const address = await app.listen({ port: Number(process.env.PORT ?? 3000), host })
+const port = Number(process.env.PORT ?? 3000)
+const address = await app.listen({ port, host }).catch(error => {
+  if (error.code !== 'EADDRINUSE') throw error
+  console.error(`Port ${port} is in use. Choose another one: PORT=${port + 1} npm start`)
+  process.exit(1)
+})
 const store = `file:${relative(process.cwd(), stateFile)}`
 
 console.log(`

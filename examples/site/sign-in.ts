@@ -24,9 +24,7 @@ async function isPassword (password: string, hash: string): Promise<boolean> {
 const DEFAULT_PASSWORD = 'maintenance'
 const LOCAL = ['localhost', '127.0.0.1', '::1']
 
-/**
- * The hash from the environment. The default password is good for trying it out on one's own machine, and nowhere else.
- */
+/** The hash from the environment. The default password is for trying it out on your own machine only. */
 export async function passwordHash (host: string, hash = process.env.ADMIN_PASSWORD_HASH): Promise<string> {
   if (hash !== undefined && !/^[0-9a-f]{32}:[0-9a-f]{64}$/.test(hash)) throw new Error('ADMIN_PASSWORD_HASH is not a hash: make one with "npx tsx examples/site/hash-password.ts"')
   if (hash !== undefined) return hash

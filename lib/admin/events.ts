@@ -11,7 +11,7 @@ export interface Events {
 }
 
 const LIMITS = {
-  /** A comment so often keeps proxies from ending what is silent, ms. */
+  /** A comment is sent at this interval, ms: proxies end connections that are silent. */
   heartbeat: 15_000,
   /** Then the browser comes again, and is asked again who it is, ms. */
   lifetime: 10 * 60_000,

@@ -98,7 +98,7 @@ export async function prepareAnswer ({
     return variablesOf(site, window, message, response, clock())
   }
 
-  /** The seconds until the end go down, so bodies are made anew, at most once a second. */
+  /** The seconds until the end go down, so bodies are made again, at most once a second. */
   function refresh (): void {
     const second = window === null || window.endsAt === null ? 0 : Math.floor(clock() / 1000)
     if (second === madeIn) return

@@ -20,7 +20,7 @@ const OFFERS_FOR_ANYTHING = WITHOUT_EVENTS
 
 /**
  * The body for an `Accept` header (RFC 9110 section 12.5.1): the most specific range decides on each
- * offer, the highest weight wins, `q=0` excludes. Never 406: who takes none of them gets JSON.
+ * offer, the highest weight wins, `q=0` excludes. Never 406: clients that accept none of them get JSON.
  */
 export const negotiateFormat = remembered((accept: string): Format => bestOf(accept, OFFERS))
 

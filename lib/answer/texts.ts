@@ -2,7 +2,7 @@ import type { Mode, PageTexts, PageWords } from '../../types/index.ts'
 import { chooseLanguage, scriptOf } from '../util/accept-language.ts'
 import { readAsset } from '../util/asset.cjs'
 
-/** The mode that answers name: a request that was held in vain is blocked like any other. */
+/** The mode that answers name: a request whose hold timed out is blocked like any other. */
 export type ShownMode = 'full' | 'read-only'
 
 export const shownMode = (mode: Mode): ShownMode => mode === 'read-only' ? 'read-only' : 'full'

@@ -118,5 +118,5 @@ function networkOf (client = ''): number | string {
 
 export const DEFAULT_PATH = '/maintenance/bypass'
 
-/** What is handed to who made it, once. */
+/** What the call that made it returns, once. */
 export const bypassOf = (secret: string, path = DEFAULT_PATH): Bypass => ({ secret, path: `${path}#${secret}` })

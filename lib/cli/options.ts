@@ -34,7 +34,7 @@ export const OPTIONS = {
   'only-route': { value: 'PATTERN', multiple: true, help: 'close only this route, such as /checkout/*' },
   bypass: { help: 'create a link for testers, and print it once' },
   'no-message': { help: 'remove the message' },
-  'no-end': { help: 'stay closed until somebody opens the site' },
+  'no-end': { help: 'stay closed until someone opens the site' },
   'no-retry-after': { help: 'back to the default of the servers' },
   'no-ignore-route': { value: 'PATTERN', multiple: true, help: 'block this route again' },
   'no-ignore-ip': { value: 'BLOCK', multiple: true, help: 'block this address or CIDR block again' },
@@ -43,7 +43,7 @@ export const OPTIONS = {
     multiple: true,
     help: 'no longer close this route; without the last one, the whole site is closed'
   },
-  'no-bypass': { help: 'make the link for testers useless' },
+  'no-bypass': { help: 'invalidate the link for testers' },
   window: { value: 'ID', help: 'the window to change, if there are several' },
   by: { value: 'NAME', help: 'who makes the change (default: user@host)' },
   wait: {

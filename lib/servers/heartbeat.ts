@@ -221,7 +221,7 @@ export function createServers ({ store, sites, bypassPath, fence, log }: Servers
       await beat()
       if (tasks().length > 0) {
         log.warn(
-          `maintenance: this server closes while it runs ${countsInWords(countByName(tasks()))}; a wait takes it for lost`
+          `maintenance: this server closes while it runs ${countsInWords(countByName(tasks()))}; a wait counts it as lost`
         )
         await send(JSON.stringify({ ...describe(), draining: countByName(tasks()) }), TTL)
       }

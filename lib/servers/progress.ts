@@ -78,7 +78,7 @@ export function reasonsOf (progress: Progress | null, { site, on }: Goal): strin
     ...progress.pinned.map(({ label }) => `${label} stays ${on ? 'open' : 'closed'}: its option 'pinned' decides`),
     ...progress.lost.map(
       server =>
-        `${server.label} is lost, last seen at ${server.seenAt}${ran(server, site)}: it crashed, hangs, or cannot reach the store`
+        `${server.label} is lost, last seen at ${server.seenAt}${ran(server, site)}: it crashed, was killed, hangs, or cannot reach the store`
     ),
     ...progress.unready.map(server => whyUnready(server, site, on))
   ]

@@ -21,7 +21,7 @@ export interface Pass {
 }
 
 /**
- * @param key of the fleet; without it, whoever can read the store can make a cookie
+ * @param key of the fleet; without it, anyone who can read the store can make a cookie
  * @param hash as stored
  * @param ttl seconds
  */

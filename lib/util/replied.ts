@@ -79,7 +79,7 @@ export function standBy ({ raw }: FastifyReply, ms: number, work: () => void): v
   raw.once('close', () => clearTimeout(timer))
 }
 
-/** Nothing more can be done for this request, but its client must not wait for ever. */
+/** Nothing more can be done for this request, but its client must not wait forever. */
 export function giveUp ({ raw }: FastifyReply): void {
   if (!hasBegun(raw)) raw.destroy()
 }

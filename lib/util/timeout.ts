@@ -1,6 +1,6 @@
 /**
  * Settles as `work` does, or rejects after `ms` with the error that `late` makes.
- * What `work` does after that harms nobody.
+ * Later errors of `work` are ignored.
  */
 export async function withTimeout<T> (
   work: Promise<T>,

@@ -44,7 +44,7 @@ export function createFileHistory (pages: MaintenanceStore): History {
   }
 }
 
-/** What cannot be understood begins anew: a history decides nothing. */
+/** A history that cannot be read starts empty: it decides nothing. */
 function parsePage (text: string | null): Page {
   try {
     const page: unknown = JSON.parse(text ?? 'null')

@@ -60,7 +60,7 @@ export function whenReady (client: Client): Promise<void> {
 
 const broken = new WeakSet<Client>()
 
-/** A half-open connection looks well for ever: one that does not answer is cut, and made anew. */
+/** A half-open connection looks healthy forever: one that does not answer is cut and replaced. */
 export function reconnect (client: Client): void {
   if (client.status !== 'ready' || broken.has(client)) return
   broken.add(client)

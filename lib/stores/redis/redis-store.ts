@@ -41,7 +41,7 @@ export function createRedisStore (
   const servers = keyOf(':servers')
   const serverKeys: [string, string] = [servers, `${servers}:until`]
 
-  /** Sends a command as soon as there is a connection; one that does not answer is made anew. */
+  /** Sends a command as soon as there is a connection; one that does not answer is replaced. */
   async function ask<T> (command: () => Promise<T>): Promise<T> {
     // a thousand sites share one wait
     connecting ??= whenReady(commands).finally(() => {

@@ -15,7 +15,7 @@ export interface Connection {
 /** @param onLost to be called when the connection breaks */
 export type Connect = (onLost: () => void) => Promise<Connection>
 
-/** A connection that is made when it is needed, and made anew after it broke or did not answer. */
+/** A connection that is made when it is needed, and replaced after it broke or did not answer. */
 export interface Link {
   query (text: string, values: readonly unknown[]): Promise<unknown>
   close (): void

@@ -2,7 +2,7 @@ import { withTimeout } from '../../util/timeout.ts'
 import { QUERY_TIMEOUT } from './errors.ts'
 import { createLink, type Connect, type Connection } from './link.ts'
 
-/** How often the connection that listens is looked at: one that does not answer is made anew, ms. */
+/** How often the listening connection is checked, ms: one that does not answer is replaced. */
 const WATCHDOG_INTERVAL = 2000
 
 /**
@@ -28,7 +28,7 @@ export function listen (connect: Connect, statement: string, onListening: () => 
     return connection
   }
 
-  /** What is asked does not matter: a lost connection is made anew for it. */
+  /** Any statement will do: a lost connection is replaced to run it. */
   async function look (): Promise<void> {
     await link.query('SELECT 1', []).catch(() => {})
     if (!stopped) timer = setTimeout(look, WATCHDOG_INTERVAL * (0.5 + Math.random() / 2)).unref()
