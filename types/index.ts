@@ -845,7 +845,9 @@ export interface ResponseOptions {
    * @default the bundled page
    */
   template?: string | undefined
-  /** Additional variables for the template. A function is called for each blocked page, which is then rendered again. */
+  /**
+   * Additional variables for the template. A function is called for each blocked page, which is then rendered again.
+   */
   data?: (object | ((request: FastifyRequest) => object | Promise<object>)) | undefined
   /**
    * Makes the JSON body in your application's own shape. It is called at boot, and whenever the state changes, for each
