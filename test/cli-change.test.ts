@@ -99,6 +99,7 @@ t.test('every state in words', t => {
   t.match(serverInWords(server({ draining: { 'GET /': 2 } }) as never, 'shop', 7), /^app-1: closed, revision 7, 1 request and 2 streams running \(from before: 2 × GET \/\), seen/)
   t.match(serverInWords({ ...server({ pinned: true, active: false }), lost: true } as never, 'shop', 8), /open \(pinned\), .*, lost, last seen/)
   t.match(serverInWords(server({ active: false }) as never, 'shop', 8), /^app-1: open \(has not followed\), revision 7, /)
+  t.match(serverInWords({ ...server({}), inFlight: 0 } as never, 'shop', 7), /revision 7, 2 streams running, seen/)
   t.equal(timeInWords(null), 'an unknown time')
   t.end()
 })

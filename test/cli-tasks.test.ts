@@ -9,7 +9,7 @@ import { blocksIn, command } from './fixtures/docs.ts'
 const PAGE = readFileSync('docs/command.md', 'utf8')
 
 /** The tasks of the page: a heading, and the commands below it. */
-const tasks = (PAGE.split('\n## ').find(part => part.startsWith('Twenty tasks')) ?? '').split('\n### ').slice(1).map(task => ({
+const tasks = (PAGE.split('\n## ').find(part => part.startsWith('Tasks')) ?? '').split('\n### ').slice(1).map(task => ({
   title: task.split('\n')[0] ?? '',
   lines: blocksIn(task).flatMap(({ language, code }) => language === 'sh' ? code.trim().split('\n') : [])
 }))
@@ -31,6 +31,7 @@ const EXPECTED: { readonly [title: string]: (maintenance: Maintenance, printed: 
   'Move a window': ({ status }) => Date.parse(status().windows[0]?.startsAt ?? '') > Date.now() + 25 * 3_600_000,
   'Cancel one': ({ status }) => status().windows.length === 1,
   'Close only the checkout': ({ status }) => status().windows.some(({ active, onlyRoutes }) => active && onlyRoutes[0] === '/checkout/*'),
+  'Close, and wait until it is safe': ({ active }, printed) => active && printed.endsWith('default: safe to proceed\n'),
   'Migrate in one line': ({ active }) => active,
   'Open the site although a run hangs': maintenance => !maintenance.active,
   'See who did what': (_, printed) => printed.split('\n').length > 15 && printed.includes('run ended'),

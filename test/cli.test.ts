@@ -315,7 +315,7 @@ t.test('servers: who is there, and what still runs', async t => {
   const answers: (() => void)[] = []
   app.get('/slow', () => new Promise<void>(resolve => { answers.push(resolve) }))
   await app.ready()
-  t.match((await run(['servers'], env)).out, new RegExp(`^${SERVER}: open, revision 0, 0 requests and 0 streams running, seen ${TIME}, version ${VERSION}\\n$`))
+  t.match((await run(['servers'], env)).out, new RegExp(`^${SERVER}: open, revision 0, nothing running, seen ${TIME}, version ${VERSION}\\n$`))
   app.inject('/slow').catch(() => {})
   await until('it runs', () => answers.length === 1)
   await retried(() => app.maintenance.set(true, { mode: 'read-only' }))
@@ -323,7 +323,7 @@ t.test('servers: who is there, and what still runs', async t => {
   answers[0]?.()
   app.inject('/slow').catch(() => {})
   await until('another runs', () => answers.length === 2)
-  await until('told', async () => /: closed, revision \d+, 1 request and 0 streams running, seen/.test((await run(['servers'], env)).out))
+  await until('told', async () => /: closed, revision \d+, 1 request running, seen/.test((await run(['servers'], env)).out))
   answers[1]?.()
   const { servers: [server] } = await siteIn(run(['servers', '--json'], env))
   t.match(server, { pid: process.pid, sites: [{ site: 'default', active: true, pinned: false }] })

@@ -165,7 +165,7 @@ t.test('on Redis: a server that was killed holds the wait until it is lost, and 
     post(`${victim.url}/work?site=victim&id=1&ms=60000`, null)
     await eventually('it works', () => existsSync(join(logs, 'victim.log')))
     const waiting = command('on', 'victim', '--wait=60s', ...args)
-    await eventually('it tells what it runs', async () => /closed, revision \d+, 1 request and 0 streams running \(from before: 1 × POST \/work\), seen/.test((await command('servers', 'victim', ...args)).out))
+    await eventually('it tells what it runs', async () => /closed, revision \d+, 1 request running \(from before: 1 × POST \/work\), seen/.test((await command('servers', 'victim', ...args)).out))
     victim.kill()
     const seen = await seenAt('victim')
     const { code, out, err } = await waiting

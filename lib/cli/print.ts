@@ -198,11 +198,16 @@ export function serverInWords (server: ServerStatus, site: string, stored: numbe
   const oddity = pinned ? ' (pinned)' : revision < stored ? ' (has not followed)' : ''
   const parts = [
     `${active ? 'closed' : 'open'}${oddity}, revision ${revision}`,
-    `${count(inFlight, 'request')} and ${count(streams, 'stream')} running${before === '' ? '' : ` (from before: ${before})`}`,
+    `${workInWords(inFlight, streams)} running${before === '' ? '' : ` (from before: ${before})`}`,
     `${lost ? 'lost, last ' : ''}seen ${timeInWords(seenAt)}`,
     `version ${version}`
   ]
   return toLine(`${label}: ${parts.join(', ')}`)
+}
+
+function workInWords (requests: number, streams: number): string {
+  const work = [[requests, 'request'] as const, [streams, 'stream'] as const].filter(([number]) => number > 0)
+  return work.map(([number, noun]) => count(number, noun)).join(' and ') || 'nothing'
 }
 
 export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`
