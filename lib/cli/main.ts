@@ -63,7 +63,7 @@ async function showHistory (
 ): Promise<number> {
   const { createHistory, HISTORY_MAX } = await import('../state/history.ts')
   const history = await withTimeout(createHistory(store, site).read(HISTORY_MAX), ANSWER_TIMEOUT)
-  if (history.length === 0) await tellNothing(`site '${site}' has no history`, [site], store, output)
+  if (history.length === 0) await tellNothing(`site '${site}' has no history`, site, store, output)
   output.out(json ? toDocument([{ site, history }], 2) : history.map(entryInWords).join(''))
   return EXIT.done
 }
@@ -77,7 +77,7 @@ async function showServers (
     Promise.all([readServers(store, site), readStored(store, site)]),
     ANSWER_TIMEOUT
   )
-  if (servers.length === 0) await tellNothing(`no server uses site '${site}'`, [site], store, output)
+  if (servers.length === 0) await tellNothing(`no server uses site '${site}'`, site, store, output)
   const revision = stored.kind === 'record' ? stored.record.revision : 0
   const lines = servers.map(server => serverInWords(server, site, revision)).join('')
   output.out(json ? toDocument([{ site, servers }], 2) : colored(lines, output))
@@ -86,11 +86,10 @@ async function showServers (
 
 /** A site that nobody knows is usually a slip: the sites that there are may be meant. */
 async function tellNothing (
-  what: string, sites: readonly string[], store: MaintenanceStore, output: Output
+  what: string, site: string, store: MaintenanceStore, output: Output
 ): Promise<void> {
   const known = await withTimeout(readAllServers(store).then(servers => knownSites(store, servers)), ANSWER_TIMEOUT)
-  const others = known.filter(name => !sites.includes(name))
-  if (others.length > 0) tell(output, `${what}; known there: ${others.join(', ')}`)
+  if (known.length > 0 && !known.includes(site)) tell(output, `${what}; known there: ${known.join(', ')}`)
 }
 
 async function showStatus (
@@ -112,7 +111,7 @@ async function showStatus (
     .filter(({ revision, servers, lost }) => revision === 0 && servers.length + lost.length === 0)
     .map(({ site }) => site)
   for (const site of unknown) {
-    await tellNothing(`site '${site}' is neither stored nor served by a running server`, sites, store, output)
+    await tellNothing(`site '${site}' is neither stored nor served by a running server`, site, store, output)
   }
   const given = reports.map(visitorsGet)
   return given.includes('mixed') ? EXIT.unsafe : given.includes('closed') ? EXIT.closed : EXIT.done
