@@ -82,7 +82,8 @@ t.test('wrong use: exit 2, nothing changed, one readable line', async t => {
   const file = stateFile(t)
   const cases: [string[], RegExp][] = [
     [[], /no command/],
-    [['close'], /unknown command 'close'/],
+    [['close'], /unknown command 'close'. Did you mean on\?/],
+    [['up'], /unknown command 'up'. Did you mean off\?/],
     [['constructor'], /unknown command 'constructor'/],
     [['help', 'clos'], /unknown command 'clos'/],
     [['on', '--massage', 'x'], /'--massage'/],
