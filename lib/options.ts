@@ -30,6 +30,7 @@ import {
   type Rule,
   type Shape
 } from './util/validate.ts'
+import { siteName } from './util/site-name.ts'
 import { InvalidOptionError, messageOf, OptionError, show } from './errors.ts'
 import { suggest } from './util/did-you-mean.ts'
 import { showType } from './util/show.ts'
@@ -93,14 +94,6 @@ const OWN_HEADERS = [
 ]
 
 const HOUR = 3_600_000
-
-/** DESIGN section 1: also safe as a part of keys and file names. */
-const SITE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
-
-export const siteName: Rule = {
-  expected: "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit, at most 64 characters",
-  test: value => typeof value === 'string' && SITE_NAME.test(value)
-}
 
 const anything: Rule = { expected: '', test: () => true }
 

@@ -205,6 +205,9 @@ t.test('a store from a module, from package.json and from .env', async t => {
       })`,
     'plain.cjs': 'module.exports = { read: async () => null, write: async () => {}, watch () {}, close () {} }',
     'wrong.mjs': 'export const store = {}',
+    'memory.mjs': "export default 'memory'",
+    'slip.mjs': "export default { redis: 'redis://127.0.0.1:1', prefiks: 'shop:' }",
+    'options.mjs': "export default () => ({ file: 'options.json' })",
     'throws.mjs': "throw new Error('no database here')",
     'option.mjs': "export default () => { throw Object.assign(new Error('needs the package pg'), { code: 'FST_ERR_MAINTENANCE_OPTION' }) }",
     'rejects.mjs': "export default async () => { throw new Error('connect ECONNREFUSED') }",
@@ -228,7 +231,10 @@ t.test('a store from a module, from package.json and from .env', async t => {
   t.match(await at('.', ['on', '--store', './state.mjs', '--force']), { code: 0, err: /warning/ })
   t.match(await at('sub/deeper', ['status']), { code: 4, out: /stored in: .*state.mjs/ }, 'the path is relative to package.json')
   t.match(await at('.', ['status', '--store', './plain.cjs']), { code: 0, out: /nothing stored/ })
-  t.match(await at('.', ['status', '--store', './wrong.mjs']), { code: 2, err: /has to export a store by default/ })
+  t.match(await at('.', ['status', '--store', './wrong.mjs']), { code: 2, err: /wrong.mjs has to export a store by default, or what the option store takes/ })
+  t.match(await at('.', ['status', '--store', './memory.mjs']), { code: 2, err: /memory.mjs has to export a store by default/ }, 'nobody else would see it')
+  t.match(await at('.', ['status', '--store', './slip.mjs']), { code: 2, err: /slip.mjs: unknown option 'store.prefiks'. Did you mean .*prefix/ })
+  t.match(await at('.', ['status', '--store', './options.mjs']), { code: 0, out: /open \(nothing stored at .*options.mjs\)/ })
   t.match(await at('.', ['status', '--store', './throws.mjs']), { code: 2, err: /cannot be loaded from .*throws.mjs: no database here/ })
   t.match(await at('.', ['status', '--store', './option.mjs']), { code: 2, err: /needs the package pg/ })
   t.match(await at('.', ['status', '--store', './rejects.mjs']), { code: 1, err: /connect ECONNREFUSED/ })

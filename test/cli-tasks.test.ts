@@ -1,7 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs'
-import t from 'tap'
-import type { Maintenance, SiteState } from '../types/index.ts'
-import { createApp, stateFile } from './fixtures/app.ts'
+import t, { type Test } from 'tap'
+import { Compile } from 'typebox/schema'
+import { main } from '../lib/cli/main.ts'
+import { createFileServers } from '../lib/stores/file/servers.ts'
+import type { Maintenance } from '../types/index.ts'
+import { createApp, stateFile, until } from './fixtures/app.ts'
 import { blocksIn, command } from './fixtures/docs.ts'
 
 // docs/command.md is typed as it is written, one task after the other, on a site that is served.
@@ -9,7 +12,7 @@ import { blocksIn, command } from './fixtures/docs.ts'
 const PAGE = readFileSync('docs/command.md', 'utf8')
 
 /** The tasks of the page: a heading, and the commands below it. */
-const tasks = (PAGE.split('\n## ').find(part => part.startsWith('Twenty tasks')) ?? '').split('\n### ').slice(1).map(task => ({
+const tasks = (PAGE.split('\n## ').find(part => part.startsWith('Tasks')) ?? '').split('\n### ').slice(1).map(task => ({
   title: task.split('\n')[0] ?? '',
   lines: blocksIn(task).flatMap(({ language, code }) => language === 'sh' ? code.trim().split('\n') : [])
 }))
@@ -31,6 +34,7 @@ const EXPECTED: { readonly [title: string]: (maintenance: Maintenance, printed: 
   'Move a window': ({ status }) => Date.parse(status().windows[0]?.startsAt ?? '') > Date.now() + 25 * 3_600_000,
   'Cancel one': ({ status }) => status().windows.length === 1,
   'Close only the checkout': ({ status }) => status().windows.some(({ active, onlyRoutes }) => active && onlyRoutes[0] === '/checkout/*'),
+  'Close, and wait until it is safe': ({ active }, printed) => active && printed.endsWith('default: safe to proceed\n'),
   'Migrate in one line': ({ active }) => active,
   'Open the site although a run hangs': maintenance => !maintenance.active,
   'See who did what': (_, printed) => printed.split('\n').length > 15 && printed.includes('run ended'),
@@ -59,18 +63,99 @@ t.test('docs/command.md: every task, as written', async t => {
   }
 })
 
-/** The members that the table and the document of the page name. */
-t.test('docs/command.md: the JSON documents have the members that the page names', async t => {
-  const env = { MAINTENANCE_STORE: `file:${stateFile(t)}` }
-  await (await createApp(t, { store: { file: env.MAINTENANCE_STORE.slice(5) }, bypass: {} })).app.ready()
-  const example = JSON.parse(blocksIn(PAGE).find(({ language }) => language === 'json')?.code ?? '').sites[0] as SiteState
-  const type = async (line: string) => JSON.parse((await command(`npx fastify-maintenance ${line} --json`, env)).text)
-  for (const line of ['status', 'on', 'extend 30m', 'change --message hi', 'off', 'on --in 2h', 'cancel']) {
-    const document = await type(line)
-    t.strictSame([Object.keys(document), document.v], [['v', 'sites'], 1])
-    t.strictSame(Object.keys(document.sites[0]).sort(), Object.keys(example).sort(), line)
+// The documents, and docs/command.schema.json.
+
+const SCHEMA = JSON.parse(readFileSync('docs/command.schema.json', 'utf8'))
+
+/** A schema that lets nothing through that it does not name: every member is documented. */
+const strict = (schema: unknown): unknown => {
+  if (typeof schema !== 'object' || schema === null) return schema
+  if (Array.isArray(schema)) return schema.map(strict)
+  const inside = Object.fromEntries(Object.entries(schema).map(([name, value]) => [name, strict(value)]))
+  return 'required' in schema ? { additionalProperties: false, ...inside } : inside
+}
+
+/** Checks a document against the schema of one kind of site. */
+function check (t: Test, kind: 'state' | 'history' | 'servers', text: string, what: string) {
+  const schema = strict({ ...SCHEMA, properties: { ...SCHEMA.properties, sites: { type: 'array', minItems: 1, items: { $ref: `#/$defs/${kind}` } } } })
+  const [isValid, errors] = Compile(schema as object).Errors(JSON.parse(text))
+  t.ok(isValid, `${what}: ${JSON.stringify(errors.map(({ instancePath, message }) => [instancePath, message]))}`)
+  t.ok(Compile(SCHEMA).Check(JSON.parse(text)), `${what}: one of all documents`)
+}
+
+/** What goes to stdout alone. */
+async function typeApart (line: string, env: NodeJS.ProcessEnv, signal?: AbortSignal) {
+  let out = ''
+  const code = await main(line.split(' '), env, { out: text => { out += text }, err: () => {}, ...(signal && { signal }) })
+  return { code, out }
+}
+
+t.test('docs/command.md: every JSON document follows the schema', async t => {
+  const file = stateFile(t)
+  const env = { MAINTENANCE_STORE: `file:${file}` }
+  const { app } = await createApp(t, { store: { file }, sites: ['default', 'shop'], bypass: {} })
+  let answer = () => {}
+  app.post('/order', () => new Promise<void>(resolve => { answer = resolve }))
+  await app.ready()
+  const type = (line: string, signal?: AbortSignal) => typeApart(`${line} --json`, env, signal)
+  const documents: [line: string, kind: 'state' | 'history' | 'servers', code: number][] = [
+    ['status', 'state', 0],
+    ['history', 'history', 0],
+    ['servers', 'servers', 0],
+    ['on --for 1h --mode read-only --message Hi --retry-after 60 --ignore-route /a --ignore-ip 192.0.2.7 --only-route /b/* --bypass', 'state', 0],
+    ['status', 'state', 4],
+    ['extend 30m', 'state', 0],
+    ['change --message-lang de=Bald', 'state', 0],
+    ['on default shop --in 2h --for 1h --message Later', 'state', 0],
+    ['status default shop', 'state', 4],
+    ['off --wait', 'state', 0],
+    ['cancel', 'state', 0],
+    ['off shop', 'state', 0],
+    ['on --bypass --wait', 'state', 0],
+    ['off', 'state', 0]
+  ]
+  const seen = new Set<string>()
+  for (const [line, kind, expected] of documents) {
+    const { code, out } = await type(line)
+    t.equal(code, expected, line)
+    check(t, kind, out, line)
+    for (const site of JSON.parse(out).sites) for (const member of Object.keys(site)) seen.add(member)
   }
-  t.match(await type('on --bypass --wait'), { sites: [{ safe: true, bypass: { secret: String, path: String, verified: true } }] })
-  t.match(await type('history'), { v: 1, sites: [{ site: 'default', history: [{ kind: 'closed' }] }] })
-  t.match(await type('servers'), { v: 1, sites: [{ site: 'default', servers: [{ host: String }] }] })
+
+  // not safe: a request runs; the change stands, and so does the document
+  app.inject({ method: 'POST', url: '/order' }).catch(() => {})
+  await until('it runs', () => app.maintenance.status().inFlight === 1)
+  const late = await type('on --wait=1s')
+  t.equal(late.code, 3)
+  check(t, 'state', late.out, 'on --wait, not safe')
+  t.match(JSON.parse(late.out).sites, [{ safe: false, unready: [{ draining: { 'POST /order': 1 } }] }])
+  answer()
+  // a server that was killed, and one that is pinned open
+  const [server] = JSON.parse((await type('servers')).out).sites[0].servers
+  const pinned = { ...server, id: 'pinned', sites: [{ ...server.sites[0], active: false, pinned: true }] }
+  const lost = { ...server, id: 'lost', seenAt: new Date(Date.now() - 90_000).toISOString() }
+  for (const entry of [pinned, lost]) await createFileServers(file).heartbeat(entry.id, JSON.stringify(entry), 60_000)
+  for (const [line, kind, code] of [['status', 'state', 3], ['on', 'state', 3], ['on --wait=1s', 'state', 3], ['servers', 'servers', 0], ['history', 'history', 0]] as const) {
+    const result = await type(line)
+    t.equal(result.code, code, line)
+    check(t, kind, result.out, line)
+    if (line === 'on --wait=1s') t.match(JSON.parse(result.out).sites, [{ safe: false, pinned: [{ id: 'pinned' }], lost: [{ id: 'lost' }] }])
+    if (line === 'history') t.ok(JSON.parse(result.out).sites[0].history.length > 5)
+  }
+
+  const ofWatch = await type('status default shop --watch', AbortSignal.timeout(1000))
+  for (const line of ofWatch.out.trim().split('\n')) check(t, 'state', line, 'status --watch')
+
+  for (const line of ['status ../x', 'on nowhere', 'cancel nothing', 'extend 30', 'on --wait --in 1h', 'run -- true']) {
+    t.match(await typeApart(`${line.replace(' -- ', ' --json -- ')}${line.includes(' -- ') ? '' : ' --json'}`, env), { code: 2, out: '' }, line)
+  }
+  for (const line of ['status', 'servers', 'history', 'on']) {
+    t.match(await typeApart(`${line} --json`, { MAINTENANCE_STORE: 'redis://127.0.0.1:1' }), { code: 1, out: '' }, line)
+  }
+
+  const members = Object.values(SCHEMA.$defs).slice(0, 3).flatMap(kind => Object.keys((kind as { properties: object }).properties))
+  t.strictSame([...new Set(members)].filter(member => !seen.has(member)), [], 'all of them were seen')
+  const named = (PAGE.split('\n## ').find(part => part.startsWith('JSON')) ?? '').split('\n').filter(line => line.startsWith('| `')).flatMap(line => [...line.split('|')[1]?.matchAll(/`(\w+)`/g) ?? []].map(([, name]) => name))
+  t.strictSame([...new Set(named)].sort(), [...new Set(members)].sort(), 'the table of the page names all of them')
+  check(t, 'state', blocksIn(PAGE).find(({ language }) => language === 'json')?.code ?? '', 'the example of the page')
 })

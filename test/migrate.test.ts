@@ -165,7 +165,7 @@ t.test('on Redis: a server that was killed holds the wait until it is lost, and 
     post(`${victim.url}/work?site=victim&id=1&ms=60000`, null)
     await eventually('it works', () => existsSync(join(logs, 'victim.log')))
     const waiting = command('on', 'victim', '--wait=60s', ...args)
-    await eventually('it tells what it runs', async () => /closed, revision \d+, 1 request and 0 streams running \(from before: 1 × POST \/work\), seen/.test((await command('servers', 'victim', ...args)).out))
+    await eventually('it tells what it runs', async () => /closed, revision \d+, 1 request running \(from before: 1 × POST \/work\), seen/.test((await command('servers', 'victim', ...args)).out))
     victim.kill()
     const seen = await seenAt('victim')
     const { code, out, err } = await waiting
@@ -179,12 +179,12 @@ t.test('on Redis: a server that was killed holds the wait until it is lost, and 
     const seen = await seenAt('mute')
     let returned = false
     const waiting = command('on', 'mute', '--wait=60s', ...args).finally(() => { returned = true })
-    await eventually('it is shown as silent', async () => /\): open, revision 0, .*, seen .* \(\d+ seconds ago\)/.test((await command('servers', 'mute', ...args)).out))
+    await eventually('it is shown as silent', async () => /\): open \(has not followed\), revision 0, .*, seen .* \(\d+ seconds ago\)/.test((await command('servers', 'mute', ...args)).out))
     t.equal(returned, false, 'nothing is claimed while it may be open')
     const { code, out } = await waiting
     t.ok(await now() >= seen + LOST_AFTER - 1000, 'not before it is lost')
     t.match({ code, out }, { code: 3, out: /mute: 0 of 0 servers closed, 0 requests running, 1 lost\n$/ })
-    t.match((await command('servers', 'mute', ...args)).out, /: open, revision 0, .*, lost, last seen /)
+    t.match((await command('servers', 'mute', ...args)).out, /: open \(has not followed\), revision 0, .*, lost, last seen /)
     proxy.frozen = false
     proxy.cut()
     await eventually('it is back, and closed', async () => /: closed, revision \d{10}/.test((await command('servers', 'mute', ...args)).out))

@@ -4,7 +4,8 @@ import type { StateRecord } from '../lib/state/record.ts'
 import type { FastifyMaintenanceOptions, Maintenance, MaintenanceStatus, RedisStoreOptions } from '../types/index.ts'
 import { counter, createApp, retried, until, type LogLine } from './fixtures/app.ts'
 import { Cluster, Redis } from './fixtures/ioredis.ts'
-import { freePort, startMute, startProxy, startRedis, type RedisServer } from './fixtures/redis.ts'
+import { startMute, startProxy, startRedis, type RedisServer } from './fixtures/redis.ts'
+import { startCluster, startSentinels } from './fixtures/redis-cluster.ts'
 import { storedWindow, textOf } from './fixtures/records.ts'
 
 // those that mostly wait, two at a time
@@ -529,19 +530,6 @@ t.test('a failover that loses an acknowledged write: servers that know better re
   t.equal(user.status, 'wait', 'the client of the user was never used')
 })
 
-async function startSentinels (t: Test, masterPort: number): Promise<RedisServer[]> {
-  const sentinel = `sentinel monitor mymaster 127.0.0.1 ${masterPort} 2
-sentinel down-after-milliseconds mymaster 1000
-sentinel failover-timeout mymaster 5000
-`
-  const sentinels = await Promise.all([1, 2, 3].map(() => startRedis(t, [], { sentinel })))
-  await until('the sentinels know each other and the replica', async () => {
-    const infos = await Promise.all(sentinels.map(({ client }) => client.info('sentinel')))
-    return infos.every(info => /slaves=1,sentinels=3/.test(info))
-  })
-  return sentinels
-}
-
 t.test('Cluster: switches, a failover, history; the client of the user is never in subscriber mode', { buffered: true }, async t => {
   const nodes = await startCluster(t)
   const cluster = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })), { keyPrefix: 'app:', redisOptions: { password: 'hunter2' } })
@@ -610,21 +598,3 @@ t.test('Cluster: switches, a failover, history; the client of the user is never 
   await until('followed', () => two.maintenance.active)
   await t.resolves(Promise.all([one.app.close(), two.app.close()]))
 })
-
-/** Three masters, three replicas, with a password. */
-async function startCluster (t: Test): Promise<RedisServer[]> {
-  const nodes = await Promise.all(Array.from({ length: 6 }, async () => startRedis(t, [
-    '--cluster-enabled', 'yes', '--cluster-node-timeout', '1000', '--cluster-port', String(await freePort()), '--masterauth', 'hunter2', '--cluster-announce-ip', '127.0.0.1'
-  ], { password: 'hunter2' })))
-  const [first, ...others] = nodes as [RedisServer, ...RedisServer[]]
-  const busPort = async ({ client }: RedisServer) => (await client.config('GET', 'cluster-port') as string[])[1] as string
-  for (const other of others) await first.client.call('CLUSTER', 'MEET', '127.0.0.1', other.port, await busPort(other))
-  await Promise.all([0, 1, 2].map(i => nodes[i]!.client.call('CLUSTER', 'ADDSLOTSRANGE', Math.ceil(i * 16384 / 3), Math.ceil((i + 1) * 16384 / 3) - 1)))
-  await until('all have met', async () => (await Promise.all(nodes.map(({ client }) => client.cluster('INFO')))).every(info => /cluster_known_nodes:6/.test(info)))
-  await Promise.all([0, 1, 2].map(async i => nodes[i + 3]!.client.call('CLUSTER', 'REPLICATE', await nodes[i]!.client.call('CLUSTER', 'MYID') as string)))
-  await until('the cluster is well', async () => {
-    const infos = await Promise.all(nodes.map(async ({ client }) => `${await client.cluster('INFO')} ${await client.info('replication')}`))
-    return infos.every(info => /cluster_state:ok/.test(info)) && infos.filter(info => /role:slave/.test(info) && /master_link_status:up/.test(info)).length === 3
-  })
-  return nodes
-}

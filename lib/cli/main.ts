@@ -1,12 +1,14 @@
 import type { MaintenanceStore } from '../../types/index.ts'
 import { codeOf } from '../errors.ts'
+import { readAllServers, readServers } from '../servers/server-list.ts'
+import { readStored } from '../state/read.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { VERSION } from '../util/version.ts'
 import { helpOf } from './help.ts'
 import { colored, EXIT, isRefusal, reasonOf, tell, toDocument, UsageError, type Output } from './output.ts'
 import { readArguments, type Command } from './parse.ts'
 import { entryInWords, reportInWords, serverInWords } from './print.ts'
-import { readReports, visitorsGet, type SiteReport } from './read-sites.ts'
+import { knownSites, readReports, visitorsGet, type SiteReport } from './read-sites.ts'
 import { describeStore, loadStore } from './store-address.ts'
 
 /** A store that does not answer by then has failed, ms. */
@@ -57,23 +59,37 @@ async function perform (command: Command, store: MaintenanceStore, output: Outpu
 async function showHistory (
   { sites: [site = ''], json }: Command,
   store: MaintenanceStore,
-  { out }: Output
+  output: Output
 ): Promise<number> {
   const { createHistory, HISTORY_MAX } = await import('../state/history.ts')
   const history = await withTimeout(createHistory(store, site).read(HISTORY_MAX), ANSWER_TIMEOUT)
-  out(json ? toDocument([{ site, history }], 2) : history.map(entryInWords).join(''))
+  if (history.length === 0) await tellNothing(`site '${site}' has no history`, site, store, output)
+  output.out(json ? toDocument([{ site, history }], 2) : history.map(entryInWords).join(''))
   return EXIT.done
 }
 
 async function showServers (
   { sites: [site = ''], json }: Command,
   store: MaintenanceStore,
-  { out }: Output
+  output: Output
 ): Promise<number> {
-  const { readServers } = await import('../servers/server-list.ts')
-  const servers = await withTimeout(readServers(store, site), ANSWER_TIMEOUT)
-  out(json ? toDocument([{ site, servers }], 2) : servers.map(server => serverInWords(server, site)).join(''))
+  const [servers, stored] = await withTimeout(
+    Promise.all([readServers(store, site), readStored(store, site)]),
+    ANSWER_TIMEOUT
+  )
+  if (servers.length === 0) await tellNothing(`no server uses site '${site}'`, site, store, output)
+  const revision = stored.kind === 'record' ? stored.record.revision : 0
+  const lines = servers.map(server => serverInWords(server, site, revision)).join('')
+  output.out(json ? toDocument([{ site, servers }], 2) : colored(lines, output))
   return EXIT.done
+}
+
+/** A site that nobody knows is usually a slip: the sites that there are may be meant. */
+async function tellNothing (
+  what: string, site: string, store: MaintenanceStore, output: Output
+): Promise<void> {
+  const known = await withTimeout(readAllServers(store).then(servers => knownSites(store, servers)), ANSWER_TIMEOUT)
+  if (known.length > 0 && !known.includes(site)) tell(output, `${what}; known there: ${known.join(', ')}`)
 }
 
 async function showStatus (
@@ -90,6 +106,12 @@ async function showStatus (
     output.out(
       json ? toDocument(reports, 2) : colored(reports.map(report => reportInWords(report, place)).join(''), output)
     )
+  }
+  const unknown = reports
+    .filter(({ revision, servers, lost }) => revision === 0 && servers.length + lost.length === 0)
+    .map(({ site }) => site)
+  for (const site of unknown) {
+    await tellNothing(`site '${site}' is neither stored nor served by a running server`, site, store, output)
   }
   const given = reports.map(visitorsGet)
   return given.includes('mixed') ? EXIT.unsafe : given.includes('closed') ? EXIT.closed : EXIT.done

@@ -53,12 +53,12 @@ export const toLine = (text: string): string => `${escapeControls(text)}\n`
 
 const COLORS = { open: 32, closed: 31 } as const
 
-/** Colours the state of each site: `default: closed (full) since …`. */
+/** Colours the state of each site or server: `default: closed (full) since …`, `web-1 (process 7): open, …`. */
 export function colored (text: string, { color = false }: Output): string {
   if (!color) return text
   return text.replace(
-    /^([^\s:]+: )(open|closed)\b/gm,
-    (_match, site: string, state: keyof typeof COLORS) => `${site}\u001b[${COLORS[state]}m${state}\u001b[39m`
+    /^(\S[^:\n]*: )(open|closed)\b/gm,
+    (_match, name: string, state: keyof typeof COLORS) => `${name}\u001b[${COLORS[state]}m${state}\u001b[39m`
   )
 }
 

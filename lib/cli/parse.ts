@@ -1,11 +1,11 @@
 import { hostname, userInfo } from 'node:os'
 import type { MaintenanceUpdate } from '../../types/index.ts'
-import { siteName } from '../options.ts'
 import { checkCancelling, checkOpening, checkSet, checkUpdate, type Change } from '../state/change.ts'
 import { cancelWindow, closeSite, openSite, updateWindow, type Edit } from '../state/edit.ts'
 import { name as personName } from '../state/message.ts'
 import { checkRun, type RunChange } from '../state/run.ts'
 import { toPointInTime } from '../state/time.ts'
+import { siteName } from '../util/site-name.ts'
 import { isCommand, optionsOf, type CommandName } from './commands.ts'
 import { completionFor } from './completion.ts'
 import { reasonOf, UsageError } from './output.ts'
@@ -67,7 +67,7 @@ export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv):
   if (name === 'completion') return { text: completionFor(rest[0]) }
   if (name === 'sql') return { text: readSqlRequest(rest, words, env) }
   if (!isCommand(name)) {
-    throw new UsageError(name === '' ? 'no command' : `unknown command ${showWord(name)}${hint(name)}`)
+    throw new UsageError(name === '' ? 'no command' : `unknown command ${showWord(name)}${hint(SYNONYMS.get(name) ?? name)}`)
   }
   const foreign = [...values.keys()].find(option => !optionsOf(name).includes(option))
   if (foreign !== undefined) throw new UsageError(`'${name}' has no option --${foreign}`)
@@ -75,9 +75,12 @@ export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv):
   return readCommand(name, end === -1 ? rest : [...rest, ...args.slice(end + 1)], words, env)
 }
 
+/** What people type instead. */
+const SYNONYMS: ReadonlyMap<string, CommandName> = new Map([['close', 'on'], ['open', 'off'], ['down', 'on'], ['up', 'off']])
+
 function toTopic (name: string | undefined): CommandName | null {
   if (name === undefined || name === '') return null
-  if (!isCommand(name)) throw new UsageError(`unknown command ${showWord(name)}${hint(name)}`)
+  if (!isCommand(name)) throw new UsageError(`unknown command ${showWord(name)}${hint(SYNONYMS.get(name) ?? name)}`)
   return name
 }
 

@@ -180,25 +180,34 @@ function whyOdd (server: ServerStatus, site: string, revision: number): string {
 
 /** A change on one line. */
 export function entryInWords ({ at, kind, ended, mode, message, startsAt, endsAt, by }: HistoryEntry): string {
-  const window = [startsAt === null ? '' : ` from ${startsAt}`, endsAt === null ? '' : ` until ${endsAt}`].join('')
+  const window = [
+    startsAt === null ? '' : ` from ${timeInWords(startsAt)}`,
+    endsAt === null ? '' : ` until ${timeInWords(endsAt)}`
+  ].join('')
   const what = kind === 'run' ? `run ${ended ? 'ended' : 'began'}` : kind
   return toLine(
-    `${at}  ${what}${mode === null ? '' : ` (${mode})`}${window}${by === null ? '' : `, by ${by}`}${message === null ? '' : `: ${defaultText(message)}`}`
+    `${timeInWords(at)}  ${what}${mode === null ? '' : ` (${mode})`}${window}${by === null ? '' : `, by ${by}`}${message === null ? '' : `: ${defaultText(message)}`}`
   )
 }
 
-/** A server on one line. */
-export function serverInWords (server: ServerStatus, site: string): string {
+/** A server on one line. @param stored the revision that servers should have reached */
+export function serverInWords (server: ServerStatus, site: string, stored: number): string {
   const { label, inFlight, streams, seenAt, lost, version } = server
   const { active, pinned, revision, draining } = servedBy(server, site)
   const before = countsInWords(draining)
+  const oddity = pinned ? ' (pinned)' : revision < stored ? ' (has not followed)' : ''
   const parts = [
-    `${active ? 'closed' : 'open'}${pinned ? ' (pinned)' : ''}, revision ${revision}`,
-    `${count(inFlight, 'request')} and ${count(streams, 'stream')} running${before === '' ? '' : ` (from before: ${before})`}`,
+    `${active ? 'closed' : 'open'}${oddity}, revision ${revision}`,
+    `${workInWords(inFlight, streams)} running${before === '' ? '' : ` (from before: ${before})`}`,
     `${lost ? 'lost, last ' : ''}seen ${timeInWords(seenAt)}`,
     `version ${version}`
   ]
   return toLine(`${label}: ${parts.join(', ')}`)
+}
+
+function workInWords (requests: number, streams: number): string {
+  const work = [[requests, 'request'] as const, [streams, 'stream'] as const].filter(([number]) => number > 0)
+  return work.map(([number, noun]) => count(number, noun)).join(' and ') || 'nothing'
 }
 
 export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`

@@ -63,6 +63,16 @@ export const servedBy = (server: ServerStatus, site: string): ServerSite => site
 const isBehind = ({ site, revision, servers }: SiteReport): boolean =>
   servers.map(server => servedBy(server, site)).some(served => !served.pinned && served.revision < revision)
 
+/** The names of the sites that are stored, as far as the store can list them, or served. */
+export async function knownSites (store: MaintenanceStore, servers: readonly ServerStatus[]): Promise<string[]> {
+  const served = servers.flatMap(server => server.sites.map(({ site }) => site))
+  const stored = store.readAll === undefined ? await defaultSite(store) : (await store.readAll()).keys()
+  return [...new Set([...stored, ...served])].sort()
+}
+
+const defaultSite = async (store: MaintenanceStore): Promise<string[]> =>
+  (await readStored(store, 'default')).kind === 'missing' ? [] : ['default']
+
 /** What visitors get: what the running servers do; if there is none, what is stored. */
 export function visitorsGet ({ site, active, servers }: SiteReport): 'open' | 'closed' | 'mixed' {
   const closed = servers.filter(server => servedBy(server, site).active).length

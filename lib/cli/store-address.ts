@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { MaintenanceStore } from '../../types/index.ts'
+import type { FastifyMaintenanceOptions } from '../../types/index.ts'
 import { ADDRESS_EXPECTED, describeAddress, parseAddress } from '../stores/address.ts'
-import { isStore } from '../stores/options.ts'
+import { readStore, type StoreOption } from '../stores/options.ts'
 import { isTable, TABLE_EXPECTED } from '../stores/sql/dialect.ts'
 import { importModule } from '../util/import-module.cjs'
 import { isObject } from '../util/validate.ts'
@@ -15,7 +15,7 @@ export type StoreAddress =
   | { readonly redis: string, readonly prefix?: string }
   | { readonly file: string }
   | { readonly sql: { readonly client: string, readonly table?: string } }
-  /** The path of a module that exports a store, or a function that creates one. */
+  /** The path of a module that exports what the option `store` takes, or a function that returns it. */
   | { readonly module: string }
 
 /** An address, and the folder that its paths are relative to. */
@@ -123,16 +123,22 @@ export function describeStore (store: StoreAddress): string {
 }
 
 /**
- * Loads the store that a module exports by default, or lets its function create one.
- * @throws UsageError if there is no such store; what the function throws
+ * Loads what a module exports by default, or lets its function create it: anything that the option `store` takes.
+ * @throws UsageError if there is no such thing; what the function throws
  */
-export async function loadStore (file: string): Promise<MaintenanceStore> {
+export async function loadStore (file: string): Promise<StoreOption> {
   const exported: unknown = await loadModule(file)
-  const store: unknown = typeof exported === 'function' ? await exported() : exported
-  if (isStore(store)) return store
-  throw new UsageError(
-    `${file} has to export a store by default (an object with the functions read, write, watch and close), or a function that creates one`
-  )
+  const option: unknown = typeof exported === 'function' ? await exported() : exported
+  if (option === undefined || option === 'memory') {
+    throw new UsageError(
+      `${file} has to export a store by default, or what the option store takes such as { redis: client }, or a function that returns one of them`
+    )
+  }
+  try {
+    return readStore(option as FastifyMaintenanceOptions['store'])
+  } catch (error) {
+    throw new UsageError(`${file}: ${reasonOf(error)}`)
+  }
 }
 
 async function loadModule (file: string): Promise<unknown> {

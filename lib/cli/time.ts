@@ -14,6 +14,10 @@ export function timeInWords (iso: string | null, now = Date.now()): string {
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())} (${relative(date.getTime() - now)})`
 }
 
+/** Replaces each time of ours in a text. */
+export const timesInWords = (text: string): string =>
+  text.replace(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, iso => timeInWords(iso))
+
 function relative (ms: number): string {
   const length = Math.abs(ms)
   const [unit, name] = UNITS.find(([unit]) => length >= unit) ?? []

@@ -7,6 +7,7 @@ import { timeOf } from '../state/time.ts'
 import { reasonOf, type Output } from './output.ts'
 import type { Wait } from './parse.ts'
 import { count } from './print.ts'
+import { timesInWords } from './time.ts'
 
 /** How a wait for the servers of one site ended. */
 export interface Waited {
@@ -54,12 +55,12 @@ export async function waitFor (
         onProgress(progress)
       },
       say () {},
-      remark
+      remark: text => remark(timesInWords(text))
     })
     return { safe: true, servers, unready: [], lost: fenced, pinned: [], problem: null }
   } catch (error) {
     const { servers: unready, lost, pinned } = error as Required<DrainErrorDetails>
-    return { safe: false, servers: last, unready, lost, pinned, problem: `site '${site}': ${reasonOf(error)}` }
+    return { safe: false, servers: last, unready, lost, pinned, problem: `site '${site}': ${timesInWords(reasonOf(error))}` }
   }
 }
 

@@ -14,7 +14,7 @@ import { momentOf } from '../state/window.ts'
 import { colored, EXIT, isRefusal, reasonOf, tell, toDocument, UsageError, type Output } from './output.ts'
 import type { Command, Write } from './parse.ts'
 import { changeInWords, type TesterLink } from './print.ts'
-import { liveServers, servedBy, serversOf, toState, type SiteReport } from './read-sites.ts'
+import { knownSites, liveServers, servedBy, serversOf, toState, type SiteReport } from './read-sites.ts'
 import { describeStore } from './store-address.ts'
 import { hint } from './tokens.ts'
 import { createProgress, waitFor } from './wait.ts'
@@ -53,14 +53,12 @@ export async function checkSites (
   { sites, store: address, force, unquoted }: Command, store: MaintenanceStore, servers: readonly ServerStatus[]
 ): Promise<void> {
   if (force) return
-  const served = [...new Set(servers.flatMap(server => server.sites.map(({ site }) => site)))]
+  const served = servers.flatMap(server => server.sites.map(({ site }) => site))
   const isStored = async (site: string): Promise<boolean> => (await readStored(store, site)).kind !== 'missing'
   const unknown: string[] = []
   for (const site of sites) if (!served.includes(site) && !await isStored(site)) unknown.push(site)
   if (unknown.length === 0) return
-  const stored =
-    store.readAll === undefined ? ((await isStored('default')) ? ['default'] : []) : [...(await store.readAll()).keys()]
-  const sitesThere = [...new Set([...stored, ...served])].sort()
+  const sitesThere = await knownSites(store, servers)
   const names = unknown.map(site => `'${site}'`).join(', ')
   const quote = unquoted === null ? '' : `. Did you forget to quote the message? ${unquoted}`
   const exist = sitesThere.length === 0 ? 'no site is known there' : `known there: ${sitesThere.join(', ')}`
