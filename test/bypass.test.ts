@@ -108,7 +108,7 @@ t.test('every wrong secret gets the same answer, and never a 500', async t => {
     const { statusCode, body } = await post(app, { secret }, { 'content-type': type, 'x-forwarded-for': '10.0.1.1' })
     answers.add(`${statusCode} ${body}`)
   }
-  t.strictSame([...answers], ['403 This link is not valid (any more).\n'])
+  t.strictSame([...answers], ['403 This secret is not valid (any more).\n'])
   for (const header of ['', 'x', secret.slice(1), 'x'.repeat(4000)]) t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': header } })).statusCode, 503)
   t.equal(run.runs, 0)
   t.ok(app.maintenance.status().counts.failedBypasses >= 20)
@@ -686,7 +686,7 @@ t.test('in a real browser, with script and without', { skip: executablePath === 
   const context = await browser.newContext()
   const page = await context.newPage()
   await page.goto(`${address}/maintenance/bypass#wrong`)
-  await page.getByText('This is not the secret').waitFor()
+  await page.getByText('This secret is not valid').waitFor()
   t.equal(page.url(), `${address}/maintenance/bypass`, 'the secret is out of the address at once')
   await page.getByLabel('Secret').fill(secret)
   await page.getByRole('button').click()

@@ -23,7 +23,7 @@
     }).then(function (answer) {
       // the server has checked `next`
       if (answer.status === 204) location.replace(answer.headers.get('location'))
-      else status.textContent = 'This link is not valid (any more).'
+      else status.textContent = 'This secret is not valid (any more).'
     }).catch(function () { status.textContent = 'The server did not answer.' })
   }
 })()

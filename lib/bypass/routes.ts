@@ -85,7 +85,7 @@ function refuse (reply: FastifyReply): void {
   reply
     .code(403)
     .type('text/plain; charset=utf-8')
-    .send('This link is not valid (any more).\n')
+    .send('This secret is not valid (any more).\n')
 }
 
 /** Of the cookie that the browser has: the tokens of the other windows stay valid. */
