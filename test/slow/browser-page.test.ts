@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { LANGUAGES, wordsOf } from '../../lib/answer/texts.ts'
 import type { FastifyMaintenanceOptions } from '../../types/index.ts'
 import { bareApp, createApp, until } from '../fixtures/app.ts'
+import { blocksOf } from '../fixtures/docs.ts'
 import { launch, noBrowser, open, screenshots, violations } from '../fixtures/browser.ts'
 import { LOOKS, show, windowOf } from '../fixtures/looks.ts'
 
@@ -185,6 +186,36 @@ t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t
     await current.page.goto(`${address}/page`)
     await app.maintenance.set(false)
     await comesBack(current.page)
+  })
+
+  t.test('the service worker of docs/the-answer.md keeps neither the page nor its events', async t => {
+    const worker = blocksOf('docs/the-answer.md').find(({ code }) => code.startsWith('// service-worker.js'))?.code
+    const { app } = await createApp(t)
+    app.get('/worker.js', { config: { maintenance: 'off' } }, async (_request, reply) => reply.type('text/javascript').send(worker))
+    app.get('/page', async (_request, reply) => reply.type('text/html').send('<h1>open</h1>'))
+    const address = await app.listen({ port: 0, host: '127.0.0.1' })
+    const { page, problems } = await open(t, browser)
+    const run = async (code: string): Promise<unknown> => page.evaluate(`(async () => { ${code} })()`)
+    const heading = async () => page.locator('h1').textContent()
+
+    await page.goto(`${address}/page`)
+    await run("await navigator.serviceWorker.register('/worker.js'); await navigator.serviceWorker.ready")
+    await page.reload()
+    t.equal(await run('return navigator.serviceWorker.controller.state'), 'activated')
+    await app.maintenance.set(true)
+    await page.clock.install()
+    await page.goto(`${address}/page`)
+    t.equal(await heading(), wordsOf({}, 'en', 'full').title)
+    t.equal(await run("return (await fetch('/events', { headers: { accept: 'text/event-stream' } })).status"), 200)
+    t.strictSame(await run("return (await (await caches.open('pages')).keys()).map(({ url }) => new URL(url).pathname)"), ['/page'])
+    await app.maintenance.set(false)
+    await comesBack(page)
+    await app.maintenance.set(true)
+    await page.goto(`${address}/page`)
+    await app.close()
+    await page.goto(`${address}/page`)
+    t.equal(await heading(), 'open', 'offline: what it kept is the page of the site')
+    t.strictSame(problems, [])
   })
 
   t.test('within a frame that the application allows', async t => {
