@@ -194,7 +194,7 @@ t.test('hooks × answers, at random', { timeout: 240_000 + REQUESTS * 60 }, asyn
   /** Nothing is in flight, nothing is held, and all replies are let go. */
   async function quiet (): Promise<Measured> {
     let last = await ask(child, {})
-    const isQuiet = ({ alive, statuses }: Measured): boolean => alive < 30 && statuses.every(({ inFlight, held }) => inFlight === 0 && held === 0)
+    const isQuiet = ({ alive, statuses }: Measured): boolean => alive < 60 && statuses.every(({ inFlight, held }) => inFlight === 0 && held === 0)
     await until('nothing is left', async () => isQuiet(last = await ask(child, {})), QUIET_WITHIN).catch(error => { violations.push(`${error.message}: ${JSON.stringify(last)}`) })
     return last
   }
