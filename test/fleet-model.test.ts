@@ -15,7 +15,7 @@ import { startRedis } from './fixtures/redis.ts'
 // server has the windows of a plain list, and lets a request through only if all active windows of that list do.
 // MAINTENANCE_SEQUENCES=1000 plays more of them, MAINTENANCE_SEED the same again.
 
-const SEQUENCES = Number(process.env.MAINTENANCE_SEQUENCES ?? 8)
+const SEQUENCES = Number(process.env.MAINTENANCE_SEQUENCES ?? 5)
 const STEPS = 14
 const MINUTE = 60_000
 const DAY_PART = 240 * MINUTE
