@@ -143,6 +143,18 @@ t.test('a run that begins between the check and the write is no reason to open t
   t.match(await run(['off', '--store', `${folder}/late.mjs`], {}), { code: 2, err: /kept closed by a run on app-1/ })
 })
 
+t.test('the sites that there are, which cannot be read: only a hint is missing', async t => {
+  const folder = t.testdir({
+    'listless.mjs': `export default {
+      read: async () => null, write: async () => {}, watch () {}, close () {},
+      async readAll () { throw new Error('no rights') }
+    }`
+  })
+  for (const line of ['status', 'servers', 'history']) {
+    t.match(await run([line, 'shop', '--json', '--store', `${folder}/listless.mjs`], {}), { code: 0, out: /"site": "shop"/, err: '' }, line)
+  }
+})
+
 t.test('a state that cannot be understood is closed, and can be changed', async t => {
   const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }

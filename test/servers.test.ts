@@ -158,6 +158,11 @@ t.test('set(false) beside runs says whether their servers are still there', { bu
   store.fail = 'list'
   t.strictSame((await states()).servers, Array(5).fill('unknown'), 'a list that cannot be read changes nothing')
   store.fail = ''
+  store.hang = 'list'
+  const list = app.maintenance.servers().catch(() => 'the list')
+  t.strictSame(await Promise.race([list, states().then(({ servers }) => servers)]), Array(5).fill('unknown'), 'a list that hangs holds it up for a second')
+  await list
+  store.hang = ''
   keepClosed(2, 3)
   await app.maintenance.refresh()
   t.match(await states(), { message: /whose server has stopped, since [^.]*\.\d+Z\. Use force to end it$/, servers: ['lost', 'stopped'] })

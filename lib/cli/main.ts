@@ -88,7 +88,9 @@ async function showServers (
 async function tellNothing (
   what: string, site: string, store: MaintenanceStore, output: Output
 ): Promise<void> {
-  const known = await withTimeout(readAllServers(store).then(servers => knownSites(store, servers)), ANSWER_TIMEOUT)
+  // only a hint: the command has its answer without it
+  const sites = readAllServers(store).then(servers => knownSites(store, servers))
+  const known = await withTimeout(sites, ANSWER_TIMEOUT).catch((): string[] => [])
   if (known.length > 0 && !known.includes(site)) tell(output, `${what}; known there: ${known.join(', ')}`)
 }
 

@@ -1,9 +1,13 @@
 import type { RunningRuns } from '../../types/index.ts'
 import { codeOf } from '../errors.ts'
 import { runningError } from '../state/running-error.ts'
+import { withTimeout } from '../util/timeout.ts'
 import { LOST_AFTER, silenceOf, type ServerEntry } from './entry.ts'
 
 type Run = RunningRuns['runs'][number]
+
+/** The refusal does not wait longer for the servers, ms. */
+const READ_TIMEOUT = 1000
 
 /**
  * Adds to the error of a site that runs keep closed whether their servers are still there. Other errors stay as they
@@ -16,7 +20,7 @@ export async function withServersOfRuns (
   now: () => number
 ): Promise<unknown> {
   if (codeOf(error) !== 'FST_ERR_MAINTENANCE_RUNNING') return error
-  const entries = await readEntries().catch(() => [])
+  const entries = await withTimeout(readEntries(), READ_TIMEOUT).catch(() => [])
   const { runs } = error as Error & RunningRuns
   return runningError(runs.map(run => ({ ...run, server: serverOf(run, entries, now()) })))
 }
