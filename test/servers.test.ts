@@ -1,4 +1,5 @@
 import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { ServerStatus } from '../types/index.ts'
 import { createApp, until, type LogLine } from './fixtures/app.ts'
@@ -109,14 +110,37 @@ t.test('servers(): after its goodbye a server says nothing more', { buffered: tr
   const store = beatingStore()
   const words: number[] = []
   const go = step()
-  const { app } = await createApp(t, { store: { ...store, heartbeat: async (_id, _entry, ttl) => { words.push(ttl); await go.promise } } })
-  // booting does not wait for the first word; what follows waits behind it
+  let hangs = false
+  const { app } = await createApp(t, { store: { ...store, heartbeat: async (_id, _entry, ttl) => { words.push(ttl); if (hangs) await go.promise } } })
   await app.ready()
+  hangs = true
+  words.length = 0
+  // the first word hangs; what follows waits behind it
   for (const on of [true, false]) await app.maintenance.set(on)
   await app.close()
   go.resolve()
   await until('goodbye', () => words.length === 2)
   t.strictSame(words, [615_000, 60_000])
+})
+
+t.test('servers(): a server is listed before it is ready, even if the store takes its time', { buffered: true }, async t => {
+  const store = beatingStore()
+  const { app } = await createApp(t, { store: { ...store, heartbeat: async (...word) => { await sleep(2500); return store.heartbeat(...word) } } })
+  await app.ready()
+  t.equal(store.entries.size, 1)
+})
+
+t.test('servers(): until a server is listed it tries again soon', { buffered: true }, async t => {
+  const store = beatingStore()
+  store.fail = 'beat'
+  const { app } = await createApp(t, { store })
+  await app.ready()
+  const { beating } = store
+  let isLate = false
+  const timer = setTimeout(() => { isLate = true }, 3500)
+  await until('tried twice', () => store.beating >= beating + 2)
+  clearTimeout(timer)
+  t.notOk(isLate, 'before a listed server sends its next heartbeat')
 })
 
 t.test('servers(): one that boots while the site is closed sees it, or is seen', { buffered: true }, async t => {

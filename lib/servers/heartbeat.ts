@@ -26,9 +26,9 @@ const TTL = LOST_AFTER + FORGOTTEN_AFTER
 /** While a drain waits for this server: how often it reports, and how often it looks whether it is ready, ms. */
 const PROGRESS_INTERVAL = 500
 const POLL_INTERVAL = 20
-/** How long booting waits for the first heartbeat, ms. */
-const BOOT_TIMEOUT = 1000
-/** A heartbeat that takes longer has failed, ms. */
+/** Until its first heartbeat is accepted, a server is known to nobody, so it tries again soon, ms. */
+const UNLISTED_INTERVAL = 500
+/** A heartbeat that takes longer has failed, ms. Booting waits for one, and for another if the first one failed. */
 const HEARTBEAT_TIMEOUT = 3000
 /** How often each server looks for dead ones, ms. Longer in a large fleet, all of which read the list. */
 const sweepInterval = (servers: number): number => Math.max(LOST_AFTER, servers ** 2)
@@ -45,7 +45,7 @@ export interface Servers {
    * Sends the first heartbeat. To be called before the state is read: what this server then does is known to others.
    */
   register (): Promise<void>
-  /** Sends another one, and reads the state behind it. */
+  /** Sends another one, and reads the state behind it. To be called before this server listens. */
   start (): Promise<void>
   /** @throws FST_ERR_MAINTENANCE_STORE */
   list (site: string): Promise<ServerStatus[]>
@@ -144,6 +144,14 @@ export function createServers ({ store, sites, bypassPath, fence, log }: Servers
     problem = error
   }
 
+  function beatRegularly (): void {
+    const interval = Math.min(isListed ? HEARTBEAT_INTERVAL : UNLISTED_INTERVAL, (fence?.after ?? Infinity) / 3)
+    timer = setTimeout(async () => {
+      await beat()
+      if (!stopping.signal.aborted) beatRegularly()
+    }, interval * (0.9 + 0.2 * Math.random())).unref()
+  }
+
   const isHeldUp = (): boolean => sites.some(({ activity }) => activity.tasksBefore().length > 0)
 
   /** A wait on another server learns at once when the last request from before has ended here. */
@@ -184,17 +192,16 @@ export function createServers ({ store, sites, bypassPath, fence, log }: Servers
     async register () {
       if (store.heartbeat === undefined) return
       for (const { site } of sites) site.onChange(onChange)
-      timer = setInterval(
-        beat,
-        Math.min(HEARTBEAT_INTERVAL, (fence?.after ?? Infinity) / 3) * (0.9 + 0.2 * Math.random())
-      ).unref()
-      await withTimeout(beat(), BOOT_TIMEOUT).catch(() => {})
+      await withTimeout(beat(), HEARTBEAT_TIMEOUT).catch(() => {})
+      beatRegularly()
     },
     async start () {
       if (store.heartbeat === undefined) return
       // register first, then read: either a writer sees this server, or this server sees the write
       const refreshed = beat().then(() => Promise.all(sites.map(({ site }) => site.refresh())))
-      await withTimeout(refreshed, BOOT_TIMEOUT).catch(() => {})
+      // a store that cannot be read either is not waited for
+      const isReachable = sites.some(({ site }) => site.health.connected)
+      await withTimeout(refreshed, isReachable ? HEARTBEAT_TIMEOUT : 0).catch(() => {})
       sweep()
     },
     async list (site) {
@@ -212,7 +219,7 @@ export function createServers ({ store, sites, bypassPath, fence, log }: Servers
     },
     get isRunning () { return tasks().length > 0 },
     async stop () {
-      clearInterval(timer)
+      clearTimeout(timer)
       clearTimeout(sweepTimer)
       stopping.abort()
       fence?.close()
