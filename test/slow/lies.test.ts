@@ -257,6 +257,6 @@ for (const [name, fault] of Object.entries(FAULTS).filter(([name]) => ONLY === u
     if (fault.never === true) t.equal(safe.length, 0, 'it never says safe')
     if (fault.always === true) t.equal(safe.length, outcomes.length, 'it always says safe')
     t.comment(outcomes.map(({ safe, writes, why }) => `${safe ? 'safe' : `not safe: ${why.trim()}`}, ${writes} writes after it`).join('\n'))
-    if (process.env.ROUNDS !== undefined && process.env.WRITE !== "0") writeRow(name, outcomes.length, safe.length, lies.length)
+    if (process.env.ROUNDS !== undefined && process.env.WRITE !== '0') writeRow(name, outcomes.length, safe.length, lies.length)
   })
 }
