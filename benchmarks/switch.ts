@@ -1,6 +1,6 @@
 /**
  * How long from `set` on one server until another one refuses, and is a request answered wrongly meanwhile? Run with
- * `npm run build && npx tsx benchmarks/switch.ts`. Real processes, a real file, a real Redis; every server is asked all
+ * `npm run build && npx tsx benchmarks/switch.ts`. Real processes, a real file, Redis and PostgreSQL; every server is asked all
  * the time. (What a fleet of hundreds does, and after Redis was away, is the question of fleet.ts.)
  */
 import { fork, type ChildProcess } from 'node:child_process'
@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../test/fixtures/app.ts'
+import { noPostgres, startPostgres } from '../test/fixtures/postgres.ts'
 import { startRedis } from '../test/fixtures/redis.ts'
 import { percentile, printTable, type Row } from './lib/table.ts'
 
@@ -33,6 +34,11 @@ const redis = await startRedis({ teardown: work => { endings.push(work) } })
 await measureStore('memory', 'memory', [1])
 await measureStore('file', { file: join(folder, 'state.json') }, SIZES)
 await measureStore('Redis', { redis: redis.url }, SIZES)
+if (noPostgres !== false) console.log(`${noPostgres}: left out\n`)
+else {
+  const { url } = await startPostgres({ teardown: work => { endings.push(work) } })
+  await measureStore('PostgreSQL', url, SIZES)
+}
 printTable(`From set until the first refusal, ${SWITCHES} times closed and opened`, rows)
 for (const end of endings.reverse()) await end()
 if (rows.some(row => row['answered wrongly'] !== '0')) process.exitCode = 1

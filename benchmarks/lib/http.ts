@@ -1,9 +1,10 @@
-import { fork, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import type { Load, Loaded } from './load.ts'
+import { halfWidth, inWords, medianInterval, type Interval } from './interval.ts'
+import type { Load } from './load.ts'
 import { median } from './measure.ts'
 import { startNginx } from './nginx.ts'
-import { printTable, spread } from './table.ts'
+import { printTable } from './table.ts'
 
 export interface Candidate {
   /** A name that `server.ts` knows. */
@@ -22,16 +23,16 @@ export interface Group {
   readonly candidates: readonly Candidate[]
 }
 
-interface Figure {
-  /** CPU time of the server, µs. */
-  readonly cpu: number[]
-  readonly perSecond: number[]
-}
-
-const ROUNDS = Number(process.env.ROUNDS ?? 7)
-const REQUESTS = Number(process.env.REQUESTS ?? 40_000)
-/** Warm up until V8 has compiled the hot code; in requests, since a busy machine makes few of them in a second. */
-const WARM_UP = REQUESTS / 2
+/** Each generation starts fresh processes: two processes of one program differ. */
+const GENERATIONS = Number(process.env.GENERATIONS ?? 5)
+/** More of them are played until every interval is as narrow as this, or there are too many. */
+const GENERATIONS_MAX = Math.max(GENERATIONS, 12)
+const NARROW = 0.02
+/** The servers of a group take turns in slices, so that whatever else the machine does falls on all of them alike. */
+const SLICES = Number(process.env.SLICES ?? 16)
+const REQUESTS = Number(process.env.REQUESTS ?? 2000)
+/** Until V8 has compiled the hot code; in requests, since a busy machine makes few of them in a second. */
+const WARM_UP = 10 * REQUESTS
 const CONNECTIONS = 50
 
 /** What a browser asks a page with. */
@@ -42,24 +43,48 @@ export const BROWSER = {
 }
 
 /**
- * Prints a table for each group. A round starts a fresh server process for every candidate of all groups, in shuffled
- * order. CPU time of the server for each request is what is compared: it is steadier than the clock.
+ * Prints a table for each group. CPU time of the server for each request is what is compared, with that of the first
+ * candidate in the same slice: it is steadier than the clock.
  */
 export async function compareOverSockets (groups: readonly Group[]): Promise<void> {
-  const candidates = groups.flatMap(group => group.candidates)
-  const figures = new Map(candidates.map(candidate => [candidate, { cpu: [], perSecond: [] } as Figure]))
-  const client = startProcess('load.ts')
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const candidate of shuffled(candidates)) {
-      const { cpu, perSecond } = await measure(candidate, client)
-      figures.get(candidate)?.cpu.push(cpu)
-      figures.get(candidate)?.perSecond.push(perSecond)
-      process.stderr.write('.')
-    }
-  }
-  process.stderr.write('\n')
+  const client = startProcess('load.ts', CLIENT_CORE)
+  for (const group of groups) await compare(group, client)
   client.kill()
-  for (const group of groups) print(group, group.candidates.map(candidate => figures.get(candidate) as Figure))
+}
+
+async function compare (group: Group, client: ChildProcess): Promise<void> {
+  const generations: Generation[] = []
+  do {
+    generations.push(await playGeneration(group.candidates, client))
+    process.stderr.write('.')
+  } while (generations.length < GENERATIONS || (!isNarrow(group, generations) && generations.length < GENERATIONS_MAX))
+  process.stderr.write('\n')
+  print(group, generations)
+}
+
+/** CPU time of a request, µs: for each candidate, slice by slice. */
+type Generation = readonly (readonly number[])[]
+
+async function playGeneration (candidates: readonly Candidate[], client: ChildProcess): Promise<Generation> {
+  const servers = await Promise.all(candidates.map(start))
+  const times = candidates.map(() => [] as number[])
+  try {
+    for (const i of servers.keys()) await load(i, WARM_UP)
+    for (let slice = 0; slice < SLICES; slice++) {
+      for (const i of shuffled([...servers.keys()])) times[i]?.push(await load(i, REQUESTS))
+    }
+    return times
+  } finally {
+    for (const { stop } of servers) stop()
+  }
+
+  async function load (i: number, requests: number): Promise<number> {
+    const { headers = {}, statusCode = 200 } = candidates[i] as Candidate
+    const { url, cpu } = servers[i] as Running
+    await cpu()
+    await ask(client, { url, headers, statusCode, connections: CONNECTIONS, requests } satisfies Load)
+    return await cpu() / requests
+  }
 }
 
 /** A server that runs on its own. */
@@ -70,22 +95,11 @@ export interface Running {
   stop (): void
 }
 
-async function measure ({ server, headers = {}, statusCode = 200, env = {} }: Candidate, client: ChildProcess) {
-  const { url, cpu, stop } = server === 'nginx' ? await startNginx() : await startServer(server, env)
-  const load = (requests: number) =>
-    ask(client, { url, headers, statusCode, connections: CONNECTIONS, requests } satisfies Load) as Promise<Loaded>
-  try {
-    await load(WARM_UP)
-    await cpu()
-    const { perSecond } = await load(REQUESTS)
-    return { cpu: await cpu() / REQUESTS, perSecond }
-  } finally {
-    stop()
-  }
-}
+const start = ({ server, env = {} }: Candidate): Promise<Running> =>
+  server === 'nginx' ? startNginx() : startServer(server, env)
 
 async function startServer (name: string, env: NodeJS.ProcessEnv): Promise<Running> {
-  const child = startProcess('server.ts', [name], env)
+  const child = startProcess('server.ts', SERVER_CORE, [name], env)
   return {
     url: await answer(child) as string,
     cpu: async () => (await ask(child, 'cpu') as { cpu: number }).cpu,
@@ -93,11 +107,14 @@ async function startServer (name: string, env: NodeJS.ProcessEnv): Promise<Runni
   }
 }
 
-function startProcess (file: string, args: string[] = [], env: NodeJS.ProcessEnv = {}): ChildProcess {
-  return fork(new URL(file, import.meta.url), args, {
-    execArgv: ['--import', 'tsx', '--no-memory-reducer'],
-    env: { ...process.env, ...env }
-  })
+const SERVER_CORE = '0'
+const CLIENT_CORE = '1'
+
+/** Pinned to a core, where the system can do that. */
+function startProcess (file: string, core: string, args: string[] = [], env: NodeJS.ProcessEnv = {}): ChildProcess {
+  const node = [process.execPath, '--import', 'tsx', '--no-memory-reducer', new URL(file, import.meta.url).pathname, ...args]
+  const [program = '', ...rest] = process.platform === 'linux' ? ['taskset', '-c', core, ...node] : node
+  return spawn(program, rest, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env: { ...process.env, ...env } })
 }
 
 function ask (child: ChildProcess, question: Load | 'cpu'): Promise<unknown> {
@@ -121,27 +138,31 @@ function shuffled<T> (values: readonly T[]): T[] {
   return values.map(value => ({ value, at: Math.random() })).sort((a, b) => a.at - b.at).map(({ value }) => value)
 }
 
+/** The ratio of a candidate to the first one. */
+const ratioOf = (generations: readonly Generation[], i: number): Interval =>
+  medianInterval(generations.map(times => (times[i] ?? []).map((time, slice) => time / (times[0]?.[slice] ?? NaN))))
+
+const isWide = (ratio: Interval): boolean => halfWidth(ratio) > NARROW * ratio.value
+
+const isNarrow = ({ candidates }: Group, generations: readonly Generation[]): boolean =>
+  !candidates.some((_candidate, i) => isWide(ratioOf(generations, i)))
+
 /** An A/A pair farther apart than this voids its run. */
-const BAND = 0.05
+const BAND = 0.03
 /** What readme.ts looks for. */
 const VOID = 'void'
 
-/** The medians, and their ratio to those of the first candidate, with the spread of the rounds. */
-function print ({ title, candidates }: Group, figures: readonly Figure[]): void {
-  const [base, again] = figures as [Figure, Figure]
-  const ratioOf = (figure: Figure, to: 'cpu' | 'perSecond'): number => median(figure[to]) / median(base[to])
-  printTable(title, figures.map((figure, i) => ({
-    '': candidates[i]?.label ?? '',
-    'CPU µs/request': median(figure.cpu).toFixed(1),
-    'CPU ratio': ratioOf(figure, 'cpu').toFixed(3),
-    spread: spread(figure.cpu.map((value, round) => value / (base.cpu[round] as number))),
-    'requests/s': Math.round(median(figure.perSecond)).toLocaleString('en'),
-    'rate ratio': ratioOf(figure, 'perSecond').toFixed(3)
+function print ({ title, candidates }: Group, generations: readonly Generation[]): void {
+  const ratios = candidates.map((_candidate, i) => ratioOf(generations, i))
+  printTable(title, candidates.map(({ label }, i) => ({
+    '': label,
+    'CPU µs/request': median(generations.flatMap(times => times[i] ?? [])).toFixed(1),
+    'CPU ratio': (ratios[i] as Interval).value.toFixed(3),
+    '95 %': i === 0 ? '' : inWords(ratios[i] as Interval)
   })))
-  const apart = ratioOf(again, 'cpu')
-  if (Math.abs(apart - 1) > BAND) {
-    console.log(
-      `**${VOID}**: the same twice is ${apart.toFixed(3)} apart; the machine was busy, and these times say nothing.\n`
-    )
+  console.log(`${generations.length} generations of ${SLICES} slices.${isNarrow({ title, candidates }, generations) ? '' : ` This machine did not give intervals of ±${NARROW * 100} %.`}\n`)
+  const again = ratios[1] as Interval
+  if (Math.abs(again.value - 1) > BAND) {
+    console.log(`**${VOID}**: the same twice is ${again.value.toFixed(3)} apart, so these ratios say nothing.\n`)
   }
 }

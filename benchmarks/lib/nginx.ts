@@ -10,9 +10,6 @@ import type { Running } from './http.ts'
 /** `null` where it cannot be had. */
 export const findNginx = (): string | null => findProgram(['nginx'], ['nginx-light'])
 
-/** The kernel counts in 1/100 s (`USER_HZ`, the same on all of Linux). */
-const TICK = 10_000
-
 /** A single process that answers everything with 503 and a line. */
 export async function startNginx (): Promise<Running> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-nginx-'))
@@ -33,9 +30,8 @@ export async function startNginx (): Promise<Running> {
   return {
     url,
     async cpu () {
-      // behind the name, which may hold blanks: the 12th and 13th fields are user and system time (proc(5))
-      const fields = readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-      const now = (Number(fields[11]) + Number(fields[12])) * TICK
+      // its first field, in ns
+      const now = Number(readFileSync(`/proc/${child.pid}/schedstat`, 'utf8').split(' ')[0]) / 1000
       const used = now - before
       before = now
       return used

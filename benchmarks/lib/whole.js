@@ -44,6 +44,8 @@ for (const name of names) {
   const bytes = Buffer.from(`GET ${url} HTTP/1.1\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`)
   written = ''
   await run(bytes, 1)
+  // pages are compressed on first use
+  while (written === '') await turn()
   if (!written.startsWith(`HTTP/1.1 ${statusCode} `)) throw new Error(`${name}: ${written.slice(0, 100)}`)
   written = null
   await run(bytes, WARM_UP)

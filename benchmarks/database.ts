@@ -1,0 +1,53 @@
+/**
+ * What does a fleet ask of the application's database while nothing happens? 100 servers of 100 sites each on a real
+ * PostgreSQL: transactions per second, as PostgreSQL counts them, beside those of one query per site. Run with
+ * `npm run build && npx tsx benchmarks/database.ts`.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import Fastify from 'fastify'
+import maintenance from 'fastify-maintenance'
+import { Pool } from 'pg'
+import { noPostgres, startPostgres } from '../test/fixtures/postgres.ts'
+import { printTable } from './lib/table.ts'
+
+const SERVERS = Number(process.env.SERVERS ?? 100)
+const SITES = 100
+const SECONDS = Number(process.env.SECONDS ?? 20)
+/** Of the plugin, s. */
+const POLL_INTERVAL = 5
+
+if (noPostgres === false) await measure()
+else console.log(`${noPostgres}: left out\n`)
+
+async function measure (): Promise<void> {
+  const endings: (() => unknown)[] = []
+  const { url } = await startPostgres({ teardown: work => { endings.push(work) } })
+  const pool = new Pool({ connectionString: url, max: 1 })
+  const sites = Array.from({ length: SITES }, (_, i) => `site-${i}`)
+  const apps = Array.from({ length: SERVERS }, () => Fastify())
+  // one first: it creates the tables
+  for (const app of apps) {
+    await app.register(maintenance, { store: url, sites, site: sites[0] as string })
+    await app.ready()
+    if (app === apps[0]) await app.maintenance.set(true)
+  }
+  const before = await transactions(pool)
+  const cpu = process.cpuUsage()
+  await sleep(SECONDS * 1000)
+  const { user, system } = process.cpuUsage(cpu)
+  const perSecond = (await transactions(pool) - before) / SECONDS
+  printTable(`${SERVERS} servers of ${SITES} sites on PostgreSQL, idle`, [
+    { '': 'one query for all sites of a server', 'transactions/s': perSecond.toFixed(0), 'CPU of all servers': `${((user + system) / SECONDS / 1e4).toFixed(1)} %` },
+    { '': 'one query per site (on paper)', 'transactions/s': (perSecond + SERVERS * (SITES - 1) / POLL_INTERVAL).toFixed(0), 'CPU of all servers': '' }
+  ])
+  await Promise.all(apps.map(app => app.close()))
+  await pool.end()
+  for (const end of endings.reverse()) await end()
+}
+
+async function transactions (pool: Pool): Promise<number> {
+  // a connection tells its counts after a second at most
+  await sleep(1500)
+  const { rows } = await pool.query('SELECT xact_commit AS count FROM pg_stat_database WHERE datname = current_database()')
+  return Number(rows[0].count)
+}
