@@ -1,19 +1,20 @@
 // Runs every benchmark, prints all tables, and writes them to results.md with what they were measured on: `npm run
-// bench`. Some twenty minutes; QUICK=1 only shows in some minutes that all of it runs, and its figures are worth
-// nothing.
+// bench`. Some fifteen minutes on a machine that does nothing else; QUICK=1 only shows in some minutes that all of it
+// runs, and its figures are worth nothing. The goals of the run before are kept.
 import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { arch, cpus, loadavg, release, totalmem } from 'node:os'
 import { text } from 'node:stream/consumers'
 import { findProgram } from '../test/fixtures/debian.ts'
+import { intervalOf, tablesOf } from './lib/table.ts'
 
 const FILE = new URL('results.md', import.meta.url)
 /** Those that print Markdown; the others print columns. */
-const TABLES = ['hook', 'blocked', 'bypass', 'peers', 'switch']
+const TABLES = ['hook', 'blocked', 'bypass', 'peers', 'attack', 'switch', 'boot', 'database']
 const COLUMNS = ['ip', 'routes', 'fleet']
 
-const quick = process.env.QUICK === undefined ? {} : { ROUNDS: '1', SLICES: '1', REQUESTS: '2000', SWITCHES: '2', SERVERS: '20', SAMPLES: '1', WARM_UP: '100' }
+const quick = process.env.QUICK === undefined ? {} : { ROUNDS: '1', GENERATIONS: '1', SLICES: '1', REQUESTS: '200', SWITCHES: '2', SERVERS: '20', SECONDS: '2', SAMPLES: '1', WARM_UP: '100', ATTACK: '5' }
 
 const load = createRequire(import.meta.url)
 const versionOf = (name: string): string => `${name} ${(load(`${name}/package.json`) as { version: string }).version}`
@@ -36,6 +37,8 @@ async function run (name: string): Promise<string> {
   return `## ${name}\n\n\`npx tsx benchmarks/${name}.ts\`\n\n${TABLES.includes(name) ? printed.trim() : `\`\`\`\n${printed.trim()}\n\`\`\``}\n`
 }
 
+const GOALS = JSON.parse(readFileSync(new URL('goals.json', import.meta.url), 'utf8')) as { goal: string, table: string, row: string, column: string, most: number }[]
+
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 const head = `# Results
 
@@ -45,11 +48,35 @@ Written by \`npm run bench\`; not to be changed by hand. The README takes its fi
 - machine: ${cpus().length} × ${cpus()[0]?.model}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, ${process.platform} ${release()} ${arch()}
 - fastify-maintenance ${version}, Node ${process.version}, V8 ${process.versions.v8}, ${['fastify', '@fastify/under-pressure', 'express', 'ioredis'].map(versionOf).join(', ')}
 - ${[programVersion('redis-server', '--version'), programVersion('nginx', '-v'), programVersion('valgrind', '--version')].join('; ')}
-- settings: ${['ROUNDS', 'REQUESTS', 'SWITCHES', 'SERVERS', 'SAMPLES', 'SLICES', 'WARM_UP'].flatMap(name => process.env[name] === undefined ? [] : [`${name}=${process.env[name]}`]).join(' ') || 'the defaults'}
+- settings: ${['ROUNDS', 'GENERATIONS', 'SLICES', 'REQUESTS', 'SWITCHES', 'SERVERS', 'SAMPLES', 'WARM_UP', 'ATTACK'].flatMap(name => process.env[name] === undefined ? [] : [`${name}=${process.env[name]}`]).join(' ') || 'the defaults'}
 
-CPU time and its ratios are medians; *spread* is that of the rounds. A/A is the same again: differences below its own are nothing.
+Figures are medians. *95 %* is the interval of a bootstrap over processes and slices. A/A is the same again: differences
+below its own are nothing.
 `
 
 const parts: string[] = []
 for (const name of [...TABLES, ...COLUMNS]) parts.push(await run(name))
-writeFileSync(FILE, `${head}\n${parts.join('\n')}`)
+const results = parts.join('\n')
+const before = goalsOfLastRun()
+const goals = `## Goals\n\n${goalsTable(results)}\n${before === '' ? '' : `\n### The run before\n\n${before}\n`}`
+console.log(goals)
+writeFileSync(FILE, `${head}\n${goals}\n${results}`)
+
+/** What the design asks for, and what was measured; an interval that holds the bound decides nothing. */
+function goalsTable (results: string): string {
+  const tables = tablesOf(results)
+  const rows = GOALS.map(({ goal, table, row, column, most }) => {
+    const cells = tables.get(table)?.get(row) ?? {}
+    const value = Number(cells[column])
+    const interval = intervalOf(cells, column) ?? ''
+    const [low = value, high = value] = interval.split(' to ').filter(text => text !== '').map(Number)
+    const verdict = high <= most ? 'yes' : low > most ? 'no' : 'not decided'
+    return `| ${goal} | ${most} | ${cells[column] ?? 'not measured'} | ${interval} | ${cells[column] === undefined ? '' : verdict} |`
+  })
+  return `${new Date().toISOString()}\n\n| goal | at most | measured | 95 % | reached |\n| --- | ---: | ---: | ---: | --- |\n${rows.join('\n')}`
+}
+
+function goalsOfLastRun (): string {
+  const [, goals = ''] = /^## Goals\n\n([\s\S]*?)\n\n?(?=##)/m.exec(readFileSync(FILE, 'utf8')) ?? []
+  return goals.trim()
+}

@@ -1,6 +1,6 @@
 /**
  * What does a refused request cost, beside a plain 200 to the same client and beside other ways to refuse? Run with
- * `npm run build && npx tsx benchmarks/blocked.ts`. ROUNDS and REQUESTS make it longer.
+ * `npm run build && npx tsx benchmarks/blocked.ts`. GENERATIONS and SLICES make it longer.
  */
 import { count, findValgrind, PLUGIN, WHOLE } from './lib/count.ts'
 import { BROWSER, compareOverSockets, type Candidate } from './lib/http.ts'
@@ -17,9 +17,8 @@ await compareOverSockets([
   {
     title: 'Refused, to a browser',
     candidates: [
-      ...plain('bare', `plain Fastify ${PLAIN}`, BROWSER),
+      ...twice('page', 'a Fastify handler that sends the same page and headers', BROWSER, 503),
       refused('on', 'refused, HTML', BROWSER),
-      refused('page', 'a Fastify handler that sends the same page and headers', BROWSER),
       refused('send', 'reply.send of a ready page', BROWSER),
       refused('view', 'reply.view for each request', BROWSER),
       refused('express-on', 'Express 5, a middleware by hand', BROWSER)
@@ -28,15 +27,22 @@ await compareOverSockets([
   {
     title: 'Refused, to a program',
     candidates: [
-      ...plain('bare', `plain Fastify ${PLAIN}`, PROGRAM),
+      ...twice('json', 'a Fastify handler that sends the same body and headers', PROGRAM, 503),
       refused('on', 'refused, JSON', PROGRAM),
       refused('throw', 'a thrown error', PROGRAM)
     ]
   },
   {
+    title: 'Refused, beside a plain 200',
+    candidates: [
+      ...twice('bare', `plain Fastify ${PLAIN}`, PROGRAM, 200),
+      refused('on', 'refused, JSON', PROGRAM)
+    ]
+  },
+  {
     title: 'Without a framework: the line that one cannot cross',
     candidates: [
-      ...plain('node', `plain node:http ${PLAIN}`, BROWSER),
+      ...twice('node', `plain node:http ${PLAIN}`, BROWSER, 200),
       refused('node-page', 'node:http with our page and headers', BROWSER),
       ...(nginx === null ? [] : [refused('nginx', 'nginx, `return 503`', BROWSER)])
     ]
@@ -46,8 +52,9 @@ await compareOverSockets([
 if (findValgrind() === null) console.log('valgrind cannot be had here: instructions are not counted\n')
 else await countWhole()
 
-function plain (server: string, label: string, headers: Record<string, string>): Candidate[] {
-  return [{ server, label, headers }, { server, label: 'the same again (A/A)', headers }]
+function twice (server: string, label: string, headers: Record<string, string>, statusCode: number): Candidate[] {
+  const candidate = { server, headers, statusCode }
+  return [{ ...candidate, label }, { ...candidate, label: 'the same again (A/A)' }]
 }
 
 function refused (server: string, label: string, headers: Record<string, string>): Candidate {

@@ -1,24 +1,14 @@
 /**
  * What does a bypass add to a refused request that has no cookie for it? Run with `npm run build` and then
- * `npx tsx benchmarks/bypass.ts`: instructions in process (needs valgrind), and CPU time over sockets.
+ * `npx tsx benchmarks/bypass.ts`: instructions in process (needs valgrind).
  */
 import { count, findValgrind, IN_PROCESS, PLUGIN } from './lib/count.ts'
-import { compareOverSockets } from './lib/http.ts'
 import { printTable } from './lib/table.ts'
 
-const FOREIGN = { cookie: 'session=0123456789abcdef0123456789abcdef; theme=dark; consent=all' }
 const NONE = ['refused, no bypass', 'refused, no bypass, cookies of others']
 
 if (findValgrind() === null) console.log('valgrind cannot be had here: instructions are not counted\n')
 else await inProcess()
-await compareOverSockets([{}, FOREIGN].map(headers => ({
-  title: `Refused over sockets, ${headers === FOREIGN ? 'with cookies of others' : 'no cookie'}`,
-  candidates: [
-    { server: 'closed', label: 'no bypass', headers, statusCode: 503 },
-    { server: 'closed', label: 'the same again (A/A)', headers, statusCode: 503 },
-    { server: 'bypass', label: 'bypass, a secret', headers, statusCode: 503 }
-  ]
-})))
 
 /** The same requests each time: the counts repeat to a few in a thousand, whatever else the machine does. */
 async function inProcess (): Promise<void> {

@@ -1,6 +1,6 @@
 /**
  * What does the plugin cost a request that it lets through? Run with `npm run build && npx tsx benchmarks/hook.ts`.
- * Beside an empty hook and no hook at all, in one run, in turn. ROUNDS and REQUESTS make it longer.
+ * Beside an empty hook and no hook at all, in one run, in turn. ROUNDS makes it longer.
  */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
@@ -9,8 +9,9 @@ import Fastify, { type FastifyReply, type FastifyRequest, type HookHandlerDoneFu
 import maintenance from 'fastify-maintenance'
 import { count, findValgrind, IN_PROCESS, PLUGIN } from './lib/count.ts'
 import { compareOverSockets } from './lib/http.ts'
+import { inWords, medianInterval } from './lib/interval.ts'
 import { median } from './lib/measure.ts'
-import { printTable, spread } from './lib/table.ts'
+import { printTable } from './lib/table.ts'
 
 type Hook = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void
 
@@ -77,20 +78,23 @@ async function throughTheRouter (): Promise<void> {
     {},
     ...(await Promise.all((valgrind ? COUNTED : []).map(names => count(IN_PROCESS, PLUGIN, names))))
   ) as Record<string, number>
-  const timeOfName = (name: string): number =>
-    median(times[candidates.findIndex(candidate => candidate[0] === name)] ?? [])
+  const indexOf = (name: string): number => candidates.findIndex(candidate => candidate[0] === name)
   printTable(
     'Through the router and the hooks, in process',
-    candidates.map(([name, base], i) => ({
-      '': candidates.findIndex(candidate => candidate[0] === name) < i ? `${name} again (A/A)` : name,
-      ns: median(times[i] ?? []).toFixed(0),
-      spread: spread(times[i] ?? [], 0),
-      over: base,
-      'ns more': (median(times[i] ?? []) - timeOfName(base)).toFixed(0),
-      ...(valgrind
-        ? { instructions: counts[name]?.toFixed(0) ?? '', 'instructions more': more(counts[name], counts[base]) }
-        : {})
-    }))
+    candidates.map(([name, base], i) => {
+      const ofBase = times[indexOf(base)] ?? []
+      const added = medianInterval((times[i] ?? []).map((time, round) => [time - (ofBase[round] ?? NaN)]))
+      return {
+        '': indexOf(name) < i ? `${name} again (A/A)` : name,
+        ns: median(times[i] ?? []).toFixed(0),
+        over: base,
+        'ns more': added.value.toFixed(0),
+        '95 %': inWords(added, 0),
+        ...(valgrind
+          ? { instructions: counts[name]?.toFixed(0) ?? '', 'instructions more': more(counts[name], counts[base]) }
+          : {})
+      }
+    })
   )
 }
 
@@ -119,14 +123,16 @@ async function theHookAlone (): Promise<void> {
     for (const { run, figures } of round % 2 === 0 ? loops : loops.toReversed()) figures.push(run())
   }
   const bytes = candidates.map(([, hook]) => bytesPerCall(hook))
-  const base = median(loops[0]?.figures ?? [])
-  printTable('The hook alone', loops.map(({ name, figures }, i) => ({
-    '': name,
-    'ns/call': median(figures).toFixed(2),
-    spread: spread(figures),
-    'over the empty hook': (median(figures) - base).toFixed(2),
-    'heap bytes/call': bytes[i]?.toFixed(2) ?? ''
-  })))
+  printTable('The hook alone', loops.map(({ name, figures }, i) => {
+    const added = medianInterval(figures.map((figure, round) => [figure - (loops[0]?.figures[round] ?? NaN)]))
+    return {
+      '': name,
+      'ns/call': median(figures).toFixed(2),
+      'over the empty hook': added.value.toFixed(2),
+      '95 %': inWords(added, 2),
+      'heap bytes/call': bytes[i]?.toFixed(2) ?? ''
+    }
+  }))
   if (passed === undefined) throw new Error('no hook let anything through')
 }
 

@@ -1,11 +1,7 @@
-// What would one take instead, on the same work? Run with `npx tsx benchmarks/peers.ts`. For the package `maintenance`:
-// npm install --prefix /tmp/bench-deps express@3 maintenance (or name the folder: BENCH_DEPS).
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+// What would one take instead, on the same work? Run with `npx tsx benchmarks/peers.ts`.
 import { startRedis } from '../test/fixtures/redis.ts'
 import { compareOverSockets, type Candidate } from './lib/http.ts'
 
-const deps = join(process.env.BENCH_DEPS ?? '/tmp/bench-deps', 'node_modules')
 const endings: (() => unknown)[] = []
 const redis = await startRedis({ teardown: work => { endings.push(work) } })
 await redis.client.set('closed', '1')
@@ -24,15 +20,6 @@ const candidates: Candidate[] = [
   { ...asking('closed'), label: 'a hook that asks Redis on every request, closed', ...refused },
   { server: 'express-on', label: 'Express 5, a middleware by hand, closed', ...refused }
 ]
-if (existsSync(join(deps, 'maintenance')) && existsSync(join(deps, 'express'))) {
-  candidates.push(
-    { server: 'express-3', label: '`maintenance` 0.0.2 on Express 3 (it does nothing on 4 and 5), open' },
-    { server: 'express-3-on', label: '`maintenance` 0.0.2 on Express 3, closed', ...refused }
-  )
-} else {
-  console.log('The package `maintenance` is not installed (npm install --prefix /tmp/bench-deps express@3 maintenance): left out\n')
-}
-
 await compareOverSockets([{ title: 'Instead of this plugin, over sockets', candidates }])
 for (const end of endings.reverse()) await end()
 

@@ -4,8 +4,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-
-type Rows = Map<string, Record<string, string>>
+import { intervalOf, tablesOf } from './lib/table.ts'
 
 const BEGIN = '<!-- benchmarks -->'
 const END = '<!-- /benchmarks -->'
@@ -28,24 +27,15 @@ function shortOf (source: string): string {
   if (source.includes('**void**')) console.error(`benchmarks/readme.ts: a table of ${results} is void because the machine was too busy: run npm run bench again on a quiet one`)
   const tables = tablesOf(source)
   const lines = wantedFigures.map(([what, table, row, column, unit]) => {
-    const cells = tables.get(table)?.get(row)
-    const figure = cells?.[column]
+    const cells = tables.get(table)?.get(row) ?? {}
+    const figure = cells[column]
     if (figure === undefined) fail(`${results} has no table '${table}' with a row '${row}' and a column '${column}'`)
-    // a ratio of times is only as good as its spread
-    const spread = column === 'CPU ratio' ? ` (${cells?.spread})` : ''
-    return `| ${what} | ${figure}${spread}${unit} |`
+    const interval = intervalOf(cells, column)
+    return `| ${what} | ${figure}${unit}${interval === undefined ? '' : ` (${interval})`} |`
   })
   const [, date = '?'] = /^- date: ([^,\n]*)/m.exec(source) ?? []
   const isVoid = source.includes('**void**') ? ' The machine was busy, so the times are rough.' : ''
-  return `| | |\n| --- | ---: |\n${lines.join('\n')}\n\nMeasured by \`npm run bench\` on ${date}; in brackets, the spread of the rounds.${isVoid} [All results](benchmarks/results.md)\n`
-}
-
-/** By their titles; rows by their first cell. */
-function tablesOf (source: string): Map<string, Rows> {
-  return new Map([...source.matchAll(/^### (.+)\n\n((?:\|.*\n?)+)/gm)].map(([, title = '', table = '']) => {
-    const [names = [], , ...rows] = table.trim().split('\n').map(line => line.slice(1, -1).split('|').map(cell => cell.trim()))
-    return [title, new Map(rows.map(cells => [cells[0] ?? '', Object.fromEntries(names.map((name, i) => [name, cells[i] ?? '']))]))]
-  }))
+  return `| | |\n| --- | ---: |\n${lines.join('\n')}\n\nMeasured by \`npm run bench\` on ${date}; in brackets, the 95 % interval.${isVoid} [All results](benchmarks/results.md)\n`
 }
 
 function fail (message: string): never {

@@ -1,7 +1,7 @@
 /**
  * How long from `set` on one server until another one refuses, and is a request answered wrongly meanwhile? Run with
- * `npm run build && npx tsx benchmarks/switch.ts`. Real processes, a real file, Redis and PostgreSQL; every server is asked all
- * the time. (What a fleet of hundreds does, and after Redis was away, is the question of fleet.ts.)
+ * `npm run build && npx tsx benchmarks/switch.ts`. Real processes, a real file, Redis and PostgreSQL; every server is
+ * asked all the time. (What a fleet of hundreds does, and after Redis was away, is the question of fleet.ts.)
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'

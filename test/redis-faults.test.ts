@@ -399,7 +399,7 @@ t.test('Redis stops during set(): unknown, a read settles it, and it is never ca
   })
 })
 
-t.test('Redis is away at boot: ready within 5 s, `whenUnknown`, caught up soon; close() does not wait', async t => {
+t.test('Redis is away at boot: ready within 6 s, `whenUnknown`, caught up soon; close() does not wait', async t => {
   for (const fault of ['refuses', 'is mute']) {
     await t.test(fault, async t => {
       const server = await startRedis(t, [], { down: true })

@@ -26,13 +26,13 @@ export interface Group {
 /** Each generation starts fresh processes: two processes of one program differ. */
 const GENERATIONS = Number(process.env.GENERATIONS ?? 5)
 /** More of them are played until every interval is as narrow as this, or there are too many. */
-const GENERATIONS_MAX = Math.max(GENERATIONS, 12)
+const GENERATIONS_MAX = Math.max(GENERATIONS, 8)
 const NARROW = 0.02
 /** The servers of a group take turns in slices, so that whatever else the machine does falls on all of them alike. */
 const SLICES = Number(process.env.SLICES ?? 16)
 const REQUESTS = Number(process.env.REQUESTS ?? 2000)
 /** Until V8 has compiled the hot code; in requests, since a busy machine makes few of them in a second. */
-const WARM_UP = 10 * REQUESTS
+const WARM_UP = 5 * REQUESTS
 const CONNECTIONS = 50
 
 /** What a browser asks a page with. */
@@ -57,7 +57,7 @@ async function compare (group: Group, client: ChildProcess): Promise<void> {
   do {
     generations.push(await playGeneration(group.candidates, client))
     process.stderr.write('.')
-  } while (generations.length < GENERATIONS || (!isNarrow(group, generations) && generations.length < GENERATIONS_MAX))
+  } while (generations.length < (isNarrow(group, generations) ? GENERATIONS : GENERATIONS_MAX))
   process.stderr.write('\n')
   print(group, generations)
 }
@@ -90,6 +90,7 @@ async function playGeneration (candidates: readonly Candidate[], client: ChildPr
 /** A server that runs on its own. */
 export interface Running {
   readonly url: string
+  readonly pid: number
   /** The CPU time that it has used since it was asked last, µs. */
   cpu (): Promise<number>
   stop (): void
@@ -98,21 +99,26 @@ export interface Running {
 const start = ({ server, env = {} }: Candidate): Promise<Running> =>
   server === 'nginx' ? startNginx() : startServer(server, env)
 
-async function startServer (name: string, env: NodeJS.ProcessEnv): Promise<Running> {
+/** @param name that `server.ts` knows */
+export async function startServer (name: string, env: NodeJS.ProcessEnv = {}): Promise<Running> {
   const child = startProcess('server.ts', SERVER_CORE, [name], env)
   return {
     url: await answer(child) as string,
+    pid: child.pid as number,
     cpu: async () => (await ask(child, 'cpu') as { cpu: number }).cpu,
     stop: () => child.kill('SIGKILL')
   }
 }
 
 const SERVER_CORE = '0'
-const CLIENT_CORE = '1'
+export const CLIENT_CORE = '1'
 
 /** Pinned to a core, where the system can do that. */
-function startProcess (file: string, core: string, args: string[] = [], env: NodeJS.ProcessEnv = {}): ChildProcess {
-  const node = [process.execPath, '--import', 'tsx', '--no-memory-reducer', new URL(file, import.meta.url).pathname, ...args]
+export function startProcess (
+  file: string, core: string, args: string[] = [], env: NodeJS.ProcessEnv = {}
+): ChildProcess {
+  const path = new URL(file, import.meta.url).pathname
+  const node = [process.execPath, '--import', 'tsx', '--no-memory-reducer', path, ...args]
   const [program = '', ...rest] = process.platform === 'linux' ? ['taskset', '-c', core, ...node] : node
   return spawn(program, rest, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env: { ...process.env, ...env } })
 }

@@ -17,7 +17,7 @@ export async function startNginx (): Promise<Running> {
   const config = join(folder, 'nginx.conf')
   writeFileSync(config, `
     daemon off; master_process off; pid ${folder}/pid; error_log /dev/null crit;
-    events { worker_connections 1024; }
+    events { worker_connections 4096; }
     http {
       access_log off; keepalive_requests 100000000; default_type application/json;
       client_body_temp_path ${folder}/a; proxy_temp_path ${folder}/b; fastcgi_temp_path ${folder}/c; uwsgi_temp_path ${folder}/d; scgi_temp_path ${folder}/e;
@@ -29,6 +29,7 @@ export async function startNginx (): Promise<Running> {
   let before = 0
   return {
     url,
+    pid: child.pid as number,
     async cpu () {
       // its first field, in ns
       const now = Number(readFileSync(`/proc/${child.pid}/schedstat`, 'utf8').split(' ')[0]) / 1000

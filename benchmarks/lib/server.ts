@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import Fastify, { type FastifyInstance, type RouteHandlerMethod } from 'fastify'
 import underPressure from '@fastify/under-pressure'
 import view from '@fastify/view'
@@ -19,15 +18,20 @@ const variables = { message: 'Back soon' }
 /** What a handler answers where nothing refuses. */
 let answer: RouteHandlerMethod = async () => ({ hello: 'world' })
 
-/** Our page for a browser, as it is sent. */
-async function refusal () {
+/** Our answer to a client, as it is sent. */
+async function refusal (client: Record<string, string>) {
   const closed = Fastify()
   await closed.register(maintenance)
   await closed.ready()
   // settles when the page is compressed too
   await closed.maintenance.set(true)
-  const { headers: { date, connection, ...headers }, rawPayload } = await closed.inject({ url: '/', headers: BROWSER })
+  const { headers: { date, connection, ...headers }, rawPayload } = await closed.inject({ url: '/', headers: client })
   return { headers, bytes: rawPayload }
+}
+
+async function answerAs (client: Record<string, string>): Promise<void> {
+  const { headers, bytes } = await refusal(client)
+  answer = async (_request, reply) => reply.code(503).headers(headers).send(bytes)
 }
 
 const servers: { readonly [name: string]: (app: FastifyInstance) => Promise<void> } = {
@@ -38,11 +42,14 @@ const servers: { readonly [name: string]: (app: FastifyInstance) => Promise<void
   async on () {
     await app.register(maintenance, { pinned: 'closed' })
   },
-  // our page, from a handler
-  async page () {
-    const { headers, bytes } = await refusal()
-    answer = async (_request, reply) => reply.code(503).headers(headers).send(bytes)
+  async attacked () {
+    await app.register(maintenance, { ignore: { routes: ['/health'] }, bypass: { key: 'a key of more than 32 characters, of the benchmarks' } })
+    app.get('/health', async () => 'ok')
+    await app.maintenance.set(true, { bypass: true })
   },
+  // our answers, from a handler
+  page: () => answerAs(BROWSER),
+  json: () => answerAs({ accept: 'application/json' }),
   async closed () {
     await app.register(maintenance)
     await app.maintenance.set(true)
@@ -91,7 +98,7 @@ const others: { readonly [name: string]: () => Promise<string> } = {
     return listen(createServer((_request, response) => { response.writeHead(200, headers).end(bytes) }))
   },
   async 'node-page' () {
-    const { headers, bytes } = await refusal()
+    const { headers, bytes } = await refusal(BROWSER)
     const text = bytes.toString('latin1')
     return listen(createServer((_request, response) => { response.writeHead(503, headers).end(text, 'latin1') }))
   },
@@ -100,13 +107,6 @@ const others: { readonly [name: string]: () => Promise<string> } = {
   },
   async 'express-on' () {
     return listen(createServer(express5(true)))
-  },
-  // 0.0.2, the newest, patches `app.routes`, which Express has no longer since version 4
-  async 'express-3' () {
-    return listen(createServer(express3(false)))
-  },
-  async 'express-3-on' () {
-    return listen(createServer(express3(true)))
   }
 }
 
@@ -127,14 +127,6 @@ function express5 (on: boolean): RequestListener {
     response.status(503).set('Retry-After', '300').send(page)
   })
   application.get('/', (_request: unknown, response: ExpressResponse) => { response.json({ hello: 'world' }) })
-  return application
-}
-
-function express3 (on: boolean): RequestListener {
-  const load = createRequire(join(process.env.BENCH_DEPS ?? '/tmp/bench-deps', 'package.json'))
-  const application = load('express')()
-  application.get('/', (_request: unknown, response: ExpressResponse) => { response.json({ hello: 'world' }) })
-  load('maintenance')(application, { current: on, api: '/', message: 'Back soon' })
   return application
 }
 

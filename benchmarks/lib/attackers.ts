@@ -1,0 +1,73 @@
+/**
+ * The clients of attack.ts, in a process of its own: 1,000 connections, on each one request after the other, of mixed
+ * kinds. Arguments: the address, connections, seconds. Tells its parent how many were answered.
+ */
+import { connect, type Socket } from 'node:net'
+
+const [address = '', connections, seconds] = process.argv.slice(2)
+const { hostname, port, host } = new URL(address)
+
+const request = (line: string, headers: Record<string, string> = {}, body = ''): Buffer =>
+  Buffer.from([
+    `${line} HTTP/1.1`,
+    ...Object.entries({ host, ...headers }).map(([name, value]) => `${name}: ${value}`),
+    ...(body === '' ? [] : [`content-length: ${body.length}`]),
+    '',
+    body
+  ].join('\r\n'))
+
+const BROWSER = {
+  accept: 'text/html,application/xhtml+xml,*/*;q=0.8',
+  'accept-language': 'de-DE,de;q=0.9',
+  'accept-encoding': 'gzip, deflate, br'
+}
+
+/** What visitors send, and what is made to hurt: each field as long as Node takes it. */
+const REQUESTS = [
+  request('GET /', BROWSER),
+  request('GET /api/orders?page=2', { accept: 'application/json' }),
+  request('GET /feed', { accept: 'application/atom+xml' }),
+  request('GET /', { accept: '*/*' }),
+  request('POST /api/orders', { accept: 'application/json', 'content-type': 'application/json' }, '{"id":1}'),
+  request('GET /', { ...BROWSER, accept: 'text/html;q=0.1,'.repeat(400) }),
+  request('GET /', { ...BROWSER, 'accept-language': 'xx-YY;q=0.3,'.repeat(500) }),
+  request('GET /', { ...BROWSER, 'accept-encoding': 'x;q=0,'.repeat(800) }),
+  request('GET /', { ...BROWSER, cookie: `maintenance=${'x'.repeat(4000)}; `.repeat(1) }),
+  request('GET /', { cookie: 'a=b; '.repeat(1200) }),
+  request(`GET /${'a/'.repeat(2000)}`),
+  request(`GET /${'%2e%2e/'.repeat(500)}`),
+  request('GET /', { 'x-forwarded-for': '1.2.3.4, '.repeat(500) + '1.2.3.4' })
+]
+
+let answered = 0
+let isOver = false
+
+/** Answers are told apart by their length; none of these requests is a HEAD. */
+function attack (first: number): void {
+  let next = first
+  let missing = 0
+  const socket: Socket = connect({ host: hostname, port: Number(port), noDelay: true }, send)
+  function send (): void {
+    if (isOver) socket.destroy()
+    else socket.write(REQUESTS[next++ % REQUESTS.length] as Buffer)
+  }
+  socket.on('data', (chunk: Buffer) => {
+    if (missing > 0) missing -= chunk.length
+    else {
+      const head = chunk.indexOf('\r\n\r\n')
+      missing = head + 4 + Number(/\r\ncontent-length: (\d+)/i.exec(chunk.toString('latin1', 0, head))?.[1] ?? 0) - chunk.length
+    }
+    if (missing > 0) return
+    missing = 0
+    answered++
+    send()
+  })
+  // a server may hang up on what it does not like
+  socket.on('error', () => {}).on('close', () => { if (!isOver) setImmediate(() => attack(next)) })
+}
+
+for (let i = 0; i < Number(connections); i++) attack(i)
+setTimeout(() => {
+  isOver = true
+  process.send?.(answered, () => process.exit())
+}, Number(seconds) * 1000)
