@@ -511,7 +511,7 @@ const processList = (): string[] => readdirSync('/proc').filter(name => /^\d+$/.
 
 /** The command in a process of its own; beside what it printed, what `ps` showed while it ran, and afterwards. */
 async function runCommand (args: string[]): Promise<{ out: string, seen: Set<string> }> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'lib/cli/bin.ts', ...args], { env: { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['dist/lib/cli/bin.js', ...args], { env: { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
   const seen = new Set<string>()
   const look = () => { for (const text of processList()) seen.add(text) }
   const looking = setInterval(look, 5)
@@ -577,7 +577,7 @@ t.test('the secret of a whole session stands in no log, answer, store or process
       'the log': [JSON.stringify(lines), /incoming request.*maintenance: request blocked/],
       'what the application receives': [JSON.stringify([told, status, history]), /"active":true/],
       'the answers': [answers.join(), /Enter during maintenance.*maintenance=v1\./],
-      'what ps shows': [[...command.seen].join('\n'), /lib\/cli\/bin\.ts on --bypass/],
+      'what ps shows': [[...command.seen].join('\n'), /lib\/cli\/bin\.js on --bypass/],
       'the files': [readdirSync(directory).map(name => readIfThere(`${directory}/${name}`)).join('\n'), /windows/],
       'what Redis was asked': [commands.join('\n'), 'redis' in store ? /windows/ : /^/],
       'what Redis keeps': [await dump(client), 'redis' in store ? /windows/ : /^/]

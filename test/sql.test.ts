@@ -84,9 +84,9 @@ const drop = async ({ ask }: Base): Promise<void> => {
   for (const table of TABLES) await ask(`DROP TABLE IF EXISTS ${table}`)
 }
 
-/** On a busy machine, a database may take longer than a statement may: the check is made again, on new tables. */
+/** On a busy machine, a database may take longer than a connection or a statement may: the check is made again, on new tables. */
 const patiently = (run: () => Promise<void>, tries = 5): Promise<void> => run().catch(error => {
-  if (tries === 1 || !/did not answer within/.test(error.message)) throw error
+  if (tries === 1 || !/did not answer within|timeout expired|ETIMEDOUT/.test(error.message)) throw error
   return patiently(run, tries - 1)
 })
 

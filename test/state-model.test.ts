@@ -6,8 +6,10 @@ import type { Schedule } from '../lib/state/schedule.ts'
 import * as windows from '../lib/state/window.ts'
 import { createRandom } from './fixtures/random.ts'
 
+// Random changes of a site, beside a plain list of its windows. MAINTENANCE_SEQUENCES=100000 plays more of them.
+
 const MINUTE = 60_000
-const SEQUENCES = Number(process.env.MAINTENANCE_SEQUENCES ?? 3000)
+const SEQUENCES = Number(process.env.MAINTENANCE_SEQUENCES ?? 1000)
 const STEPS = 14
 const MODES = ['full', 'hold', 'read-only'] as const
 /** Far enough in the past for the clock to run on. */

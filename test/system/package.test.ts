@@ -10,11 +10,11 @@ import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { publint } from 'publint'
 import t, { type Test } from 'tap'
-import { until } from './fixtures/app.ts'
-import { blocksIn, masked } from './fixtures/docs.ts'
-import { freePort } from './fixtures/redis.ts'
-import { checkTypes } from './fixtures/types.ts'
-import { publicNames, undocumented } from './fixtures/public.ts'
+import { until } from '../fixtures/app.ts'
+import { blocksIn, masked } from '../fixtures/docs.ts'
+import { freePort } from '../fixtures/redis.ts'
+import { checkTypes } from '../fixtures/types.ts'
+import { publicNames, undocumented } from '../fixtures/public.ts'
 
 const run = promisify(execFile)
 
@@ -119,7 +119,7 @@ function isReadable (t: Test, files: string[]): void {
 
 /** Templates, styles, browser scripts and locales arrive as they are, and the module that is read has the same texts. */
 function hasAssets (t: Test, paths: string[]): void {
-  const { readAsset } = createRequire(import.meta.url)('../dist/lib/util/asset.cjs')
+  const { readAsset } = createRequire(import.meta.url)('../../dist/lib/util/asset.cjs')
   const assets = readdirSync('lib', { recursive: true, encoding: 'utf8' }).filter(file => /\.(eta|css|client\.js|json)$/.test(file))
   t.ok(assets.length > 15)
   for (const file of assets) {
