@@ -89,7 +89,7 @@ t.test('the packed tarball works from an empty directory: as the pages say, as E
 
   const typescript = dirname(createRequire(import.meta.url).resolve('typescript/package.json'))
   for (const verbatim of [false, true]) {
-    t.equal(await checkTypes(dir, typescript, { kind: 'nodenext', verbatim, exact: true }), '', `TypeScript, with import and ${verbatim ? 'require' : 'in CommonJS files'}`)
+    t.equal(checkTypes(dir, typescript, { kind: 'nodenext', verbatim, exact: true }), '', `TypeScript, with import and ${verbatim ? 'require' : 'in CommonJS files'}`)
   }
 })
 
