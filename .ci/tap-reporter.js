@@ -20,7 +20,8 @@ export default class Plain extends Transform {
     if (line.startsWith('# {')) this.#last = line
     const isTest = /^ *(not )?ok /.test(line)
     if (isTest) this.#failing = line.trimStart().startsWith('not ok')
-    if (this.#failing || /^(ok|Bail out|#) /.test(line)) this.push(`${line}\n`)
+    // what is skipped is named, however deep it is
+    if (this.#failing || /^(ok|Bail out|#) | # SKIP /.test(line)) this.push(`${line}\n`)
   }
 
   _flush (done) {

@@ -11,7 +11,7 @@ import { compareWithServer, CONFIGURATIONS, createTargets, type Routing } from '
 const random = createRandom(t)
 
 // find-my-way before 9.9 finds the path of an absolute-form target in another way
-t.test('Fastify 5.0.0 with find-my-way 9.1 runs the handlers of ignored requests only', { timeout: 110_000 }, async t => {
+t.test('Fastify 5.0.0 with find-my-way 9.1 runs the handlers of ignored requests only', { timeout: 300_000 }, async t => {
   const oldest = await installOldest(t)
   for (const [i, options] of CONFIGURATIONS.entries()) {
     const targets = createTargets(random)(400).filter(target => !(options.useSemicolonDelimiter && skipsHooks(target)))

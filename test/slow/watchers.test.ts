@@ -58,7 +58,7 @@ for (const [name, { args: [program, ...args], switches }] of Object.entries(WATC
     if (switches) t.match(await command(place, 'on'), { code: 0 })
     await sleep(BOOTS_FOR / 2)
     t.equal(boots(), 1, output())
-    t.equal(JSON.parse((await command(place, 'servers')).out).length, 1)
+    t.equal(JSON.parse((await command(place, 'servers')).out).sites[0].servers.length, 1)
     t.match(readdirSync(place).filter(name => name.startsWith('.')), ['.maintenance.json.servers.swp'])
   })
 }

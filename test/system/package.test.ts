@@ -60,19 +60,21 @@ t.test('the packed tarball works from an empty directory: as the pages say, as E
       import { createRequire } from 'node:module'
       import maintenanceAdmin, { adminTexts, fastifyMaintenanceAdmin } from 'fastify-maintenance/admin'
       import { MaintenanceOff, MaintenanceOn } from 'fastify-maintenance/nest'
+      import { createSqlStore } from 'fastify-maintenance/sql'
       const require = createRequire(import.meta.url)
       const same = maintenance === fastifyMaintenance && maintenance === require('fastify-maintenance') &&
         maintenanceAdmin === fastifyMaintenanceAdmin && maintenanceAdmin === require('fastify-maintenance/admin') && adminTexts === maintenanceAdmin.adminTexts &&
-        [storeContract, MaintenanceOff, MaintenanceOn].every(value => typeof value === 'function')
+        [createSqlStore, storeContract, MaintenanceOff, MaintenanceOn].every(value => typeof value === 'function')
       ${body}`,
     'cjs.cjs': `const Fastify = require('fastify')
       const maintenance = require('fastify-maintenance')
       const { storeContract } = require('fastify-maintenance/store-contract')
       const maintenanceAdmin = require('fastify-maintenance/admin')
       const { MaintenanceOff, MaintenanceOn } = require('fastify-maintenance/nest')
+      const { createSqlStore } = require('fastify-maintenance/sql')
       const same = typeof maintenance === 'function' && maintenance.default === maintenance && maintenance.fastifyMaintenance === maintenance &&
         maintenanceAdmin.default === maintenanceAdmin && maintenanceAdmin.fastifyMaintenanceAdmin === maintenanceAdmin && maintenanceAdmin.adminTexts.en.title !== undefined &&
-        [storeContract, MaintenanceOff, MaintenanceOn].every(value => typeof value === 'function')
+        [createSqlStore, storeContract, MaintenanceOff, MaintenanceOn].every(value => typeof value === 'function')
       ${body}`
   }
   for (const [name, program] of Object.entries(programs)) {
