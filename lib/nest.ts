@@ -13,7 +13,7 @@ interface Metadata {
 export type MaintenanceDecorator = ClassDecorator & MethodDecorator
 
 /**
- * Never refuses the route. On a handler, write it above `@RouteConfig()`, which would replace it.
+ * Never blocks the route. On a handler, write it above `@RouteConfig()`, which would replace it.
  * @example
  * ```ts
  * @MaintenanceOff()
@@ -24,7 +24,7 @@ export type MaintenanceDecorator = ClassDecorator & MethodDecorator
 export const MaintenanceOff = (): MaintenanceDecorator => declare('off')
 
 /**
- * Always refuses the route, even while the site is open. On a handler, write it above `@RouteConfig()`, which would
+ * Always blocks the route, even while the site is open. On a handler, write it above `@RouteConfig()`, which would
  * replace it.
  */
 export const MaintenanceOn = (): MaintenanceDecorator => declare('on')

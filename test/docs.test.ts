@@ -530,7 +530,7 @@ t.test("the README's figures are taken from the results by a script, which says 
   const dir = t.testdir({
     'README.md': '# Title\n\n<!-- benchmarks -->\n<!-- /benchmarks -->\n\nMore.\n',
     'none.md': '# Title\n',
-    'results.md': `- date: today\n\n### The hook alone\n\n|  | over the empty hook | heap bytes/call |\n| --- | ---: | ---: |\n${row}\n### Over sockets\n\n|  | CPU ratio | spread |\n| --- | ---: | ---: |\n| off | 1.01 | 0.9 to 1.1 |\n`,
+    'results.md': `- date: today\n\n### The hook alone\n\n|  | over the empty hook | heap bytes/call |\n| --- | ---: | ---: |\n${row}\n### Over sockets\n\n|  | CPU ratio | 95 % |\n| --- | ---: | ---: |\n| off | 1.01 | 0.9 to 1.1 |\n`,
     'figures.json': JSON.stringify([['open', 'The hook alone', 'off', 'over the empty hook', ' ns'], ['all', 'Over sockets', 'off', 'CPU ratio', '']]),
     'others.json': JSON.stringify([['open', 'The hook alone', 'off', 'no such column', ' ns']])
   })

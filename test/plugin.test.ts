@@ -7,8 +7,10 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { join } from 'node:path'
+import 'reflect-metadata'
 import t from 'tap'
 import maintenance, { fastifyMaintenance } from '../index.ts'
+import { MaintenanceOff, MaintenanceOn } from '../lib/nest.ts'
 import { VERSION } from '../lib/util/version.ts'
 import type { Decision, FastifyMaintenanceOptions, MaintenanceStatus } from '../types/index.ts'
 import { bareApp, counter, createApp, sendRaw, until } from './fixtures/app.ts'
@@ -662,4 +664,20 @@ t.test('a forwarded chain without end is not followed: nobody is let in by it, a
   t.equal(await ask(`${'127.0.0.1, '.repeat(370)}192.0.2.1`), 200, '4,079 characters')
   t.equal(await ask(`192.0.2.1, ${'127.0.0.1, '.repeat(1500)}127.0.0.1`), 503)
   t.equal(await ask(`${'127.0.0.1, '.repeat(1500)}192.0.2.1`), 503)
+})
+
+t.test('the decorators of NestJS keep what else a route says, and what a handler says itself', async t => {
+  class Controller {
+    first () {}
+    second () {}
+    third () {}
+  }
+  const { prototype } = Controller
+  const configOf = (name: keyof Controller) => Reflect.getMetadata('__fastify_route_config__', prototype[name])
+  const decorate = (decorator: MethodDecorator, name: keyof Controller) => decorator(prototype, name, Object.getOwnPropertyDescriptor(prototype, name) as PropertyDescriptor)
+  Reflect.defineMetadata('__fastify_route_config__', { rateLimit: false }, prototype.first)
+  decorate(MaintenanceOff(), 'first')
+  decorate(MaintenanceOn(), 'second')
+  MaintenanceOff()(Controller)
+  t.strictSame([configOf('first'), configOf('second'), configOf('third')], [{ rateLimit: false, maintenance: 'off' }, { maintenance: 'on' }, { maintenance: 'off' }])
 })

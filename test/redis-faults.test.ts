@@ -435,6 +435,18 @@ t.test('close() does not wait while Redis is stopped, nor for a set() that is un
   t.match((await write).code, STORE)
 })
 
+t.test('a connection that breaks before the answer: the error says so', { buffered: true }, async t => {
+  const server = await startRedis(t)
+  const proxy = await startProxy(t, server.port)
+  const app = await boot(t, proxy.url, { store: { pollInterval: 3_600_000 } })
+  const { chunks } = proxy
+  proxy.muteFrom = 'hmget'
+  const refreshed = app.maintenance.refresh()
+  await until('asked', () => proxy.chunks > chunks)
+  proxy.cut()
+  t.match(await refreshed, { store: { connected: false, error: 'the connection closed before Redis answered' } })
+})
+
 t.test('a link that is half open is noticed by both connections, and healed', { buffered: true }, async t => {
   const server = await startRedis(t)
   const proxy = await startProxy(t, server.port)

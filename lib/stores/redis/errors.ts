@@ -15,6 +15,9 @@ export function clean (error: Error): Error {
 /** A command for which there was no connection; ioredis 5 and 6 say so in words of their own. */
 export const isUnsent = (error: Error): boolean => /^Stream isn't writeable|^Cluster isn't ready/.test(error.message)
 
+/** ioredis, of a command whose connection broke before the answer came. */
+export const isInterrupted = (error: Error): boolean => error.name === 'MaxRetriesPerRequestError'
+
 const NO_CONNECTION = 'no connection: '
 
 /** The error of a command that was not sent. */

@@ -1,6 +1,6 @@
 import { messageOf } from '../../errors.ts'
 import type { Client } from './client.ts'
-import { isReply, isUnsent, noConnection } from './errors.ts'
+import { isInterrupted, isReply, isUnsent, noConnection } from './errors.ts'
 
 /** How long a command waits for a connection that is being made, ms. */
 const READY_TIMEOUT = 1500
@@ -45,6 +45,7 @@ const whyNotReady = (client: Client): Error =>
  * in words of their own, while Redis refuses the password.
  */
 export function explain (client: Client, error: Error): Error {
+  if (isInterrupted(error)) return new Error('the connection closed before Redis answered')
   /* c8 ignore next -- ioredis 5 and iovalkey: npm run test:redis5 */
   return isUnsent(error) || (isReply(error, 'NOAUTH') && astray.has(client)) ? whyNotReady(client) : error
 }

@@ -1,10 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import type { BrowserContextOptions, Page } from 'playwright-core'
 import t from 'tap'
-import maintenance from '../index.ts'
-import { bareApp, createApp, until } from './fixtures/app.ts'
-import { launch, noBrowser, open, screenshots, violations } from './fixtures/browser.ts'
-import { addEarlier } from './fixtures/headers.ts'
+import maintenance from '../../index.ts'
+import { bareApp, createApp, until } from '../fixtures/app.ts'
+import { launch, noBrowser, open, screenshots, violations } from '../fixtures/browser.ts'
+import { addEarlier } from '../fixtures/headers.ts'
 
 t.test('the page in a real browser', { skip: noBrowser }, async t => {
   const browser = await launch(t)

@@ -9,17 +9,15 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { promisify } from 'node:util'
-import 'reflect-metadata'
 import t, { type Test } from 'tap'
-import { createApp as createTraced, withoutRefused } from '../examples/opentelemetry/app.ts'
-import { createApp as createMeasured } from '../examples/prometheus/app.ts'
-import { startWorker } from '../examples/queue-worker/worker.ts'
-import { createApi as createDocumented } from '../examples/swagger/app.ts'
-import { createApi as createTyped } from '../examples/typebox/app.ts'
-import { createApp as createPressed } from '../examples/under-pressure/app.ts'
-import { MaintenanceOff, MaintenanceOn } from '../lib/nest.ts'
-import { createApp, until, stateFile } from './fixtures/app.ts'
-import { freePort, startRedis } from './fixtures/redis.ts'
+import { createApp as createTraced, withoutRefused } from '../../examples/opentelemetry/app.ts'
+import { createApp as createMeasured } from '../../examples/prometheus/app.ts'
+import { startWorker } from '../../examples/queue-worker/worker.ts'
+import { createApi as createDocumented } from '../../examples/swagger/app.ts'
+import { createApi as createTyped } from '../../examples/typebox/app.ts'
+import { createApp as createPressed } from '../../examples/under-pressure/app.ts'
+import { createApp, until, stateFile } from '../fixtures/app.ts'
+import { freePort, startRedis } from '../fixtures/redis.ts'
 
 // docs/around-fastify.md: every example, run as its user would.
 
@@ -58,22 +56,6 @@ t.test('NestJS: RouteConfig, and the decorators, on handlers and controllers; no
   t.equal(await greeting(), null)
   await command('off')
   await until('it is open', async () => await get('/shop') === 200)
-})
-
-t.test('the decorators of NestJS keep what else a route says, and what a handler says itself', async t => {
-  class Controller {
-    first () {}
-    second () {}
-    third () {}
-  }
-  const { prototype } = Controller
-  const configOf = (name: keyof Controller) => Reflect.getMetadata('__fastify_route_config__', prototype[name])
-  const decorate = (decorator: MethodDecorator, name: keyof Controller) => decorator(prototype, name, Object.getOwnPropertyDescriptor(prototype, name) as PropertyDescriptor)
-  Reflect.defineMetadata('__fastify_route_config__', { rateLimit: false }, prototype.first)
-  decorate(MaintenanceOff(), 'first')
-  decorate(MaintenanceOn(), 'second')
-  MaintenanceOff()(Controller)
-  t.strictSame([configOf('first'), configOf('second'), configOf('third')], [{ rateLimit: false, maintenance: 'off' }, { maintenance: 'on' }, { maintenance: 'off' }])
 })
 
 t.test('fastify-cli with autoload: route files with a config', async t => {
