@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { Agent, get } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { CLIENT_CORE, startProcess, startServer, type Running } from './lib/http.ts'
+import { startProcess, startServer, type Running } from './lib/http.ts'
 import { findNginx, startNginx } from './lib/nginx.ts'
 import { percentile, printTable, type Row } from './lib/table.ts'
 
@@ -21,7 +21,7 @@ if (findNginx() !== null) rows.push(await attack('nginx, `return 503` for all', 
 printTable(`${CONNECTIONS} connections for ${SECONDS} s`, rows)
 
 async function attack (label: string, server: Running, path: string): Promise<Row> {
-  const attackers = startProcess('attackers.ts', CLIENT_CORE, [server.url, String(CONNECTIONS), String(SECONDS)])
+  const attackers = startProcess('attackers.ts', '1', [server.url, String(CONNECTIONS), String(SECONDS)])
   const over = once(attackers, 'message')
   const watching = { over: false }
   const checks = checkHealth(`${server.url}${path}`, watching)

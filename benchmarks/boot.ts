@@ -9,7 +9,7 @@ import { PLUGIN } from './lib/count.ts'
 import { inWords, medianInterval } from './lib/interval.ts'
 import { printTable } from './lib/table.ts'
 
-const ROUNDS = Number(process.env.ROUNDS ?? 15)
+const ROUNDS = Number(process.env.ROUNDS ?? 11)
 const SWITCHES = Number(process.env.SWITCHES ?? 100)
 
 const run = promisify(execFile)

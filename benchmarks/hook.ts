@@ -16,7 +16,7 @@ import { printTable } from './lib/table.ts'
 type Hook = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void
 
 const run = promisify(execFile)
-const ROUNDS = Number(process.env.ROUNDS ?? 9)
+const ROUNDS = Number(process.env.ROUNDS ?? 5)
 const valgrind = findValgrind() !== null
 let passed: number | undefined
 if (!valgrind) console.log('valgrind cannot be had here: instructions are not counted\n')

@@ -16,7 +16,7 @@ import { startRedis } from '../test/fixtures/redis.ts'
 import { percentile, printTable, type Row } from './lib/table.ts'
 
 const SIZES = [1, 2, 5, 20]
-const SWITCHES = Number(process.env.SWITCHES ?? 50)
+const SWITCHES = Number(process.env.SWITCHES ?? 20)
 /** Between two questions to all servers of a fleet together, ms: more of them would measure who asks. */
 const PACE = 0.25
 

@@ -24,12 +24,12 @@ export interface Group {
 }
 
 /** Each generation starts fresh processes: two processes of one program differ. */
-const GENERATIONS = Number(process.env.GENERATIONS ?? 5)
+const GENERATIONS = Number(process.env.GENERATIONS ?? 4)
 /** More of them are played until every interval is as narrow as this, or there are too many. */
-const GENERATIONS_MAX = Math.max(GENERATIONS, 8)
+const GENERATIONS_MAX = Math.max(GENERATIONS, 6)
 const NARROW = 0.02
 /** The servers of a group take turns in slices, so that whatever else the machine does falls on all of them alike. */
-const SLICES = Number(process.env.SLICES ?? 16)
+const SLICES = Number(process.env.SLICES ?? 12)
 const REQUESTS = Number(process.env.REQUESTS ?? 2000)
 /** Until V8 has compiled the hot code; in requests, since a busy machine makes few of them in a second. */
 const WARM_UP = 5 * REQUESTS
@@ -47,7 +47,7 @@ export const BROWSER = {
  * candidate in the same slice: it is steadier than the clock.
  */
 export async function compareOverSockets (groups: readonly Group[]): Promise<void> {
-  const client = startProcess('load.ts', CLIENT_CORE)
+  const client = startProcess('load.ts', CORE)
   for (const group of groups) await compare(group, client)
   client.kill()
 }
@@ -101,7 +101,7 @@ const start = ({ server, env = {} }: Candidate): Promise<Running> =>
 
 /** @param name that `server.ts` knows */
 export async function startServer (name: string, env: NodeJS.ProcessEnv = {}): Promise<Running> {
-  const child = startProcess('server.ts', SERVER_CORE, [name], env)
+  const child = startProcess('server.ts', CORE, [name], env)
   return {
     url: await answer(child) as string,
     pid: child.pid as number,
@@ -110,8 +110,8 @@ export async function startServer (name: string, env: NodeJS.ProcessEnv = {}): P
   }
 }
 
-const SERVER_CORE = '0'
-export const CLIENT_CORE = '1'
+// one for both: to wake a process on another core costs more than a request, in a virtual machine
+const CORE = '0'
 
 /** Pinned to a core, where the system can do that. */
 export function startProcess (
