@@ -37,7 +37,7 @@ await measureStore('Redis', { redis: redis.url }, SIZES)
 if (noPostgres !== false) console.log(`${noPostgres}: left out\n`)
 else {
   const { url } = await startPostgres({ teardown: work => { endings.push(work) } })
-  await measureStore('PostgreSQL', url, SIZES)
+  await measureStore('PostgreSQL', url, SIZES.slice(0, 3))
 }
 printTable(`From set until the first refusal, ${SWITCHES} times closed and opened`, rows)
 for (const end of endings.reverse()) await end()
