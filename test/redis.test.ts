@@ -561,12 +561,14 @@ t.test('the command line: Redis unreachable, mute, refusing: exit 1 within 5 s, 
   const mute = await startMute(t)
   const proxy = await startProxy(t, server.port)
   proxy.frozen = true
+  // ioredis 5 calls a connection ready before Redis has said anything
+  const SILENT = /no connection|Command timed out/
   const cases: Record<string, [url: string, words: RegExp]> = {
     'nobody listens': ['redis://ops:hunter2@127.0.0.1:1', /ECONNREFUSED/],
     'no such name': ['redis://ops:hunter2@no-such-host.invalid', /ENOTFOUND|EAI_AGAIN/],
-    'accepts and says nothing': [`redis://ops:hunter2@127.0.0.1:${mute.port}`, /no connection/],
-    'stopped by a signal': [`redis://127.0.0.1:${stopped.port}`, /no connection/],
-    'behind a link that is half open': [proxy.url, /no connection/],
+    'accepts and says nothing': [`redis://ops:hunter2@127.0.0.1:${mute.port}`, SILENT],
+    'stopped by a signal': [`redis://127.0.0.1:${stopped.port}`, SILENT],
+    'behind a link that is half open': [proxy.url, SILENT],
     'wrong password': [`redis://:hunter2@127.0.0.1:${guarded.port}`, /WRONGPASS/],
     'wrong user': [`redis://ops:hunter2@127.0.0.1:${guarded.port}`, /WRONGPASS/],
     'no password': [guarded.url, /NOAUTH/],

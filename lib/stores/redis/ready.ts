@@ -4,13 +4,10 @@ import { isInterrupted, isReply, isUnsent, noConnection } from './errors.ts'
 
 /** How long a command waits for a connection that is being made, ms. */
 const READY_TIMEOUT = 1500
-/** The first one takes longer on a busy machine, and a server that boots without it may open. ms */
-const FIRST_READY_TIMEOUT = 2500
 
 /** Why there is no connection, as it was told last. */
 const reasons = new WeakMap<Client, string>()
-const wasReady = new WeakSet<Client>()
-const timeoutOf = (client: Client): number => wasReady.has(client) ? READY_TIMEOUT : FIRST_READY_TIMEOUT
+const NO_ANSWER = `no answer within ${READY_TIMEOUT} ms`
 /**
  * Where Redis refused the database, ioredis would go on in the database 0; where it refused the password, ioredis 5
  * calls the connection ready all the same.
@@ -22,6 +19,7 @@ const isReady = (client: Client): boolean => client.status === 'ready' && !astra
 
 /** Errors reach us where they matter, by the commands that fail; unheard events would be printed. */
 export function watchConnection (client: Client): Client {
+  reasons.set(client, NO_ANSWER)
   client.on('error', error => {
     reasons.set(client, messageOf(error.lastNodeError ?? error))
     const command = error.command?.name ?? ''
@@ -29,16 +27,11 @@ export function watchConnection (client: Client): Client {
     if (command === 'select') client.disconnect(true)
   })
   client.on('close', () => astray.delete(client))
-  client.on('ready', () => {
-    if (!isReady(client)) return
-    wasReady.add(client)
-    reasons.delete(client)
-  })
+  client.on('ready', () => { if (isReady(client)) reasons.set(client, NO_ANSWER) })
   return client
 }
 
-const whyNotReady = (client: Client): Error =>
-  noConnection(reasons.get(client) ?? `no answer within ${timeoutOf(client)} ms`)
+const whyNotReady = (client: Client): Error => noConnection(reasons.get(client) as string)
 
 /**
  * The error of a command, in the same words for all clients: ioredis 5 and iovalkey still send commands, or refuse to
@@ -55,7 +48,7 @@ export function whenReady (client: Client): Promise<void> {
   if (isReady(client)) return Promise.resolve()
   if (client.status === 'wait') client.connect().catch(() => {})
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(settle, timeoutOf(client))
+    const timer = setTimeout(settle, READY_TIMEOUT)
     function settle (): void {
       clearTimeout(timer)
       client.off('ready', settle).off('close', settle).off('end', settle)
