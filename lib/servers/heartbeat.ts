@@ -144,11 +144,12 @@ export function createServers ({ store, sites, bypassPath, fence, log }: Servers
     problem = error
   }
 
+  /** The next one doesn't wait for an answer to the last: a store that hangs must not make this server look lost. */
   function beatRegularly (): void {
     const interval = Math.min(isListed ? HEARTBEAT_INTERVAL : UNLISTED_INTERVAL, (fence?.after ?? Infinity) / 3)
-    timer = setTimeout(async () => {
-      await beat()
-      if (!stopping.signal.aborted) beatRegularly()
+    timer = setTimeout(() => {
+      beat()
+      beatRegularly()
     }, interval * (0.9 + 0.2 * Math.random())).unref()
   }
 
