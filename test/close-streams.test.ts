@@ -1,16 +1,17 @@
 import websocket from '@fastify/websocket'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { EventEmitter, once } from 'node:events'
 import { request as httpRequest } from 'node:http'
 import { createRequire } from 'node:module'
 import { connect } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { mock } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import maintenance from '../index.ts'
 import { closeStreams, type StreamingSite } from '../lib/drain/close-streams.ts'
 import type { FastifyMaintenanceOptions } from '../types/index.ts'
-import { bareApp, until } from './fixtures/app.ts'
+import { bareApp, createApp, until } from './fixtures/app.ts'
 import { counts, endless, get, isPending, listen, raw, WebSocket } from './fixtures/requests.ts'
 
 t.jobs = 4
@@ -238,3 +239,27 @@ t.test('closeStreams: spread over the jitter', t => {
   t.equal(ended, 199, 'one has ended on its own')
   t.end()
 })
+
+t.test("a foreign listener for 'upgrade' is warned of once; those that hand over to Fastify are not", async t => {
+  const warnings = async (use: (app: FastifyInstance) => unknown) => {
+    const { app, lines } = await createApp(t)
+    await use(app)
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    return lines.filter(({ msg }) => msg.includes("a listener for 'upgrade' that bypasses Fastify")).length
+  }
+  const socketIo = (app: FastifyInstance) => { app.server.on('upgrade', (_request, socket) => { socket.destroy() }) }
+  t.equal(await warnings(() => {}), 0)
+  t.equal(await warnings(app => app.register(websocket)), 0)
+  t.equal(await warnings(app => app.register(async child => { await child.register(websocket) })), 0, 'in a context of its own')
+  t.equal(await warnings(proxied), 0, 'as @fastify/http-proxy does')
+  t.equal(await warnings(socketIo), 1)
+  t.equal(await warnings(async app => { await app.register(websocket); socketIo(app) }), 1, 'beside @fastify/websocket')
+  t.equal(await warnings(async app => { await app.ready(); socketIo(app) }), 1, 'added after ready()')
+})
+
+/** Keeps its listener on the server, as @fastify/http-proxy does. */
+function proxied (app: FastifyInstance): void {
+  const handOver = (_request: unknown, socket: Duplex) => { socket.destroy() }
+  Reflect.set(app.server, Symbol('wsUpgradeListener'), handOver)
+  app.server.on('upgrade', handOver)
+}

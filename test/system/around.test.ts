@@ -1,4 +1,3 @@
-import websocket from '@fastify/websocket'
 import { SpanStatusCode } from '@opentelemetry/api'
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { Queue } from 'bullmq'
@@ -7,7 +6,6 @@ import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Duplex } from 'node:stream'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { createApp as createTraced, withoutRefused } from '../../examples/opentelemetry/app.ts'
@@ -16,7 +14,7 @@ import { startWorker } from '../../examples/queue-worker/worker.ts'
 import { createApi as createDocumented } from '../../examples/swagger/app.ts'
 import { createApi as createTyped } from '../../examples/typebox/app.ts'
 import { createApp as createPressed } from '../../examples/under-pressure/app.ts'
-import { createApp, until, stateFile } from '../fixtures/app.ts'
+import { until, stateFile } from '../fixtures/app.ts'
 import { freePort, startRedis } from '../fixtures/redis.ts'
 
 // docs/around-fastify.md: every example, run as its user would.
@@ -179,30 +177,6 @@ t.test('OpenTelemetry: spans of refused requests are marked, or left out', async
     t.strictSame(spans, [['/', 200, SpanStatusCode.UNSET, null, null], ...(leaveOut ? [] : refused), ['/about', 200, SpanStatusCode.UNSET, null, null]])
   }
 })
-
-t.test("a foreign listener for 'upgrade' is warned of once; those that hand over to Fastify are not", async t => {
-  const warnings = async (use: (app: FastifyInstance) => unknown) => {
-    const { app, lines } = await createApp(t)
-    await use(app)
-    await app.listen({ port: 0, host: '127.0.0.1' })
-    return lines.filter(({ msg }) => msg.includes("a listener for 'upgrade' that bypasses Fastify")).length
-  }
-  const socketIo = (app: FastifyInstance) => { app.server.on('upgrade', (_request, socket) => { socket.destroy() }) }
-  t.equal(await warnings(() => {}), 0)
-  t.equal(await warnings(app => app.register(websocket)), 0)
-  t.equal(await warnings(app => app.register(async child => { await child.register(websocket) })), 0, 'in a context of its own')
-  t.equal(await warnings(proxied), 0, 'as @fastify/http-proxy does')
-  t.equal(await warnings(socketIo), 1)
-  t.equal(await warnings(async app => { await app.register(websocket); socketIo(app) }), 1, 'beside @fastify/websocket')
-  t.equal(await warnings(async app => { await app.ready(); socketIo(app) }), 1, 'added after ready()')
-})
-
-/** Keeps its listener on the server, as @fastify/http-proxy does. */
-function proxied (app: FastifyInstance): void {
-  const handOver = (_request: unknown, socket: Duplex) => { socket.destroy() }
-  Reflect.set(app.server, Symbol('wsUpgradeListener'), handOver)
-  app.server.on('upgrade', handOver)
-}
 
 t.test('every piece of code in the documentation stands in an example', async t => {
   const lines = (text: string) => text.split('\n').map(line => line.trim()).join('\n')
