@@ -17,6 +17,7 @@ import { compileRoutes } from './lib/match/route.ts'
 import { readOptions, ROBOTS } from './lib/options.ts'
 import { createRequestDecisions } from './lib/request-decision.ts'
 import { addPublicStatus } from './lib/public-status.ts'
+import { createRequestView } from './lib/request-maintenance.ts'
 import { getTemplates, routerOptionsOf, watchRoutes } from './lib/route-config.ts'
 import { compileRouteRule } from './lib/route-rule.ts'
 import { openFence } from './lib/servers/fence.ts'
@@ -80,6 +81,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   const all = [...sites.values()]
   const finder = createSites(new Map(all.map(({ site }) => [site.name, site])), settings, common)
   const hook = createHook({ sites: finder, routes, decisions, inFlight, settings })
+  const { explain, maintenanceOf } = createRequestView({ sites: finder, routes, decisions })
   const servers = createServers({
     store: opened.store,
     sites: all.map(toHeartbeatSite),
@@ -92,12 +94,12 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
 
   for (const { site, activity } of all) {
     site.onGate(update)
-    if (settings.closeStreams !== null) closeStreams({ site, activity }, settings.closeStreams, hook.explain)
+    if (settings.closeStreams !== null) closeStreams({ site, activity }, settings.closeStreams, explain)
   }
-  const api = createMaintenance({ sites, own, explain: hook.explain, opened, servers, bypass, runs, log })
+  const api = createMaintenance({ sites, own, explain, opened, servers, bypass, runs, log })
   fastify.decorate('maintenance', api)
   fastify.decorate(BYPASS_PATH, bypass?.path ?? null)
-  fastify.decorateRequest('maintenance', { getter (this: FastifyRequest) { return hook.maintenanceOf(this) } })
+  fastify.decorateRequest('maintenance', { getter (this: FastifyRequest) { return maintenanceOf(this) } })
   fastify.addHook('onRequest', fence === null ? hook.onRequest : behindFence(fence, hook.onRequest))
   if (settings.announce !== null) addUpcomingHeader(fastify, settings.announce, finder, () => timeOf(opened.store))
   if (bypass !== null) {

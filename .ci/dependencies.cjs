@@ -14,7 +14,7 @@ const LAYERS = [
   ['lib/options.ts', 'lib/exemptions.ts', 'lib/servers/(?!heartbeat|wait)'],
   ['lib/site-gate.ts', 'lib/site.ts', 'lib/sites.ts', 'lib/status.ts', 'lib/change-log.ts', 'lib/public-status.ts', 'lib/upcoming-header.ts'],
   ['lib/servers/(heartbeat|wait)'],
-  ['lib/site-api.ts', 'lib/refuse.ts', 'lib/hook.ts', 'lib/maintenance.ts'],
+  ['lib/site-api.ts', 'lib/refuse.ts', 'lib/request-maintenance.ts', 'lib/user-callbacks.ts', 'lib/hook.ts', 'lib/maintenance.ts'],
   ['index.ts', 'lib/admin/', 'lib/cli/', 'lib/nest.ts', 'lib/entry']
 ]
 
