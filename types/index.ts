@@ -506,7 +506,7 @@ export interface Maintenance {
   /**
    * Changes only what is named, and leaves the rest as it is; `null` unsets a value. It applies to the window that
    * closes the site now, else to the only active or only planned one; name any other one. `endsAt: '+30m'` counts from
-   * now or from the current end, whichever is later.
+   * the window's end, or from its start if it has no end, and never from a time before now.
    * @throws FST_ERR_MAINTENANCE_CHANGE if there is nothing to change, or several windows could be meant; and the errors
    * of `set()`
    * @example
