@@ -24,9 +24,9 @@ interface World {
   readonly t: Test
   readonly app: FastifyInstance
   readonly port: number
-  /** Resolved by the handler when it has begun; not with the reply, which is thenable. */
+  /** The handler resolves it at its start, not with the reply, which is thenable. */
   readonly entered: Step<FastifyReply['raw']>
-  /** What the handler waits for. */
+  /** The handler waits for this. */
   readonly answer: Step
 }
 
@@ -34,15 +34,15 @@ interface Way {
   readonly server?: object
   readonly before?: (app: FastifyInstance) => unknown
   readonly routes: (app: FastifyInstance, world: Omit<World, 'port'>) => unknown
-  /** Begins the request. Returns how it ends. */
+  /** Starts the request. Returns a function that ends it. */
   readonly begin: (world: World) => (() => unknown) | Promise<() => unknown>
-  /** What is counted while it runs. */
+  /** The counts while it runs. */
   readonly during: { inFlight: number, streams: number }
-  /** What is counted once the client has gone; as before if it is not given. */
+  /** The counts after the client has gone. Default: the same. */
   readonly after?: { inFlight: number, streams: number }
-  /** The client has gone by then, and it is still counted; then this ends it. */
+  /** Ends a request that still counts after its client has gone. */
   readonly then?: (world: World) => unknown
-  /** Nothing tells its end: it counts for a minute after the client has gone. */
+  /** It never ends: it counts for a minute after its client has gone. */
   readonly abandoned?: boolean
 }
 
@@ -86,7 +86,7 @@ function upgrade ({ t, port }: World): () => void {
 const socketRoute = (app: FastifyInstance, { entered }: Omit<World, 'port'>) =>
   app.register(async app => { app.get('/', { websocket: true }, () => { entered.resolve(null as never) }) })
 
-/** Three requests on one connection, which ends so. */
+/** Three requests on one connection, which `end` ends. */
 const pipelined = (end: (socket: Socket) => unknown) => ({ t, port }: World) => {
   const socket = raw(t, port, [1, 2, 3].map(n => `GET / HTTP/1.1\r\nHost: a\r\nN: ${n}\r\n\r\n`).join(''))
   return () => end(socket)
@@ -94,7 +94,7 @@ const pipelined = (end: (socket: Socket) => unknown) => ({ t, port }: World) => 
 
 const WAYS: Record<string, Way> = {
   answered: { routes: slow, begin: world => { get(world.port); return answerIt(world) }, during: REQUEST },
-  'answered, the connection goes on': { routes: slow, begin: world => { get(world.port, '/', { connection: 'keep-alive' }); return answerIt(world) }, during: REQUEST },
+  'answered, with keep-alive': { routes: slow, begin: world => { get(world.port, '/', { connection: 'keep-alive' }); return answerIt(world) }, during: REQUEST },
   HEAD: { routes: slow, begin: world => { send(world.port, { method: 'HEAD' }, ''); return answerIt(world) }, during: REQUEST },
   'an unknown URL': { routes: (app, world) => app.setNotFoundHandler(handler(world)), begin: world => { get(world.port, '/nowhere'); return answerIt(world) }, during: REQUEST },
   thrown: {
@@ -135,7 +135,7 @@ const WAYS: Record<string, Way> = {
     then: answerLate
   },
   'aborted, and never answered': { routes: (app, { entered }) => app.get('/', (_request, reply) => { entered.resolve(reply.raw) }), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST, abandoned: true },
-  'aborted before its body came': {
+  'aborted before its body arrives': {
     routes: (app, world) => {
       app.addHook('onRequest', (_request, reply, done) => { world.entered.resolve(reply.raw); done() })
       app.post('/', handler(world))
@@ -193,7 +193,7 @@ const WAYS: Record<string, Way> = {
     then: answerLate
   },
   'an event stream by reply.send()': { routes: streaming('text/event-stream', 'send'), begin: ({ port }) => { const request = get(port, '/', { accept: 'text/event-stream' }); return () => request.destroy() }, during: STREAM },
-  'an event stream by reply.send(), asked for without Accept': { routes: streaming('text/event-stream; charset=utf-8', 'send'), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: STREAM },
+  'an event stream by reply.send(), without an Accept header': { routes: streaming('text/event-stream; charset=utf-8', 'send'), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: STREAM },
   'an event stream by writeHead()': { routes: streaming('text/event-stream', 'writeHead'), begin: ({ port }) => { const request = get(port, '/', { accept: 'text/event-stream' }); return () => request.destroy() }, during: STREAM },
   'an event stream by setHeader() on the raw response': { routes: streaming('text/event-stream', 'setHeader'), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: STREAM },
   'asks for an event stream, gets a download': { routes: streaming('text/csv', 'writeHead'), begin: ({ port }) => { const request = get(port, '/', { accept: 'text/event-stream' }); return () => request.destroy() }, during: REQUEST },
@@ -210,7 +210,7 @@ const WAYS: Record<string, Way> = {
     },
     during: REQUEST
   },
-  'asks for an upgrade where nobody upgrades': {
+  'asks for an upgrade without a listener for upgrades': {
     routes: slow,
     begin: world => {
       raw(world.t, world.port, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
@@ -245,9 +245,9 @@ const WAYS: Record<string, Way> = {
     },
     during: { inFlight: 3, streams: 0 }
   },
-  'pipelined, and the client hangs up while the handlers work': { routes: slow, begin: pipelined(socket => socket.destroy()), during: { inFlight: 3, streams: 0 }, then: answerLate },
-  'pipelined, and the connection is reset while the handlers work': { routes: slow, begin: pipelined(socket => socket.resetAndDestroy()), during: { inFlight: 3, streams: 0 }, then: answerLate },
-  'pipelined, and half closed while the handlers work': { routes: slow, begin: pipelined(socket => socket.end()), during: { inFlight: 3, streams: 0 }, then: answerLate },
+  'pipelined, and the client hangs up while the handlers run': { routes: slow, begin: pipelined(socket => socket.destroy()), during: { inFlight: 3, streams: 0 }, then: answerLate },
+  'pipelined, and the connection is reset while the handlers run': { routes: slow, begin: pipelined(socket => socket.resetAndDestroy()), during: { inFlight: 3, streams: 0 }, then: answerLate },
+  'pipelined, and half closed while the handlers run': { routes: slow, begin: pipelined(socket => socket.end()), during: { inFlight: 3, streams: 0 }, then: answerLate },
   'pipelined, and hijacked': {
     routes: (app, { entered, answer }) => app.get('/', (_request, reply) => {
       reply.hijack()
@@ -258,7 +258,7 @@ const WAYS: Record<string, Way> = {
     during: { inFlight: 3, streams: 0 },
     then: answerLate
   },
-  'pipelined, all answered but the first before the client hangs up': {
+  'pipelined, all but the first answered before the client hangs up': {
     routes: (app, { entered }) => app.get('/', (request, reply) => {
       if (request.headers.n !== '1') return reply.send('done')
       entered.resolve(reply.raw)
@@ -269,7 +269,7 @@ const WAYS: Record<string, Way> = {
     abandoned: true
   },
   'pipelined, and never answered': { routes: (app, { entered }) => app.get('/', (_request, reply) => { entered.resolve(reply.raw) }), begin: pipelined(socket => socket.destroy()), during: { inFlight: 3, streams: 0 }, abandoned: true },
-  'pipelined behind another one, an event stream': {
+  'an event stream, pipelined behind another request': {
     routes: (app, world) => {
       app.get('/', handler(world))
       app.get('/events', (_request, reply) => { reply.type('text/event-stream').send(endless()) })
@@ -284,9 +284,9 @@ const WAYS: Record<string, Way> = {
   }
 }
 
-t.test('counted while it runs, and no longer, for every way in which a request can end', async t => {
+t.test('a request counts exactly while it runs, however it ends', async t => {
   t.jobs = 8
-  // while the clock stands, nothing is taken for abandoned: each must tell its end
+  // with the clock stopped, no request counts as abandoned: each must report its end
   let clock = 1000
   t.teardown(() => Reflect.deleteProperty(performance, 'now'))
   performance.now = () => clock
@@ -303,15 +303,15 @@ t.test('counted while it runs, and no longer, for every way in which a request c
     const counted = () => counts(app.maintenance.status())
     await until(`counted: ${JSON.stringify(way.during)}`, () => JSON.stringify(counted()) === JSON.stringify(way.during))
     await end()
-    const isCounted = (look: string) => t.strictSame(counted(), way.after ?? way.during, `its handler still works, ${look}`)
+    const isCounted = (read: string) => t.strictSame(counted(), way.after ?? way.during, `its handler still runs, ${read}`)
     if (way.then !== undefined || way.abandoned === true) {
       await until('the connection is closed', () => ('stream' in response ? response.stream as Socket : response).destroyed)
-      for (const look of ['one look', 'another look']) isCounted(look)
+      for (const read of ['first read', 'second read']) isCounted(read)
       await way.then?.(world)
     }
     if (way.abandoned === true) {
       clock += 59_999
-      isCounted('just before the minute is over')
+      isCounted('just before the minute ends')
       clock++
       t.strictSame(counted(), NOTHING)
     }
@@ -320,11 +320,11 @@ t.test('counted while it runs, and no longer, for every way in which a request c
   })
   const ways = Object.entries(WAYS)
   await Promise.all(ways.filter(([, { abandoned }]) => abandoned !== true).map(run))
-  // one after another: each moves the clock
+  // in series, because each moves the clock
   for (const way of ways.filter(([, { abandoned }]) => abandoned === true)) await run(way)
 })
 
-t.test('what does not count', { buffered: true }, async t => {
+t.test('requests that do not count', { buffered: true }, async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store, ignore: { routes: '/ignored', request: request => request.headers.staff === 'yes' }, bypass: {} })
   const running = new Set<string>()
@@ -361,7 +361,7 @@ t.test('what does not count', { buffered: true }, async t => {
   t.strictSame(counts(app.maintenance.status()), NOTHING)
 })
 
-t.test('a site function: each request counts for its site, one for no known site for all of them', { buffered: true }, async t => {
+t.test('a site function: each request counts for its site, or for all if its site is unknown', { buffered: true }, async t => {
   const { app } = await createApp(t, { site: request => request.headers.host as string, sites: ['shop', 'blog'] })
   const answer = step()
   app.get('/:x', async () => answer.promise)
@@ -398,7 +398,7 @@ function slopeOf (samples: readonly number[]): number {
 t.test('200 rounds of on and off under load: no handle, listener, memory or reference is left', async t => {
   const store = beatingStore()
   const { app } = bareApp(t, { logger: false } as FastifyServerOptions)
-  // the bundled pages, all compressed anew in each round, would take most of the time
+  // compressing the bundled pages in each round would take most of the time
   const template = join(t.testdir({ 'page.eta': '<%= it.message %>' }), 'page.eta')
   await app.register(maintenance, { store, response: { template }, closeStreams: { after: '1h', jitter: 0 } })
   let answered = 0
@@ -441,8 +441,8 @@ t.test('200 rounds of on and off under load: no handle, listener, memory or refe
     after = await look()
     heaps.push(after.heap)
   }
-  t.ok(answered > 20, `${answered} requests were answered between`)
-  // what is kept for good grows steadily; what the engine allocates or frees now and then hardly moves the median slope
+  t.ok(answered > 20, `${answered} requests were answered meanwhile`)
+  // a leak grows steadily; occasional allocations of the engine hardly move the median slope
   const grown = slopeOf(heaps)
   t.ok(grown < 150_000, `${grown} bytes more in every 25 rounds: ${heaps.join(', ')}`)
   t.ok(after.timers <= before.timers + 2, `${before.timers} timers before, ${after.timers} after`)
@@ -452,7 +452,7 @@ t.test('200 rounds of on and off under load: no handle, listener, memory or refe
   stream.destroy()
 })
 
-t.test('what has ended is let go: few references are kept', async t => {
+t.test('ended requests are released: few references are kept', async t => {
   const { app } = await createApp(t, {}, { logger: false } as FastifyServerOptions)
   const kept: WeakRef<object>[] = []
   app.get('/', async (_request, reply) => {
@@ -469,20 +469,20 @@ t.test('what has ended is let go: few references are kept', async t => {
   t.ok(swept <= 5, `${swept} of 500 after a sweep`)
 })
 
-t.test('pipelined requests whose client has hung up are let go without being asked for', async t => {
+t.test('pipelined requests are released automatically after their client hangs up', async t => {
   const child = spawn(process.execPath, ['--expose-gc', '--import', 'tsx', 'test/fixtures/pipelined-memory.ts'], { env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   const results = (await child.stdout.toArray()).join('').trim().split('\n').map(line => JSON.parse(line))
   t.strictSame(results.map(({ mode }) => mode), ['open', 'abandoned', 'hold', 'full'])
   for (const { mode, arrived, before, during, after, held, inFlight } of results) {
-    t.ok(arrived > 1000, `${arrived} requests have come`)
+    t.ok(arrived > 1000, `${arrived} requests have arrived`)
     t.ok(mode === 'full' || during - before > 20, `${mode}: ${during - before} MB while they wait`)
     t.ok(after - before <= 5, `${mode}: ${after - before} MB more after the clients have hung up`)
     t.strictSame({ held, inFlight }, { held: 0, inFlight: 0 }, mode)
   }
 })
 
-t.test('after a burst, what has ended is let go soon, without another request', async t => {
+t.test('after a burst, ended requests are released soon, without another request', async t => {
   const { app } = await createApp(t, {}, { logger: false } as FastifyServerOptions)
   const kept: WeakRef<object>[] = []
   const answer = step()
@@ -495,7 +495,7 @@ t.test('after a burst, what has ended is let go soon, without another request', 
   await until('all run', () => app.maintenance.status().inFlight === 200)
   answer.resolve()
   await Promise.all(answers)
-  await until('let go', async () => {
+  await until('they are released', async () => {
     await heap()
     return kept.filter(reference => reference.deref() !== undefined).length <= 10
   })
