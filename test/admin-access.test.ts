@@ -319,7 +319,7 @@ async function signIn (app: FastifyInstance, name: string): Promise<{ cookie: st
 }
 
 const ENV = { ADMIN_KEY: 'key', ADMIN_PASSWORD: 'right' }
-const world = (app: FastifyInstance, env: object = ENV) => ({ app, maintenance, maintenanceAdmin, basicAuth, createHash, timingSafeEqual, process: { env } })
+const scope = (app: FastifyInstance, env: object = ENV) => ({ app, maintenance, maintenanceAdmin, basicAuth, createHash, timingSafeEqual, process: { env } })
 
 t.test('docs/admin-page.md: basic auth, a session, a bearer key', async t => {
   const [first, byPassword, bySession, byKey, ...rest] = blocksOf('docs/admin-page.md').filter(({ language }) => language === 'js').map(({ code }) => code) as [string, string, string, string, string]
@@ -327,45 +327,45 @@ t.test('docs/admin-page.md: basic auth, a session, a bearer key', async t => {
 
   t.test('basic auth', async t => {
     const { app } = await createApp(t)
-    await runPiece(byPassword, world(app))
+    await runPiece(byPassword, scope(app))
     for (const headers of [{}, basic('wrong'), basic('right', 'eve'), { authorization: 'Bearer right' }]) {
       t.match(await tryGuard(t, app, headers), { status: 401, headers: { ...PROTECTED, 'www-authenticate': 'Basic realm="Maintenance", charset="UTF-8"' }, revision: 0 })
     }
     t.match(await tryGuard(t, app, basic('right')), { status: 200, by: null })
     const named = await createApp(t)
     const [, way = ''] = /`authorize: (\(request, reply, done\) => .*)`\./.exec(readFileSync('docs/admin-page.md', 'utf8')) ?? []
-    await runPiece(byPassword.replace('app.basicAuth })', `${way} })`), world(named.app))
+    await runPiece(byPassword.replace('app.basicAuth })', `${way} })`), scope(named.app))
     t.match(await tryGuard(t, named.app, basic('wrong')), { status: 401, revision: 0 })
     t.match(await tryGuard(t, named.app, basic('right')), { status: 200, by: 'ops' })
-    await t.rejects(async () => runPiece(byPassword, world(app, {})), /ADMIN_PASSWORD is not set/)
+    await t.rejects(async () => runPiece(byPassword, scope(app, {})), /ADMIN_PASSWORD is not set/)
   })
 
   t.test('a session', async t => {
     const app = await sessionApp(t)
-    await runPiece(bySession, world(app))
+    await runPiece(bySession, scope(app))
     t.match(await tryGuard(t, app, {}), { status: 302, headers: { ...PROTECTED, location: '/login' }, revision: 0 })
     t.match(await tryGuard(t, app, await signIn(app, 'eve')), { status: 403, revision: 0 })
     t.match(await tryGuard(t, app, await signIn(app, 'ada')), { status: 200, by: 'ada' })
 
     const short = await sessionApp(t)
-    await runPiece(first.replace(/^await app.register\(maintenance, .*$/m, ''), world(short))
+    await runPiece(first.replace(/^await app.register\(maintenance, .*$/m, ''), scope(short))
     t.match(await tryGuard(t, short, {}), { status: 403, revision: 0 })
     t.match(await tryGuard(t, short, await signIn(short, 'ada')), { status: 200, by: 'ada' })
   })
 
   t.test('a bearer key', async t => {
     const { app } = await createApp(t)
-    await runPiece(byKey, world(app))
+    await runPiece(byKey, scope(app))
     for (const authorization of ['', 'Bearer', 'Bearer wrong', 'Bearer undefined', 'Basic key', 'Bearer key2']) t.match(await tryGuard(t, app, { authorization }), { status: 403, revision: 0 }, authorization)
     t.match(await tryGuard(t, app, { authorization: 'Bearer key' }), { status: 200, by: 'deploy' })
-    await t.rejects(async () => runPiece(byKey, world(app, {})), /ADMIN_KEY is not set/)
+    await t.rejects(async () => runPiece(byKey, scope(app, {})), /ADMIN_KEY is not set/)
   })
 })
 
 t.test('README: basic auth', async t => {
   const piece = blocksOf('README.md').find(({ code }) => code.includes('fastify-maintenance/admin'))?.code ?? ''
   const { app } = await createApp(t)
-  await runPiece(piece, world(app))
+  await runPiece(piece, scope(app))
   for (const headers of [{}, basic('wrong'), basic('right', 'eve'), { authorization: 'Bearer right' }]) {
     t.match(await tryGuard(t, app, headers), { status: 401, revision: 0 })
   }

@@ -513,11 +513,11 @@ const processList = (): string[] => readdirSync('/proc').filter(name => /^\d+$/.
 async function runCommand (args: string[]): Promise<{ out: string, seen: Set<string> }> {
   const child = spawn(process.execPath, ['dist/lib/cli/bin.js', ...args], { env: { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
   const seen = new Set<string>()
-  const look = () => { for (const text of processList()) seen.add(text) }
-  const looking = setInterval(look, 5)
+  const scan = () => { for (const text of processList()) seen.add(text) }
+  const scanning = setInterval(scan, 5)
   const [out] = await Promise.all([text(child.stdout), once(child, 'exit')])
-  clearInterval(looking)
-  look()
+  clearInterval(scanning)
+  scan()
   return { out, seen }
 }
 
@@ -532,9 +532,9 @@ t.test('the secret of a whole session is in no log, answer, store or process lis
   monitor.on('monitor', (_time: string, args: string[]) => { commands.push(args.join(' ')) })
 
   for (const [store, address] of [[{ file: `${directory}/state.json` }, `file:${directory}/state.json`], [{ redis: url, mirror: `${directory}/mirror.json` }, url]] as const) {
-    const told: unknown[] = []
+    const changes: unknown[] = []
     const answers: string[] = []
-    const { app, lines } = await createApp(t, { store, bypass: { key: KEY }, onChange: (...change) => { told.push(change) } }, { trustProxy: '127.0.0.1' })
+    const { app, lines } = await createApp(t, { store, bypass: { key: KEY }, onChange: (...change) => { changes.push(change) } }, { trustProxy: '127.0.0.1' })
     app.get('/', counter())
     const base = await app.listen({ port: 0, host: '127.0.0.1' })
     const visit = async (path: string, init: RequestInit = {}) => {
@@ -575,7 +575,7 @@ t.test('the secret of a whole session is in no log, answer, store or process lis
 
     const places: Record<string, [string, RegExp]> = {
       'the log': [JSON.stringify(lines), /incoming request.*maintenance: request blocked/],
-      'the events and status': [JSON.stringify([told, status, history]), /"active":true/],
+      'the events and status': [JSON.stringify([changes, status, history]), /"active":true/],
       'the answers': [answers.join(), /Enter during maintenance.*maintenance=v1\./],
       'the output of ps': [[...command.seen].join('\n'), /lib\/cli\/bin\.js on --bypass/],
       'the files': [readdirSync(directory).map(name => readIfThere(`${directory}/${name}`)).join('\n'), /windows/],

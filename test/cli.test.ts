@@ -362,11 +362,11 @@ t.test('status --watch: every change until interrupted', async t => {
   const whole = readFileSync(file)
   writeFileSync(file, 'garbage')
   await until('reported', () => views.every(({ err }) => err !== ''))
-  const told = lines.err
-  t.match(told, /^fastify-maintenance: the state of site 'default' cannot be understood: .*\n$/)
+  const logged = lines.err
+  t.match(logged, /^fastify-maintenance: the state of site 'default' cannot be understood: .*\n$/)
   const shown = lines.out
   await sleep(1200)
-  t.strictSame([lines.out, lines.err], [shown, told], 'once')
+  t.strictSame([lines.out, lines.err], [shown, logged], 'once')
   writeFileSync(file, whole)
   await run(['off'], env)
   await until('it continues', () => views.every(({ out }) => /open, last changed|"active":false[^]*"active":true[^]*"active":false/.test(out)))

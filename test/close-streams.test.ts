@@ -62,24 +62,24 @@ async function streamApp (t: Test, options: FastifyMaintenanceOptions = {}) {
     return follow(client, 'close', String)
   }
 
-  async function refused (): Promise<number> {
+  async function reconnect (): Promise<number> {
     const client = new WebSocket(`ws://127.0.0.1:${port}/events`).on('error', () => {})
     const [, response] = await once(client, 'unexpected-response')
     response.resume()
     return response.statusCode
   }
 
-  return { app, lines, port, events, socket, refused }
+  return { app, lines, port, events, socket, reconnect }
 }
 
 t.test('closeStreams: WebSockets get 1012, event streams end, clients that reconnect get the 503', { buffered: true }, async t => {
-  const { app, events, socket, refused } = await streamApp(t, { closeStreams: { after: 50, jitter: 50 } })
+  const { app, events, socket, reconnect } = await streamApp(t, { closeStreams: { after: 50, jitter: 50 } })
   const before = [await events(), await events('/raw'), await socket(), await socket()]
   t.strictSame(counts(app.maintenance.status()), { inFlight: 0, streams: 4 })
   await app.maintenance.set(true)
   await app.maintenance.drained()
   t.strictSame(await Promise.all(before.map(client => client.ended)), ['ended', 'ended', '1012', '1012'])
-  t.equal(await refused(), 503)
+  t.equal(await reconnect(), 503)
   await until('no stream is left', () => app.maintenance.status().streams === 0)
   // later writes of the application must not end the process
   await sleep(30)

@@ -332,7 +332,7 @@ async function runAndCheck (t: TapTest, piece: string, check: Check): Promise<vo
   const { app, directory } = await createWorld(t, piece)
   const calls: string[] = []
   const handler = async () => 'ran'
-  const world = {
+  const scope = {
     ...{ maintenance, maintenanceAdmin, basicAuth, Database, Fastify, mkdtemp, rm, tmpdir, join, assert },
     ...{ about: handler, legacy: handler, search: handler, un: handler, unsubscribe: handler },
     // a piece that creates its own application
@@ -354,7 +354,7 @@ async function runAndCheck (t: TapTest, piece: string, check: Check): Promise<vo
   const here = withPromises(piece).replaceAll('./maintenance.json', join(directory, 'state.json')).replaceAll('./maintenance-mirror.json', join(directory, 'mirror.json'))
     .replace('app.db', join(directory, 'app.db'))
     .replace(/^test\(/m, 'await test(')
-  const used = await runPiece(`${here}\nreturn app`, world) as FastifyInstance
+  const used = await runPiece(`${here}\nreturn app`, scope) as FastifyInstance
   if (used !== app) t.teardown(() => used.close())
   await check(used, t, calls)
 }

@@ -332,10 +332,10 @@ t.test('simultaneous reads share one access, a later one reads again', async t =
   const store = createFileStore(file)
   await store.write('a', 'first', { revision: 1 })
   const { open } = fsp
-  let looks = 0
+  let accesses = 0
   stub(t, fsp, {
     open: async (path, ...rest) => {
-      if (path === file && ++looks === 1) {
+      if (path === file && ++accesses === 1) {
         const handle = await open(path, ...rest)
         // another process writes between its read and its answer
         const next = `${file}.next`
@@ -350,7 +350,7 @@ t.test('simultaneous reads share one access, a later one reads again', async t =
   let later: Promise<string | null> | undefined
   t.same(await Promise.all([store.read('a'), store.read('b'), store.read('a')]), ['first', null, 'first'])
   t.equal(await later, 'second')
-  t.equal(looks, 2)
+  t.equal(accesses, 2)
 })
 
 t.test('a file that grows while it is read, or has no size, is read up to the limit', async t => {

@@ -20,7 +20,7 @@ const NOTHING = { inFlight: 0, streams: 0 }
 const REQUEST = { inFlight: 1, streams: 0 }
 const STREAM = { inFlight: 0, streams: 1 }
 
-interface World {
+interface Setup {
   readonly t: Test
   readonly app: FastifyInstance
   readonly port: number
@@ -33,36 +33,36 @@ interface World {
 interface Way {
   readonly server?: object
   readonly before?: (app: FastifyInstance) => unknown
-  readonly routes: (app: FastifyInstance, world: Omit<World, 'port'>) => unknown
+  readonly routes: (app: FastifyInstance, setup: Omit<Setup, 'port'>) => unknown
   /** Starts the request. Returns a function that ends it. */
-  readonly begin: (world: World) => (() => unknown) | Promise<() => unknown>
+  readonly begin: (setup: Setup) => (() => unknown) | Promise<() => unknown>
   /** The counts while it runs. */
   readonly during: { inFlight: number, streams: number }
   /** The counts after the client has gone. Default: the same. */
   readonly after?: { inFlight: number, streams: number }
   /** Ends a request that still counts after its client has gone. */
-  readonly then?: (world: World) => unknown
+  readonly then?: (setup: Setup) => unknown
   /** It never ends: it counts for a minute after its client has gone. */
   readonly abandoned?: boolean
 }
 
-const handler = ({ entered, answer }: Omit<World, 'port'>, body: unknown = 'done') => async (_request: FastifyRequest, reply: FastifyReply) => {
+const handler = ({ entered, answer }: Omit<Setup, 'port'>, body: unknown = 'done') => async (_request: FastifyRequest, reply: FastifyReply) => {
   entered.resolve(reply.raw)
   await answer.promise
   return body
 }
 
-const answerIt = ({ answer }: World) => () => answer.resolve()
-const answerLate = ({ answer }: World) => answer.resolve()
-const slow = (app: FastifyInstance, world: Omit<World, 'port'>) => app.get('/', handler(world))
+const answerIt = ({ answer }: Setup) => () => answer.resolve()
+const answerLate = ({ answer }: Setup) => answer.resolve()
+const slow = (app: FastifyInstance, setup: Omit<Setup, 'port'>) => app.get('/', handler(setup))
 
-async function withHttp2 ({ t, port }: World, headers: Record<string, string>): Promise<ClientHttp2Stream> {
+async function withHttp2 ({ t, port }: Setup, headers: Record<string, string>): Promise<ClientHttp2Stream> {
   const client = connectHttp2(`http://127.0.0.1:${port}`)
   t.teardown(() => client.destroy())
   return client.request({ ':path': '/', ...headers }).on('error', () => {}).resume()
 }
 
-const streaming = (type: string | null, how: 'send' | 'writeHead' | 'setHeader') => (app: FastifyInstance, { entered, t }: Omit<World, 'port'>) => app.get('/', (_request, reply) => {
+const streaming = (type: string | null, how: 'send' | 'writeHead' | 'setHeader') => (app: FastifyInstance, { entered, t }: Omit<Setup, 'port'>) => app.get('/', (_request, reply) => {
   if (how === 'send') {
     const source = endless()
     t.teardown(() => source.destroy())
@@ -77,33 +77,33 @@ const streaming = (type: string | null, how: 'send' | 'writeHead' | 'setHeader')
   setImmediate(() => entered.resolve(reply.raw))
 })
 
-function upgrade ({ t, port }: World): () => void {
+function upgrade ({ t, port }: Setup): () => void {
   const client = new WebSocket(`ws://127.0.0.1:${port}/`).on('error', () => {})
   t.teardown(() => client.close())
   return () => client.close()
 }
 
-const socketRoute = (app: FastifyInstance, { entered }: Omit<World, 'port'>) =>
+const socketRoute = (app: FastifyInstance, { entered }: Omit<Setup, 'port'>) =>
   app.register(async app => { app.get('/', { websocket: true }, () => { entered.resolve(null as never) }) })
 
 /** Three requests on one connection, which `end` ends. */
-const pipelined = (end: (socket: Socket) => unknown) => ({ t, port }: World) => {
+const pipelined = (end: (socket: Socket) => unknown) => ({ t, port }: Setup) => {
   const socket = raw(t, port, [1, 2, 3].map(n => `GET / HTTP/1.1\r\nHost: a\r\nN: ${n}\r\n\r\n`).join(''))
   return () => end(socket)
 }
 
 const WAYS: Record<string, Way> = {
-  answered: { routes: slow, begin: world => { get(world.port); return answerIt(world) }, during: REQUEST },
-  'answered, with keep-alive': { routes: slow, begin: world => { get(world.port, '/', { connection: 'keep-alive' }); return answerIt(world) }, during: REQUEST },
-  HEAD: { routes: slow, begin: world => { send(world.port, { method: 'HEAD' }, ''); return answerIt(world) }, during: REQUEST },
-  'an unknown URL': { routes: (app, world) => app.setNotFoundHandler(handler(world)), begin: world => { get(world.port, '/nowhere'); return answerIt(world) }, during: REQUEST },
+  answered: { routes: slow, begin: setup => { get(setup.port); return answerIt(setup) }, during: REQUEST },
+  'answered, with keep-alive': { routes: slow, begin: setup => { get(setup.port, '/', { connection: 'keep-alive' }); return answerIt(setup) }, during: REQUEST },
+  HEAD: { routes: slow, begin: setup => { send(setup.port, { method: 'HEAD' }, ''); return answerIt(setup) }, during: REQUEST },
+  'an unknown URL': { routes: (app, setup) => app.setNotFoundHandler(handler(setup)), begin: setup => { get(setup.port, '/nowhere'); return answerIt(setup) }, during: REQUEST },
   thrown: {
     routes: (app, { entered, answer }) => app.get('/', async (_request, reply) => {
       entered.resolve(reply.raw)
       await answer.promise
       throw new Error('expected')
     }),
-    begin: world => { get(world.port); return answerIt(world) },
+    begin: setup => { get(setup.port); return answerIt(setup) },
     during: REQUEST
   },
   'a callback that answers': {
@@ -111,7 +111,7 @@ const WAYS: Record<string, Way> = {
       entered.resolve(reply.raw)
       answer.promise.then(() => reply.send('done'))
     }),
-    begin: world => { get(world.port); return answerIt(world) },
+    begin: setup => { get(setup.port); return answerIt(setup) },
     during: REQUEST
   },
   'aborted, the handler answers later': { routes: slow, begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST, then: answerLate },
@@ -136,17 +136,17 @@ const WAYS: Record<string, Way> = {
   },
   'aborted, and never answered': { routes: (app, { entered }) => app.get('/', (_request, reply) => { entered.resolve(reply.raw) }), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST, abandoned: true },
   'aborted before its body arrives': {
-    routes: (app, world) => {
-      app.addHook('onRequest', (_request, reply, done) => { world.entered.resolve(reply.raw); done() })
-      app.post('/', handler(world))
+    routes: (app, setup) => {
+      app.addHook('onRequest', (_request, reply, done) => { setup.entered.resolve(reply.raw); done() })
+      app.post('/', handler(setup))
     },
     begin: ({ t, port }) => { const socket = raw(t, port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n'); return () => socket.destroy() },
     during: REQUEST
   },
   'aborted in the middle of its body': {
-    routes: (app, world) => {
-      app.addHook('onRequest', (_request, reply, done) => { world.entered.resolve(reply.raw); done() })
-      app.post('/', handler(world))
+    routes: (app, setup) => {
+      app.addHook('onRequest', (_request, reply, done) => { setup.entered.resolve(reply.raw); done() })
+      app.post('/', handler(setup))
     },
     begin: ({ t, port }) => { const socket = raw(t, port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"a":'); return () => socket.destroy() },
     during: REQUEST
@@ -158,7 +158,7 @@ const WAYS: Record<string, Way> = {
       entered.resolve(reply.raw)
       answer.promise.then(() => source.push(null))
     }),
-    begin: world => { get(world.port); return answerIt(world) },
+    begin: setup => { get(setup.port); return answerIt(setup) },
     during: REQUEST
   },
   'aborted in the middle of a stream': { routes: streaming('text/csv', 'send'), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST },
@@ -169,7 +169,7 @@ const WAYS: Record<string, Way> = {
       entered.resolve(reply.raw)
       answer.promise.then(() => source.destroy(new Error('expected')))
     }),
-    begin: world => { get(world.port); return answerIt(world) },
+    begin: setup => { get(setup.port); return answerIt(setup) },
     during: REQUEST
   },
   'hijacked, and ended': {
@@ -178,7 +178,7 @@ const WAYS: Record<string, Way> = {
       entered.resolve(reply.raw)
       answer.promise.then(() => reply.raw.end('done'))
     }),
-    begin: world => { get(world.port); return answerIt(world) },
+    begin: setup => { get(setup.port); return answerIt(setup) },
     during: REQUEST
   },
   'hijacked, begun, and aborted': { routes: streaming('text/csv', 'writeHead'), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST },
@@ -198,50 +198,50 @@ const WAYS: Record<string, Way> = {
   'an event stream by setHeader() on the raw response': { routes: streaming('text/event-stream', 'setHeader'), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: STREAM },
   'asks for an event stream, gets a download': { routes: streaming('text/csv', 'writeHead'), begin: ({ port }) => { const request = get(port, '/', { accept: 'text/event-stream' }); return () => request.destroy() }, during: REQUEST },
   'a WebSocket, registered before': { before: app => app.register(websocket), routes: socketRoute, begin: upgrade, during: STREAM },
-  'a WebSocket, registered after': { routes: async (app, world) => { await app.register(websocket); await socketRoute(app, world) }, begin: upgrade, during: STREAM },
+  'a WebSocket, registered after': { routes: async (app, setup) => { await app.register(websocket); await socketRoute(app, setup) }, begin: upgrade, during: STREAM },
   'asks for an upgrade, and is answered by a plain handler': {
-    routes: async (app, world) => {
-      app.post('/', handler(world))
+    routes: async (app, setup) => {
+      app.post('/', handler(setup))
       await app.register(websocket)
     },
-    begin: world => {
-      raw(world.t, world.port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n')
-      return answerIt(world)
+    begin: setup => {
+      raw(setup.t, setup.port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n')
+      return answerIt(setup)
     },
     during: REQUEST
   },
   'asks for an upgrade without a listener for upgrades': {
     routes: slow,
-    begin: world => {
-      raw(world.t, world.port, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
-      return answerIt(world)
+    begin: setup => {
+      raw(setup.t, setup.port, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+      return answerIt(setup)
     },
     during: REQUEST
   },
-  'HTTP/2, answered': { server: { http2: true }, routes: slow, begin: async world => { await withHttp2(world, {}); return answerIt(world) }, during: REQUEST },
-  'HTTP/2, an event stream, reset': { server: { http2: true }, routes: streaming('text/event-stream', 'send'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: STREAM },
-  'HTTP/2, an event stream by writeHead()': { server: { http2: true }, routes: streaming('text/event-stream', 'writeHead'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: STREAM },
-  'HTTP/2, hijacked, without a type': { server: { http2: true }, routes: streaming(null, 'writeHead'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: REQUEST },
-  'HTTP/2, reset, the handler answers later': { server: { http2: true }, routes: slow, begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: REQUEST, then: answerLate },
-  'HTTP/2, the session is cut, the handler answers later': { server: { http2: true }, routes: slow, begin: async world => { const stream = await withHttp2(world, {}); return () => stream.session?.destroy() }, during: REQUEST, then: answerLate },
-  'HTTP/2, the session is cut in the middle of a download': { server: { http2: true }, routes: streaming('text/csv', 'send'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.session?.destroy() }, during: REQUEST },
+  'HTTP/2, answered': { server: { http2: true }, routes: slow, begin: async setup => { await withHttp2(setup, {}); return answerIt(setup) }, during: REQUEST },
+  'HTTP/2, an event stream, reset': { server: { http2: true }, routes: streaming('text/event-stream', 'send'), begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.close(8) }, during: STREAM },
+  'HTTP/2, an event stream by writeHead()': { server: { http2: true }, routes: streaming('text/event-stream', 'writeHead'), begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.close(8) }, during: STREAM },
+  'HTTP/2, hijacked, without a type': { server: { http2: true }, routes: streaming(null, 'writeHead'), begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.close(8) }, during: REQUEST },
+  'HTTP/2, reset, the handler answers later': { server: { http2: true }, routes: slow, begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.close(8) }, during: REQUEST, then: answerLate },
+  'HTTP/2, the session is cut, the handler answers later': { server: { http2: true }, routes: slow, begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.session?.destroy() }, during: REQUEST, then: answerLate },
+  'HTTP/2, the session is cut in the middle of a download': { server: { http2: true }, routes: streaming('text/csv', 'send'), begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.session?.destroy() }, during: REQUEST },
   connectionTimeout: { server: { connectionTimeout: 2000 }, routes: slow, begin: ({ port }) => { get(port); return () => {} }, during: REQUEST, then: answerLate },
   requestTimeout: {
     server: { requestTimeout: 2000, http: { connectionsCheckingInterval: 50, headersTimeout: 2000 } },
-    routes: (app, world) => {
-      app.addHook('onRequest', (_request, reply, done) => { world.entered.resolve(reply.raw); done() })
-      app.post('/', handler(world))
+    routes: (app, setup) => {
+      app.addHook('onRequest', (_request, reply, done) => { setup.entered.resolve(reply.raw); done() })
+      app.post('/', handler(setup))
     },
     begin: ({ t, port }) => { raw(t, port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{'); return () => {} },
     during: REQUEST
   },
   handlerTimeout: { server: { handlerTimeout: 2000 }, routes: slow, begin: ({ port }) => { get(port); return () => {} }, during: REQUEST },
-  'inject()': { routes: slow, begin: world => { world.app.inject('/'); return answerIt(world) }, during: REQUEST },
+  'inject()': { routes: slow, begin: setup => { setup.app.inject('/'); return answerIt(setup) }, during: REQUEST },
   'pipelined: all are counted, answered or not': {
     routes: slow,
-    begin: world => {
-      raw(world.t, world.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(3))
-      return answerIt(world)
+    begin: setup => {
+      raw(setup.t, setup.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(3))
+      return answerIt(setup)
     },
     during: { inFlight: 3, streams: 0 }
   },
@@ -270,8 +270,8 @@ const WAYS: Record<string, Way> = {
   },
   'pipelined, and never answered': { routes: (app, { entered }) => app.get('/', (_request, reply) => { entered.resolve(reply.raw) }), begin: pipelined(socket => socket.destroy()), during: { inFlight: 3, streams: 0 }, abandoned: true },
   'an event stream, pipelined behind another request': {
-    routes: (app, world) => {
-      app.get('/', handler(world))
+    routes: (app, setup) => {
+      app.get('/', handler(setup))
       app.get('/events', (_request, reply) => { reply.type('text/event-stream').send(endless()) })
     },
     begin: ({ t, port }) => {
@@ -297,8 +297,8 @@ t.test('a request counts exactly while it runs, however it ends', async t => {
     const parts = { t, app, entered: step<FastifyReply['raw']>(), answer: step() }
     t.teardown(() => parts.answer.resolve())
     await way.routes(app, parts)
-    const world = { ...parts, port: await listen(app) }
-    const end = await way.begin(world)
+    const setup = { ...parts, port: await listen(app) }
+    const end = await way.begin(setup)
     const response = await parts.entered.promise
     const counted = () => counts(app.maintenance.status())
     await until(`counted: ${JSON.stringify(way.during)}`, () => JSON.stringify(counted()) === JSON.stringify(way.during))
@@ -307,7 +307,7 @@ t.test('a request counts exactly while it runs, however it ends', async t => {
     if (way.then !== undefined || way.abandoned === true) {
       await until('the connection is closed', () => ('stream' in response ? response.stream as Socket : response).destroyed)
       for (const read of ['first read', 'second read']) isCounted(read)
-      await way.then?.(world)
+      await way.then?.(setup)
     }
     if (way.abandoned === true) {
       clock += 59_999
@@ -426,19 +426,19 @@ t.test('200 rounds of on and off under load: no handle, listener, memory or refe
     await clients
   }
   const { signal } = new AbortController()
-  const look = async () => ({
+  const measure = async () => ({
     heap: await heap(),
     timers: process.getActiveResourcesInfo().filter(kind => kind === 'Timeout').length,
     others: process.getActiveResourcesInfo().filter(kind => !/Timeout|TCP|TickObject|Immediate/.test(kind)).length,
     listeners: [app.server, process, signal].reduce((sum, emitter) => sum + (emitter instanceof EventEmitter ? emitter.eventNames().reduce((count, name) => count + emitter.listenerCount(name), 0) : 0), 0)
   })
   await rounds(40)
-  const before = await look()
+  const before = await measure()
   const heaps = [before.heap]
   let after = before
   for (let stretch = 0; stretch < 8; stretch++) {
     await rounds(25)
-    after = await look()
+    after = await measure()
     heaps.push(after.heap)
   }
   t.ok(answered > 20, `${answered} requests were answered meanwhile`)
@@ -446,7 +446,7 @@ t.test('200 rounds of on and off under load: no handle, listener, memory or refe
   const grown = slopeOf(heaps)
   t.ok(grown < 150_000, `${grown} bytes more in every 25 rounds: ${heaps.join(', ')}`)
   t.ok(after.timers <= before.timers + 2, `${before.timers} timers before, ${after.timers} after`)
-  await until('no handle is left', async () => (await look()).others <= before.others)
+  await until('no handle is left', async () => (await measure()).others <= before.others)
   t.equal(after.listeners, before.listeners)
   t.strictSame(counts(app.maintenance.status()), STREAM)
   stream.destroy()

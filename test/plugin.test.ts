@@ -502,22 +502,22 @@ t.test('run: a store failure at the end is logged and retried, and the result is
 })
 
 t.test('onChange: every record and every start and end of a window; failing listeners do not affect others', async t => {
-  const told: [MaintenanceStatus, MaintenanceStatus][] = []
+  const changes: [MaintenanceStatus, MaintenanceStatus][] = []
   const store = createTimedStore()
-  const { app, lines } = await createApp(t, { store, onChange: (status, previous) => told.push([status, previous]) })
+  const { app, lines } = await createApp(t, { store, onChange: (status, previous) => changes.push([status, previous]) })
   app.maintenance.onChange(() => { throw new Error('listener') })
   app.maintenance.onChange((async () => { throw new Error('listener') }) as () => void)
   let calls = 0
   const remove = app.maintenance.onChange(() => { calls++ })
-  t.equal(told.length, 0, 'an open site without a record is no change')
+  t.equal(changes.length, 0, 'an open site without a record is no change')
   await app.maintenance.set(true, { endsAt: new Date(store.time + 200), startsAt: new Date(store.time + 100) })
   remove()
   t.equal(app.maintenance.active, false)
   for (const turn of [2, 3]) {
     store.time += 100
-    await until('a start or end', () => told.length === turn)
+    await until('a start or end', () => changes.length === turn)
   }
-  t.strictSame(told.map(([now, previous]) => [previous.active, previous.windows.length, now.active, now.windows.length]), [
+  t.strictSame(changes.map(([now, previous]) => [previous.active, previous.windows.length, now.active, now.windows.length]), [
     [false, 0, false, 1], [false, 1, true, 1], [true, 1, false, 0]
   ])
   t.equal(calls, 1)
