@@ -16,7 +16,7 @@ import { createApp, until } from './fixtures/app.ts'
 import { blocksOf, runPiece } from './fixtures/docs.ts'
 import { adminApp, FORM, KEY, OWN, postForm, postJson, PROTECTED } from './fixtures/admin.ts'
 
-t.test('authorize: everything else than true or a name is refused', async t => {
+t.test('authorize: anything but true or a name is rejected', async t => {
   type Refusal = [string, FastifyMaintenanceAdminOptions['authorize'], number, RegExp]
   const REFUSED = /^{"statusCode":(\d+),"code":"FST_ERR_MAINTENANCE_FORBIDDEN","error":"\w+","message":"maintenance: authorize refused the request"}$/
   const refusals: Refusal[] = [
@@ -30,14 +30,14 @@ t.test('authorize: everything else than true or a name is refused', async t => {
     ['writes itself', async (_request, reply) => { reply.hijack(); reply.raw.writeHead(401).end('raw') }, 401, /^raw$/],
     ['hijacks, and writes later', (_request, reply) => { reply.hijack(); setTimeout(() => reply.raw.writeHead(401).end('later'), 2) }, 401, /^later$/],
     ['begins to write', async (_request, reply) => { setTimeout(() => reply.raw.end('rest'), 2); reply.raw.writeHead(401).write('the ') }, 401, /^the rest$/],
-    ['replies, and says yes', (_request, reply) => { reply.code(401).send('no'); return 'ada' }, 401, /^no$/],
+    ['replies, and returns a name', (_request, reply) => { reply.code(401).send('no'); return 'ada' }, 401, /^no$/],
     ['replies, and throws', (_request, reply) => { reply.code(401).send('no'); throw new Error('too late') }, 401, /^no$/],
     ['returns the reply, and sends later', async (_request, reply) => { setTimeout(() => reply.code(401).send('soon'), 2); return reply }, 401, /^soon$/],
     ['throws a status', () => { throw Object.assign(new Error('slow down'), { status: 429 }) }, 429, /slow down/],
     ['throws no Error', () => { throw { statusCode: 402, message: 'pay first' } }, 402, /pay first/], // eslint-disable-line no-throw-literal
     ['throws beside another status', (_request, reply) => { reply.code(302); throw Object.assign(new Error('sign in'), { statusCode: 401 }) }, 401, /sign in/],
-    ['calls back with a refusal', (_request, _reply, done) => { setImmediate(done, Object.assign(new Error('not you'), { statusCode: 401 })) }, 401, /not you/],
-    ['calls back with a refusal, then with a yes', (_request, _reply, done) => { done(Object.assign(new Error('not you'), { statusCode: 401 })); done() }, 401, /not you/],
+    ['calls back with an error', (_request, _reply, done) => { setImmediate(done, Object.assign(new Error('not you'), { statusCode: 401 })) }, 401, /not you/],
+    ['calls back with an error, then with success', (_request, _reply, done) => { done(Object.assign(new Error('not you'), { statusCode: 401 })); done() }, 401, /not you/],
     ['calls back with an error whose status is on the reply', (_request, reply, done) => { reply.code(401); done(new Error('secret')) }, 401, REFUSED],
     ['replies, and calls back later', (_request, reply, done) => { reply.code(401).send('no'); setImmediate(done) }, 401, /^no$/],
     ['replies, and never calls back', (_request, reply, _done) => { setImmediate(() => reply.code(401).send('no')) }, 401, /^no$/],
@@ -50,16 +50,16 @@ t.test('authorize: everything else than true or a name is refused', async t => {
     ['throws an error of the server', () => { throw Object.assign(new Error('secret'), { statusCode: 503 }) }, 403, REFUSED],
     ['throws nothing', () => { throw undefined }, 403, REFUSED], // eslint-disable-line no-throw-literal
     ['forgets to send', async (_request, reply) => { reply.code(401) }, 403, REFUSED],
-    ['forgets to send, and says yes', async (_request, reply) => { reply.code(401); return 'ada' }, 403, REFUSED],
-    ['forgets to redirect, and says yes', async (_request, reply) => { reply.code(302).header('location', '/login'); return true }, 403, REFUSED],
+    ['forgets to send, and returns a name', async (_request, reply) => { reply.code(401); return 'ada' }, 403, REFUSED],
+    ['does not send its redirect, and returns true', async (_request, reply) => { reply.code(302).header('location', '/login'); return true }, 403, REFUSED],
     ...[undefined, null, false, 0, 1, '', ' \t', Number.NaN, new Error('secret'), {}, [], ['ada'], Object('ada'), Symbol('yes'), () => true].flatMap((answer): Refusal[] => [
       [`gives ${inspect(answer)}`, (() => answer) as never, 403, REFUSED],
-      [`gives a promise of ${inspect(answer)}`, (async () => answer) as never, 403, REFUSED]
+      [`returns a promise of ${inspect(answer)}`, (async () => answer) as never, 403, REFUSED]
     ])
   ]
   for (const [name, authorize, statusCode, body] of refusals) {
     const { app } = await createApp(t)
-    // an answer that takes its time: `reply.sent` says no until it is over
+    // a slow answer: `reply.sent` is false until it has ended
     app.addHook('onSend', async () => { await new Promise(resolve => setTimeout(resolve, 2)) })
     await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize })
     await app.ready()
@@ -74,7 +74,7 @@ t.test('authorize: everything else than true or a name is refused', async t => {
       t.match(answer, { statusCode, body }, `${name}: ${request.method ?? 'GET'} ${request.url}`)
       if (!/writes|write$/.test(name)) t.match(answer.headers, PROTECTED)
     }
-    t.match(app.maintenance.status(), { active: false, revision: 0 }, `${name}: nothing was changed`)
+    t.match(app.maintenance.status(), { active: false, revision: 0 }, `${name}: nothing changed`)
   }
   const { app } = await createApp(t)
   app.setErrorHandler((_error, _request, reply) => { reply.code(499).send('the application’s') })
@@ -82,14 +82,14 @@ t.test('authorize: everything else than true or a name is refused', async t => {
   t.match(await app.inject('/maintenance/'), { statusCode: 499, body: 'the application’s' })
 })
 
-t.test('authorize: a failure is logged, and its text is for nobody else', async t => {
+t.test('authorize: a failure is logged, and clients do not see its text', async t => {
   const { app, lines } = await createApp(t)
   await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize () { throw new Error('secret') } })
   t.equal((await app.inject('/maintenance/')).statusCode, 403)
   t.match(lines.filter(({ level }) => level === 50), [{ msg: 'maintenance: authorize failed, the request is refused', err: { message: 'secret' } }])
 })
 
-t.test('authorize: lets in by true or a name, in every style, on the instance', async t => {
+t.test('authorize: true or a name lets the request through, in every style', async t => {
   const ways: [string, FastifyMaintenanceAdminOptions['authorize'], string | null][] = [
     ['true', () => true, null],
     ['a promise of true', async () => true, null],
@@ -111,7 +111,7 @@ t.test('authorize: lets in by true or a name, in every style, on the instance', 
   }
 })
 
-t.test('authorize: nothing is written and no stream begins before it has said yes', async t => {
+t.test('authorize: nothing is written and no stream begins before it agrees', async t => {
   const waiting: (() => void)[] = []
   const app = await adminApp(t, {}, { authorize: (_request, _reply, done) => { waiting.push(done) } })
   let change: number | undefined
@@ -131,7 +131,7 @@ t.test('authorize: nothing is written and no stream begins before it has said ye
   await until('the stream begins', () => text.includes('event: state'))
 })
 
-t.test('authorize: it replied, and the client hangs up before the reply is sent: nothing else runs', async t => {
+t.test('authorize: nothing else runs if the client hangs up before its reply is sent', async t => {
   const { app } = await createApp(t)
   const seen = { sending: false, closed: false, sent: false, ran: false }
   app.addHook('preHandler', async () => { seen.ran = true })
@@ -139,7 +139,7 @@ t.test('authorize: it replied, and the client hangs up before the reply is sent:
     seen.sending = true
     reply.raw.once('close', () => { seen.closed = true })
     await until('the client is gone', () => seen.closed)
-    // what would have been done meanwhile
+    // time for anything that should not run
     await new Promise(resolve => setTimeout(resolve, 20))
     seen.sent = true
   })
@@ -153,7 +153,7 @@ t.test('authorize: it replied, and the client hangs up before the reply is sent:
   t.equal(seen.ran, false)
 })
 
-t.test('authorize: no answer in time is a 403, and what comes later changes nothing', async t => {
+t.test('authorize: no answer in time is a 403, and a late answer has no effect', async t => {
   const late: Promise<unknown>[] = []
   const later = (work: () => unknown) => { late.push(new Promise(resolve => setTimeout(resolve, 40)).then(work)) }
   const hanging: FastifyMaintenanceAdminOptions['authorize'][] = [
@@ -185,19 +185,19 @@ t.test('authorize: a client that hangs up ends the wait', async t => {
   await app.listen({ port: 0, host: '127.0.0.1' })
   const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
   socket.write('GET /maintenance/ HTTP/1.1\r\nHost: localhost\r\n\r\n')
-  await until('it is asked', () => asked === 1)
+  await until('authorize is called', () => asked === 1)
   socket.destroy()
-  await until('it is refused', () => refused, 5000)
+  await until('the request is rejected', () => refused, 5000)
 })
 
-t.test('who it was', async t => {
+t.test('by: from authorize, or else from the body', async t => {
   for (const [says, by] of [['  ada ', 'ada'], [true, 'the body'], ['x'.repeat(300), 'x'.repeat(200)]] as const) {
     const app = await adminApp(t, {}, { authorize: () => says })
     t.equal((await postJson(app, { action: 'on', by: 'the body' })).json().by, by)
   }
 })
 
-t.test('a change comes from the page itself: everything else is refused, and changes nothing', async t => {
+t.test('a change must come from the page; anything else is rejected, and changes nothing', async t => {
   const app = await adminApp(t, {}, {}, { trustProxy: '127.0.0.1' })
   const refused: Record<string, string>[] = [
     { 'sec-fetch-site': 'cross-site' },
@@ -248,14 +248,14 @@ t.test('a change comes from the page itself: everything else is refused, and cha
   t.equal(app.maintenance.status().revision, revision)
 })
 
-t.test('a change from another origin is refused before authorize is called', async t => {
+t.test('a change from another origin is rejected before authorize is called', async t => {
   let calls = 0
   const app = await adminApp(t, {}, { authorize: () => { calls++ } })
   t.match(await postJson(app, { action: 'on' }, { 'sec-fetch-site': 'cross-site' }), { statusCode: 403, body: /Sec-Fetch-Site/ })
   t.equal(calls, 0)
-  t.match(await postJson(app, 'no change', OWN), { statusCode: 403, body: /authorize refused/ }, 'and the body is not read before it')
+  t.match(await postJson(app, 'no change', OWN), { statusCode: 403, body: /authorize refused/ }, 'authorize runs before the body is read')
   t.equal(calls, 1)
-  t.match(await app.inject({ url: '/maintenance/', headers: { 'sec-fetch-site': 'cross-site' } }), { statusCode: 403, body: /authorize refused/ }, 'a link may lead here')
+  t.match(await app.inject({ url: '/maintenance/', headers: { 'sec-fetch-site': 'cross-site' } }), { statusCode: 403, body: /authorize refused/ }, 'links from other sites work')
 })
 
 t.test('the token of the form', async t => {
@@ -266,17 +266,17 @@ t.test('the token of the form', async t => {
   t.equal(page.headers['set-cookie'], `maintenance-form=${token}; Path=/; HttpOnly; SameSite=Strict`)
   const cookie = `a=b; maintenance-form=${token}`
   const again = await app.inject({ url: '/maintenance/', headers: { cookie } })
-  t.match(again.body, `name="token" value="${token}"`, 'two tabs have the same')
+  t.match(again.body, `name="token" value="${token}"`, 'two tabs share a token')
   t.equal(again.headers['set-cookie'], undefined)
   const origin = 'http://localhost'
-  for (const server of [app, other]) t.match(await postForm(server, { action: 'on', token }, { cookie, origin }), { statusCode: 303 }, 'on every server')
+  for (const server of [app, other]) t.match(await postForm(server, { action: 'on', token }, { cookie, origin }), { statusCode: 303 }, 'every server accepts it')
 
   const { revision } = app.maintenance.status()
   for (const fields of [{}, { token: 'wrong' }]) {
     t.match(await postForm(app, { action: 'off', ...fields }, { cookie, origin }), { statusCode: 403, headers: PROTECTED, body: /The form had expired/ })
   }
   t.equal(app.maintenance.status().revision, revision)
-  t.match(await postForm(app, { action: 'on' }, { cookie, ...OWN }), { statusCode: 303 }, 'the browser says that it is the same origin')
+  t.match(await postForm(app, { action: 'on' }, { cookie, ...OWN }), { statusCode: 303 }, 'the browser reports the same origin')
   t.match(await postForm(app, { action: 'on', token }, { cookie: 'session=x', origin }), { statusCode: 303 }, 'the cookie is gone')
   t.match(await postJson(app, { action: 'on' }, { cookie }), { statusCode: 200 }, 'no form can send JSON')
 
@@ -285,7 +285,7 @@ t.test('the token of the form', async t => {
   t.match(secure.headers['set-cookie'], /^__Host-maintenance-form=[\w-]{32}; Path=\/; HttpOnly; SameSite=Strict; Secure$/, 'no other host can set it')
 })
 
-/** The requests that a guard is tried with: as a client with these headers. */
+/** Sends the requests that a guard is tested with, with these headers. */
 async function tryGuard (t: Test, app: FastifyInstance, headers: Record<string, string>) {
   const requests: InjectOptions[] = [
     { url: '/maintenance/' }, { url: '/maintenance/state' }, { url: '/maintenance/state', method: 'HEAD' }, { url: '/maintenance/events', method: 'HEAD' },
@@ -319,60 +319,60 @@ async function signIn (app: FastifyInstance, name: string): Promise<{ cookie: st
 }
 
 const ENV = { ADMIN_KEY: 'key', ADMIN_PASSWORD: 'right' }
-const world = (app: FastifyInstance, env: object = ENV) => ({ app, maintenance, maintenanceAdmin, basicAuth, createHash, timingSafeEqual, process: { env } })
+const scope = (app: FastifyInstance, env: object = ENV) => ({ app, maintenance, maintenanceAdmin, basicAuth, createHash, timingSafeEqual, process: { env } })
 
 t.test('docs/admin-page.md: basic auth, a session, a bearer key', async t => {
   const [first, byPassword, bySession, byKey, ...rest] = blocksOf('docs/admin-page.md').filter(({ language }) => language === 'js').map(({ code }) => code) as [string, string, string, string, string]
-  t.equal(rest.length, 1, 'the last one shows texts')
+  t.equal(rest.length, 1, 'the last block shows texts')
 
   t.test('basic auth', async t => {
     const { app } = await createApp(t)
-    await runPiece(byPassword, world(app))
+    await runPiece(byPassword, scope(app))
     for (const headers of [{}, basic('wrong'), basic('right', 'eve'), { authorization: 'Bearer right' }]) {
       t.match(await tryGuard(t, app, headers), { status: 401, headers: { ...PROTECTED, 'www-authenticate': 'Basic realm="Maintenance", charset="UTF-8"' }, revision: 0 })
     }
     t.match(await tryGuard(t, app, basic('right')), { status: 200, by: null })
     const named = await createApp(t)
     const [, way = ''] = /`authorize: (\(request, reply, done\) => .*)`\./.exec(readFileSync('docs/admin-page.md', 'utf8')) ?? []
-    await runPiece(byPassword.replace('app.basicAuth })', `${way} })`), world(named.app))
+    await runPiece(byPassword.replace('app.basicAuth })', `${way} })`), scope(named.app))
     t.match(await tryGuard(t, named.app, basic('wrong')), { status: 401, revision: 0 })
     t.match(await tryGuard(t, named.app, basic('right')), { status: 200, by: 'ops' })
-    await t.rejects(async () => runPiece(byPassword, world(app, {})), /ADMIN_PASSWORD is not set/)
+    await t.rejects(async () => runPiece(byPassword, scope(app, {})), /ADMIN_PASSWORD is not set/)
   })
 
   t.test('a session', async t => {
     const app = await sessionApp(t)
-    await runPiece(bySession, world(app))
+    await runPiece(bySession, scope(app))
     t.match(await tryGuard(t, app, {}), { status: 302, headers: { ...PROTECTED, location: '/login' }, revision: 0 })
     t.match(await tryGuard(t, app, await signIn(app, 'eve')), { status: 403, revision: 0 })
     t.match(await tryGuard(t, app, await signIn(app, 'ada')), { status: 200, by: 'ada' })
 
     const short = await sessionApp(t)
-    await runPiece(first.replace(/^await app.register\(maintenance, .*$/m, ''), world(short))
+    await runPiece(first.replace(/^await app.register\(maintenance, .*$/m, ''), scope(short))
     t.match(await tryGuard(t, short, {}), { status: 403, revision: 0 })
     t.match(await tryGuard(t, short, await signIn(short, 'ada')), { status: 200, by: 'ada' })
   })
 
   t.test('a bearer key', async t => {
     const { app } = await createApp(t)
-    await runPiece(byKey, world(app))
+    await runPiece(byKey, scope(app))
     for (const authorization of ['', 'Bearer', 'Bearer wrong', 'Bearer undefined', 'Basic key', 'Bearer key2']) t.match(await tryGuard(t, app, { authorization }), { status: 403, revision: 0 }, authorization)
     t.match(await tryGuard(t, app, { authorization: 'Bearer key' }), { status: 200, by: 'deploy' })
-    await t.rejects(async () => runPiece(byKey, world(app, {})), /ADMIN_KEY is not set/)
+    await t.rejects(async () => runPiece(byKey, scope(app, {})), /ADMIN_KEY is not set/)
   })
 })
 
 t.test('README: basic auth', async t => {
   const piece = blocksOf('README.md').find(({ code }) => code.includes('fastify-maintenance/admin'))?.code ?? ''
   const { app } = await createApp(t)
-  await runPiece(piece, world(app))
+  await runPiece(piece, scope(app))
   for (const headers of [{}, basic('wrong'), basic('right', 'eve'), { authorization: 'Bearer right' }]) {
     t.match(await tryGuard(t, app, headers), { status: 401, revision: 0 })
   }
   t.match(await tryGuard(t, app, basic('right')), { status: 200, by: null })
 })
 
-t.test('@fastify/auth, and many requests of different people over few connections', async t => {
+t.test('@fastify/auth, with many requests of different users over few connections', async t => {
   const { app } = await createApp(t)
   await app.register(auth)
   await app.register(basicAuth, { authenticate: true, validate: async (_name, password) => { if (await Promise.resolve(password) !== 'right') throw new Error('no') } })

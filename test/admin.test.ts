@@ -50,7 +50,7 @@ t.test('registration: invalid options are rejected, by name', async t => {
   await t.rejects(async () => { await without.register(maintenanceAdmin, { authorize: () => true }) }, { message: /'fastify-maintenance' of plugin 'fastify-maintenance-admin' is not registered/ })
 })
 
-t.test('the four addresses: their headers, while open and closed; GET and HEAD change nothing', async t => {
+t.test('the four URLs: headers while open and closed; GET and HEAD change nothing', async t => {
   const app = await adminApp(t)
   for (const on of [false, true]) {
     if (on) await app.maintenance.set(true, { message: '<b>"Back" & soon</b>\n\nBye' })
@@ -71,13 +71,13 @@ t.test('the four addresses: their headers, while open and closed; GET and HEAD c
   t.notMatch(page.body, /(src|href)="?(https?:)?\/\//, 'it loads nothing')
   t.notMatch(page.body, / on\w+="/, 'no script in attributes')
   t.match(page.body, /action="\.\/state"/)
-  t.match((await app.inject('/maintenance')).body, /action="\.\/maintenance\/state"/, 'relative, for proxies that take a prefix away')
+  t.match((await app.inject('/maintenance')).body, /action="\.\/maintenance\/state"/, 'relative, for proxies that strip a prefix')
   t.strictSame((await app.inject('/maintenance/state')).json(), { sites: [app.maintenance.status()] })
-  t.match(await app.inject('/maintenance/bypass'), { statusCode: 200, body: /Enter during maintenance/ }, 'the bypass page beside it')
+  t.match(await app.inject('/maintenance/bypass'), { statusCode: 200, body: /Enter during maintenance/ }, 'the bypass page')
   t.match(await app.inject({ method: 'DELETE', url: '/maintenance/state' }), { statusCode: 503 })
 })
 
-t.test('JSON: the answers, word for word', async t => {
+t.test('JSON: the exact answers', async t => {
   const app = await adminApp(t)
   const on = await postJson(app, { site: 'default', action: 'on', message: 'Moving', mode: 'read-only', endsAt: '2999-01-01T01:00+01:00', retryAfter: 60, ignoreRoutes: ['/a', { pattern: '/b/*', description: 'b' }], bypass: true, by: 'somebody', expectedRevision: 0 })
   t.match(on, { statusCode: 200, headers: PROTECTED })
@@ -87,7 +87,7 @@ t.test('JSON: the answers, word for word', async t => {
   t.match(status, { active: true, message: 'Moving', mode: 'read-only', endsAt: '2999-01-01T00:00:00.000Z', retryAfter: 60, by: 'ops' })
   t.match(status.windows[0], { ignoreRoutes: [{ pattern: '/a', description: null }, { pattern: '/b/*', description: 'b' }], by: 'ops', bypass: true })
   t.notOk('bypass' in await stateOf(app))
-  t.match(await postJson(app, { action: 'off' }), { statusCode: 200 }, 'one site need not be named')
+  t.match(await postJson(app, { action: 'off' }), { statusCode: 200 }, 'the only site need not be named')
   t.equal(app.maintenance.active, false)
   t.match((await postJson(app, { site: 'default', action: 'on', mode: 'hold' })).json(), { active: true, mode: 'hold' })
   t.match((await postJson(app, { action: 'off' })).json(), { active: false })
@@ -126,7 +126,7 @@ t.test('JSON: the answers, word for word', async t => {
     t.match(answer.json(), { statusCode, code: `FST_ERR_MAINTENANCE${code}`, error: /\w/, message })
     t.equal(answer.json().field, field)
   }
-  t.equal(app.maintenance.status().revision, revision, 'nothing was changed')
+  t.equal(app.maintenance.status().revision, revision, 'nothing changed')
   t.equal(({} as { action?: string }).action, undefined)
   const raw = (payload: string, type: string, method: InjectOptions['method'] = 'POST') => app.inject({ method: method as 'POST', url: '/maintenance/state', headers: { 'content-type': type }, payload })
   t.match(await raw('{"action":"on"', 'application/json'), { statusCode: 400, body: /"code":"FST_ERR_MAINTENANCE_CHANGE".*the body is '{\\"action\\":\\"on\\"', expected JSON/ })
@@ -139,7 +139,7 @@ t.test('JSON: the answers, word for word', async t => {
   t.equal(app.maintenance.status().revision, revision)
 })
 
-t.test('windows: announced, changed, extended, cancelled, as JSON and by forms', async t => {
+t.test('windows are announced, changed, extended and cancelled, as JSON and by forms', async t => {
   const app = await adminApp(t)
   const planned = (await postJson(app, { action: 'on', startsAt: '2999-01-01T00:00Z', endsAt: '2999-01-01T01:00Z', message: 'Next' })).json()
   t.match(planned, { active: false, mode: null, windows: [{ kind: 'planned', message: 'Next' }] })
@@ -161,7 +161,7 @@ t.test('windows: announced, changed, extended, cancelled, as JSON and by forms',
   t.match((await app.inject('/maintenance/')).body, /Cancelled[^]*Changed[^]*Announced/)
 })
 
-t.test('a form changes only what was changed in it, also after a conflict', async t => {
+t.test('a form saves only the fields that were edited, also after a conflict', async t => {
   const app = await adminApp(t)
   await app.maintenance.set(true, { message: 'first', mode: 'read-only', endsAt: new Date(Date.now() + 3_600_123) })
   const { id, endsAt } = app.maintenance.status().windows[0]!
@@ -176,7 +176,7 @@ t.test('a form changes only what was changed in it, also after a conflict', asyn
   t.match(await postForm(app, form), { statusCode: 303 })
   t.equal(app.maintenance.status().revision, revision, 'nothing to save')
   t.match(await postForm(app, { ...form, retryAfter: '60' }), { statusCode: 303 })
-  t.match(app.maintenance.status(), { message: 'first', mode: 'read-only', retryAfter: 60, endsAt }, 'to the millisecond')
+  t.match(app.maintenance.status(), { message: 'first', mode: 'read-only', retryAfter: 60, endsAt }, 'exact to the millisecond')
 
   await app.maintenance.update({ message: 'theirs', by: 'eve' })
   const conflict = await postForm(app, { ...form, mode: 'hold' })
@@ -193,7 +193,7 @@ t.test('a form changes only what was changed in it, also after a conflict', asyn
   t.match(gone.body, '\ntyped</textarea>')
 })
 
-t.test('a run keeps the site closed, and its server is lost or has stopped', async t => {
+t.test('a run keeps the site closed if its server is lost or has stopped', async t => {
   const store = beatingStore()
   const at = new Date().toISOString()
   store.records.set('default', textOf([1, 2].map(pid => storedWindow({ id: `run ${pid}`, kind: 'run', host: 'web-1', pid, at, lease: null }))))
@@ -207,7 +207,7 @@ t.test('a run keeps the site closed, and its server is lost or has stopped', asy
   t.match(body, /web-1, process 1\s* · <b>lost<\/b>[^]*web-1, process 2\s* · <b>stopped<\/b>/)
 })
 
-t.test('a run keeps the site closed: open anyway; its lease is no change', async t => {
+t.test('a run keeps the site closed until forced; renewing its lease is no conflict', async t => {
   const app = await adminApp(t)
   let aborted = false
   const running = app.maintenance.run(({ signal }) => new Promise(resolve => signal.addEventListener('abort', () => { aborted = true; resolve(1) })), { message: 'Upgrading', by: 'deploy', lease: '1s' })
@@ -224,12 +224,12 @@ t.test('a run keeps the site closed: open anyway; its lease is no change', async
   t.match((await app.inject('/maintenance/')).body, /Opened[^]*Run started/)
 })
 
-t.test('the words: the types, and both languages', async t => {
+t.test('texts: the type names those of the locales', async t => {
   const [, union = ''] = /AdminText =([^]*?)\n\n/.exec(readFileSync('types/admin.ts', 'utf8')) ?? []
   t.strictSame([...union.matchAll(/'([\w-]+)'/g)].map(([, name]) => name).sort(), Object.keys(adminTexts.en).sort())
 })
 
-t.test('several sites: named, or 404', async t => {
+t.test('several sites: a change names one, or gets a 404', async t => {
   const app = await adminApp(t, { site: request => String(request.headers['x-site']), sites: ['shop', 'blog'] })
   t.match(await postJson(app, { action: 'on' }), { statusCode: 404, body: /undefined is unknown, expected one of shop, blog/ })
   t.match(await postForm(app, { action: 'on' }), { statusCode: 404, body: /undefined is unknown/ })
@@ -241,13 +241,13 @@ t.test('several sites: named, or 404', async t => {
   t.match((await app.inject('/maintenance/')).body, /Close this site[^]*Announce a window[^]*Later by[^]*Change/)
 })
 
-t.test('a form: the same names, empty means unset; 303 on success only', async t => {
+t.test('a form: same names as JSON, empty means unset, 303 on success only', async t => {
   const app = await adminApp(t)
   const done = await postForm(app, [['site', ''], ['action', 'on'], ['message', 'Hi\r\nyou'], ['mode', ''], ['startsAt', ''], ['endsAt', '2999-01-01T00:00'], ['retryAfter', '60'], ['bypass', ''], ['by', ''], ['expectedRevision', '0'],
     ['ignoreRoutes', '/a'], ['ignoreRoutesDescription', 'for a'], ['ignoreRoutes', ''], ['ignoreRoutesDescription', ''], ['ignoreRoutes', ' /b/* ']])
   t.match(done, { statusCode: 303, headers: { ...PROTECTED, location: '/maintenance/' } })
   t.match(await stateOf(app), { active: true, message: 'Hi\nyou', mode: 'full', endsAt: '2999-01-01T00:00:00.000Z', retryAfter: 60, by: 'ops', windows: [{ ignoreRoutes: [{ pattern: '/a', description: 'for a' }, { pattern: '/b/*', description: null }] }] })
-  t.match((await app.inject('/maintenance/')).body, /value="2999-01-01T00:00"[^]*name="retryAfter"[^>]* value="60"[^]*value="\/a"[^]*value="for a"/, 'the form shows it')
+  t.match((await app.inject('/maintenance/')).body, /value="2999-01-01T00:00"[^]*name="retryAfter"[^>]* value="60"[^]*value="\/a"[^]*value="for a"/, 'the form shows the values')
   t.match(await postForm(app, { action: 'off' }), { statusCode: 303 })
   t.equal((await stateOf(app)).active, false)
   t.match(await postForm(app, { action: 'on', message: 'x' }), { statusCode: 303 })
@@ -265,7 +265,7 @@ t.test('a form: the same names, empty means unset; 303 on success only', async t
   const ends = await postForm(app, { action: 'on', startsAt: '2999-01-02T00:00', endsAt: '2999-01-01T00:00', token: '' })
   t.match(ends, { statusCode: 400, body: /id="endsAt-e-0-announce"/ })
   t.notMatch(ends.body, /id="startsAt-e-0-announce"/)
-  t.match(await postForm(app, { action: 'maybe' }), { statusCode: 400, body: /action is &#39;maybe&#39;/ }, 'errors without a field are shown above')
+  t.match(await postForm(app, { action: 'maybe' }), { statusCode: 400, body: /action is &#39;maybe&#39;/ }, 'errors without a field are shown at the top')
   t.match(await postForm(app, { action: 'of' }), { statusCode: 400, body: /action is &#39;of&#39;/ })
   t.match(await postForm(app, { message: 'x' }), { statusCode: 400, body: /action is undefined/ })
   t.match(await postForm(app, { action: 'on', wait: '5' }), { statusCode: 400, body: /unknown field &#39;wait&#39;/ })
@@ -274,18 +274,18 @@ t.test('a form: the same names, empty means unset; 303 on success only', async t
   t.equal((await stateOf(app)).revision, revision)
 })
 
-t.test('a conflict: what the other did, and what was typed', async t => {
+t.test("a conflict shows the other user's change and the typed values", async t => {
   const app = await adminApp(t)
   const { revision } = await app.maintenance.set(true, { message: 'theirs', by: 'eve', mode: 'hold', endsAt: '2999-01-01T00:00:30Z', ignoreRoutes: ['/theirs', { pattern: '/x', description: 'y' }] })
   const answer = await postForm(app, { action: 'on', message: 'mine', expectedRevision: '0', retryAfter: '5' })
   t.match(answer, { statusCode: 409, body: /Someone else made a change first[^]*On hold[^]*2999-01-01 00:00 UTC[^]*theirs[^]*eve[^]*\/theirs\n\/x \(y\)[^]*\nmine<\/textarea>/ })
-  t.match(answer.body, `name="expectedRevision" value="${revision}"`, 'who sends it again knows')
+  t.match(answer.body, `name="expectedRevision" value="${revision}"`, 'sending again accepts the change')
   t.equal(app.maintenance.status().message, 'theirs')
   t.match(await postForm(app, { action: 'on', message: 'mine', expectedRevision: String(revision) }), { statusCode: 303 })
   t.equal(app.maintenance.status().message, 'mine')
 })
 
-t.test('a conflict with what another server did, of which this one has not heard', async t => {
+t.test('a conflict with a change that this server has not read yet', async t => {
   let stored: string | null = null
   const store = (): MaintenanceStore => ({ read: async () => stored, write: async (_site, text) => { stored = text }, watch () {}, close () {} })
   const [one, two] = [await adminApp(t, { store: store() }), await adminApp(t, { store: store() })]
@@ -296,7 +296,7 @@ t.test('a conflict with what another server did, of which this one has not heard
   t.match(answer.body, `name="expectedRevision" value="${two.maintenance.status().revision}"`)
 })
 
-t.test('pinned, announced, a store that fails or cannot be understood', async t => {
+t.test('pinned, announced, a store that fails, a record that is invalid', async t => {
   const pinned = await adminApp(t, { pinned: 'closed' })
   t.match(await postJson(pinned, { action: 'off' }), { statusCode: 409, body: /FST_ERR_MAINTENANCE_PINNED/ })
   t.match(await postForm(pinned, { action: 'off' }), { statusCode: 409, body: /this server is pinned closed/ })
@@ -332,7 +332,7 @@ t.test('pinned, announced, a store that fails or cannot be understood', async t 
   const fallback = await createApp(t, { store: { ...store, read: async () => { throw new Error('down') } } })
   await fallback.app.register(maintenanceAdmin, { prefix: '/maintenance', authorize: () => true })
   t.match((await fallback.app.inject('/maintenance/')).body, /The store has not been reached yet\. Showing the configured default/)
-  t.notMatch((await fallback.app.inject('/maintenance/')).body, /name="bypass"/, 'only where the option is there')
+  t.notMatch((await fallback.app.inject('/maintenance/')).body, /name="bypass"/, 'only if the option is set')
 
   const mirror = `${t.testdir()}/mirror.json`
   const before = await createApp(t, { store: { file: mirror } })
@@ -342,19 +342,19 @@ t.test('pinned, announced, a store that fails or cannot be understood', async t 
 
   const bug = await adminApp(t)
   bug.maintenance.for('default').set = async () => { throw new Error('a bug') }
-  t.match(await postForm(bug, { action: 'on' }), { statusCode: 500, body: /a bug/ }, 'goes to the error handler of the application')
+  t.match(await postForm(bug, { action: 'on' }), { statusCode: 500, body: /a bug/ }, "reaches the application's error handler")
 })
 
-t.test('a form whose window is gone comes back where it fits, with what was typed', async t => {
+t.test('a form whose window is gone moves to one that fits, with the typed values', async t => {
   const app = await adminApp(t)
   const sent = { action: 'update', window: 'gone', was: '1', 'message.en': 'Typed', 'message.de': 'Getippt', retryAfter: 'soon' }
   t.match(await postForm(app, { ...sent, startsAt: '2999-01-01T00:00' }), { statusCode: 400, body: /id="edit-0-announce"[^]*(Typed|Getippt)/ }, 'as an announcement')
   t.match(await postForm(app, sent), { statusCode: 400, body: /id="edit-0-close"[^]*(Typed|Getippt)/ }, 'as a closure')
   await app.maintenance.set(true, { message: 'theirs' })
-  t.match(await postForm(app, sent), { statusCode: 400, body: /id="windows-0"[^]*(Typed|Getippt)/ }, 'at the closure that there is')
+  t.match(await postForm(app, sent), { statusCode: 400, body: /id="windows-0"[^]*(Typed|Getippt)/ }, 'at the current closure')
 })
 
-t.test('a template that fails: the form says so, and nothing was changed', async t => {
+t.test('a template that fails: the form shows it, and nothing changes', async t => {
   const { app } = bareApp(t)
   app.decorate('view', Object.assign(async (_page: string, { message }: { message: string }) => {
     if (message === 'bad') throw new Error('no <b>such</b> partial')
@@ -367,7 +367,7 @@ t.test('a template that fails: the form says so, and nothing was changed', async
   t.match(app.maintenance.status(), { active: false, revision: 0 })
 })
 
-t.test('the bypass link: shown once, on whatever server the browser comes back to', async t => {
+t.test('the bypass link is shown once, on whichever server the browser reaches', async t => {
   const app = await adminApp(t)
   const answer = await postForm(app, { action: 'on', bypass: 'true' })
   const [cookie = ''] = String(answer.headers['set-cookie']).split(';')
@@ -386,7 +386,7 @@ t.test('the bypass link: shown once, on whatever server the browser comes back t
   t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': secret } })).statusCode, 503)
 })
 
-t.test('the bypass link of an application under a prefix leads to its page', async t => {
+t.test('the bypass link includes the prefix of the application', async t => {
   const { app } = bareApp(t)
   await app.register(async child => {
     await child.register(maintenance, { bypass: { key: KEY } })
@@ -399,7 +399,7 @@ t.test('the bypass link of an application under a prefix leads to its page', asy
   t.match(await app.inject(link), { statusCode: 200, body: /Enter during maintenance/ })
 })
 
-t.test('words: English, German, others; and they can be replaced', async t => {
+t.test('texts: English, German, others; all can be replaced', async t => {
   const app = await adminApp(t)
   for (const [header, language] of [['de-AT,en;q=0.5', 'de'], ['fr, de;q=0.1', 'de'], ['fr', 'en'], ['en;q=0,de;q=0', 'en'], ['*', 'en'], [undefined, 'en']] as const) {
     const answer = await app.inject({ url: '/maintenance/', headers: header === undefined ? {} : { 'accept-language': header } })
@@ -412,20 +412,20 @@ t.test('words: English, German, others; and they can be replaced', async t => {
   t.strictSame(Object.keys(adminTexts.de).sort(), Object.keys(adminTexts.en).sort())
 })
 
-t.test('beside an application of its own: its view, its parsers, its hooks, its prefix', async t => {
+t.test('inside an application with its own view, parsers, hooks and prefix', async t => {
   const { app } = bareApp(t, { rewriteUrl: request => String(request.url).replace(/^\/behind/, '') })
   await app.register(cookie)
   await app.register(view, { engine: { eta: new Eta() }, templates: t.testdir({ 'home.eta': 'home' }) })
   await app.register(maintenance, { bypass: {} })
   app.addContentTypeParser(FORM, { parseAs: 'string' }, (_request, _body, done) => done(null, 'the application’s own'))
-  // such as @fastify/helmet sets
+  // as @fastify/helmet sets them
   app.addHook('onRequest', async (_request, reply) => { reply.headers({ 'content-security-policy': "default-src 'self'; frame-ancestors 'self'", 'referrer-policy': 'no-referrer', 'x-frame-options': 'SAMEORIGIN' }) })
   const routes: { url: string, schema?: object | undefined }[] = []
   app.addHook('onRoute', ({ url, schema }) => { routes.push({ url, schema }) })
   await app.register(maintenanceAdmin, { prefix: '/deep/:team/admin', authorize: () => true })
   app.post('/own', async request => request.body)
   app.get('/home', async (_request, reply) => reply.view('home'))
-  t.ok(routes.filter(({ url }) => url.startsWith('/deep')).every(({ schema }) => (schema as { hide?: boolean }).hide === true), '@fastify/swagger sees nothing of it')
+  t.ok(routes.filter(({ url }) => url.startsWith('/deep')).every(({ schema }) => (schema as { hide?: boolean }).hide === true), 'hidden from @fastify/swagger')
   t.equal((await app.inject({ method: 'POST', url: '/own', headers: { 'content-type': FORM }, payload: 'a=b' })).body, 'the application’s own')
   t.equal((await app.inject('/home')).body, 'home')
   for (const url of ['/deep/a/admin', '/deep/a/admin/', '/deep/a/admin/state']) t.match(await app.inject(url), { statusCode: 200, headers: PROTECTED }, url)
@@ -435,7 +435,7 @@ t.test('beside an application of its own: its view, its parsers, its hooks, its 
   t.match(await app.inject('/home'), { statusCode: 503 })
 })
 
-/** The events of a stream, as they come. */
+/** The events of a stream, as they arrive. */
 async function listen (t: Test, app: FastifyInstance) {
   if (!app.server.listening) await app.listen({ port: 0, host: '127.0.0.1' })
   const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
@@ -443,13 +443,13 @@ async function listen (t: Test, app: FastifyInstance) {
   const stream = { text: '', ended: false, socket, states: () => [...stream.text.matchAll(/^event: state\ndata: (.*)\n\n/gm)].map(([, json]) => JSON.parse(json as string).sites as MaintenanceStatus[]) }
   socket.on('data', chunk => { stream.text += chunk })
   socket.on('close', () => { stream.ended = true })
-  // HTTP/1.0: the answer comes without chunk sizes between
+  // HTTP/1.0: an answer without chunk sizes
   socket.write('GET /maintenance/events HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n')
   await until('the state comes', () => stream.text.includes('\n\n'))
   return stream
 }
 
-t.test('events: the state at once, then each change, from the command line too; they end with the app', async t => {
+t.test('events: the state at once, then each change, also from the command; closing ends them', async t => {
   const file = stateFile(t)
   const app = await adminApp(t, { store: { file }, sites: ['default', 'blog'] }, {}, { forceCloseConnections: false })
   const stream = await listen(t, app)
@@ -461,14 +461,14 @@ t.test('events: the state at once, then each change, from the command line too; 
   const io = { out () {}, err () {} }
   const started = performance.now()
   t.equal(await main(['on', 'blog', '--store', `file:${file}`, '--message', 'from the\ncommand line'], {}, io), 0)
-  await until('the change is there', () => stream.states().length > 1)
-  t.comment(`a change of the command line came after ${Math.round(performance.now() - started)} ms`)
+  await until('the change arrives', () => stream.states().length > 1)
+  t.comment(`a change by the command arrived after ${Math.round(performance.now() - started)} ms`)
   t.match(stream.states()[1], [{ site: 'default', active: false }, { site: 'blog', active: true, message: 'from the\ncommand line' }])
 
   await app.maintenance.set(true, { startsAt: new Date(Date.now() + 300), endsAt: new Date(Date.now() + 600) })
   await until('the window began and ended', () => stream.states().length === 5)
-  t.strictSame(stream.states().map(([site]) => site?.active), [false, false, false, true, false], 'one event for each')
-  t.equal(app.maintenance.status().inFlight, 0, 'nobody waits for these streams')
+  t.strictSame(stream.states().map(([site]) => site?.active), [false, false, false, true, false], 'one event per change')
+  t.equal(app.maintenance.status().inFlight, 0, 'a drain does not wait for these streams')
 
   const second = await listen(t, app)
   second.socket.destroy()
@@ -477,7 +477,7 @@ t.test('events: the state at once, then each change, from the command line too; 
   await closing
 })
 
-t.test('events: a heartbeat, a lifetime, a bound, and nobody who does not read', async t => {
+t.test('events: heartbeat, lifetime, limit; a client that does not read is cut off', async t => {
   const { app } = await createApp(t)
   const limits = { heartbeat: 20, lifetime: 60_000, streams: 1, backlog: 1024 * 1024 }
   const quick = createEvents(app.maintenance, limits)
@@ -490,20 +490,20 @@ t.test('events: a heartbeat, a lifetime, a bound, and nobody who does not read',
   await until('a heartbeat', () => stream.text.includes('\n\n: \n\n'))
   t.match(await app.inject('/maintenance/events'), { statusCode: 503, headers: { 'retry-after': '10' }, body: /1 streams are open already/ })
   stream.socket.destroy()
-  await until('its place is free', async () => {
+  await until('its slot is free', async () => {
     const answer = await app.inject({ url: '/maintenance/events', method: 'HEAD' })
     return answer.statusCode === 200
   })
   events = short
   const ended = await listen(t, app)
-  await until('its time is over', () => ended.ended)
+  await until('its lifetime ends', () => ended.ended)
   events = full
   const slow = await listen(t, app)
   await app.maintenance.set(true)
   await until('it is cut off', () => slow.ended)
 })
 
-/** The example of `npm start`; it loads what was built. */
+/** The example of `npm start`, which loads the build. */
 function startExample (t: Test, env: NodeJS.ProcessEnv) {
   const child = spawn(process.execPath, ['--import', 'tsx', 'examples/site/server.ts'], { env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0', PORT: '0', STATE_FILE: stateFile(t), ...env } })
   t.teardown(async () => {
@@ -515,7 +515,7 @@ function startExample (t: Test, env: NodeJS.ProcessEnv) {
   return example
 }
 
-t.test('the example: behind a sign-in, and not with the default password but on localhost', async t => {
+t.test('the example: behind a sign-in; the default password works on localhost only', async t => {
   const outside = startExample(t, { HOST: '0.0.0.0' })
   const example = startExample(t, {})
   const [code] = await once(outside.child, 'exit')
@@ -534,18 +534,18 @@ t.test('the example: behind a sign-in, and not with the default password but on 
   const cookie = signedIn.headers.getSetCookie().join('; ')
   t.equal((await ask('/maintenance/state', { ...close, headers: { ...json, cookie } })).status, 200)
   t.equal((await ask('/')).status, 503)
-  t.equal((await ask('/sign-in')).status, 200, 'the way in stays open')
+  t.equal((await ask('/sign-in')).status, 200, 'the sign-in stays open')
   t.equal((await ask('/maintenance/bypass')).status, 200)
   t.match(await (await ask('/maintenance/', { headers: { cookie } })).text(), /Closed[^]*admin/)
   t.equal((await ask('/sign-out', { method: 'POST', headers: { cookie } })).status, 303)
   t.equal((await ask('/maintenance/state', { headers: { cookie } })).status, 401)
 })
 
-t.test('docs/admin-page.md: every request, and the answer word for word', async t => {
+t.test('docs/admin-page.md: every request and its exact answer', async t => {
   const app = await adminApp(t, { store: { file: stateFile(t) }, bypass: {} }, { authorize: () => 'ada' })
   const blocks = [...readFileSync('docs/admin-page.md', 'utf8').matchAll(/^```http\n([^]*?)\n```$/gm)].map(([, text]) => text as string)
   t.equal(blocks.length, 10)
-  // what is another one each time
+  // values that differ each time
   const still = (text: string) => text.replace(/"\d{4}-[\d:.T-]+Z"/g, '"TIME"').replace(/"revision":[1-9]\d*/g, '"revision":N').replace(/(?<=#|"secret":")[\w-]{32}/g, 'SECRET').replace(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g, 'ID')
   for (let i = 0; i < blocks.length; i += 2) {
     const parse = (block: string) => {

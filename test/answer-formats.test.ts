@@ -11,7 +11,7 @@ import type { FastifyMaintenanceOptions, MaintenanceChange, TemplateVariables } 
 import { bareApp, createApp, sendRaw, stateFile } from './fixtures/app.ts'
 import { CLIENTS } from './fixtures/clients.ts'
 
-// What a client gets beyond the standard bodies: events, JSON and words of the application's own, redirects, languages.
+// Beyond the standard bodies: events, the application's own JSON and texts, redirects, languages.
 
 async function closedApp (t: Test, options: FastifyMaintenanceOptions = {}, change: MaintenanceChange = {}) {
   const { app, lines } = await createApp(t, options)
@@ -22,7 +22,7 @@ async function closedApp (t: Test, options: FastifyMaintenanceOptions = {}, chan
   return { app, lines, get, page }
 }
 
-t.test('an event stream answers GET only, and is opened again after a bounded time of chance', async t => {
+t.test('an event stream answers GET only, and reconnects after a bounded random time', async t => {
   const { app, get } = await closedApp(t)
   const events = { accept: 'text/event-stream' }
   for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'HEAD', 'OPTIONS'] as const) {
@@ -45,7 +45,7 @@ t.test('an event stream answers GET only, and is opened again after a bounded ti
   }
 })
 
-t.test('response.json: a body in the shape of the application, made when the state changes', async t => {
+t.test("response.json: the application's own body, built when the state changes", async t => {
   const states: TemplateVariables[] = []
   const json = (state: TemplateVariables) => {
     states.push(state)
@@ -66,7 +66,7 @@ t.test('response.json: a body in the shape of the application, made when the sta
   t.strictSame((await get('/', {}, { method: 'POST' })).json(), { errors: [{ title: 'x', mode: 'read-only' }] })
 })
 
-t.test('response.json: one that makes no body fails at boot and at set, and later the standard body is sent', async t => {
+t.test('response.json: without a body, boot and set fail; later the standard body is sent', async t => {
   const circular: { self?: object } = {}
   circular.self = circular
   const wrong: (() => unknown)[] = [
@@ -92,7 +92,7 @@ t.test('response.json: one that makes no body fails at boot and at set, and late
   t.equal(lines.filter(({ level, msg }) => level === 50 && msg.includes('the JSON body of site')).length, 1)
 })
 
-t.test('response.texts: words of the application, its own languages, and the rest as they were', async t => {
+t.test("response.texts: the application's own texts and languages; the rest are kept", async t => {
   const texts = {
     de: { title: 'Kurze <Pause>', 'read-only': { message: 'Nur lesen, bitte' }, waiting: undefined },
     da: { title: 'Vedligeholdelse' },
@@ -108,7 +108,7 @@ t.test('response.texts: words of the application, its own languages, and the res
   t.match(german, wordsOf({}, 'de', 'full').message)
   const danish = await page('da-DK')
   t.match(danish, '<html lang="da" dir="ltr">')
-  t.match(danish, 'Gone fishing.', 'missing words are English')
+  t.match(danish, 'Gone fishing.', 'missing texts are English')
   t.match(danish, '<h1>Vedligeholdelse</h1>')
   t.match(await page('he'), '<html lang="he" dir="rtl">')
   t.match(await page('pt-BR'), `<h1>Voltamos já</h1>\n<p class="message" dir="auto">${wordsOf({}, 'pt', 'full').message}`)
@@ -124,7 +124,7 @@ t.test('response.texts: words of the application, its own languages, and the res
   t.match(post.body, wordsOf({}, 'de', 'read-only').title)
 })
 
-t.test('read-only, hold and an unknown end have words of their own, in each language', async t => {
+t.test('read-only, hold and an unknown end have their own texts in each language', async t => {
   const { app, get, page } = await closedApp(t)
   for (const language of LANGUAGES) t.ok((await page(language)).includes(wordsOf({}, language, 'full').later.replaceAll("'", '&#39;')), `${language}: no end known`)
   await app.maintenance.set(true, { mode: 'read-only', endsAt: '+1h' })
@@ -153,7 +153,7 @@ t.test('languages: Simplified and Traditional Chinese, and the nearest variety',
   t.equal(chooseLanguage('zh-Hans', ['zh-TW', 'en'], 'en'), 'en')
 })
 
-t.test('brand: a name, a logo and a colour, and nothing that runs or is loaded', async t => {
+t.test('brand: a name, a logo and a colour; nothing runs or is loaded', async t => {
   const logo = '<svg viewBox="0 0 1 1"><script>alert(1)</script></svg>'
   const { get } = await closedApp(t, { response: { brand: { name: 'A & B', logo, color: '#b3261e' } } })
   const { headers, body } = await get('/', { accept: 'text/html' })
@@ -173,7 +173,7 @@ t.test('brand: a name, a logo and a colour, and nothing that runs or is loaded',
   t.match(await (await closedApp(t, { response: { brand: { logo: own } } })).page(), Buffer.from(own).toString('base64'))
 })
 
-t.test('the options: validated at boot', async t => {
+t.test('options are validated at boot', async t => {
   const wrong: [object, RegExp][] = [
     [{ response: { json: {} } }, /'response.json' is .*, expected a function/],
     [{ response: { texts: [] } }, /'response.texts'/],
@@ -201,7 +201,7 @@ t.test('the options: validated at boot', async t => {
   await app.ready()
 })
 
-t.test('redirect: an absolute target on the own host, however a proxy names it, is never redirected to itself', async t => {
+t.test('redirect: an absolute target on this host is never redirected to itself, whatever the proxy', async t => {
   const { app, get } = await closedApp(t, { response: { redirect: 'https://www.shop.example/Caf%C3%A9/down/' } })
   const page = { accept: 'text/html' }
   for (const url of ['/Caf%C3%A9/down/', '/caf%c3%a9/down', '/Café/down?x=1', '/Caf%C3%A9/down//']) {
@@ -211,13 +211,13 @@ t.test('redirect: an absolute target on the own host, however a proxy names it, 
   const proxied = bareApp(t, { rewriteUrl: ({ url = '' }) => url.replace('/public', '').replace('/%', '/x') })
   await proxied.app.register(maintenance, { pinned: 'closed', response: { redirect: 'https://www.shop.example/public/down' } })
   t.equal((await proxied.app.inject({ url: '/public/down', headers: page })).statusCode, 503)
-  t.match(await sendRaw(proxied.app, 'GET /% HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nConnection: close\r\n\r\n'), /^HTTP\/1.1 302 /, 'what cannot be decoded is another path')
-  t.match(await sendRaw(proxied.app, 'GET // HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nConnection: close\r\n\r\n'), /^HTTP\/1.1 503 /, 'what cannot be read is not redirected')
+  t.match(await sendRaw(proxied.app, 'GET /% HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nConnection: close\r\n\r\n'), /^HTTP\/1.1 302 /, 'a path that cannot be decoded is another path')
+  t.match(await sendRaw(proxied.app, 'GET // HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nConnection: close\r\n\r\n'), /^HTTP\/1.1 503 /, 'a URL that cannot be parsed is not redirected')
   await app.maintenance.set(true, { message: { en: 'a', de: 'b' } })
   t.match((await get('/', page)).headers, { vary: 'Accept, Accept-Language' })
 })
 
-t.test('redirect: a local target is answered by a route, whatever its template, or nobody is sent there', async t => {
+t.test('redirect: a local target needs a route, whatever its template; without one, no redirect', async t => {
   const page = { accept: 'text/html' }
   for (const template of ['/down', '/:page', '/*', '/dow*']) {
     const { app } = await createApp(t, { response: { redirect: '/down' } })
@@ -236,7 +236,7 @@ t.test('redirect: a local target is answered by a route, whatever its template, 
   const unknown = bareApp(t)
   unknown.app.printRoutes = () => 'of a later version of Fastify'
   await unknown.app.register(maintenance, { pinned: 'closed', response: { redirect: '/down' } })
-  t.equal((await unknown.app.inject({ url: '/', headers: page })).statusCode, 302, 'whether a route answers it is not known')
+  t.equal((await unknown.app.inject({ url: '/', headers: page })).statusCode, 302, 'unknown whether a route answers it')
 
   const outer = bareApp(t)
   outer.app.get('/down', async () => 'outside')
@@ -247,7 +247,7 @@ t.test('redirect: a local target is answered by a route, whatever its template, 
   t.match(await outer.app.inject({ url: '/shop', headers: page }), { statusCode: 302, headers: { location: '/down' } }, 'a route outside of the plugin')
 })
 
-t.test("frames: what the application's earlier hooks say counts", async t => {
+t.test("frames: headers of the application's earlier hooks count", async t => {
   const own = `default-src 'none'${NO_FRAMES}`
   const cases: [Record<string, string | string[]>, string][] = [
     [{}, own],
@@ -258,17 +258,17 @@ t.test("frames: what the application's earlier hooks say counts", async t => {
     [{ 'content-security-policy': ['frame-ancestors https://a.example', "img-src 'self'", "x 'y', frame-ancestors https://b.example"] }, "default-src 'none'; frame-ancestors https://a.example, frame-ancestors https://b.example"]
   ]
   for (const [foreign, expected] of cases) t.equal(keepFrameAncestors(own, foreign), expected)
-  t.equal(keepFrameAncestors("default-src 'self'", { 'content-security-policy': 'frame-ancestors *' }), "default-src 'self'", 'the option headers wins')
+  t.equal(keepFrameAncestors("default-src 'self'", { 'content-security-policy': 'frame-ancestors *' }), "default-src 'self'", 'the headers option wins')
 
   const { app } = bareApp(t)
   app.addHook('onRequest', async (_request, reply) => { reply.raw.setHeader('Content-Security-Policy', 'frame-ancestors https://partner.example') })
   await app.register(maintenance, { pinned: 'closed' })
   const { headers } = await app.inject({ url: '/', headers: { accept: 'text/html' } })
   t.match(headers['content-security-policy'], /^default-src 'none'; .*; frame-ancestors https:\/\/partner\.example$/)
-  t.equal((await app.inject('/')).headers['content-security-policy'], 'frame-ancestors https://partner.example', 'JSON has no policy of ours')
+  t.equal((await app.inject('/')).headers['content-security-policy'], 'frame-ancestors https://partner.example', 'JSON gets no policy from the plugin')
 })
 
-t.test('pages are compressed when they are first asked for, once', async t => {
+t.test('pages are compressed once, at their first request', async t => {
   const { get } = await closedApp(t)
   const ask = () => get('/', { accept: 'text/html', 'accept-encoding': 'br' })
   const [first, second] = await Promise.all([ask(), ask()])
@@ -326,7 +326,7 @@ t.test('publicStatus: with several sites, below the prefix, and beside a route o
   await t.rejects(async () => { await taken.app.register(maintenance, { publicStatus: '/status' }) }, { code: 'FST_ERR_DUPLICATED_ROUTE' })
 })
 
-t.test('@fastify/cors in a child context, or registered later: said at boot', async t => {
+t.test('@fastify/cors in a child context, or registered later: a warning at boot', async t => {
   const warnings = (lines: { level: number, msg: string }[]) => lines.filter(({ level, msg }) => level === 40 && msg.includes('@fastify/cors')).map(({ msg }) => msg)
   const child = await createApp(t)
   await child.app.register(async api => {
@@ -346,7 +346,7 @@ t.test('@fastify/cors in a child context, or registered later: said at boot', as
   t.strictSame(warnings(before.lines), [])
 })
 
-t.test('a template of another engine whose @fastify/view is in a child context is refused at boot', async t => {
+t.test('a template of another engine is rejected at boot if @fastify/view is in a child context', async t => {
   const dir = t.testdir({
     'down.hbs': '<p>{{message}}</p>', 'down.html': '<p>{{ message }}</p>', 'down.txt': '{% if x %}<p>', 'plain.html': '<p>Down</p>', 'down.eta': '<p><%= it.message %></p> {{x}}'
   })
@@ -366,7 +366,7 @@ t.test('a template of another engine whose @fastify/view is in a child context i
   t.equal((await own.app.inject({ url: '/', headers: { accept: 'text/html' } })).body, 'by handlebars')
 })
 
-t.test('request.maintenance.refuse(): a write that only the handler knows', async t => {
+t.test('request.maintenance.refuse(): a write that only the handler detects', async t => {
   const { app } = await createApp(t, {
     ignore: { ips: '10.0.0.1', request: ({ headers }) => headers['x-user'] === '1' },
     response: { retryAfter: 60 }
@@ -392,7 +392,7 @@ t.test('request.maintenance.refuse(): a write that only the handler knows', asyn
   t.equal((await mutate()).body, 'done')
 })
 
-t.test('request.maintenance.refuse(): the error has what GraphQL servers send, and follows the state of now', async t => {
+t.test('request.maintenance.refuse(): the error has the fields of GraphQL servers, and the current state', async t => {
   const { app } = await createApp(t, { response: { statusCode: 299, retryAfter: false } })
   let error: unknown
   app.get('/', async request => {
@@ -409,7 +409,7 @@ t.test('request.maintenance.refuse(): the error has what GraphQL servers send, a
   })
 })
 
-t.test('what real clients get, as docs/what-clients-get.md says', async t => {
+t.test('real clients get the answers in docs/what-clients-get.md', async t => {
   const PAGE = 'docs/what-clients-get.md'
   const { get } = await closedApp(t, {}, { retryAfter: 300 })
   const redirecting = await closedApp(t, { response: { redirect: 'https://status.example/' } })
@@ -451,7 +451,7 @@ t.test('announce: responses name the next window, once it is near', async t => {
   t.equal((await silent.app.inject('/')).headers['maintenance-upcoming'], undefined)
 })
 
-t.test('the client of docs/the-answer.md shows the state, waits, and tries again', async t => {
+t.test('the client in docs/the-answer.md shows the state, waits and retries', async t => {
   const [, code = ''] = /```js\n(\/\/ maintenance-fetch\.js\n[^]*?)```/.exec(readFileSync('docs/the-answer.md', 'utf8')) ?? []
   writeFileSync(`${t.testdir()}/maintenance-fetch.mjs`, code)
   const { createFetch } = await import(`${t.testdirName}/maintenance-fetch.mjs`)
@@ -467,6 +467,6 @@ t.test('the client of docs/the-answer.md shows the state, waits, and tries again
       if (state !== null) app.maintenance.set(false).catch(t.fail)
     }
   })
-  t.equal((await patient(address)).status, 404, 'the site is back, and has no such page')
-  t.equal(seen.at(-1), null, 'the banner goes away')
+  t.equal((await patient(address)).status, 404, 'the site is open, and has no such page')
+  t.equal(seen.at(-1), null, 'the banner disappears')
 })

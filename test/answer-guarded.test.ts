@@ -10,15 +10,15 @@ import maintenance from '../index.ts'
 import type { FastifyMaintenanceOptions } from '../types/index.ts'
 import { bareApp, counter, until } from './fixtures/app.ts'
 
-// Whatever hooks and callbacks do: a client gets one answer within bounds, the process lives, and no handler runs that should not.
-// tap reports exceptions and rejections that nobody catches as failures.
+// Whatever hooks and callbacks do, a client gets one answer in time, the process survives, and no handler of a blocked request runs.
+// tap reports uncaught exceptions and unhandled rejections as failures.
 
 interface Seen { status: number | string, text: string, headers: Record<string, unknown> }
 
 interface Row {
   readonly options?: FastifyMaintenanceOptions
   readonly server?: object
-  /** Before the plugin. */
+  /** Runs before the plugin is registered. */
   readonly before?: (app: FastifyInstance) => unknown
   readonly status: number | string
   readonly text?: RegExp
@@ -26,7 +26,7 @@ interface Row {
   readonly accept?: string
   readonly runs?: number
   readonly only?: 1 | 2
-  /** How long it takes at least, ms. */
+  /** The shortest time until the answer, in ms. */
   readonly wait?: number
 }
 
@@ -35,7 +35,7 @@ const ours = { status: 503, text: OURS, headers: { 'maintenance-mode': 'full' } 
 const onBlocked = (onBlocked: NonNullable<FastifyMaintenanceOptions['onBlocked']>, more: FastifyMaintenanceOptions = {}): FastifyMaintenanceOptions => ({ ...more, onBlocked })
 const ignoring = (request: () => boolean | Promise<boolean>): FastifyMaintenanceOptions => ({ ignore: { request } })
 const timeout = (ms: number): object => ({ handlerTimeout: ms })
-/** An answer of the application that takes a while, by callback: what is thrown behind it ends the process. */
+/** A slow, callback-based answer of the application: an error thrown after it would end the process. */
 const slowSend = (ms: number) => (app: FastifyInstance): void => {
   app.addHook('onSend', (_request, _reply, payload, done) => { setTimeout(() => done(null, payload), ms) })
 }
@@ -45,7 +45,7 @@ const broken = (app: FastifyInstance): void => patched(() => { throw new Error('
 
 const ROWS: { readonly [name: string]: Row } = {
   'onBlocked sends': { options: onBlocked((_request, reply) => { reply.code(418).send('own') }), status: 418, text: /^own$/ },
-  'onBlocked sends, and takes a while to': { options: onBlocked((_request, reply) => { reply.code(418).send('own') }), before: slowSend(50), status: 418, text: /^own$/ },
+  'onBlocked sends slowly': { options: onBlocked((_request, reply) => { reply.code(418).send('own') }), before: slowSend(50), status: 418, text: /^own$/ },
   'onBlocked returns the reply': { options: onBlocked(async (_request, reply) => reply.code(418).send('own') as unknown as Promise<void>), before: slowSend(50), status: 418 },
   'onBlocked sends a stream': { options: onBlocked((_request, reply) => { reply.code(418).send(Readable.from(['o', 'wn'])) }), status: 418, text: /^own$/ },
   'onBlocked redirects': { options: onBlocked((_request, reply) => { reply.redirect('/login') }), status: 302, headers: { location: '/login' } },
@@ -53,12 +53,12 @@ const ROWS: { readonly [name: string]: Row } = {
   'onBlocked ends the raw response': { options: onBlocked((_request, reply) => { reply.raw.statusCode = 418; reply.raw.end('raw') }), status: 418, text: /^raw$/ },
   'onBlocked calls the not-found handler': { options: onBlocked((_request, reply) => { reply.callNotFound() }), status: 404 },
   'onBlocked sends, and throws': { options: onBlocked((_request, reply) => { reply.code(418).send('own'); throw new Error('after') }), status: 418 },
-  'onBlocked sends what cannot be sent': { options: onBlocked((_request, reply) => { reply.type('text/plain').send(7) }), ...ours },
+  'onBlocked sends an invalid payload': { options: onBlocked((_request, reply) => { reply.type('text/plain').send(7) }), ...ours },
   'onBlocked throws': { options: onBlocked(() => { throw new Error('boom') }), ...ours },
   'onBlocked rejects': { options: onBlocked(() => Promise.reject(new Error('boom'))), ...ours },
   'onBlocked throws nothing': { options: onBlocked(() => { throw undefined }), ...ours }, // eslint-disable-line no-throw-literal
   'onBlocked never ends': { options: onBlocked(() => new Promise(() => {})), ...ours, wait: 2900 },
-  'onBlocked sends, and the application never sends it': { options: onBlocked((_request, reply) => { reply.send('own') }), before: neverSends, ...ours, wait: 2900 },
+  'onBlocked sends, and onSend never finishes': { options: onBlocked((_request, reply) => { reply.send('own') }), before: neverSends, ...ours, wait: 2900 },
   'onBlocked answers in every way, too late': {
     options: onBlocked(async (_request, reply) => {
       await sleep(3200)
@@ -85,10 +85,10 @@ const ROWS: { readonly [name: string]: Row } = {
   'an earlier hook has begun to send a stream': { before: app => { slowSend(50)(app); app.addHook('onRequest', (_request, reply, done) => { reply.send(Readable.from(['early'])); done() }) }, ...ours },
   'an earlier hook has sent the headers': { before: app => app.addHook('onRequest', (_request, reply, done) => { reply.raw.writeHead(418); setTimeout(() => reply.raw.end('early'), 50); done() }), status: 418, text: /^early$/ },
   'an earlier hook has hijacked': { before: app => app.addHook('onRequest', (_request, reply, done) => { reply.hijack(); setTimeout(() => reply.raw.end('early'), 50); done() }), status: 200, text: /^early$/ },
-  'an earlier hook leaves a reason that Node rejects': { before: app => app.addHook('onRequest', async (_request, reply) => { reply.raw.statusMessage = 'a\nb' }), ...ours, only: 1 },
-  'an earlier hook leaves many values of a single header': { before: app => app.addHook('onRequest', async (_request, reply) => { reply.header('access-control-max-age', ['1', '2']) }), ...ours },
+  'an earlier hook sets a status message that Node rejects': { before: app => app.addHook('onRequest', async (_request, reply) => { reply.raw.statusMessage = 'a\nb' }), ...ours, only: 1 },
+  'an earlier hook sets two values of a single-valued header': { before: app => app.addHook('onRequest', async (_request, reply) => { reply.header('access-control-max-age', ['1', '2']) }), ...ours },
   'a writeHead that throws': { before: patched(() => { throw new Error('boom') }), ...ours },
-  'a writeHead that throws when it has written': { before: patched((writeHead, raw, args) => { writeHead.apply(raw, args); throw new Error('boom') }), status: 503 },
+  'a writeHead that throws after it has written': { before: patched((writeHead, raw, args) => { writeHead.apply(raw, args); throw new Error('boom') }), status: 503 },
   'a writeHead that throws, and nothing else works': { before: app => { patched(() => { throw new Error('boom') })(app); breakEverything(app) }, status: 'closed', only: 1 },
   'a logger that throws': {
     options: onBlocked(async () => {}),
@@ -100,7 +100,7 @@ const ROWS: { readonly [name: string]: Row } = {
     before: app => app.addHook('onRequest', async ({ log }) => { log.debug = () => { throw new Error('the log is full') } }),
     status: 'closed'
   },
-  'a logger that throws, behind data and a writeHead that does': {
+  'a logger that throws, after data and writeHead have thrown': {
     options: { response: { template: 'test/fixtures/page.eta', data: async () => ({}) } },
     accept: 'text/html',
     before: app => {
@@ -109,7 +109,7 @@ const ROWS: { readonly [name: string]: Row } = {
     },
     status: 503
   },
-  'a URL that cannot be read': {
+  'a URL that cannot be parsed': {
     before: app => app.addHook('onRequest', async request => { Object.defineProperty(request, 'originalUrl', { get () { throw new Error('boom') } }) }),
     options: { response: { redirect: 'https://status.example/down' } },
     accept: 'text/html',
@@ -118,14 +118,14 @@ const ROWS: { readonly [name: string]: Row } = {
 
   'handlerTimeout before ignore.request says no': { server: timeout(50), options: ignoring(async () => { await sleep(150); return false }), ...ours },
   'handlerTimeout before ignore.request says yes': { server: timeout(50), options: ignoring(async () => { await sleep(150); return true }), ...ours },
-  'handlerTimeout before ignore.request, its answer still on the way': { server: timeout(50), before: slowSend(200), options: ignoring(async () => { await sleep(150); return true }), ...ours },
+  'handlerTimeout before ignore.request ends, its answer still on the way': { server: timeout(50), before: slowSend(200), options: ignoring(async () => { await sleep(150); return true }), ...ours },
   'handlerTimeout before onBlocked ends': { server: timeout(50), options: onBlocked(() => sleep(150)), ...ours },
-  'handlerTimeout in a hold': { server: timeout(50), options: { hold: { timeout: 200 } }, ...ours },
-  'handlerTimeout in a hold, its answer still on the way': { server: timeout(50), before: slowSend(300), options: { hold: { timeout: 200 }, onBlocked: () => { throw new Error('never called') } }, ...ours },
+  'handlerTimeout during a hold': { server: timeout(50), options: { hold: { timeout: 200 } }, ...ours },
+  'handlerTimeout during a hold, its answer still on the way': { server: timeout(50), before: slowSend(300), options: { hold: { timeout: 200 }, onBlocked: () => { throw new Error('never called') } }, ...ours },
   'handlerTimeout before ignore.request says no, and a writeHead that throws': { server: timeout(50), before: broken, options: ignoring(async () => { await sleep(150); return false }), ...ours },
   'handlerTimeout before ignore.request says yes, and a writeHead that throws': { server: timeout(50), before: broken, options: ignoring(async () => { await sleep(150); return true }), ...ours },
   'handlerTimeout before onBlocked ends, and a writeHead that throws': { server: timeout(50), before: broken, options: onBlocked(() => sleep(150)), ...ours },
-  'handlerTimeout in a hold, and a writeHead that throws': { server: timeout(50), before: broken, options: { hold: { timeout: 200 } }, ...ours }
+  'handlerTimeout during a hold, and a writeHead that throws': { server: timeout(50), before: broken, options: { hold: { timeout: 200 } }, ...ours }
 }
 
 type WriteHead = (...args: unknown[]) => ServerResponse
@@ -172,8 +172,8 @@ async function visitHttp2 (port: number, accept: string): Promise<Seen> {
   }
 }
 
-t.test('one answer, whatever others do (HTTP/1)', t => checkAll(t, 1))
-t.test('one answer, whatever others do (HTTP/2)', t => checkAll(t, 2))
+t.test('one answer, whatever hooks and callbacks do (HTTP/1)', t => checkAll(t, 1))
+t.test('one answer, whatever hooks and callbacks do (HTTP/2)', t => checkAll(t, 2))
 
 async function checkAll (t: Test, version: number): Promise<void> {
   const rows = Object.entries(ROWS).filter(([, { only = version }]) => only === version)
@@ -193,15 +193,15 @@ async function checkAll (t: Test, version: number): Promise<void> {
       const began = performance.now()
       const seen = await visit(app, version, accept)
       t.match(seen, { status, text, headers }, `${name}, round ${round}`)
-      t.ok(performance.now() - began >= wait, `${name}: not before its time`)
+      t.ok(performance.now() - began >= wait, `${name}: not too early`)
       await sleep(wait > 0 ? 500 : 200)
     }
     t.equal(handler.runs, runs, `${name}: runs of the handler`)
-    t.match(app.maintenance.status(), { inFlight: 0, held: 0 }, `${name}: nothing is left`)
+    t.match(app.maintenance.status(), { inFlight: 0, held: 0 }, `${name}: nothing is left behind`)
   }
 }
 
-t.test('a client that hangs up before ignore.request has answered: no handler runs, nothing is left', async t => {
+t.test('if a client hangs up before ignore.request answers, no handler runs and nothing is left', async t => {
   const { app } = bareApp(t)
   let asked: () => void = () => {}
   await app.register(maintenance, ignoring(() => new Promise(resolve => { asked = () => resolve(true) })))
@@ -214,9 +214,9 @@ t.test('a client that hangs up before ignore.request has answered: no handler ru
   app.server.once('request', (_request, response) => response.once('close', () => { closed = true }))
   const idle = asked
   const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1', () => socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n'))
-  await until('it is asked', () => asked !== idle)
+  await until('ignore.request is called', () => asked !== idle)
   socket.destroy()
-  await until('the server knows', () => closed)
+  await until('the server has noticed', () => closed)
   asked()
   await sleep(50)
   t.equal(handler.runs, 0)

@@ -11,7 +11,7 @@ import { bareApp, createApp } from './fixtures/app.ts'
 import { noNginx, startNginx } from './fixtures/nginx.ts'
 import { addEarlier, CACHE, EARLIER, OF_ANOTHER_BODY } from './fixtures/headers.ts'
 
-// All that decides on an answer, in every combination, over real sockets, by a client that believes what the headers say.
+// Everything that an answer depends on, in every combination, over real sockets, with a client that obeys the headers.
 
 const ENCODINGS = ['br', 'gzip', 'deflate', 'identity', null]
 const KINDS: { readonly [kind: string]: { readonly method?: string, readonly headers: Record<string, string>, readonly status: number, readonly body: RegExp } } = {
@@ -66,12 +66,12 @@ for (const version of [1, 2]) {
         }
       }
       t.strictSame(wrong.slice(0, 10), [])
-      t.equal(runs, inside, 'the handler ran for those who were let through, and for nobody else')
+      t.equal(runs, inside, 'the handler ran for requests that were let through, and no others')
     })
   }
 }
 
-t.test('private, however the application writes its headers', async t => {
+t.test('responses are private, however the application writes its headers', async t => {
   const file = await open(import.meta.filename)
   t.teardown(() => file.close())
   const ways: { readonly [way: string]: (raw: FastifyReply['raw'], stream: ServerHttp2Stream) => unknown } = {
@@ -82,8 +82,8 @@ t.test('private, however the application writes its headers', async t => {
     pairs: raw => raw.writeHead(200, [['X-A', '1'], ['Cache-Control', 'public']] as never).end(),
     'one by one, then write': raw => { raw.setHeader('X-A', '1'); raw.setHeader('Expires', '0'); raw.setHeader('Surrogate-Control', 'max-age=9'); raw.write('a'); raw.end() },
     'one by one, then flush': raw => { raw.setHeader('X-A', '1'); raw.setHeader('Pragma', 'cache'); raw.flushHeaders(); raw.end() },
-    'one by one, for scripts of others': raw => { raw.setHeader('X-A', '1'); raw.setHeader('Access-Control-Expose-Headers', 'X-A'); raw.setHeader('Access-Control-Allow-Origin', '*'); raw.writeHead(200).end() },
-    'for scripts of nobody': raw => raw.writeHead(200, { 'X-A': '1', 'Access-Control-Expose-Headers': 'X-A' }).end(),
+    'one by one, for cross-origin scripts': raw => { raw.setHeader('X-A', '1'); raw.setHeader('Access-Control-Expose-Headers', 'X-A'); raw.setHeader('Access-Control-Allow-Origin', '*'); raw.writeHead(200).end() },
+    'for same-origin scripts': raw => raw.writeHead(200, { 'X-A': '1', 'Access-Control-Expose-Headers': 'X-A' }).end(),
     'twice, the second time in vain': raw => {
       raw.writeHead(200, { 'X-A': '1' })
       t.throws(() => raw.writeHead(200, { 'X-A': '2' }), { code: /ERR_HTTP2?_HEADERS_SENT/ })
@@ -111,14 +111,14 @@ t.test('private, however the application writes its headers', async t => {
       const own = way === 'respond without headers' ? {} : { 'x-a': '1' }
       t.match({ status, headers }, { status: 200, headers: { ...own, 'cache-control': 'private, no-store', 'maintenance-pass': 'ignored-ip' } }, `HTTP/${version}: ${way}`)
       t.strictSame(Object.keys(CACHE).filter(name => name !== 'cache-control' && headers[name] !== undefined), [], `HTTP/${version}: ${way}: no header for caches`)
-      if (way === 'one by one, for scripts of others') t.equal(headers['access-control-expose-headers'], 'maintenance-mode, maintenance-pass, X-A')
-      if (way === 'for scripts of nobody') t.equal(headers['access-control-expose-headers'], 'X-A')
+      if (way === 'one by one, for cross-origin scripts') t.equal(headers['access-control-expose-headers'], 'maintenance-mode, maintenance-pass, X-A')
+      if (way === 'for same-origin scripts') t.equal(headers['access-control-expose-headers'], 'X-A')
       if (way === 'list') t.strictSame(headers['set-cookie'], ['a=1', 'b=2'])
     }
   }
 })
 
-t.test('private, behind a writeHead of others: what a list names twice is sent twice', async t => {
+t.test('responses are private with a patched writeHead: a header listed twice is sent twice', async t => {
   const { app } = bareApp(t, { trustProxy: true })
   app.addHook('onRequest', (_request, { raw }, done) => {
     const original = raw.writeHead as (...args: unknown[]) => typeof raw
@@ -143,7 +143,7 @@ function checkCommon ({ headers, bytes }: Answer, kept: object, complain: (what:
     if (value !== undefined && JSON.stringify(headers[name]) !== JSON.stringify(value)) complain(`${name} is ${headers[name]}`)
   }
   const cached = Object.keys(CACHE).filter(name => name !== 'cache-control' && headers[name] !== undefined)
-  if (cached.length > 0) complain(`for caches: ${cached.join()}`)
+  if (cached.length > 0) complain(`it has cache headers: ${cached.join()}`)
   if (headers.trailer !== undefined || headers['transfer-encoding'] !== undefined) complain('it has a trailer, or is chunked')
   if (bytes.length > 0 && headers['content-length'] !== String(bytes.length)) complain(`content-length ${headers['content-length']} of ${bytes.length}`)
 }
@@ -154,7 +154,7 @@ function checkBlocked ({ status, headers, bytes }: Answer, { method, status: rig
   const coding = encoded === 'br' || encoded === 'gzip' ? encoded : undefined
   if (status !== right) complain(`status ${status}`)
   if (headers['content-encoding'] !== coding) complain(`content-encoding ${headers['content-encoding']}`)
-  if (headers['cache-control'] !== 'no-store' || headers['retry-after'] !== '300' || headers['maintenance-mode'] !== 'full') complain('ours is missing')
+  if (headers['cache-control'] !== 'no-store' || headers['retry-after'] !== '300' || headers['maintenance-mode'] !== 'full') complain('headers of the plugin are missing')
   if (!String(headers.vary).startsWith('Accept')) complain(`vary ${headers.vary}`)
   for (const name of Object.keys(OF_ANOTHER_BODY)) if (headers[name] !== undefined) complain(`${name}: ${headers[name]}`)
   if (cors && headers['access-control-expose-headers'] !== 'Retry-After, Maintenance-Mode, X-Total') complain(`exposed: ${headers['access-control-expose-headers']}`)
@@ -166,7 +166,7 @@ function checkBlocked ({ status, headers, bytes }: Answer, { method, status: rig
 function checkInside ({ status, headers, bytes }: Answer, method: string, person: string, cors: boolean, complain: (what: string) => void): void {
   if (status !== 200 || bytes.toString() !== (method === 'HEAD' ? '' : 'inside')) complain(`${status} ${bytes}`)
   if (headers['cache-control'] !== 'private, no-store') complain(`cache-control ${headers['cache-control']}`)
-  if (headers['maintenance-mode'] !== 'full' || headers['maintenance-pass'] !== person) complain('it does not say what it is')
+  if (headers['maintenance-mode'] !== 'full' || headers['maintenance-pass'] !== person) complain('the headers maintenance-mode and maintenance-pass are wrong')
   if (cors && headers['access-control-expose-headers'] !== 'maintenance-mode, maintenance-pass, X-Total') complain(`exposed: ${headers['access-control-expose-headers']}`)
 }
 
@@ -187,7 +187,7 @@ async function readAll (stream: AsyncIterable<Buffer>): Promise<Buffer> {
 
 const portOf = (app: FastifyInstance): number => (app.server.address() as AddressInfo).port
 
-/** One connection for all, but for upgrades, which close theirs. */
+/** All requests share one connection, except upgrades, which close theirs. */
 function http1 (app: FastifyInstance): Client {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   return {
@@ -212,7 +212,7 @@ function http2 (app: FastifyInstance): Client {
   }
 }
 
-/** nginx with a cache in front of a server: its address. It keeps whatever the headers allow, and everything else that nobody forbids. */
+/** Starts nginx with a cache in front of a server and returns its address. It caches everything that the headers don't forbid. */
 const startCache = (t: { teardown (work: () => unknown): void }, upstream: number): Promise<string> => startNginx(t, (folder, port) => `
   proxy_cache_path ${folder}/cache keys_zone=pages:1m;
   server {
@@ -245,14 +245,14 @@ t.test('behind a real cache', { skip: noNginx }, async t => {
     const few = { ip: { 'x-forwarded-for': '10.1.1.1' }, user: { 'x-user': '1' }, tester: { 'maintenance-bypass': String(bypass?.secret) } }
     for (const [who, headers] of Object.entries(few)) {
       for (const path of [`/send/${who}`, `/raw/${who}`]) {
-        t.strictSame(await get(path, headers), [200, 'inside'], `${earlier}: ${path} is seen by the few`)
-        t.equal((await get(path))[0], 503, `${earlier}: and by nobody else`)
-        t.strictSame(await get(path, headers), [200, 'inside'], `${earlier}: no 503 is kept for the few, either`)
+        t.strictSame(await get(path, headers), [200, 'inside'], `${earlier}: ${path} is let through`)
+        t.equal((await get(path))[0], 503, `${earlier}: other requests are blocked`)
+        t.strictSame(await get(path, headers), [200, 'inside'], `${earlier}: the 503 is not cached either`)
       }
     }
     await app.maintenance.set(false)
-    for (const who of Object.keys(few)) t.strictSame(await get(`/send/${who}`), [200, 'inside'], `${earlier}: no 503 is kept once the site is open`)
+    for (const who of Object.keys(few)) t.strictSame(await get(`/send/${who}`), [200, 'inside'], `${earlier}: no cached 503 once the site is open`)
     const again = await fetch(`${url}/send/ip`)
-    t.equal(again.headers.get('x-cache'), 'HIT', 'it is a cache: what an open site allows is kept')
+    t.equal(again.headers.get('x-cache'), 'HIT', 'the cache works: it keeps responses of the open site')
   }
 })

@@ -32,17 +32,17 @@ t.test('negotiation: specificity, weights, exclusion, ties', async t => {
   ]
   for (const [accept, format] of cases) {
     t.equal(negotiate(accept), format, String(accept))
-    t.equal(negotiate(accept), format, 'and when seen before')
+    t.equal(negotiate(accept), format, 'also when cached')
   }
 })
 
 t.test('negotiation: a flood of different headers is answered, and bounded in memory', async t => {
   for (let i = 0; i < 3000; i++) negotiate(`text/html;v=${i}`)
   t.equal(negotiate('text/plain'), 'text')
-  t.equal(negotiate('text/html,'.repeat(2000)), 'html', 'a header too long to be remembered')
-  t.equal(negotiate(`${','.repeat(4000)}text/html`), 'json', 'and one too long to be read')
-  t.equal(negotiate(`${'a,'.repeat(499)}text/html`), 'html', 'the limit of entries: these are read')
-  t.equal(negotiate(`${'a,'.repeat(500)}text/html`), 'json', 'and no more')
+  t.equal(negotiate('text/html,'.repeat(2000)), 'html', 'a header too long to be cached')
+  t.equal(negotiate(`${','.repeat(4000)}text/html`), 'json', 'a header too long to be parsed')
+  t.equal(negotiate(`${'a,'.repeat(499)}text/html`), 'html', 'entries up to the limit are read')
+  t.equal(negotiate(`${'a,'.repeat(500)}text/html`), 'json', 'later ones are not')
 })
 
 async function refusal (t: Parameters<typeof createApp>[0], options: FastifyMaintenanceOptions, change: MaintenanceChange, accept?: string) {
@@ -69,7 +69,7 @@ t.test('JSON, problem, text: the exact bodies', async t => {
   t.equal((await refusal(t, {}, { message: 'x' }, 'text/plain')).body, 'x\n')
 })
 
-t.test('short and long bodies, which are written in different ways, arrive to the byte', async t => {
+t.test('short and long bodies, which are written differently, arrive intact', async t => {
   const { app } = await createApp(t)
   const address = await app.listen({ port: 0, host: '127.0.0.1' })
   for (const message of ['Größer, 日本', `${'日本 Größer '.repeat(300)}!`]) {
@@ -90,11 +90,11 @@ t.test('HTML: one document that loads nothing, with everything escaped', async t
   const { headers, body } = await refusal(t, {}, { message, endsAt: new Date(Date.now() + 60_000) }, 'text/html')
   t.equal(headers['content-type'], 'text/html; charset=utf-8')
   t.match(headers['content-security-policy'], /^default-src 'none'; style-src 'sha256-.{44}'; script-src 'sha256-.{44}'; .*frame-ancestors 'none'$/)
-  t.equal(body.match(/<script/g)?.length, 1, 'its own script and no other')
+  t.equal(body.match(/<script/g)?.length, 1, 'one script only')
   t.notMatch(body, /<script>alert|src=|href="[^"/]|v\d+\.\d/)
   t.match(body, '&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quotes&quot;\nsecond line &lt;%= process.version %&gt;')
   t.match(body, /<time datetime="/)
-  t.match((await refusal(t, {}, { mode: 'read-only' }, 'text/html')).statusCode, 404, 'reads pass')
+  t.match((await refusal(t, {}, { mode: 'read-only' }, 'text/html')).statusCode, 404, 'reads are let through')
 })
 
 t.test('Retry-After: the end of the window, the record, the option, or none', async t => {
@@ -112,7 +112,7 @@ t.test('Retry-After: the end of the window, the record, the option, or none', as
   t.equal(await retryAfter({}, { endsAt: new Date(store.time + 400) }), '1', 'never below 1')
 })
 
-t.test('Retry-After goes down while the end comes nearer', async t => {
+t.test('Retry-After decreases as the end approaches', async t => {
   const store = createTimedStore()
   const { app } = await createApp(t, { store })
   await app.maintenance.set(true, { endsAt: new Date(store.time + 600_000) })
@@ -124,7 +124,7 @@ t.test('Retry-After goes down while the end comes nearer', async t => {
   }
 })
 
-t.test("a route that says 'on' answers while the site is open", async t => {
+t.test("a route declared 'on' works while the site is open", async t => {
   const { app } = await createApp(t)
   app.get('/legacy', { config: { maintenance: 'on' } }, async () => 'never')
   const answer = await app.inject('/legacy')
@@ -147,7 +147,7 @@ t.test('the response options', async t => {
   t.match((await refusal(t, { response: { type: () => { throw new Error('no') } } }, {}, 'text/plain')).headers['content-type'], /^text\/plain/)
 })
 
-t.test('HEAD: the same headers, no body; keep-alive stays', async t => {
+t.test('HEAD: the same headers, no body, and keep-alive', async t => {
   const { app } = await createApp(t)
   await app.maintenance.set(true)
   const answer = await sendRaw(app, 'HEAD / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
@@ -158,7 +158,7 @@ t.test('HEAD: the same headers, no body; keep-alive stays', async t => {
   t.match(rest, /"statusCode":503/)
 })
 
-t.test('headers of earlier hooks are kept, ours win, lists are joined', async t => {
+t.test("headers of earlier hooks are kept, the plugin's win, lists are joined", async t => {
   const { app } = bareApp(t)
   await app.register(cors, { origin: true, exposedHeaders: ['X-Total'] })
   app.addHook('onRequest', async (_request, reply) => {
@@ -214,7 +214,7 @@ t.test('HTTP/2: the 503, without connection headers', async t => {
   client.close()
 })
 
-t.test('languages: the bundled page in the language of the visitor', async t => {
+t.test("languages: the bundled page is in the visitor's language", async t => {
   const { app } = await createApp(t)
   await app.maintenance.set(true)
   const get = (language: string) => app.inject({ url: '/', headers: { accept: 'text/html', 'accept-language': language } })
@@ -228,7 +228,7 @@ t.test('languages: the bundled page in the language of the visitor', async t => 
     const { hold, 'read-only': readOnly, ...words } = TEXTS[language]
     t.ok([hold, readOnly, words].flatMap(texts => Object.values(texts)).every(text => text.length > 1))
     const keys = [...Object.keys(words), ...Object.keys(readOnly).map(key => `read-only.${key}`), ...Object.keys(hold).map(key => `hold.${key}`)]
-    t.strictSame(keys, explained, `${language}: what docs/translating.md explains`)
+    t.strictSame(keys, explained, `${language}: the texts in docs/translating.md`)
   }
   t.match((await get('xx')).body, '<html lang="en"')
   t.match((await get('de;q=0, *')).body, '<html lang="en"')
@@ -237,7 +237,7 @@ t.test('languages: the bundled page in the language of the visitor', async t => 
   t.match((await get('de')).body, /<p class="message" dir="auto">As written<\/p>/)
 })
 
-t.test('chooseLanguage: by weight, the exact tag before a shorter one, never one that is excluded', async t => {
+t.test('chooseLanguage: by weight, the exact tag before a shorter one, no excluded one', async t => {
   const available = ['en', 'fr', 'pt', 'pt-BR', 'zh', 'zh-Hant'] as const
   const choices = [
     ['fr-CA', 'fr'], ['pt-br', 'pt-BR'], ['PT-PT', 'pt'], ['zh-hant-TW', 'zh-Hant'], ['zh-Hans-CN', 'zh'],
@@ -247,7 +247,7 @@ t.test('chooseLanguage: by weight, the exact tag before a shorter one, never one
   for (const [header, language] of choices) t.equal(chooseLanguage(header, available, 'en'), language, header)
 })
 
-t.test('encodings: made beforehand, the smallest that is accepted', async t => {
+t.test('encodings: compressed in advance, the smallest accepted one is sent', async t => {
   const { app } = await createApp(t)
   await app.maintenance.set(true)
   const get = async (encoding: string, method: 'GET' | 'HEAD' = 'GET') => app.inject({ url: '/', method, headers: { accept: 'text/html', 'accept-encoding': encoding } })
@@ -266,7 +266,7 @@ t.test('encodings: made beforehand, the smallest that is accepted', async t => {
   }
 })
 
-t.test('an event stream: 200 and the news, because anything else stops an EventSource for good', async t => {
+t.test('an event stream: 200 and the state, because any other status stops an EventSource', async t => {
   for (const type of ['auto', 'html'] as const) {
     const { app } = await createApp(t, { response: { type } })
     await app.maintenance.set(true, { message: 'Two\nlines', retryAfter: 20 })
@@ -280,7 +280,7 @@ t.test('an event stream: 200 and the news, because anything else stops an EventS
   t.match((await app.inject({ url: '/', headers: { accept: 'text/event-stream' } })).body, /^retry: (1[5-9]|2\d)\d{4}\n/)
 })
 
-t.test('nothing of the application touches the answer, wherever it is registered', async t => {
+t.test('no code of the application touches the answer, wherever it is registered', async t => {
   for (const order of ['before', 'after'] as const) {
     const { app } = bareApp(t)
     const foreign = async () => {
@@ -307,7 +307,7 @@ t.test('nothing of the application touches the answer, wherever it is registered
   }
 })
 
-t.test('an upload that is written whole before the answer is read', async t => {
+t.test('a client that sends its whole upload before it reads the answer', async t => {
   const { app } = await createApp(t)
   const run = counter()
   app.post('/upload', { bodyLimit: 1e8 }, run)
@@ -316,7 +316,7 @@ t.test('an upload that is written whole before the answer is read', async t => {
   const head = `POST /upload HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: ${size}\r\n\r\n`
   const next = 'GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
   const answer = await sendRaw(app, Buffer.concat([Buffer.from(head), Buffer.alloc(size, 'a'), Buffer.from(next)]))
-  t.equal(answer.match(/HTTP\/1\.1 503/g)?.length, 2, 'the connection stays in step')
+  t.equal(answer.match(/HTTP\/1\.1 503/g)?.length, 2, 'the connection stays usable')
   t.equal(run.runs, 0)
 })
 
@@ -336,7 +336,7 @@ t.test('@fastify/websocket, before or after: a 503, and no socket is left', asyn
   }
 })
 
-t.test('what the few see of a closed site is not for caches', async t => {
+t.test('responses of a closed site must not be cached', async t => {
   const { app } = await createApp(t, { ignore: { ips: '10.0.0.1', routes: '/health', request: request => request.headers['x-user'] === '1' } })
   await app.register(etag)
   app.addHook('onRequest', async (_request, reply) => { reply.header('cdn-cache-control', 'max-age=600') })
@@ -355,7 +355,7 @@ t.test('what the few see of a closed site is not for caches', async t => {
   })
   const open = await app.inject('/')
   t.match(open.headers, { 'cache-control': 'public, max-age=600', 'cdn-cache-control': 'max-age=600' })
-  t.ok('etag' in open.headers, 'an open site is none of our business')
+  t.ok('etag' in open.headers, 'an open site is left alone')
   await app.maintenance.set(true)
   for (const who of [{ remoteAddress: '10.0.0.1' }, { headers: { 'x-user': '1' } }]) {
     for (const [url, body] of [['/', 'inside'], ['/raw', 'raw'], ['/plain', 'plain']] as const) {
@@ -369,7 +369,7 @@ t.test('what the few see of a closed site is not for caches', async t => {
   t.match((await app.inject('/health')).headers, { 'cache-control': 'public, max-age=1', 'cdn-cache-control': 'max-age=600' }, 'ignored routes keep theirs')
 })
 
-t.test('redirect: navigations are led away, nobody else, and never in a circle', async t => {
+t.test('redirect: navigations only, and never in a loop', async t => {
   const { app } = await createApp(t, { response: { redirect: '/down?from=here' } })
   app.get('/down', async () => 'the other page')
   app.get('/legacy', { config: { maintenance: 'on' } }, async () => 'never')
@@ -387,16 +387,16 @@ t.test('redirect: navigations are led away, nobody else, and never in a circle',
   const elsewhere = await createApp(t, { response: { redirect: 'https://status.example/now' } })
   await elsewhere.app.maintenance.set(true)
   t.match(await elsewhere.app.inject({ url: '/', headers: { accept: 'text/html' } }), { statusCode: 302, headers: { location: 'https://status.example/now' } })
-  t.equal((await elsewhere.app.inject({ url: '/now', headers: { accept: 'text/html', host: 'status.example' } })).statusCode, 503, 'the target on this very host')
+  t.equal((await elsewhere.app.inject({ url: '/now', headers: { accept: 'text/html', host: 'status.example' } })).statusCode, 503, 'the target is on this host')
   t.equal((await elsewhere.app.inject({ url: '/', headers: { accept: 'text/html', host: 'a b' } })).statusCode, 302, 'the host does not matter')
 
   const nowhere = await createApp(t, { response: { redirect: '/not-there' } })
   await nowhere.app.maintenance.set(true)
   t.equal((await nowhere.app.inject({ url: '/not-there', headers: { accept: 'text/html' } })).statusCode, 503, 'no route answers the target')
-  t.equal((await nowhere.app.inject({ url: '/', headers: { accept: 'text/html' } })).statusCode, 503, 'so nobody is sent there')
+  t.equal((await nowhere.app.inject({ url: '/', headers: { accept: 'text/html' } })).statusCode, 503, 'so there is no redirect')
 })
 
-t.test('onBlocked: before the answer, only for the refused, and whatever it does, they are refused', async t => {
+t.test('onBlocked runs before the answer, for blocked requests only, which stay blocked', async t => {
   const log: string[] = []
   let next: () => void | Promise<void> = () => {}
   const { app, lines } = await createApp(t, {
@@ -425,7 +425,7 @@ t.test('onBlocked: before the answer, only for the refused, and whatever it does
   t.equal(run.runs, 1)
 })
 
-t.test('template: a file, by the bundled Eta, where the application has no @fastify/view', async t => {
+t.test('template: a file, with the bundled Eta if the application has no @fastify/view', async t => {
   const dir = t.testdir({ 'down.eta': '<h1><%= it.site %></h1><p><%= it.message %></p><%= it.mode %> <%= it.statusCode %> <%= it.retryAfter %> <%= it.endsAt %> <%= it.team %>' })
   const { app } = await createApp(t, { response: { template: `${dir}/down.eta`, data: { team: 'ops', site: 'not ours' } } })
   await app.maintenance.set(true, { message: '<b>soon</b>' })
@@ -435,7 +435,7 @@ t.test('template: a file, by the bundled Eta, where the application has no @fast
   t.match(headers, { vary: 'Accept, Accept-Encoding', 'content-security-policy': undefined, 'content-language': undefined })
 })
 
-t.test("template: of the application's own @fastify/view, before or after, whatever its name", async t => {
+t.test("template: with the application's @fastify/view, registered before or after, under any name", async t => {
   const dir = t.testdir({ 'down.eta': 'own: <%= it.message %>' })
   for (const options of [{}, { propertyName: 'render' }]) {
     for (const order of ['before', 'after'] as const) {
@@ -451,7 +451,7 @@ t.test("template: of the application's own @fastify/view, before or after, whate
   }
 })
 
-t.test('template: missing, throwing, never settling or wrong: refused at boot', async t => {
+t.test('template: one that is missing, throws, hangs or is invalid is rejected at boot', async t => {
   const dir = t.testdir({ 'throws.eta': '<% throw new Error("no") %>', 'syntax.eta': '<% if ( %>' })
   for (const name of ['missing.eta', 'throws.eta', 'syntax.eta']) {
     const { app } = await createApp(t, { response: { template: `${dir}/${name}` } })
@@ -466,7 +466,7 @@ t.test('template: missing, throwing, never settling or wrong: refused at boot', 
   }
 })
 
-t.test('template: one that fails at set is refused there; one that fails later is replaced by the bundled page', async t => {
+t.test('template: a failure rejects set(); a later one is replaced by the bundled page', async t => {
   let render = async (_page: string, { message }: { message: string }) => `own: ${message}`
   const { app, lines } = bareApp(t)
   app.decorate('view', Object.assign((page: string, variables: { message: string }) => render(page, variables), { clearCache () {} }) as never)
@@ -485,17 +485,17 @@ t.test('template: one that fails at set is refused there; one that fails later i
   const other = await createApp(t, { store: { file } })
   await other.app.maintenance.set(true, { message: 'three' })
   await app.maintenance.refresh()
-  await until('told', () => lines.some(line => line.level === 50 && line.msg.includes("the template of site 'default' failed, serving the bundled page")))
+  await until('the failure is logged', () => lines.some(line => line.level === 50 && line.msg.includes("the template of site 'default' failed, serving the bundled page")))
   const body = await page()
   t.match(body, '<p class="message" dir="auto">three</p>')
   t.notMatch(body, 'secret')
   for (let i = 0; i < 10; i++) await page()
-  t.equal(lines.filter(line => line.level === 50).length, 1, 'told once')
+  t.equal(lines.filter(line => line.level === 50).length, 1, 'logged once')
   await app.maintenance.set(false)
   t.equal(app.maintenance.active, false, 'opening needs no page')
 })
 
-t.test('template: a slow one does not keep the site open', async t => {
+t.test('template: a slow one does not delay closing', async t => {
   let release: (html: string) => void = () => {}
   const { app } = bareApp(t)
   let slow = false
@@ -513,7 +513,7 @@ t.test('template: a slow one does not keep the site open', async t => {
   await until('its own page', async () => await page() === 'own page')
 })
 
-t.test('data as a function: asked for each page, and the bundled page where it fails', async t => {
+t.test('data as a function: called for each page; if it fails, the bundled page is sent', async t => {
   const dir = t.testdir({ 'down.eta': 'hello <%= it.user.name %> <%= it.site %>' })
   let data: () => object | Promise<object> = () => ({ user: { name: 'Ann' }, site: 'not ours' })
   const { app, lines } = await createApp(t, { response: { template: `${dir}/down.eta`, data: () => data() } })
@@ -527,6 +527,6 @@ t.test('data as a function: asked for each page, and the bundled page where it f
     data = wrong
     t.match(await page(), '<!doctype html>')
   }
-  t.equal(lines.filter(line => line.level === 50).length, 1, 'told once for each change of state')
+  t.equal(lines.filter(line => line.level === 50).length, 1, 'logged once per state change')
   t.equal((await app.inject('/')).json().code, 'FST_ERR_MAINTENANCE')
 })

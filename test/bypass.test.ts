@@ -63,7 +63,7 @@ t.test('the secret: returned once, stored as a keyed hash only', async t => {
   await t.rejects(app.maintenance.set(true, { bypass: 'yes' as unknown as boolean }), { code: 'FST_ERR_MAINTENANCE_CHANGE' })
 })
 
-t.test('the way in: the page, the post, the cookie', async t => {
+t.test('entering: the page, the post, the cookie', async t => {
   const { app, secret, run } = await closedApp(t)
   const page = await app.inject('/maintenance/bypass')
   t.equal(page.statusCode, 200)
@@ -74,7 +74,7 @@ t.test('the way in: the page, the post, the cookie', async t => {
   t.match(answer.headers['set-cookie'], /^maintenance=v1\.\d{10}\.[\w-]{22}\.[\w-]{43}; Path=\/; Max-Age=43200; HttpOnly; SameSite=Lax$/)
   const inside = await enter(app, cookieOf(answer))
   t.match(inside, { statusCode: 200, headers: { 'cache-control': 'private, no-store', 'maintenance-mode': 'full', 'maintenance-pass': 'bypass' } })
-  t.equal((await enter(app, cookieOf(answer))).statusCode, 200, 'and when seen before')
+  t.equal((await enter(app, cookieOf(answer))).statusCode, 200, 'also when cached')
   t.equal(run.runs, 2)
 
   const form = await app.inject({ method: 'POST', url: '/maintenance/bypass?next=/a?b=c', headers: { 'content-type': 'application/x-www-form-urlencoded' }, payload: `secret=${secret}` })
@@ -91,7 +91,7 @@ t.test('over https the cookie is a __Host- one, and only that counts', async t =
   t.match(answer.headers['set-cookie'], /^__Host-maintenance=.*; Secure$/)
   t.equal((await enter(app, cookieOf(answer), https)).statusCode, 200)
   t.equal((await enter(app, cookieOf(answer).replace('__Host-', ''), https)).statusCode, 503)
-  t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': 'wrong', cookie: cookieOf(answer), ...https } })).statusCode, 200, 'a wrong header takes nothing back')
+  t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': 'wrong', cookie: cookieOf(answer), ...https } })).statusCode, 200, 'a wrong header does not void the cookie')
 })
 
 t.test('every wrong secret gets the same answer, and never a 500', async t => {
@@ -112,12 +112,12 @@ t.test('every wrong secret gets the same answer, and never a 500', async t => {
   for (const header of ['', 'x', secret.slice(1), 'x'.repeat(4000)]) t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': header } })).statusCode, 503)
   t.equal(run.runs, 0)
   t.ok(app.maintenance.status().counts.failedBypasses >= 20)
-  t.equal((await post(app, { secret, next: '/'.padEnd(4096, 'a') }, { 'x-forwarded-for': '10.0.2.1' })).statusCode, 403, 'more than 4 KB is not read')
+  t.equal((await post(app, { secret, next: '/'.padEnd(4096, 'a') }, { 'x-forwarded-for': '10.0.2.1' })).statusCode, 403, 'a body of more than 4 KB is rejected')
   await app.maintenance.set(false)
   t.equal((await post(app, { secret }, { 'x-forwarded-for': '10.0.2.1' })).statusCode, 403, 'nothing to enter while the site is open')
 })
 
-t.test('a stored hash that is none lets nobody in, and is no 500', async t => {
+t.test('an invalid stored hash blocks everyone, and is no 500', async t => {
   const file = stateFile(t)
   const { app } = await createApp(t, { store: { file }, bypass: {} })
   const run = counter()
@@ -135,7 +135,7 @@ t.test('a stored hash that is none lets nobody in, and is no 500', async t => {
   t.equal(run.runs, 0)
 })
 
-t.test('a path and a cookie of one\'s own, under a prefix too; whatever parsers the application has', async t => {
+t.test('options path and cookie, also under a prefix, with any parsers of the application', async t => {
   const { app } = bareApp(t)
   for (const type of ['application/json', 'application/x-www-form-urlencoded', '*']) {
     if (type === 'application/json') app.removeContentTypeParser(type)
@@ -152,7 +152,7 @@ t.test('a path and a cookie of one\'s own, under a prefix too; whatever parsers 
   }, { prefix: '/shop' })
   await app.ready()
   const { made } = app as unknown as { made: Bypass }
-  t.strictSame(hidden, [true, true, true], 'left out of API descriptions')
+  t.strictSame(hidden, [true, true, true], 'hidden from API descriptions')
   t.equal((await app.inject(made.path.split('#')[0] as string)).statusCode, 200)
   const cookie = cookieOf(await post(app, { secret: made.secret }, {}, '/shop/enter'))
   t.match(cookie, /^tester=v1\./)
@@ -160,7 +160,7 @@ t.test('a path and a cookie of one\'s own, under a prefix too; whatever parsers 
   t.equal((await app.inject({ url: '/shop/', headers: { cookie: cookie.replace('tester', 'maintenance') } })).statusCode, 503)
 })
 
-t.test('a prefix with a slash at its end', async t => {
+t.test('a prefix with a trailing slash', async t => {
   const { app } = bareApp(t)
   await app.register(async child => {
     await child.register(maintenance, { bypass: { key: 'k'.repeat(32) } })
@@ -194,18 +194,18 @@ t.test('digests are compared in constant time; a cookie is verified once, in bou
     t.strictSame(callsOf(() => pass.isSecret(secret)), { is: secret === 'secret', compared: [32, 32], signed: 1 }, 'digests')
   }
   const cookie = pass.makeCookie(0)
-  t.not(pass.makeCookie(0), cookie, 'each is another one')
+  t.not(pass.makeCookie(0), cookie, 'each cookie differs')
   const wrong = cookie.replace('v1.60', 'v1.61')
   t.strictSame(callsOf(() => pass.isCookie(cookie, 1)), { is: true, compared: [43, 43], signed: 1 })
-  t.strictSame(callsOf(() => pass.isCookie(cookie, 1)), { is: true, compared: [], signed: 0 }, 'seen before')
-  for (let i = 0; i < 2; i++) t.strictSame(callsOf(() => pass.isCookie(wrong, 1)), { is: false, compared: [43, 43], signed: 1 }, 'what is wrong is not remembered')
+  t.strictSame(callsOf(() => pass.isCookie(cookie, 1)), { is: true, compared: [], signed: 0 }, 'cached')
+  for (let i = 0; i < 2; i++) t.strictSame(callsOf(() => pass.isCookie(wrong, 1)), { is: false, compared: [43, 43], signed: 1 }, 'wrong cookies are not cached')
   for (let i = 0; i < 999; i++) if (!pass.isCookie(pass.makeCookie(0), 1)) t.fail('valid')
-  t.match(callsOf(() => pass.isCookie(cookie, 1)), { is: true, signed: 0 }, 'a thousand are')
+  t.match(callsOf(() => pass.isCookie(cookie, 1)), { is: true, signed: 0 }, 'a thousand cookies are cached')
   pass.isCookie(pass.makeCookie(0), 1)
-  t.strictSame(callsOf(() => pass.isCookie(cookie, 1)), { is: true, compared: [43, 43], signed: 1 }, 'and no more')
+  t.strictSame(callsOf(() => pass.isCookie(cookie, 1)), { is: true, compared: [43, 43], signed: 1 }, 'the oldest is dropped')
 })
 
-/** Writes a window with a secret of one's choice, as nobody can by `set`; gives the record. */
+/** Writes a window with a given secret, which `set` does not allow; returns the record. */
 async function writeWindow (file: string, secret: string): Promise<StateRecord> {
   const { store } = await openStore({ file }, [])
   await updateRecord(store, 'default', { edit: openSite({}) })
@@ -214,14 +214,14 @@ async function writeWindow (file: string, secret: string): Promise<StateRecord> 
   return record
 }
 
-/** The status of the answer to bytes on a socket of their own: some of these no HTTP client would send. */
+/** The status for raw bytes on a new socket: no HTTP client would send some of these. */
 async function statusOf (app: FastifyInstance, ...cookies: string[]): Promise<number> {
   const lines = cookies.map(cookie => `cookie: ${cookie}\r\n`).join('')
   const answer = await sendRaw(app, Buffer.from(`GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n${lines}\r\n`, 'latin1'))
   return Number(answer.split(' ')[1])
 }
 
-t.test('cookies: only the valid one of this window passes', async t => {
+t.test("cookies: only this window's valid one is let through", async t => {
   const file = stateFile(t)
   const { app, run, secret } = await closedApp(t, { store: { file } })
   const old = cookieOf(await post(app, { secret }))
@@ -243,7 +243,7 @@ t.test('cookies: only the valid one of this window passes', async t => {
   const raised = (cookie: string): string => cookie.replace(/\.\d+/, `.${Number(expiry) + 1000}`)
   const forged = (key: string, hash = '', id = ''): string =>
     `${signed}.${createHmac('sha256', Buffer.from(hkdfSync('sha256', key, hash, `fastify-maintenance bypass ${id}`, 32))).update(signed).digest('base64url')}`
-  t.equal(forged(KEY, bypass as string, windowId), value, 'this is how it is signed; whatever is left out below is what makes it another one')
+  t.equal(forged(KEY, bypass as string, windowId), value, 'this is the signature; each forgery below leaves something out')
   const hex = Buffer.from(mac, 'base64url').toString('hex')
   const wrong: Record<string, string[]> = {
     expired: [expired],
@@ -264,16 +264,16 @@ t.test('cookies: only the valid one of this window passes', async t => {
     bytes[bit >> 3] = bytes[bit >> 3] as number ^ 1 << (bit & 7)
     flipped.push(await statusOf(app, `maintenance=${bytes.toString('latin1')}`))
   }
-  t.strictSame([...new Set(flipped)].sort(), [400, 503], 'any bit flipped; 400 where that makes a control character')
+  t.strictSame([...new Set(flipped)].sort(), [400, 503], 'any bit flipped; 400 if that makes a control character')
 
-  t.equal(await statusOf(app, `x${valid}; other=${value}; maintenance2=${value}; Maintenance=${value}; ${value}`), 503, 'of another name')
-  t.equal(run.runs, 3, 'nobody else was inside')
+  t.equal(await statusOf(app, `x${valid}; other=${value}; maintenance2=${value}; Maintenance=${value}; ${value}`), 503, 'another name')
+  t.equal(run.runs, 3, 'no other request was let through')
   t.equal(await statusOf(app, `a=b; maintenance=x; maintenance=${expired};maintenance=; maintenance="${value}"; ${valid}`), 200, 'the fifth of five')
   t.equal(await statusOf(app, `${valid}; maintenance=x; maintenance=`), 200, 'the first of three')
   t.equal(await statusOf(app, 'maintenance=x', `maintenance=${expired}`, 'maintenance', old, valid), 200, 'the fifth of five headers')
-  t.equal(await statusOf(app, `maintenance=${'x'.repeat(4096)};${valid} ; a=b`), 200, 'behind one of 4 KB')
+  t.equal(await statusOf(app, `maintenance=${'x'.repeat(4096)};${valid} ; a=b`), 200, 'after a cookie of 4 KB')
   t.equal(await statusOf(app, `${'maintenance=x; '.repeat(19)}${valid}`), 200, 'the last of twenty')
-  t.equal(await statusOf(app, `${'maintenance=x; '.repeat(20)}${valid}`), 503, 'nobody has more')
+  t.equal(await statusOf(app, `${'maintenance=x; '.repeat(20)}${valid}`), 503, 'more are not read')
 })
 
 const stores: { readonly [kind: string]: (t: Test) => Promise<{ option: NonNullable<FastifyMaintenanceOptions['store']>, address: string }> } = {
@@ -308,18 +308,18 @@ async function fetchStatus (url: string, headers: Record<string, string>): Promi
 
 for (const [kind, startStore] of Object.entries(stores)) {
   for (const [word, bypass] of Object.entries({ with: { key: KEY }, without: {} })) {
-    t.test(`two servers that listen, on one ${kind}, ${word} a key of the fleet`, async t => {
+    t.test(`two listening servers on one ${kind}, ${word} a shared key`, async t => {
       const { option, address } = await startStore(t)
       const [one, two] = [await listen(t, option, bypass), await listen(t, option, bypass)]
-      const known = (revision: number) => until('both know', () => one.api.status().revision === revision && two.api.status().revision === revision)
+      const known = (revision: number) => until('both have read it', () => one.api.status().revision === revision && two.api.status().revision === revision)
       const atBoth = (headers: Record<string, string>) => Promise.all([fetchStatus(one.url, headers), fetchStatus(two.url, headers)])
       const secretOf = ({ bypass }: { bypass?: Bypass | undefined }): string => bypass?.secret as string
 
       const first = await one.api.set(true, { bypass: true })
       await known(first.revision)
       const cookie = await fetchCookie(two.url, secretOf(first))
-      t.strictSame(await atBoth({ cookie }), [200, 200], 'got at the other, good at both')
-      t.strictSame(await atBoth({ 'maintenance-bypass': secretOf(first) }), [200, 200], 'for scripts too')
+      t.strictSame(await atBoth({ cookie }), [200, 200], 'from one server, valid on both')
+      t.strictSame(await atBoth({ 'maintenance-bypass': secretOf(first) }), [200, 200], 'also in a header')
       t.strictSame(await atBoth({ cookie: 'maintenance=x', 'maintenance-bypass': 'x' }), [503, 503])
       await known((await two.api.set(true, { message: 'still' })).revision)
       t.strictSame(await atBoth({ cookie }), [200, 200], 'a change within the window')
@@ -327,7 +327,7 @@ for (const [kind, startStore] of Object.entries(stores)) {
       await two.api.set(false)
       const second = await two.api.set(true, { bypass: true })
       await known(second.revision)
-      t.strictSame(await atBoth({ cookie }), [503, 503], 'a new window: void at both as soon as they know of it')
+      t.strictSame(await atBoth({ cookie }), [503, 503], 'a new window: void on both once they have read it')
       t.strictSame(await atBoth({ 'maintenance-bypass': secretOf(first) }), [503, 503])
       t.match(await fetchCookie(one.url, secretOf(first)), 'none: 403')
       const next = await fetchCookie(one.url, secretOf(second))
@@ -338,32 +338,32 @@ for (const [kind, startStore] of Object.entries(stores)) {
       const [made] = JSON.parse(printed).sites
       await known(made.revision)
       t.strictSame(await atBoth({ cookie: next }), [503, 503], 'a new secret in the same window')
-      for (const { url } of [one, two]) t.strictSame(await atBoth({ cookie: await fetchCookie(url, secretOf(made)) }), [200, 200], 'made by the command line')
+      for (const { url } of [one, two]) t.strictSame(await atBoth({ cookie: await fetchCookie(url, secretOf(made)) }), [200, 200], 'made by the command')
     })
   }
 }
 
-t.test('servers with another key: the secret is good at both, a cookie where it was got', async t => {
+t.test('servers with different keys: the secret is valid on both, a cookie only on its own', async t => {
   const store = { file: stateFile(t) }
   const [one, two] = [await listen(t, store, { key: KEY }), await listen(t, store, {})]
   const { bypass, revision } = await one.api.set(true, { bypass: true })
-  await until('both know', () => two.api.status().revision === revision)
+  await until('both have read it', () => two.api.status().revision === revision)
   for (const [here, there] of [[one, two], [two, one]] as const) {
     const cookie = await fetchCookie(here.url, bypass?.secret as string)
     t.strictSame([await fetchStatus(here.url, { cookie }), await fetchStatus(there.url, { cookie })], [200, 503])
   }
   const { app } = await createApp(t, { store })
   app.get('/', counter())
-  t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': bypass?.secret } })).statusCode, 503, 'a server without the option knows of no secret')
+  t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': bypass?.secret } })).statusCode, 503, 'a server without the option accepts no secret')
 })
 
-t.test('cookies begin and end by the clock of the store, whatever that of the server says', async t => {
+t.test("cookies start and expire by the store's clock, not the server's", async t => {
   const store = Object.assign(createTestStore(), { now: () => Date.now() + 3 * 86_400_000 })
   const { app, secret } = await closedApp(t, { store, bypass: { key: KEY, ttl: 3600 } })
   t.equal((await enter(app, cookieOf(await post(app, { secret })))).statusCode, 200)
 })
 
-t.test('a request for no known site is let in by no secret and no cookie, while one site is closed', async t => {
+t.test('no secret or cookie lets a request for an unknown site through while a site is closed', async t => {
   const { app } = await createApp(t, { site: request => String(request.headers['x-site']), sites: ['a', 'b'], bypass: { key: KEY } })
   const run = counter()
   app.get('/', run)
@@ -382,7 +382,7 @@ t.test('cookies expire', async t => {
   const pass = createPass({ ttl: 60 }, 'window', hashSecret('window', 'secret'))
   const cookie = pass.makeCookie(1_000_000)
   t.equal(pass.isCookie(cookie, 1_059_999), true)
-  t.equal(pass.isCookie(cookie, 1_060_000), false, 'also where it was seen before')
+  t.equal(pass.isCookie(cookie, 1_060_000), false, 'also when cached')
   const { app, secret } = await closedApp(t, { bypass: { ttl: 1 } })
   const short = cookieOf(await post(app, { secret }))
   await until('expired', async () => (await enter(app, short)).statusCode === 503)
@@ -411,15 +411,15 @@ t.test('a new window, or a new secret, voids the old cookies; a change in betwee
   await app.maintenance.set(true)
   t.equal((await enter(app, again)).statusCode, 503)
 
-  // two windows at once: each with a secret of its own
+  // two windows at once, each with its own secret
   const first = await app.maintenance.set(true, { bypass: true })
   const later = await app.maintenance.set(true, { startsAt: new Date(Date.now() + 300), bypass: true })
   const one_ = cookieOf(await post(app, { secret: first.bypass?.secret }))
   await until('both close the site', () => app.maintenance.status().windows.filter(({ active }) => active).length === 2)
-  t.equal((await enter(app, one_)).statusCode, 503, 'one secret of two')
-  t.equal((await enter(app, one_, { 'maintenance-bypass': later.bypass?.secret ?? '' })).statusCode, 200, 'one by the cookie, one by the header')
+  t.equal((await enter(app, one_)).statusCode, 503, 'only one of two secrets')
+  t.equal((await enter(app, one_, { 'maintenance-bypass': later.bypass?.secret ?? '' })).statusCode, 200, 'one in the cookie, one in the header')
   const both = cookieOf(await post(app, { secret: later.bypass?.secret }, { cookie: one_ }))
-  t.equal((await enter(app, both)).statusCode, 200, 'the cookie keeps both')
+  t.equal((await enter(app, both)).statusCode, 200, 'the new cookie has both')
   await app.maintenance.set(false)
 
   // the same secret, in another window
@@ -428,7 +428,7 @@ t.test('a new window, or a new secret, voids the old cookies; a change in betwee
   t.equal(two.isCookie(one.makeCookie(Date.now()), Date.now()), false)
 })
 
-t.test('without the key of the fleet, who reads the store cannot make a cookie', async t => {
+t.test('reading the store is not enough to forge a cookie without the shared key', async t => {
   const hash = hashSecret('window', makeSecret())
   const fleet = createPass({ key: KEY, ttl: 60 }, 'window', hash)
   const reader = createPass({ ttl: 60 }, 'window', hash)
@@ -444,11 +444,11 @@ t.test('wrong guesses are limited by address, in bounded memory', async t => {
   const guess = (ip: string | undefined, right = false) => guesses.check({ ip, raw: { headers: {} } } as never, [{ isSecret: () => right } as unknown as Pass], '')
   for (let i = 0; i < 20; i++) guess('192.0.2.1')
   for (let i = 0; i < 25_000; i++) guess(`10.0.${i >> 8}.${i & 255}`)
-  t.equal(guess('192.0.2.1', true), false, 'others do not free an address that has to wait')
+  t.equal(guess('192.0.2.1', true), false, 'others do not unlock an address')
   t.equal(guess('192.0.2.2', true), true, 'nor lock another one out')
   t.equal(guesses.wrong, 20 + 25_000 + 1)
   for (let i = 0; i < 19; i++) guess('10.0.97.0')
-  t.equal(guess('10.0.97.0', true), false, 'the latest ten thousand are remembered')
+  t.equal(guess('10.0.97.0', true), false, 'the latest ten thousand are kept')
   t.equal(guess('10.0.0.0', true), true, 'the oldest are not')
 })
 
@@ -468,7 +468,7 @@ t.test('wrong guesses: one client has one address in every spelling', async t =>
   for (const ip of ['192.0.2.2', '2001:db8:1:3::1', '::1', '::192.0.2.1']) t.equal(guess(ip, true), true, String(ip))
 })
 
-t.test('a wrong guess counts once, also where the gate is asked again, and is forgotten after a minute', async t => {
+t.test('a wrong guess counts once, even if the gate is asked twice, and for a minute only', async t => {
   const { app } = await closedApp(t, { ignore: { request: request => app.maintenance.explain(request).blocked === false } })
   t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': 'x' } })).statusCode, 503)
   t.equal(app.maintenance.status().counts.failedBypasses, 1)
@@ -487,7 +487,7 @@ t.test('a wrong guess counts once, also where the gate is asked again, and is fo
   t.equal(guess(true), true, 'a minute after the first')
 })
 
-t.test('next: 25 hostile values all end at the home page', async t => {
+t.test('next: 25 hostile values all lead to the home page', async t => {
   const hostile = ['//evil.example', '///evil.example', '/\\evil.example', '\\\\evil.example', '/\t/evil.example', '/\n/evil.example', '\t//evil.example', ' //evil.example', 'https://evil.example',
     'http:evil.example', 'javascript:alert(1)', 'data:text/html,x', '/.//evil.example', '/..//evil.example', '/a/..//evil.example', 'evil.example', '', '@evil.example', '/\u0000', '/\u2028', '/a b', '/\r\nset-cookie: a=b', '/\u00e9', 'mailto:a@b', '/%\\x']
   t.equal(hostile.length, 25)
@@ -496,7 +496,7 @@ t.test('next: 25 hostile values all end at the home page', async t => {
   for (const next of ['/a', '/a/b?c=d&e=%2F#f', '/a//b', '/a:b@c']) t.equal(localPath(next), next)
 })
 
-/** Processes end, and temporary files go, while they are looked at. */
+/** Processes and temporary files may disappear while they are read. */
 function readIfThere (file: string): string {
   try {
     return readFileSync(file, 'latin1')
@@ -505,24 +505,24 @@ function readIfThere (file: string): string {
   }
 }
 
-/** What every process of this machine was started with, and with which environment: what `ps` shows. */
+/** Arguments and environment of every process on this machine, as `ps` shows them. */
 const processList = (): string[] => readdirSync('/proc').filter(name => /^\d+$/.test(name))
   .map(pid => ['cmdline', 'comm', 'environ'].map(file => readIfThere(`/proc/${pid}/${file}`).replaceAll('\0', ' ')).join('\n'))
 
-/** The command in a process of its own; beside what it printed, what `ps` showed while it ran, and afterwards. */
+/** Runs the command as a process; returns its output and what `ps` showed during and after it. */
 async function runCommand (args: string[]): Promise<{ out: string, seen: Set<string> }> {
   const child = spawn(process.execPath, ['dist/lib/cli/bin.js', ...args], { env: { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
   const seen = new Set<string>()
-  const look = () => { for (const text of processList()) seen.add(text) }
-  const looking = setInterval(look, 5)
+  const scan = () => { for (const text of processList()) seen.add(text) }
+  const scanning = setInterval(scan, 5)
   const [out] = await Promise.all([text(child.stdout), once(child, 'exit')])
-  clearInterval(looking)
-  look()
+  clearInterval(scanning)
+  scan()
   return { out, seen }
 }
 
-t.test('the secret of a whole session stands in no log, answer, store or process list', { skip: existsSync('/proc/self/cmdline') ? false : 'no /proc' }, async t => {
-  // not the test's own folder: a mirror may still be written when its server has closed
+t.test('the secret of a whole session is in no log, answer, store or process list', { skip: existsSync('/proc/self/cmdline') ? false : 'no /proc' }, async t => {
+  // not the test's folder: a mirror may still be written after its server has closed
   const directory = mkdtempSync(join(tmpdir(), 'maintenance-bypass-'))
   t.teardown(() => rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }))
   const { url, client } = await startRedis(t)
@@ -532,22 +532,22 @@ t.test('the secret of a whole session stands in no log, answer, store or process
   monitor.on('monitor', (_time: string, args: string[]) => { commands.push(args.join(' ')) })
 
   for (const [store, address] of [[{ file: `${directory}/state.json` }, `file:${directory}/state.json`], [{ redis: url, mirror: `${directory}/mirror.json` }, url]] as const) {
-    const told: unknown[] = []
+    const changes: unknown[] = []
     const answers: string[] = []
-    const { app, lines } = await createApp(t, { store, bypass: { key: KEY }, onChange: (...change) => { told.push(change) } }, { trustProxy: '127.0.0.1' })
+    const { app, lines } = await createApp(t, { store, bypass: { key: KEY }, onChange: (...change) => { changes.push(change) } }, { trustProxy: '127.0.0.1' })
     app.get('/', counter())
     const base = await app.listen({ port: 0, host: '127.0.0.1' })
     const visit = async (path: string, init: RequestInit = {}) => {
       const answer = await fetch(base + path, { redirect: 'manual', ...init })
       answers.push(JSON.stringify([answer.status, [...answer.headers], await answer.text()]))
-      t.match(answer.headers.get('cache-control'), /no-store/, 'nobody keeps it')
+      t.match(answer.headers.get('cache-control'), /no-store/, 'not cached')
       return answer
     }
     const send = (type: string, body: string, path = '/maintenance/bypass') => visit(path, { method: 'POST', headers: { 'content-type': type }, body })
 
     const command = await runCommand(['on', '--bypass', '--json', '--store', address])
     const [printed] = JSON.parse(command.out).sites
-    await until('the command is known', () => app.maintenance.status().revision === printed.revision)
+    await until('the change is read', () => app.maintenance.status().revision === printed.revision)
     const secrets: string[] = [printed.bypass.secret]
     for (const made of ['command', 'set']) {
       if (made === 'set') secrets.push((await app.maintenance.set(true, { bypass: true })).bypass?.secret as string)
@@ -556,7 +556,7 @@ t.test('the secret of a whole session stands in no log, answer, store or process
       const visits = [
         visit('/'), visit('/maintenance/bypass'), visit('/maintenance/bypass?next=/', { headers: { 'maintenance-bypass': secret } }), json,
         send('application/x-www-form-urlencoded', `secret=${secret}`), visit('/', { headers: { 'maintenance-bypass': secret } }), visit('/', { headers: { cookie: cookieOf({ headers: Object.fromEntries(json.headers) }) } }),
-        // what is wrong, but almost right
+        // almost right
         send('application/json', JSON.stringify({ secret: `${secret}x` })), send('application/json', `{"secret":"${secret}`), send('text/plain', secret), send('application/json', JSON.stringify({ secret: secret.repeat(200) })),
         send('application/x-www-form-urlencoded', `secret=${secret}+`), send('application/x-www-form-urlencoded', `secret=${secret}`, '/'), visit('/', { headers: { 'maintenance-bypass': `${secret}, ${secret}` } })
       ]
@@ -568,22 +568,22 @@ t.test('the secret of a whole session stands in no log, answer, store or process
     const { revision } = await app.maintenance.set(false)
     const history = await app.maintenance.history()
     if ('redis' in store) {
-      await until('the monitor has seen all', () => commands.some(command => command.includes(`"revision":${revision}`)))
+      await until('the monitor has everything', () => commands.some(command => command.includes(`"revision":${revision}`)))
       await until('the mirror has it', () => readFileSync(store.mirror, 'utf8').includes(`${revision}`))
     }
     await app.close()
 
     const places: Record<string, [string, RegExp]> = {
       'the log': [JSON.stringify(lines), /incoming request.*maintenance: request blocked/],
-      'what the application receives': [JSON.stringify([told, status, history]), /"active":true/],
+      'the events and status': [JSON.stringify([changes, status, history]), /"active":true/],
       'the answers': [answers.join(), /Enter during maintenance.*maintenance=v1\./],
-      'what ps shows': [[...command.seen].join('\n'), /lib\/cli\/bin\.js on --bypass/],
+      'the output of ps': [[...command.seen].join('\n'), /lib\/cli\/bin\.js on --bypass/],
       'the files': [readdirSync(directory).map(name => readIfThere(`${directory}/${name}`)).join('\n'), /windows/],
-      'what Redis was asked': [commands.join('\n'), 'redis' in store ? /windows/ : /^/],
-      'what Redis keeps': [await dump(client), 'redis' in store ? /windows/ : /^/]
+      'the commands to Redis': [commands.join('\n'), 'redis' in store ? /windows/ : /^/],
+      'the data in Redis': [await dump(client), 'redis' in store ? /windows/ : /^/]
     }
     for (const [place, [text, sample]] of Object.entries(places)) {
-      t.match(text.replaceAll('\n', ' '), sample, `${place}: it was looked at`)
+      t.match(text.replaceAll('\n', ' '), sample, `${place}: it was checked`)
       for (const secret of secrets) t.equal(text.split(secret).length - 1, 0, `${place}: 0 hits`)
     }
   }
@@ -600,7 +600,7 @@ async function dump (client: Redis): Promise<string> {
   return JSON.stringify([keys, values])
 }
 
-t.test('the command line prints the path once', async t => {
+t.test('the command prints the path once', async t => {
   const file = stateFile(t)
   const run = async (...args: string[]) => {
     let text = ''
@@ -617,10 +617,10 @@ t.test('the command line prints the path once', async t => {
   t.notOk('bypass' in JSON.parse(await run('status', '--json')).sites[0])
   const [one, two] = JSON.parse(await run('on', 'a', 'b', '--bypass', '--force', '--json')).sites
   t.match(one.bypass.path, '/maintenance/bypass#')
-  t.not(one.bypass.secret, two.bypass.secret, 'a secret of its own for each site')
+  t.not(one.bypass.secret, two.bypass.secret, 'each site has its own secret')
 })
 
-t.test('the log says who may still get in when the site closes, and how to open it if nobody may', async t => {
+t.test('the log names the exemptions of a closed site, or how to open it if there are none', async t => {
   const message = async (options: FastifyMaintenanceOptions, change = {}) => {
     const { app, lines } = await createApp(t, options)
     app.get('/open', { config: { maintenance: 'off' } }, async () => '')
@@ -644,7 +644,7 @@ t.test('the log says who may still get in when the site closes, and how to open 
   t.equal(openingCommand(readOptions({ store: { redis: 'redis://u:secret@host' } }), 'shop'), 'npx fastify-maintenance off shop --store redis://…')
 })
 
-t.test('a rule for users without a way to sign in is warned about', async t => {
+t.test('a rule for users without a route to sign in logs a warning', async t => {
   const warned = async (options: FastifyMaintenanceOptions, off: boolean) => {
     const { app, lines } = await createApp(t, options)
     if (off) app.get('/login', { config: { maintenance: 'off' } }, async () => '')
@@ -687,12 +687,12 @@ t.test('in a real browser, with script and without', { skip: executablePath === 
   const page = await context.newPage()
   await page.goto(`${address}/maintenance/bypass#wrong`)
   await page.getByText('This secret is not valid').waitFor()
-  t.equal(page.url(), `${address}/maintenance/bypass`, 'the secret is out of the address at once')
+  t.equal(page.url(), `${address}/maintenance/bypass`, 'the secret leaves the URL at once')
   await page.getByLabel('Secret').fill(secret)
   await page.getByRole('button').click()
   await page.getByText('{"ran":true}').waitFor()
   t.strictSame(problems, [])
   t.equal(heads.filter(head => head.startsWith('POST /maintenance/bypass')).length, 4)
-  t.notOk(heads.join('\n').includes(secret), 'no address, no Referer')
+  t.notOk(heads.join('\n').includes(secret), 'in no URL or Referer')
   t.notOk(JSON.stringify(lines).includes(secret))
 })

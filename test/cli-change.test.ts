@@ -19,7 +19,7 @@ async function run (args: string[], env: NodeJS.ProcessEnv) {
 
 const stored = async (env: NodeJS.ProcessEnv) => JSON.parse((await run(['status', '--json'], env)).out).sites[0]
 
-t.test('change and extend keep what they do not name', async t => {
+t.test('change and extend keep everything else', async t => {
   const env = { MAINTENANCE_STORE: `file:${stateFile(t)}` }
   await run(['on', '--force', '--mode', 'read-only', '--message', 'Soon', '--ignore-ip', '10.0.0.0/8', '--for', '10m', '--by', 'ann'], env)
   t.match(await run(['extend', '30m'], env), { code: 0 })
@@ -32,7 +32,7 @@ t.test('change and extend keep what they do not name', async t => {
   t.match(await run(['change', '--no-ignore-ip', '10.0.0.0/8'], env), { code: 2, err: /--no-ignore-ip is '10.0.0.0\/8', expected one of 192.0.2.7/ })
 })
 
-t.test('every state in words', t => {
+t.test('the text of every state', t => {
   const window = (parts: object) => ({
     id: 'w',
     kind: 'now',
@@ -104,7 +104,7 @@ t.test('every state in words', t => {
   t.end()
 })
 
-t.test('what is typed wrongly', async t => {
+t.test('typing errors', async t => {
   const env = { MAINTENANCE_STORE: `file:${stateFile(t)}` }
   await run(['on', '--force', '--message', 'Soon'], env)
   const wrong: [string[], RegExp][] = [
@@ -131,7 +131,7 @@ t.test('what is typed wrongly', async t => {
   t.match(await run(['on', '--bypass', '--force'], env), { code: 0, out: /not verified, no server is running/ })
 })
 
-t.test('a run that begins between the check and the write is no reason to open the site', async t => {
+t.test('a run that begins between the check and the write keeps the site closed', async t => {
   const run_ = storedWindow({ id: 'run', kind: 'run', host: 'app-1', pid: 7 })
   const folder = t.testdir({
     'late.mjs': `let reads = 0
@@ -143,7 +143,7 @@ t.test('a run that begins between the check and the write is no reason to open t
   t.match(await run(['off', '--store', `${folder}/late.mjs`], {}), { code: 2, err: /kept closed by a run on app-1/ })
 })
 
-t.test('the sites that there are, which cannot be read: only a hint is missing', async t => {
+t.test('if the list of sites cannot be read, only a hint is missing', async t => {
   const folder = t.testdir({
     'listless.mjs': `export default {
       read: async () => null, write: async () => {}, watch () {}, close () {},
@@ -155,7 +155,7 @@ t.test('the sites that there are, which cannot be read: only a hint is missing',
   }
 })
 
-t.test('a state that cannot be understood is closed, and can be changed', async t => {
+t.test('a corrupt state is closed, and can be changed', async t => {
   const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   writeFileSync(file, JSON.stringify({ v: 1, sites: { default: { revision: 7, record: 'garbage' } } }))
@@ -164,7 +164,7 @@ t.test('a state that cannot be understood is closed, and can be changed', async 
   t.match(await stored(env), { active: true, message: 'We are looking' })
 })
 
-t.test('cancel, by id and without', async t => {
+t.test('cancel, with and without an id', async t => {
   const env = { MAINTENANCE_STORE: `file:${stateFile(t)}` }
   await run(['on', '--force', '--in', '2h', '--for', '30m'], env)
   const [{ id }] = (await stored(env)).windows
@@ -172,7 +172,7 @@ t.test('cancel, by id and without', async t => {
   t.match(await run(['cancel'], env), { code: 2, out: '', err: /0 planned windows/ })
 })
 
-t.test('unknown sites are refused; links for testers need servers', async t => {
+t.test('unknown sites are rejected; links for testers need servers', async t => {
   const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   t.match(await run(['on'], env), { code: 2, out: '', err: /neither stored in .*state.json/ })
@@ -184,14 +184,14 @@ t.test('unknown sites are refused; links for testers need servers', async t => {
   t.match(await run(['status'], env), { code: 0, out: /open on every running server, but stored as closed[^]*pinned open/ })
 })
 
-t.test('who makes a change, unless --by says so', async t => {
+t.test('the author of a change without --by', async t => {
   const env = { MAINTENANCE_STORE: `file:${stateFile(t)}` }
   await run(['on', '--force'], { ...env, SUDO_USER: 'ann' })
   t.equal((await stored(env)).by, `ann@${os.hostname()}`, 'not root')
   await run(['on'], { ...env, SUDO_USER: 'x'.repeat(300) })
-  t.equal((await stored(env)).by, null, 'what is no name is left out')
+  t.equal((await stored(env)).by, null, 'an invalid name is left out')
 
-  // as in a container with a user id that /etc/passwd does not know
+  // as in a container with a user id missing from /etc/passwd
   const { userInfo } = os
   const unknown = (): never => { throw new Error('uv_os_get_passwd returned ENOENT') }
   t.teardown(() => {
@@ -219,7 +219,7 @@ t.test('--window names one of several', async t => {
   t.match(await run(['change', '--no-message', '--window', 'other'], env), { code: 2, err: /window 'other' does not exist/ })
 })
 
-/** Says that there are more servers, like the one that runs. */
+/** Reports more servers, copies of the running one. */
 async function servers (t: Test, options: FastifyMaintenanceOptions = {}) {
   const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
@@ -234,7 +234,7 @@ async function servers (t: Test, options: FastifyMaintenanceOptions = {}) {
   return { env, say }
 }
 
-t.test('status names the servers that do something else, and why', async t => {
+t.test('status names the servers that differ, and why', async t => {
   const { env, say } = await servers(t)
   await run(['on'], env)
   const { revision } = await stored(env)
@@ -245,7 +245,7 @@ t.test('status names the servers that do something else, and why', async t => {
   t.match(await run(['status'], env), { code: 3, out: /closed on 1 of 3 servers[^]*\n {4}behind is open: it has not followed, last seen / })
 })
 
-t.test('--bypass: a link for each server where their paths differ', async t => {
+t.test('--bypass: one link per server if their paths differ', async t => {
   const { env, say } = await servers(t, { bypass: {} })
   await say('other', {}, { bypassPath: '/api/maintenance/bypass' })
   t.match(await run(['on', '--bypass'], env), { code: 0, out: /\n {2}testers enter at \/maintenance\/bypass#(\S+) on .* \(shown once\)\n {2}testers enter at \/api\/maintenance\/bypass#\1 on other \(shown once\)\n$/ })

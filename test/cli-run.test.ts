@@ -12,7 +12,7 @@ type Env = NodeJS.ProcessEnv
 
 const BIN = join(process.cwd(), 'lib/cli/bin.ts')
 
-/** Starts the command in a process of its own: from its sources, loaded as here, so that its coverage counts. */
+/** Starts the command as a process, from its sources, so that its coverage counts. */
 function start (args: string[], env: Env, cwd = process.cwd()) {
   const child = spawn(process.execPath, [...process.execArgv, BIN, ...args], { env: { ...process.env, ...env }, cwd, stdio: ['ignore', 'pipe', 'pipe'] })
   const ended = Promise.all([once(child, 'exit'), text(child.stdout), text(child.stderr)]).then(([[code], out, err]) => ({ code: code as number, out, err }))
@@ -21,7 +21,7 @@ function start (args: string[], env: Env, cwd = process.cwd()) {
 
 const command = (args: string[], env: Env, cwd?: string) => start(args, env, cwd).ended
 
-/** The same in this process, where the test only reads what is printed. */
+/** The same in this process, for tests that only read the output. */
 async function call (args: string[], env: Env) {
   let out = ''
   let err = ''
@@ -29,7 +29,7 @@ async function call (args: string[], env: Env) {
   return { code, out, err }
 }
 
-/** A site that is served from a file. */
+/** A server with its site in a file. */
 async function serve (t: Test, options = {}, files = {}) {
   t.teardown(() => {})
   const file = join(t.testdir(files), 'state.json')
@@ -50,7 +50,7 @@ t.test('run: the site is closed while the command runs, and open afterwards; the
   t.match([left, entered], [{ kind: 'run' }, { kind: 'run', message: 'Upgrading' }])
 })
 
-t.test('run over a closure: the site stays as it was', async t => {
+t.test('run on a closed site: the site stays as it was', async t => {
   const { app, env } = await serve(t)
   await app.maintenance.set(true, { message: 'Broken disk' })
   t.match(await command(['run', '--', 'true'], env), { code: 0, err: /stays closed: 'fastify-maintenance status default' shows by what/ })
@@ -70,7 +70,7 @@ t.test('run: signals are passed on', async t => {
   await until('the site is open', () => !app.maintenance.active)
 })
 
-t.test('run: a signal during the wait ends it, and nothing is run', async t => {
+t.test('run: a signal during the wait ends it, and the command never runs', async t => {
   const { app, base, env } = await serve(t)
   let answer = (): void => {}
   app.maintenance.track(() => new Promise<void>(resolve => { answer = resolve }), 'a job')
@@ -85,7 +85,7 @@ t.test('run: a signal during the wait ends it, and nothing is run', async t => {
   await until('the site is open', () => !app.maintenance.active)
 })
 
-t.test('run: what cannot be run changes nothing', async t => {
+t.test('run: a command that cannot run changes nothing', async t => {
   const { app, file, env } = await serve(t, {}, { plain: 'text' })
   const folder = dirname(file)
   t.match(await call(['run', '--', 'no-such-command'], env), { code: 127, err: /no-such-command: command not found. Nothing was changed/ })
@@ -94,7 +94,7 @@ t.test('run: what cannot be run changes nothing', async t => {
   const script = join(folder, 'no-interpreter')
   writeFileSync(script, '#!/no/such/interpreter\n')
   chmodSync(script, 0o755)
-  t.match(await call(['run', '--no-wait', '--', script], env), { code: 126 }, 'found only when it is started')
+  t.match(await call(['run', '--no-wait', '--', script], env), { code: 126 }, 'detected only at its start')
   t.match(await call(['run'], env), { code: 2, err: /'run' needs a command behind --, such as: run -- npm run migrate/ })
   t.match(await call(['run', './migrate.sh', '--all'], env), { code: 2, err: /unknown option '--all'/ })
   t.match(await call(['run', './migrate.sh'], env), { code: 2, err: /such as: run -- .\/migrate.sh/ })
@@ -128,7 +128,7 @@ t.test('run: a store that fails', async t => {
   t.teardown(() => { delete process.env.UNKNOWN })
   const attempt = (writes: string, name: string, ...argv: string[]) => {
     process.env.WRITES = writes
-    // each with a module of its own
+    // each with its own module
     writeFileSync(join(folder, name), readFileSync(join(folder, 'away.mjs')))
     return call(['run', '--force', '--no-wait', '--store', join(folder, name), '--', ...argv], {})
   }
@@ -138,10 +138,10 @@ t.test('run: a store that fails', async t => {
   t.match(await attempt('1', 'failed.mjs', 'sh', '-c', 'exit 7'), { code: 7, err: /could not be opened again/ })
   performance.now = now
   process.env.UNKNOWN = 'yes'
-  t.match(await attempt('9', 'unknown.mjs', 'true'), { code: 1, err: /is open again/ }, 'nothing is run')
+  t.match(await attempt('9', 'unknown.mjs', 'true'), { code: 1, err: /is open again/ }, 'the command never runs')
 })
 
-t.test('run: what is looked up, and who did it', async t => {
+t.test('run: how the command is found, and its author', async t => {
   const { app, env } = await serve(t)
   const { child, ended } = start(['run', '--by', 'deploy', '--', process.execPath, '-e', "process.on('SIGINT', () => process.exit(6)); setInterval(() => {}, 1000); console.log('ready')"], env)
   await once(child.stdout, 'readable')
@@ -232,7 +232,7 @@ t.test('a store from a module, from package.json and from .env', async t => {
   t.match(await at('sub/deeper', ['status']), { code: 4, out: /stored in: .*state.mjs/ }, 'the path is relative to package.json')
   t.match(await at('.', ['status', '--store', './plain.cjs']), { code: 0, out: /nothing stored/ })
   t.match(await at('.', ['status', '--store', './wrong.mjs']), { code: 2, err: /wrong.mjs has to export a store by default, or what the option store takes/ })
-  t.match(await at('.', ['status', '--store', './memory.mjs']), { code: 2, err: /memory.mjs has to export a store by default/ }, 'nobody else would see it')
+  t.match(await at('.', ['status', '--store', './memory.mjs']), { code: 2, err: /memory.mjs has to export a store by default/ }, 'no other process would see it')
   t.match(await at('.', ['status', '--store', './slip.mjs']), { code: 2, err: /slip.mjs: unknown option 'store.prefiks'. Did you mean .*prefix/ })
   t.match(await at('.', ['status', '--store', './options.mjs']), { code: 0, out: /open \(nothing stored at .*options.mjs\)/ })
   t.match(await at('.', ['status', '--store', './throws.mjs']), { code: 2, err: /cannot be loaded from .*throws.mjs: no database here/ })
@@ -266,7 +266,7 @@ t.test('completion for three shells', async t => {
   t.equal(await text(child.stdout), '--message --message-lang\n')
 })
 
-t.test('on over a closure: whose it was, and what was reset; a new file is announced', async t => {
+t.test('on for a closed site prints its author and the reset fields; a new file is reported', async t => {
   const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   t.match(await call(['on', '--force', '--mode', 'read-only', '--message', 'Soon', '--for', '1h', '--by', 'bob'], env), { out: `stored in: ${file} (created)\n` })

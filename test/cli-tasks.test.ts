@@ -7,7 +7,7 @@ import type { Maintenance } from '../types/index.ts'
 import { createApp, stateFile, until } from './fixtures/app.ts'
 import { blocksIn, command } from './fixtures/docs.ts'
 
-// docs/command.md is typed as it is written, one task after the other, on a site that is served.
+// Runs the commands of docs/command.md as written, task by task, with a running server.
 
 const PAGE = readFileSync('docs/command.md', 'utf8')
 
@@ -17,7 +17,7 @@ const tasks = (PAGE.split('\n## ').find(part => part.startsWith('Tasks')) ?? '')
   lines: blocksIn(task).flatMap(({ language, code }) => language === 'sh' ? code.trim().split('\n') : [])
 }))
 
-/** What a task leads to, seen by the server. */
+/** The result of each task, as the server sees it. */
 const EXPECTED: { readonly [title: string]: (maintenance: Maintenance, printed: string) => unknown } = {
   'Close the site now': ({ status }) => status().message === 'Back in half an hour' && status().endsAt !== null,
   'Give it 30 minutes more': ({ status }) => Date.parse(status().endsAt ?? '') > Date.now() + 59 * 60_000,
@@ -67,7 +67,7 @@ t.test('docs/command.md: every task, as written', async t => {
 
 const SCHEMA = JSON.parse(readFileSync('docs/command.schema.json', 'utf8'))
 
-/** A schema that lets nothing through that it does not name: every member is documented. */
+/** A schema that rejects unknown members, so every member is documented. */
 const strict = (schema: unknown): unknown => {
   if (typeof schema !== 'object' || schema === null) return schema
   if (Array.isArray(schema)) return schema.map(strict)
@@ -83,7 +83,7 @@ function check (t: Test, kind: 'state' | 'history' | 'servers', text: string, wh
   t.ok(Compile(SCHEMA).Check(JSON.parse(text)), `${what}: one of all documents`)
 }
 
-/** What goes to stdout alone. */
+/** The stdout of the command. */
 async function typeApart (line: string, env: NodeJS.ProcessEnv, signal?: AbortSignal) {
   let out = ''
   const code = await main(line.split(' '), env, { out: text => { out += text }, err: () => {}, ...(signal && { signal }) })
@@ -122,7 +122,7 @@ t.test('docs/command.md: every JSON document follows the schema', async t => {
     for (const site of JSON.parse(out).sites) for (const member of Object.keys(site)) seen.add(member)
   }
 
-  // not safe: a request runs; the change stands, and so does the document
+  // not safe, as a request is running; the change and the document are still valid
   app.inject({ method: 'POST', url: '/order' }).catch(() => {})
   await until('it runs', () => app.maintenance.status().inFlight === 1)
   const late = await type('on --wait=1s')
@@ -130,7 +130,7 @@ t.test('docs/command.md: every JSON document follows the schema', async t => {
   check(t, 'state', late.out, 'on --wait, not safe')
   t.match(JSON.parse(late.out).sites, [{ safe: false, unready: [{ draining: { 'POST /order': 1 } }] }])
   answer()
-  // a server that was killed, and one that is pinned open
+  // a killed server, and one that is pinned open
   const [server] = JSON.parse((await type('servers')).out).sites[0].servers
   const pinned = { ...server, id: 'pinned', sites: [{ ...server.sites[0], active: false, pinned: true }] }
   const lost = { ...server, id: 'lost', seenAt: new Date(Date.now() - 90_000).toISOString() }
@@ -154,8 +154,8 @@ t.test('docs/command.md: every JSON document follows the schema', async t => {
   }
 
   const members = Object.values(SCHEMA.$defs).slice(0, 3).flatMap(kind => Object.keys((kind as { properties: object }).properties))
-  t.strictSame([...new Set(members)].filter(member => !seen.has(member)), [], 'all of them were seen')
+  t.strictSame([...new Set(members)].filter(member => !seen.has(member)), [], 'every member occurred')
   const named = (PAGE.split('\n## ').find(part => part.startsWith('JSON')) ?? '').split('\n').filter(line => line.startsWith('| `')).flatMap(line => [...line.split('|')[1]?.matchAll(/`(\w+)`/g) ?? []].map(([, name]) => name))
-  t.strictSame([...new Set(named)].sort(), [...new Set(members)].sort(), 'the table of the page names all of them')
-  check(t, 'state', blocksIn(PAGE).find(({ language }) => language === 'json')?.code ?? '', 'the example of the page')
+  t.strictSame([...new Set(named)].sort(), [...new Set(members)].sort(), 'the table on the page has every member')
+  check(t, 'state', blocksIn(PAGE).find(({ language }) => language === 'json')?.code ?? '', 'the example on the page')
 })

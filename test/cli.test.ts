@@ -23,7 +23,7 @@ async function run (args: string[], env: NodeJS.ProcessEnv = {}) {
   return { code, out, err }
 }
 
-t.test('on, status, off: what is printed, and the exit codes', async t => {
+t.test('on, status, off: output and exit codes', async t => {
   const file = stateFile(t)
   const store = ['--store', `file:${file}`]
   t.strictSame(await run(['status', ...store]), { code: 0, out: `default: open (nothing stored at ${file})\n  servers: none is running\n  stored in: ${file}\n`, err: '' })
@@ -39,18 +39,18 @@ t.test('on, status, off: what is printed, and the exit codes', async t => {
   t.match(await run(['status', ...store, '--json']), { code: 0, out: /"active": false/ })
 })
 
-t.test('windows: ahead, counted from the start, and over', async t => {
+t.test('windows: planned, counted from their start, and ended', async t => {
   const file = stateFile(t)
   const store = ['--store', `file:${file}`]
   const ahead = await siteIn(run(['on', '--force', ...store, '--starts-at', '2999-01-01T00:00:00+01:00', '--for', '2d', '--json']))
   t.match(ahead, { active: false, windows: [{ kind: 'planned', active: false, startsAt: '2998-12-31T23:00:00.000Z', endsAt: '2999-01-02T23:00:00.000Z' }] })
   t.match(await run(['status', ...store]), { code: 0, out: new RegExp(`^default: open, last changed ${TIME} by \\S+@\\S+\\n {2}planned \\S+: will close \\(full\\) at 299[89]-.*, until 2999-.*, by \\S+\\n`) })
   t.match(await run(['on', ...store, '--ends-at', new Date(Date.now() + 3000).toISOString()]), { code: 0, out: /closed \(full\) since .* until/ })
-  await until('over', async () => (await run(['status', ...store])).code === 0)
-  t.match(await siteIn(run(['status', ...store, '--json'])), { active: false, windows: [{ kind: 'planned' }] }, 'and what was announced still is')
+  await until('it has ended', async () => (await run(['status', ...store])).code === 0)
+  t.match(await siteIn(run(['status', ...store, '--json'])), { active: false, windows: [{ kind: 'planned' }] }, 'the planned window is kept')
 })
 
-t.test('several sites in one go', async t => {
+t.test('several sites in one command', async t => {
   const env = { MAINTENANCE_STORE: pathToFileURL(stateFile(t)).href }
   const on = await run(['on', '--force', 'shop', 'blog', 'shop', '--json'], env)
   t.strictSame(JSON.parse(on.out).sites.map((state: { site: string, active: boolean }) => [state.site, state.active]), [['shop', true], ['blog', true]])
@@ -59,7 +59,7 @@ t.test('several sites in one go', async t => {
   t.match(await run(['status', 'blog', 'shop'], env), { code: 4 })
 })
 
-t.test('history: who changed what, newest first', async t => {
+t.test('history: the changes and their authors, newest first', async t => {
   const store = ['--store', `file:${stateFile(t)}`]
   t.strictSame(await run(['history', ...store]), { code: 0, out: '', err: '' })
   await run(['on', '--force', ...store, '--by', 'ann', '--message', 'a\u202eb', '--starts-at', '2999-01-01T00:00Z', '--for', '1h'])
@@ -78,7 +78,7 @@ t.test('history: who changed what, newest first', async t => {
   t.match(await run(['history', '--store', 'redis://127.0.0.1:1']), { code: 1, out: '', err: /ECONNREFUSED/ })
 })
 
-t.test('wrong use: exit 2, nothing changed, one readable line', async t => {
+t.test('wrong use: exit code 2, no change, one readable line', async t => {
   const file = stateFile(t)
   const cases: [string[], RegExp][] = [
     [[], /no command/],
@@ -137,18 +137,18 @@ t.test('wrong use: exit 2, nothing changed, one readable line', async t => {
   t.match(await run(['status', '--store', 'file:x', '--prefix', 'y']), { code: 2, err: /--prefix is for a store in Redis or a database/ })
 })
 
-t.test('a store that fails: exit 1, nothing on stdout', async t => {
+t.test('a store that fails: exit code 1, nothing on stdout', async t => {
   const dir = t.testdir({ garbage: '{', folder: {} })
   const missing = await run(['status', '--store', `file:${dir}/no/where.json`, '--json'])
   t.match(missing, { code: 1, out: '', err: /^fastify-maintenance: .*ENOENT.*\n$/ })
   t.match(await run(['on', '--store', `file:${dir}/no/where.json`]), { code: 1, out: '', err: /ENOENT/ })
   t.match(await run(['status', '--store', `file:${dir}/garbage`]), { code: 1, out: '', err: /the state of site 'default' cannot be understood: the state file is no JSON/ })
   t.match(await run(['on', '--store', `file:${dir}/folder`]), { code: 1, out: '', err: /is no regular file/ })
-  t.match(await run(['off', '--store', `file:${dir}/garbage`]), { code: 0 }, 'off repairs what cannot be understood')
+  t.match(await run(['off', '--store', `file:${dir}/garbage`]), { code: 0 }, 'off repairs a corrupt state')
   t.match(await run(['status', '--store', `file:${dir}/garbage`]), { code: 0, out: /^default: open, last changed/ })
 })
 
-t.test('several sites, and the store fails between them: the error says how far it came', async t => {
+t.test('if the store fails after some of several sites, the error names those that changed', async t => {
   const file = stateFile(t)
   const store = ['--store', `file:${file}`]
   await run(['on', 'big', '--force', ...store, ...Array.from({ length: 94 }, (_, i) => ['--ignore-route', `/${i}${'x'.repeat(5000)}`]).flat()])
@@ -156,16 +156,16 @@ t.test('several sites, and the store fails between them: the error says how far 
   t.match(result, { code: 1, out: '', err: /site 'big2': the store failed, nothing was changed: the state of all sites would be larger than 1048576 bytes; changed before: small/ })
 })
 
-t.test('stored text does not steer the terminal', async t => {
+t.test('stored text cannot control the terminal', async t => {
   const store = ['--store', `file:${stateFile(t)}`]
   t.match(await run(['on', '--force', ...store, '--message', 'a\tb\nc\u202e']), { out: /message: a\\u0009b\\u000ac\\u202e\n/ })
 })
 
-t.test('stored text is escaped on stderr and in JSON, too', async t => {
+t.test('stored text is also escaped on stderr and in JSON', async t => {
   const file = stateFile(t)
   const store = ['--store', `file:${file}`]
   const odd = 'a\u001b]0;t\u0007\u009b2J\u061c\u200e\u202e\u2066\ufeff\u2028b'
-  // eslint-disable-next-line no-control-regex -- what a terminal must not be sent
+  // eslint-disable-next-line no-control-regex -- characters that must not reach a terminal
   const acting = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/
   for (const record of [odd, JSON.stringify({ [odd]: 1 }), JSON.stringify({ v: odd })]) {
     for (const text of [record, JSON.stringify({ v: 1, sites: { default: { revision: 1, record } } }), JSON.stringify({ v: 1, sites: { default: { [odd]: odd } } })]) {
@@ -180,10 +180,10 @@ t.test('stored text is escaped on stderr and in JSON, too', async t => {
   const message = 'a\u2028b\u202e\ufeff'
   const json = await run(['on', '--force', ...store, '--message', message, '--json'])
   t.notMatch(json.out, acting)
-  t.equal(JSON.parse(json.out).sites[0].message, message, 'and it is the same message')
+  t.equal(JSON.parse(json.out).sites[0].message, message, 'the message is unchanged')
 })
 
-t.test('slips: the command and the option that were meant; a password at the wrong place is not shown', async t => {
+t.test('typing errors: similar commands and options are suggested; passwords are not shown', async t => {
   t.match(await run(['staus']), { code: 2, err: /unknown command 'staus'. Did you mean status\?/ })
   t.match(await run(['on', '--massage', 'x']), { code: 2, err: /unknown option '--massage'. Did you mean --message\?\n/ })
   t.match(await run(['on', '--zzzzzz']), { code: 2, err: /unknown option '--zzzzzz'\n/ })
@@ -205,15 +205,15 @@ t.test('help and version', async t => {
   t.match(await run(['--version']), { code: 0, out: `${VERSION}\n` })
 })
 
-/* eslint-disable no-control-regex -- what a terminal is sent */
+/* eslint-disable no-control-regex -- output for a terminal */
 
-/** How a server names itself in what is printed. */
+/** A server's name in the output. */
 const SERVER = `\\S+ \\(process ${process.pid}\\)`
 
-/** The last look at the servers has little time: on a busy machine, too little. */
+/** The last check of the servers has little time: on a busy machine, too little. */
 const LATE = 'not safe after \\d+ ms, but the change stands: (the list of servers could not be read any more; )?'
 
-t.test('--wait: when every server has followed and nothing runs: safe to proceed', async t => {
+t.test('--wait: safe to proceed once every server has followed and nothing is running', async t => {
   const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   const { app } = await createApp(t, { store: { file } })
@@ -225,14 +225,14 @@ t.test('--wait: when every server has followed and nothing runs: safe to proceed
 
   const late = await run(['on', '--wait=1s'], env)
   t.match(late, { code: 3, out: /^default: closed \(full\) since .*\n {2}stored in: .*\n(default: [01] of 1 server closed, 1 request running\n)+$/ })
-  t.equal(new Set(late.out.split('\n')).size, late.out.split('\n').length, 'no line twice')
+  t.equal(new Set(late.out.split('\n')).size, late.out.split('\n').length, 'no repeated lines')
   t.match(late.err, new RegExp(`^fastify-maintenance: site 'default': ${LATE}${SERVER} runs 1 × POST /order, last seen at ${TIME}\\n$`))
   const json = await run(['on', '--wait=1s', '--json'], env)
   t.equal(json.code, 3)
   t.match(JSON.parse(json.out).sites, [{ site: 'default', active: true, safe: false }])
 
   const waiting = run(['on', '--wait'], env)
-  await until('it is waited for', async () => (await siteIn(run(['status', '--json'], env))).servers[0]?.sites[0].active === true)
+  await until('the server has closed', async () => (await siteIn(run(['status', '--json'], env))).servers[0]?.sites[0].active === true)
   answer()
   t.match(await waiting, { code: 0, out: /\ndefault: 1 of 1 server closed, 0 requests running\ndefault: safe to proceed\n$/, err: '' })
   t.match(await siteIn(run(['on', '--wait', '--json'], env)), { safe: true })
@@ -240,7 +240,7 @@ t.test('--wait: when every server has followed and nothing runs: safe to proceed
   t.notOk('safe' in await siteIn(run(['off', '--json'], env)))
 })
 
-t.test('--wait: several sites, what is pinned, and nobody at all', async t => {
+t.test('--wait: several sites, a pinned server, and no server', async t => {
   const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   await (await createApp(t, { store: { file }, site: 'shop', sites: ['shop', 'blog'] })).app.ready()
@@ -248,16 +248,16 @@ t.test('--wait: several sites, what is pinned, and nobody at all', async t => {
   t.match(JSON.parse((await run(['off', 'shop', 'blog', '--wait', '--json'], env)).out).sites, [{ site: 'shop', safe: true }, { site: 'blog', safe: true }])
   await (await createApp(t, { store: { file }, site: 'blog', pinned: 'open' })).app.ready()
   const on = await run(['on', 'shop', 'blog', '--wait'], env)
-  t.equal(on.code, 3, 'one that is pinned open lets requests in')
+  t.equal(on.code, 3, 'a server that is pinned open lets requests through')
   t.match(on.out, /shop: safe to proceed/)
   t.notMatch(on.out, /blog: safe to proceed/)
   t.match(on.err, new RegExp(`site 'blog': not safe after \\d{1,4} ms, but the change stands: ${SERVER} stays open: its option 'pinned' decides\\n`))
   await (await createApp(t, { store: { file }, site: 'news', pinned: 'closed' })).app.ready()
   t.match(await run(['off', 'news', '--wait'], env), { code: 3, err: /stays closed on .*pinned/ })
-  t.match(await run(['on', 'news', '--wait'], env), { code: 0, out: /news: safe to proceed\n$/ }, 'as it should be')
+  t.match(await run(['on', 'news', '--wait'], env), { code: 0, out: /news: safe to proceed\n$/ }, 'a pinned server in the requested state')
   t.match(await run(['on', 'shopp', '--wait'], env), { code: 2, out: '', err: /site 'shopp': neither stored in .*known there: .*shop.*Did you mean shop\?/ })
   t.match(await run(['on', 'shopp', '--wait=1s', '--force'], env), { code: 3, err: new RegExp(`warning: no running server uses site 'shopp'[^]*site 'shopp': ${LATE}no running server uses site 'shopp'\\n$`) })
-  t.match(await siteIn(run(['on', 'shopp', '--wait=1s', '--json'], env)), { safe: false, servers: [] }, 'nobody says so')
+  t.match(await siteIn(run(['on', 'shopp', '--wait=1s', '--json'], env)), { safe: false, servers: [] }, 'no server reports it')
   t.match(await run(['on', 'shopp', 'shop'], env), { code: 0, err: /^fastify-maintenance: warning: no running server uses site 'shopp' in .*\n$/ })
 })
 
@@ -277,7 +277,7 @@ t.test('--wait: one line on a terminal', async t => {
   await until('it runs', () => app.maintenance.status().inFlight === 1)
   const late = await onTerminal('on', '--wait=1s')
   t.match(late, { code: 3, err: /not safe after/ })
-  t.match(late.out, /^(\r\u001b\[Kdefault: [01] of 1 server closed, 1 request running)+\n$/, 'the error begins on a line of its own')
+  t.match(late.out, /^(\r\u001b\[Kdefault: [01] of 1 server closed, 1 request running)+\n$/, 'the error begins on a new line')
   answer()
   const on = await onTerminal('on', '--wait')
   t.match(on, { code: 0, err: '' })
@@ -300,10 +300,10 @@ t.test('--wait: wrong use', async t => {
     t.match(await run(args, { MAINTENANCE_STORE: `file:${file}` }), { code: 2, out: '', err: message }, args.join(' '))
   }
   t.notOk(existsSync(file))
-  t.match(await run(['on', '30s', 'shop', '--force'], { MAINTENANCE_STORE: `file:${file}` }), { code: 0, out: /^30s: closed[^]*\nshop: closed/ }, 'a site may be called like a time')
+  t.match(await run(['on', '30s', 'shop', '--force'], { MAINTENANCE_STORE: `file:${file}` }), { code: 0, out: /^30s: closed[^]*\nshop: closed/ }, 'a site may have the name of a duration')
 })
 
-t.test('servers: who is there, and what still runs', async t => {
+t.test('servers: the list, and requests that are still running', async t => {
   const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   t.strictSame(await run(['servers'], env), { code: 0, out: '', err: '' })
@@ -311,7 +311,7 @@ t.test('servers: who is there, and what still runs', async t => {
   for (const [args, what] of [[['servers'], "no server uses site 'default'"], [['history'], "site 'default' has no history"], [['status'], "site 'default' is neither stored nor served by a running server"]] as const) {
     t.match(await run([...args], env), { code: 0, err: `fastify-maintenance: ${what}; known there: shop\n` })
   }
-  t.equal((await run(['servers', 'shop'], env)).err, '', 'nothing else is known')
+  t.equal((await run(['servers', 'shop'], env)).err, '', 'no other site is known')
   const { app } = await createApp(t, { store: { file } })
   const answers: (() => void)[] = []
   app.get('/slow', () => new Promise<void>(resolve => { answers.push(resolve) }))
@@ -320,23 +320,23 @@ t.test('servers: who is there, and what still runs', async t => {
   app.inject('/slow').catch(() => {})
   await until('it runs', () => answers.length === 1)
   await retried(() => app.maintenance.set(true, { mode: 'read-only' }))
-  await until('told', async () => /\(from before: 1 × GET \/slow\)/.test((await run(['servers'], env)).out))
+  await until('reported', async () => /\(from before: 1 × GET \/slow\)/.test((await run(['servers'], env)).out))
   answers[0]?.()
   app.inject('/slow').catch(() => {})
   await until('another runs', () => answers.length === 2)
-  await until('told', async () => /: closed, revision \d+, 1 request running, seen/.test((await run(['servers'], env)).out))
+  await until('reported', async () => /: closed, revision \d+, 1 request running, seen/.test((await run(['servers'], env)).out))
   answers[1]?.()
   const { servers: [server] } = await siteIn(run(['servers', '--json'], env))
   t.match(server, { pid: process.pid, sites: [{ site: 'default', active: true, pinned: false }] })
 
-  // somebody else, who was not heard of for a while, with a name that would steer the terminal
+  // another server, silent for a while, with control characters in its name
   const other = { ...server, id: 'other', label: 'a\u001bb (process 7)', sites: [{ ...server.sites[0], pinned: true }], lost: true, seenAt: new Date(Date.now() - 90_000).toISOString() }
   await createFileServers(file).heartbeat('other', JSON.stringify(other), 60_000)
   t.match((await run(['servers', 'default'], env)).out, /a\\u001bb \(process 7\): closed \(pinned\), revision \d+, .* running.*, lost, last seen .* \(\d minutes? ago\), version/)
   t.match(await run(['servers', '--store', 'redis://127.0.0.1:1']), { code: 1, out: '', err: /ECONNREFUSED/ })
 })
 
-t.test('status --watch: every change, until it is interrupted', async t => {
+t.test('status --watch: every change until interrupted', async t => {
   const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
   const watch = (args: string[], terminal = false) => {
@@ -352,7 +352,7 @@ t.test('status --watch: every change, until it is interrupted', async t => {
   const closed = `default: closed \\(full\\) since ${TIME}, last changed by ann\\n {2}message: Moving\\n {2}servers: none is running\\n {2}stored in: ${file}\\n`
   t.match(lines.out, new RegExp(`^${open}$`))
   await run(['on', '--force', '--by', 'ann', '--message', 'Moving'], env)
-  await until('all have seen it', () => views.every(({ out }) => out.includes('Moving')))
+  await until('all show it', () => views.every(({ out }) => out.includes('Moving')))
   t.match(lines.out, new RegExp(`^${open}${closed}$`))
   t.match(terminal.out, new RegExp(`^${open}\u001b\\[3A\u001b\\[J${closed}$`))
   t.strictSame(documents.out.trim().split('\n').map(line => JSON.parse(line).sites).map(([{ site, active }]) => [site, active]), [['default', false], ['blog', false], ['default', true]])
@@ -361,15 +361,15 @@ t.test('status --watch: every change, until it is interrupted', async t => {
 
   const whole = readFileSync(file)
   writeFileSync(file, 'garbage')
-  await until('told', () => views.every(({ err }) => err !== ''))
-  const told = lines.err
-  t.match(told, /^fastify-maintenance: the state of site 'default' cannot be understood: .*\n$/)
+  await until('reported', () => views.every(({ err }) => err !== ''))
+  const logged = lines.err
+  t.match(logged, /^fastify-maintenance: the state of site 'default' cannot be understood: .*\n$/)
   const shown = lines.out
   await sleep(1200)
-  t.strictSame([lines.out, lines.err], [shown, told], 'once')
+  t.strictSame([lines.out, lines.err], [shown, logged], 'once')
   writeFileSync(file, whole)
   await run(['off'], env)
-  await until('it goes on', () => views.every(({ out }) => /open, last changed|"active":false[^]*"active":true[^]*"active":false/.test(out)))
+  await until('it continues', () => views.every(({ out }) => /open, last changed|"active":false[^]*"active":true[^]*"active":false/.test(out)))
   t.match(terminal.out, /\u001b\[4A\u001b\[Jdefault: open, last changed [^\u001b]*$/)
   await run(['on'], env)
   await until('closed', () => /closed \(full\) since [^]*$/.test(lines.out.slice(lines.out.lastIndexOf('default:'))))
@@ -381,7 +381,7 @@ t.test('status --watch: every change, until it is interrupted', async t => {
   t.match(await watch([]).code, 1, 'a store that fails at once')
 })
 
-t.test('status --watch: Ctrl-C, and a reader who has gone', async t => {
+t.test('status --watch: Ctrl-C, and a closed pipe', async t => {
   const file = stateFile(t)
   await run(['on', '--force'], { MAINTENANCE_STORE: `file:${file}` })
   const start = () => spawn(process.execPath, ['dist/lib/cli/bin.js', 'status', '--watch', '--store', `file:${file}`], { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -400,7 +400,7 @@ t.test('status --watch: Ctrl-C, and a reader who has gone', async t => {
   t.equal(err, '')
 })
 
-t.test('the command itself, against a server that runs', async t => {
+t.test('the built command with a running server', async t => {
   const file = stateFile(t)
   const { app } = await createApp(t, { store: { file } })
   await app.ready()
@@ -411,7 +411,7 @@ t.test('the command itself, against a server that runs', async t => {
   await command('off')
   await until('the server is open', () => !app.maintenance.active, 1500)
   writeFileSync(file, 'garbage')
-  await until('seen', () => app.maintenance.status().store.error !== null)
+  await until('the server reads it', () => app.maintenance.status().store.error !== null)
   t.equal(app.maintenance.active, false)
   await command('on')
   await until('the server is closed', () => app.maintenance.active, 1500)

@@ -27,7 +27,7 @@ async function streamApp (t: Test, options: FastifyMaintenanceOptions = {}) {
   t.teardown(() => writers.forEach(clearInterval))
   const handler = (_request: FastifyRequest, reply: FastifyReply) => {
     const source = endless()
-    // it goes on writing, whatever becomes of its reader
+    // keeps writing, whatever happens to its client
     writers.push(setInterval(() => source.push('data: 2\n\n'), 5))
     reply.type('text/event-stream').send(source)
   }
@@ -62,30 +62,30 @@ async function streamApp (t: Test, options: FastifyMaintenanceOptions = {}) {
     return follow(client, 'close', String)
   }
 
-  async function refused (): Promise<number> {
+  async function reconnect (): Promise<number> {
     const client = new WebSocket(`ws://127.0.0.1:${port}/events`).on('error', () => {})
     const [, response] = await once(client, 'unexpected-response')
     response.resume()
     return response.statusCode
   }
 
-  return { app, lines, port, events, socket, refused }
+  return { app, lines, port, events, socket, reconnect }
 }
 
-t.test('closeStreams: WebSockets get 1012, event streams end, clients that come back get the 503', { buffered: true }, async t => {
-  const { app, events, socket, refused } = await streamApp(t, { closeStreams: { after: 50, jitter: 50 } })
+t.test('closeStreams: WebSockets get 1012, event streams end, clients that reconnect get the 503', { buffered: true }, async t => {
+  const { app, events, socket, reconnect } = await streamApp(t, { closeStreams: { after: 50, jitter: 50 } })
   const before = [await events(), await events('/raw'), await socket(), await socket()]
   t.strictSame(counts(app.maintenance.status()), { inFlight: 0, streams: 4 })
   await app.maintenance.set(true)
   await app.maintenance.drained()
   t.strictSame(await Promise.all(before.map(client => client.ended)), ['ended', 'ended', '1012', '1012'])
-  t.equal(await refused(), 503)
+  t.equal(await reconnect(), 503)
   await until('no stream is left', () => app.maintenance.status().streams === 0)
-  // what the application goes on writing must not end the process
+  // later writes of the application must not end the process
   await sleep(30)
 })
 
-t.test('closeStreams: who may enter a closed site keeps the stream', { buffered: true }, async t => {
+t.test('closeStreams: a client that is let through keeps its stream', { buffered: true }, async t => {
   const { app, events, socket } = await streamApp(t, { closeStreams: { after: 0, jitter: 0 }, ignore: { ips: '127.0.0.1' } })
   const kept = [await events(), await socket()]
   await app.maintenance.set(true)
@@ -93,12 +93,12 @@ t.test('closeStreams: who may enter a closed site keeps the stream', { buffered:
   t.strictSame(kept.map(client => client.isOpen()), [true, true])
 })
 
-t.test('closeStreams: bypassed clients and routes that are off keep theirs', { buffered: true }, async t => {
+t.test("closeStreams: clients with a bypass and routes declared 'off' keep their streams", { buffered: true }, async t => {
   const { app, events, socket } = await streamApp(t, { closeStreams: { after: 0, jitter: 0 } })
   const { bypass } = await app.maintenance.set(true, { bypass: true })
   const secret = { 'maintenance-bypass': bypass?.secret }
   await app.maintenance.set(true, { mode: 'read-only' })
-  // let in as `read`, or because they may; full maintenance is to come
+  // let through as reads, or as exempt; full maintenance follows
   const kept = [await events('/events', secret), await socket('/events', secret), await events('/ignored'), await socket('/ignored')]
   const reader = await events()
   t.equal(await isPending(reader.ended), true, 'read-only keeps reads')
@@ -107,7 +107,7 @@ t.test('closeStreams: bypassed clients and routes that are off keep theirs', { b
   t.strictSame(kept.map(client => client.isOpen()), [true, true, true, true])
 })
 
-t.test('closeStreams: what read-only refuses is ended, whatever it is; what explain() lets in stays', { buffered: true }, async t => {
+t.test('closeStreams: read-only ends every stream it blocks; streams explain() lets through stay open', { buffered: true }, async t => {
   const { app } = bareApp(t)
   await app.register(websocket)
   await app.register(maintenance, { closeStreams: { after: 0, jitter: 0 } })
@@ -131,15 +131,15 @@ t.test('closeStreams: what read-only refuses is ended, whatever it is; what expl
   await app.maintenance.set(true, { mode: 'read-only' })
   for (const [name, request] of Object.entries(requests)) explained[name] = app.maintenance.explain(request).blocked
   t.match(explained, { 'events /none': false, 'events /read': false, 'events /write': true, 'socket /read': false, 'socket /write': true })
-  const refused = Object.keys(explained).filter(name => explained[name]).sort()
-  await until('the refused are ended', () => [...ended].sort().join() === refused.join())
+  const blocked = Object.keys(explained).filter(name => explained[name]).sort()
+  await until('the blocked streams have ended', () => [...ended].sort().join() === blocked.join())
   await sleep(100)
-  t.strictSame([...ended].sort(), refused, 'and no others')
+  t.strictSame([...ended].sort(), blocked, 'no others')
   await app.maintenance.set(true)
-  await until('the others are ended', () => ended.size === 6)
+  await until('the others have ended', () => ended.size === 6)
 })
 
-t.test('closeStreams: nothing is ended where the site opens before its time, and each stream once', { buffered: true }, async t => {
+t.test('closeStreams: no stream ends if the site reopens before `after`, and each ends once', { buffered: true }, async t => {
   const { app, events, socket } = await streamApp(t, { closeStreams: { after: 3000, jitter: 0 } })
   const clients = [await events(), await socket()]
   await app.maintenance.set(true)
@@ -159,7 +159,7 @@ t.test('closeStreams: off by default', { buffered: true }, async t => {
   t.equal(app.maintenance.status().streams, 2)
 })
 
-t.test('closeStreams: clients that ignore the end are cut off; an upgrade that is no WebSocket is just ended', { buffered: true }, async t => {
+t.test('closeStreams: clients that ignore the end are cut off; other upgrades than WebSockets just end', { buffered: true }, async t => {
   const { app } = bareApp(t)
   await app.register(maintenance, { closeStreams: { after: 0, jitter: 0 } })
   app.server.on('upgrade', (request, socket) => {
@@ -191,8 +191,8 @@ t.test('closeStreams: clients that ignore the end are cut off; an upgrade that i
   const closed = sockets.map(socket => once(socket, 'close'))
   await app.maintenance.set(true)
   await Promise.all(closed)
-  t.strictSame(said.map(last => last() === '880203f4'), [false, true], 'a close frame is for WebSockets')
-  await until('the mute one is cut off', () => app.maintenance.status().streams === 0)
+  t.strictSame(said.map(last => last() === '880203f4'), [false, true], 'only WebSockets get a close frame')
+  await until('the client that does not read is cut off', () => app.maintenance.status().streams === 0)
 })
 
 t.test('closeStreams: options', { buffered: true }, async t => {
@@ -224,7 +224,7 @@ t.test('closeStreams: spread over the jitter', t => {
   t.ok(ended >= 199)
   t.ok(ended <= 200, 'each once')
 
-  // who may stay at first is given its time from when that ends
+  // a stream that loses its exemption later gets the full delay from then on
   ended = 0
   let blocked = false
   closeStreams(site, { after: 5000, jitter: 0 }, () => ({ blocked }) as never)
@@ -236,11 +236,11 @@ t.test('closeStreams: spread over the jitter', t => {
   t.equal(ended, 0)
   streams[0]?.raw.emit('close')
   mock.timers.tick(1000)
-  t.equal(ended, 199, 'one has ended on its own')
+  t.equal(ended, 199, 'one had already ended')
   t.end()
 })
 
-t.test("a foreign listener for 'upgrade' is warned of once; those that hand over to Fastify are not", async t => {
+t.test("a foreign listener for 'upgrade' logs one warning; one that hands over to Fastify logs none", async t => {
   const warnings = async (use: (app: FastifyInstance) => unknown) => {
     const { app, lines } = await createApp(t)
     await use(app)
@@ -250,7 +250,7 @@ t.test("a foreign listener for 'upgrade' is warned of once; those that hand over
   const socketIo = (app: FastifyInstance) => { app.server.on('upgrade', (_request, socket) => { socket.destroy() }) }
   t.equal(await warnings(() => {}), 0)
   t.equal(await warnings(app => app.register(websocket)), 0)
-  t.equal(await warnings(app => app.register(async child => { await child.register(websocket) })), 0, 'in a context of its own')
+  t.equal(await warnings(app => app.register(async child => { await child.register(websocket) })), 0, 'in a child context')
   t.equal(await warnings(proxied), 0, 'as @fastify/http-proxy does')
   t.equal(await warnings(socketIo), 1)
   t.equal(await warnings(async app => { await app.register(websocket); socketIo(app) }), 1, 'beside @fastify/websocket')

@@ -21,7 +21,7 @@ import type { FastifyMaintenanceOptions } from '../types/index.ts'
 import { blocksIn, blocksOf, command, masked, runPiece } from './fixtures/docs.ts'
 import { noNginx, startNginx } from './fixtures/nginx.ts'
 
-// The commands and the code of the pages are run, and their promises are checked. What needs the installed package
+// Runs the commands and code of the pages and checks their promises. Blocks that need the installed package
 // (the quick start of the README, node --test) is in package.test.ts.
 
 interface Test { teardown (work: () => unknown): void }
@@ -30,7 +30,7 @@ const README = readFileSync('README.md', 'utf8')
 const PAGES = ['README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...readdirSync('docs').filter(file => file.endsWith('.md')).map(file => join('docs', file))]
 const HELP = [null, ...Object.keys(COMMANDS) as CommandName[]].map(helpOf).join('')
 
-/** The part of a page below a heading, its own parts included. */
+/** The section of a page below a heading, with its subsections. */
 function section (page: string, heading: string): string {
   const start = page.indexOf(`\n${heading}\n`)
   if (start < 0) throw new Error(`no heading ${heading}`)
@@ -40,7 +40,7 @@ function section (page: string, heading: string): string {
   return end < 0 ? rest : rest.slice(0, end)
 }
 
-/** An application as the pages take it for granted, and a directory for its state. */
+/** The application that the pages assume, and a directory for its state. */
 async function createWorld (t: Test, piece: string) {
   const directory = mkdtempSync(join(tmpdir(), 'maintenance-docs-'))
   const app = Fastify()
@@ -60,11 +60,11 @@ async function createWorld (t: Test, piece: string) {
   return { app, directory }
 }
 
-/** `// a === b, c === d` in a piece of code is a promise: it is checked. */
+/** Checks comments such as `// a === b, c === d` in a piece of code. */
 const withPromises = (piece: string): string => piece.replace(/^\/\/ (.* === .*)$/gm, (_line, promises: string) =>
   promises.split(', ').map(promise => `promise(${promise}, ${JSON.stringify(promise)})`).join('; '))
 
-/** Types the commands of a page, one after the other, next to a running server, and compares what they print with the page. */
+/** Runs the commands of a page in order with a running server, and compares their output with the page. */
 async function typeCommands (t: TapTest, page: string): Promise<number> {
   const directory = mkdtempSync(join(tmpdir(), 'maintenance-docs-'))
   const file = join(directory, 'maintenance.json')
@@ -78,7 +78,7 @@ async function typeCommands (t: TapTest, page: string): Promise<number> {
   let printed = ''
   let commands = 0
   for (const { language, code, notRun } of blocksIn(page)) {
-    if (language === '' && commands > 0) t.equal(masked(printed), masked(code), 'prints what the page says')
+    if (language === '' && commands > 0) t.equal(masked(printed), masked(code), 'prints the same as on the page')
     if (language !== 'sh' || notRun !== undefined) continue
     for (const line of code.trim().split(/\n| && /).filter(line => line.startsWith('npx fastify-maintenance '))) {
       const { code, text } = await command(line.replace('file:./maintenance.json', `file:${file}`), { MAINTENANCE_STORE: `file:${file}` })
@@ -91,17 +91,17 @@ async function typeCommands (t: TapTest, page: string): Promise<number> {
 }
 
 t.test('README', async t => {
-  t.test('every block is run here or by the quick start, or says why not', async t => {
+  t.test('every block is run here or by the quick start, or explains why not', async t => {
     const walked = blocksIn(section(README, '## Install') + section(README, '## Quick start'))
     const here = blocksIn(README).filter(block => !walked.some(({ code }) => code === block.code))
     t.strictSame([...new Set(here.map(({ language }) => language))].sort(), ['', 'js', 'sh'])
     for (const { code } of here.filter(({ language, notRun }) => language === 'sh' && notRun === undefined)) {
       t.match(code, /^(npx fastify-maintenance .*\n)+$/, 'commands that typeCommands types')
     }
-    t.equal(here.filter(({ notRun }) => notRun !== undefined).length, 2, 'few are not run')
+    t.equal(here.filter(({ notRun }) => notRun !== undefined).length, 2, 'only a few are not run')
   })
 
-  t.test('commands, and what they print', async t => {
+  t.test('commands and their output', async t => {
     t.equal(await typeCommands(t, README.slice(0, README.indexOf('## Install'))), 1)
     t.equal(await typeCommands(t, section(README, '## Who still gets in')), 1)
     t.equal(await typeCommands(t, section(README, '## Recipes')), 4)
@@ -116,7 +116,7 @@ t.test('README', async t => {
     t.strictSame(namesIn('## `app.maintenance`'), [...new Set(membersOf('Maintenance'))].sort())
   })
 
-  t.test('the command: every command, and no option that there is not', async t => {
+  t.test('the command: every command, and only existing options', async t => {
     const [synopsis] = blocksIn(section(README, '## The command'))
     t.strictSame([...synopsis?.code.matchAll(/^ {2}(\w+)/gm) ?? []].map(([, name]) => name), [...Object.keys(COMMANDS), 'help'])
     t.strictSame(optionsIn(synopsis?.code ?? '').filter(option => !optionsIn(HELP).includes(option)), [])
@@ -125,12 +125,12 @@ t.test('README', async t => {
 
 const optionsIn = (text: string): string[] => [...new Set(text.match(/--[a-z]+(-[a-z]+)*/g))].sort()
 
-t.test('docs/command.md: the options are those that there are', async t => {
+t.test('docs/command.md: exactly the existing options', async t => {
   const [synopsis] = blocksOf('docs/command.md')
   t.strictSame(optionsIn(synopsis?.code ?? ''), optionsIn(HELP))
 })
 
-t.test('docs/options.md: the options shown are all there are, with their defaults', async t => {
+t.test('docs/options.md: exactly the existing options, with their defaults', async t => {
   let shown: FastifyMaintenanceOptions = { whenUnknown: 'closed' }
   const [piece] = blocksOf('docs/options.md')
   await runPiece(piece?.code ?? '', { app: { register: async (_plugin: unknown, options: FastifyMaintenanceOptions) => { shown = options } }, maintenance })
@@ -138,12 +138,12 @@ t.test('docs/options.md: the options shown are all there are, with their default
   t.strictSame(Object.keys(shown).sort(), membersOf('FastifyMaintenanceOptions').sort())
 })
 
-/** Checks what a piece of code of a page has done. `calls` names what it has called. */
+/** Checks the effects of a page's piece of code. `calls` lists the calls it made. */
 type Check = (app: FastifyInstance, t: TapTest, calls: string[]) => Promise<unknown>
 
 const isBlocked = async (app: FastifyInstance, url: string) => (await app.inject(url)).statusCode === 503
 
-/** Green while visitors are to see the page; red if another region is to take over. */
+/** Ready while visitors should see the page; not ready if another region should take over. */
 const checkProbes = (urls: string[], whileClosed: number): Check => async (app, t) => {
   const status = async (url: string) => (await app.inject(url)).statusCode
   for (const url of urls) t.equal(await status(url), 200)
@@ -151,7 +151,7 @@ const checkProbes = (urls: string[], whileClosed: number): Check => async (app, 
   t.equal(await status('/'), 503)
   for (const url of urls) t.equal(await status(url), whileClosed, url)
   await app.maintenance.drained()
-  t.equal(app.maintenance.status().inFlight, 0, 'probes hold nothing up')
+  t.equal(app.maintenance.status().inFlight, 0, 'probes do not delay a drain')
 }
 
 /** `'read'` and `'write'` of routes, in both modes. */
@@ -313,16 +313,16 @@ const PIECES: Record<string, Check[]> = {
   ]
 }
 
-/** How many commands a page has, if it has any. */
+/** The number of commands on each page that has any. */
 const TYPED: Record<string, number> = { 'docs/planning-maintenance.md': 13, 'docs/coming-from-laravel.md': 3 }
 
 t.test('every piece of code', async t => {
   for (const [page, checks] of Object.entries(PIECES)) {
     t.test(page, async t => {
       const walked = page === 'README.md' ? section(README, '## Quick start') : ''
-      // files with a name are run by package.test.ts
+      // package.test.ts runs files with a name
       const pieces = blocksOf(page).filter(({ language, code }) => language === 'js' && !/^\/\/ \S+\.js\n/.test(code) && !walked.includes(code)).map(({ code }) => code)
-      t.equal(pieces.length, checks.length, 'one check for each piece')
+      t.equal(pieces.length, checks.length, 'one check per piece')
       for (const [index, piece] of pieces.entries()) await runAndCheck(t, piece, checks[index] as Check)
     })
   }
@@ -332,10 +332,10 @@ async function runAndCheck (t: TapTest, piece: string, check: Check): Promise<vo
   const { app, directory } = await createWorld(t, piece)
   const calls: string[] = []
   const handler = async () => 'ran'
-  const world = {
+  const scope = {
     ...{ maintenance, maintenanceAdmin, basicAuth, Database, Fastify, mkdtemp, rm, tmpdir, join, assert },
     ...{ about: handler, legacy: handler, search: handler, un: handler, unsubscribe: handler },
-    // a piece that has an application of its own
+    // a piece that creates its own application
     ...(/^const app = /m.test(piece) ? {} : { app }),
     process: { env: { ADMIN_PASSWORD: 'right' } },
     request: { maintenance: { mode: null } },
@@ -354,7 +354,7 @@ async function runAndCheck (t: TapTest, piece: string, check: Check): Promise<vo
   const here = withPromises(piece).replaceAll('./maintenance.json', join(directory, 'state.json')).replaceAll('./maintenance-mirror.json', join(directory, 'mirror.json'))
     .replace('app.db', join(directory, 'app.db'))
     .replace(/^test\(/m, 'await test(')
-  const used = await runPiece(`${here}\nreturn app`, world) as FastifyInstance
+  const used = await runPiece(`${here}\nreturn app`, scope) as FastifyInstance
   if (used !== app) t.teardown(() => used.close())
   await check(used, t, calls)
 }
@@ -381,7 +381,7 @@ t.test('docs/deploying.md: the files are well-formed, and the command takes its 
   for (const args of [inJob, ...inText]) t.ok('name' in (readArguments(args, { MAINTENANCE_STORE: 'file:./state.json' }) as object), args.join(' '))
 })
 
-t.test('docs/deploying.md: nginx passes the 503 on', { skip: noNginx }, async t => {
+t.test('docs/deploying.md: nginx passes on the 503', { skip: noNginx }, async t => {
   const [config] = blocksOf('docs/deploying.md').filter(({ language }) => language === 'nginx')
   const app = Fastify({ trustProxy: '127.0.0.1' })
   t.teardown(() => app.close())
@@ -408,7 +408,7 @@ t.test('docs/README.md lists every page, docs/errors.md every code', async t => 
   t.strictSame(codes.filter(code => !errors.includes(`\`${code}\``)), [])
 })
 
-t.test('links lead somewhere, anchors too', async t => {
+t.test('links and anchors have targets', async t => {
   const anchors = new Map<string, Set<string>>()
   const prose = (file: string) => readFileSync(file, 'utf8').replace(/^```[^]*?^```$|<!--[^]*?-->/gm, '')
 
@@ -435,7 +435,7 @@ t.test('links lead somewhere, anchors too', async t => {
   t.ok(links > 50, `${links} links`)
 })
 
-t.test('every claim names a test that there is', async t => {
+t.test('every claim names an existing test', async t => {
   const sources = new Map<string, string>()
   let claims = 0
   for (const page of PAGES) {
@@ -453,7 +453,7 @@ t.test('every claim names a test that there is', async t => {
   const table = readFileSync('docs/comparison.md', 'utf8')
   const notes = new Map([...table.matchAll(/^\[\^([\w-]+)\]: (.*)$/gm)].map(([, name, text]) => [name, text]))
   const used = new Set([...table.matchAll(/\[\^([\w-]+)\](?!:)/g)].map(([, name]) => name))
-  t.strictSame([...used].sort(), [...notes.keys()].sort(), 'every footnote is there, and used')
+  t.strictSame([...used].sort(), [...notes.keys()].sort(), 'every footnote exists and is used')
   const rows = table.split('\n').filter(line => /^\| [^-]/.test(line)).slice(1)
   t.ok(rows.length >= 19)
   for (const row of rows) {
@@ -463,7 +463,7 @@ t.test('every claim names a test that there is', async t => {
   }
 })
 
-/** Without the comments. */
+/** The source without comments. */
 const publicTypes = ['types/index.ts', 'types/admin.ts'].map(file => readFileSync(file, 'utf8').replaceAll(/^ *\/\*\*[^]*?\*\/\n/gm, '')).join('')
 
 /** The names of an interface's members. */
@@ -483,24 +483,24 @@ t.test('every public name is in the documentation', async t => {
     const missing = membersOf(name).filter(member => !isNamed(member))
     t.strictSame(missing, [], `${name}: all members are documented`)
   }
-  // the words of the admin page have names of their own
+  // texts of the admin page have their own names
   const types = publicTypes.replace(/^import .*\n|^export type AdminText =[^]*?\n\n/gm, '')
   const literals = [...types.matchAll(/'([a-z]+(?:-[a-z]+)*)'/g)].map(([, literal = '']) => literal).filter(literal => literal !== 'fastify')
   t.strictSame(literals.filter(literal => !isNamed(literal)), [], 'all values are documented')
 
   const codes = [...readFileSync('lib/errors.ts', 'utf8').matchAll(/'(FST_ERR_MAINTENANCE_\w+)'/g)].map(([, code = '']) => code)
   t.ok(codes.length >= 9, codes.join())
-  // never leaves the plugin: it says that a record is corrupt
+  // internal: marks a corrupt record
   t.strictSame(codes.filter(code => code !== 'FST_ERR_MAINTENANCE_UNREADABLE' && !isNamed(code)), [])
   t.strictSame(optionsIn(HELP).filter(option => !isNamed(option)), [])
 })
 
-t.test('the dependencies are those that SECURITY.md names', async t => {
+t.test('SECURITY.md names every dependency', async t => {
   const named = [...section(readFileSync('SECURITY.md', 'utf8'), '## Dependencies').split('. ')[0]?.matchAll(/`([^`]+)`/g) ?? []].map(([, name]) => name)
   t.strictSame(named, Object.keys(JSON.parse(readFileSync('package.json', 'utf8')).dependencies))
 })
 
-/** What the two Django packages have, by their source. */
+/** The features of the two Django packages, from their source. */
 const DJANGO = `
 MAINTENANCE_MODE _STATE_BACKEND _STATE_FILE_NAME _STATE_FILE_PATH _CACHE_BACKEND _STATE_BACKEND_FALLBACK_VALUE _GET_CLIENT_IP_ADDRESS
 _GET_AUTHENTICATED_USER _GET_CONTEXT _GET_TEMPLATE_CONTEXT _IGNORE_ADMIN_SITE _IGNORE_ANONYMOUS_USER _IGNORE_AUTHENTICATED_USER _IGNORE_STAFF
@@ -517,15 +517,15 @@ maintenancemode.middleware.MaintenanceModeMiddleware Maintenance site Maintenanc
 IgnoredURL.pattern IgnoredURL.description populate() handler503 request_path --ignore-missing -i AppSettings
 `.trim().split(/\s+/)
 
-t.test('coming from Django: everything that the two packages have is there, with its counterpart', async t => {
+t.test('coming from Django: every feature of the two packages has its counterpart', async t => {
   const rows = readFileSync('docs/coming-from-django.md', 'utf8').split('\n').filter(line => line.startsWith('| ') && !line.startsWith('| ---'))
     .map(line => line.split(/(?<!\\)\|/).slice(1, -1).map(cell => cell.trim()))
-  t.ok(rows.every(cells => cells.length === 2 && cells.every(cell => cell !== '')), 'every row has its counterpart')
+  t.ok(rows.every(cells => cells.length === 2 && cells.every(cell => cell !== '')), 'every row has a counterpart')
   const there = new Set(rows.flatMap(([name = '']) => [...name.matchAll(/`([^`]+)`/g)].flatMap(([, code = '']) => [code, ...code.split(', ')])))
   t.strictSame(DJANGO.filter(name => !there.has(name)), [])
 })
 
-t.test("the README's figures are taken from the results by a script, which says what is missing or no longer the same", async t => {
+t.test("a script takes the README's figures from the results, and reports missing and changed ones", async t => {
   const row = '| off | 1.5 | 0.00 |\n| on | 2.5 | 0.00 |\n'
   const dir = t.testdir({
     'README.md': '# Title\n\n<!-- benchmarks -->\n<!-- /benchmarks -->\n\nMore.\n',

@@ -9,7 +9,7 @@ t.jobs = 4
 
 const DRAIN = 'FST_ERR_MAINTENANCE_DRAIN'
 
-t.test('drained(): at once when nothing runs, else when the last one has ended', { buffered: true }, async t => {
+t.test('drained() settles at once if no request is running, else after the last one', { buffered: true }, async t => {
   const { app, begin } = await slowApp(t)
   await app.maintenance.drained()
   await app.maintenance.set(true)
@@ -25,7 +25,7 @@ t.test('drained(): at once when nothing runs, else when the last one has ended',
   t.equal(app.maintenance.status().inFlight, 0)
 })
 
-t.test('drained(): time, signal, wrong arguments', { buffered: true }, async t => {
+t.test('drained(): timeout, signal, invalid arguments', { buffered: true }, async t => {
   const { app, begin, releaseAll } = await slowApp(t)
   await Promise.all([begin(), begin(), begin('POST')])
   await app.maintenance.set(true)
@@ -59,11 +59,11 @@ t.test('drained(): time, signal, wrong arguments', { buffered: true }, async t =
   answer.resolve()
 })
 
-t.test('drained(): the site is opened meanwhile', { buffered: true }, async t => {
+t.test('drained(): the site opens meanwhile', { buffered: true }, async t => {
   const { app, begin, releaseAll } = await slowApp(t)
   await begin()
   const early = app.maintenance.drained()
-  t.equal(await isPending(early), true, 'it waits for a site that was not closed yet')
+  t.equal(await isPending(early), true, 'it waits for a site to close')
   await app.maintenance.set(true)
   const late = app.maintenance.drained()
   t.equal(await isPending(early), true)
@@ -72,7 +72,7 @@ t.test('drained(): the site is opened meanwhile', { buffered: true }, async t =>
   releaseAll()
 })
 
-t.test('drained(): on an open site, all that run when it is closed are waited for', { buffered: true }, async t => {
+t.test('drained(): on an open site, it waits for all requests that run when it closes', { buffered: true }, async t => {
   const { app, begin } = await slowApp(t)
   const first = await begin()
   const waiting = app.maintenance.drained()
@@ -84,26 +84,26 @@ t.test('drained(): on an open site, all that run when it is closed are waited fo
   await waiting
 })
 
-t.test('drained(): read-only, reads that came before the call are waited for, later ones are not', { buffered: true }, async t => {
+t.test('drained(): in read-only, it waits for reads from before the call, not for later ones', { buffered: true }, async t => {
   const { app, begin, releaseAll } = await slowApp(t)
   const write = await begin('POST')
   await app.maintenance.set(true, { mode: 'read-only' })
   const read = await begin()
   t.equal(app.maintenance.status().inFlight, 2)
-  t.match((await app.maintenance.servers())[0], { inFlight: 2, draining: { 'POST /slow': 1 } }, 'a read that the present state let in holds up nobody who waits for the servers')
+  t.match((await app.maintenance.servers())[0], { inFlight: 2, draining: { 'POST /slow': 1 } }, 'a read that the present state lets through does not delay a wait for servers')
   const waiting = app.maintenance.drained()
   await begin()
   write()
-  t.equal(await isPending(waiting), true, 'for the first read')
+  t.equal(await isPending(waiting), true, 'it waits for the first read')
   read()
   await waiting
   t.equal(app.maintenance.status().inFlight, 1)
   await app.maintenance.set(true)
-  await t.rejects(app.maintenance.drained({ timeout: 30 }), { code: DRAIN, inFlight: 1 }, 'closed fully, what was let in before is older')
+  await t.rejects(app.maintenance.drained({ timeout: 30 }), { code: DRAIN, inFlight: 1 }, 'after full closing, earlier reads count')
   releaseAll()
 })
 
-t.test('set with wait: settles when all are ready, else tells who is not; the change stands', { buffered: true }, async t => {
+t.test('set with wait: settles when all servers are ready, else names the others; the change is kept', { buffered: true }, async t => {
   const { app, begin, releaseAll } = await slowApp(t)
   const first = await begin()
   const waiting = app.maintenance.set(true, { wait: 60_000, message: 'Moving' })
@@ -127,7 +127,7 @@ t.test('set with wait: settles when all are ready, else tells who is not; the ch
   releaseAll()
 })
 
-t.test('run with wait: the work begins when nothing from before is running; where it is not in time, it is not begun, and the site opens again', { buffered: true }, async t => {
+t.test('run with wait: the work begins once no earlier request is running; after the timeout, the site reopens instead', { buffered: true }, async t => {
   const { app } = await createApp(t)
   const slow = step()
   app.get('/slow', async () => slow.promise.then(() => 'x'))
@@ -148,16 +148,16 @@ t.test('run with wait: the work begins when nothing from before is running; wher
   client.destroy()
 })
 
-t.test('set with wait: nothing is changed by a wrong argument; what is no object is refused as ever', { buffered: true }, async t => {
+t.test('set with wait: an invalid argument changes nothing; anything but an object is rejected as usual', { buffered: true }, async t => {
   const { app } = await createApp(t, { bypass: {} })
   for (const [change, message] of [[{ wait: 0 }, /wait is 0, expected .*from 1ms to 1h/], [{ wait: '30' }, /wait is '30'/], [{ wait: '2h' }, /wait is '2h'/], [null, /the change is null, expected an object/], ['x', /the change is 'x'/]] as [never, RegExp][]) {
     await t.rejects(app.maintenance.set(true, change), { code: 'FST_ERR_MAINTENANCE_CHANGE', message })
   }
   t.equal(app.maintenance.active, false)
-  t.match((await app.maintenance.set(true, { bypass: true, wait: 60_000 })).bypass, { secret: /^\S{20,}$/ }, 'shown all the same')
+  t.match((await app.maintenance.set(true, { bypass: true, wait: 60_000 })).bypass, { secret: /^\S{20,}$/ }, 'returned all the same')
 })
 
-/** What another server reports. */
+/** The heartbeat of another server. */
 const otherServer = (site: Partial<ServerSite>): ServerStatus => ({
   id: 'other',
   label: 'there (process 7)',
@@ -174,7 +174,7 @@ const otherServer = (site: Partial<ServerSite>): ServerStatus => ({
   lost: false
 })
 
-t.test('set with wait: a server that has not followed, one that is pinned, one that comes back', { buffered: true }, async t => {
+t.test('set with wait: a server that has not followed, one that is pinned, one that returns', { buffered: true }, async t => {
   const store = beatingStore()
   const { app } = await createApp(t, { store })
   await app.ready()
@@ -183,13 +183,13 @@ t.test('set with wait: a server that has not followed, one that is pinned, one t
   await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) is open, last seen at 20/, servers: [{ id: 'other' }], lost: [], pinned: [] })
   tell({ active: true })
   await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) has not seen the change/, routes: {} })
-  await t.rejects(app.maintenance.set(false, { wait: 50 }), { message: /there \(process 7\) has not seen the change/ }, 'also for off')
+  await t.rejects(app.maintenance.set(false, { wait: 50 }), { message: /there \(process 7\) has not seen the change/ }, 'also when opening')
   tell({ pinned: true })
-  await t.rejects(app.maintenance.set(true, { wait: 60_000 }), { code: DRAIN, message: /^maintenance: not safe after \d+ ms, but the change stands: there \(process 7\) stays open: its option 'pinned' decides$/, servers: [], pinned: [{ id: 'other' }] }, 'at once: that will not change')
+  await t.rejects(app.maintenance.set(true, { wait: 60_000 }), { code: DRAIN, message: /^maintenance: not safe after \d+ ms, but the change stands: there \(process 7\) stays open: its option 'pinned' decides$/, servers: [], pinned: [{ id: 'other' }] }, 'at once, because that will not change')
   tell({ pinned: true, active: true })
   await app.maintenance.set(true, { wait: 60_000 })
   tell({ revision: Number.MAX_SAFE_INTEGER })
-  await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) is open/ }, 'it has the state, but its window is ahead or over')
+  await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) is open/ }, 'it has the state, but its window has not started or has ended')
   tell({ revision: Number.MAX_SAFE_INTEGER, active: true, draining: { 'GET /a': 2 } })
   await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) runs 2 × GET \/a/, inFlight: 2, routes: { 'GET /a': 2 } })
   await app.maintenance.set(false, { wait: 60_000 })
@@ -205,7 +205,7 @@ t.test('set with wait: a server that has not followed, one that is pinned, one t
   store.fail = ''
   await waiting
 
-  // ready for a moment only: forgotten by the store, it reports again
+  // ready for a moment only: its heartbeat had expired, and comes again
   const again = app.maintenance.set(true, { wait: 60_000 })
   await sleep(100)
   tell({})
@@ -214,7 +214,7 @@ t.test('set with wait: a server that has not followed, one that is pinned, one t
   await again
 })
 
-t.test('set with wait: a list that hangs does not make it wait for ever', { buffered: true }, async t => {
+t.test('set with wait: a list that hangs does not make it wait forever', { buffered: true }, async t => {
   const store = beatingStore()
   const { app } = await createApp(t, { store })
   await app.ready()

@@ -14,7 +14,7 @@ import type { FastifyMaintenanceOptions } from '../types/index.ts'
 import { beside, CLOSED, directory, ENV, isRoot, OPEN, replace, serve, stored, stub } from './fixtures/file-store.ts'
 import { until } from './fixtures/app.ts'
 
-t.test('replacing a file keeps its mode, its owner and the links to it', async t => {
+t.test('replacing a file keeps its mode, owner and links', async t => {
   const place = directory(t)
   const file = join(place, 'state.json')
   const link = join(place, 'link.json')
@@ -32,7 +32,7 @@ t.test('replacing a file keeps its mode, its owner and the links to it', async t
   t.equal(stored(file).windows.length, 1)
 })
 
-t.test('a new file is as private as the one that it replaces, at every moment', async t => {
+t.test('a new file is always as private as the one it replaces', async t => {
   const file = join(directory(t), 'state.json')
   writeFileSync(file, OPEN)
   fs.chmodSync(file, 0o600)
@@ -53,7 +53,7 @@ t.test('a new file is as private as the one that it replaces, at every moment', 
   t.same(asked, [0o600])
 })
 
-t.test('who may not give a file away keeps its group at least, or writes all the same', async t => {
+t.test('without the right to change the owner, at least the group is kept, and it still writes', async t => {
   const { open } = fsp
   const asked: [number, number][] = []
   stub(t, fsp, {
@@ -74,7 +74,7 @@ t.test('who may not give a file away keeps its group at least, or writes all the
   t.equal(readFileSync(file, 'utf8'), CLOSED)
 })
 
-t.test('a system that cannot sync directories writes all the same', async t => {
+t.test('a system that cannot sync directories still writes', async t => {
   const { open } = fsp
   const place = directory(t)
   const file = join(place, 'state.json')
@@ -99,7 +99,7 @@ t.test('a system that cannot sync directories writes all the same', async t => {
   }
 })
 
-t.test('new files are for their owner alone, or as open as the state file', async t => {
+t.test('new files are private to their owner, or have the mode of the state file', async t => {
   const modes = (place: string): Record<string, string> => Object.fromEntries(readdirSync(place, { recursive: true, encoding: 'utf8' })
     .map(name => [name, (lstatSync(join(place, name)).mode & 0o777).toString(8)])
     .map(([name, mode]) => [name!.replace(/[0-9a-f-]{36}$/, 'id'), mode!]))
@@ -110,7 +110,7 @@ t.test('new files are for their owner alone, or as open as the state file', asyn
   const server = await serve(t, file)
   await server.api.set(true)
   t.same(modes(place), { 'state.json': '600', 'state.json.history': '600', [servers]: '770', [`${servers}/id`]: '600' })
-  t.equal(statSync(join(place, servers)).mode & 0o2000, 0o2000, 'the directory is as the one around it')
+  t.equal(statSync(join(place, servers)).mode & 0o2000, 0o2000, 'the directory inherits from its parent')
 
   for (const name of ['state.json.history', servers]) rmSync(join(place, name), { recursive: true })
   fs.chmodSync(file, 0o640)
@@ -121,7 +121,7 @@ t.test('new files are for their owner alone, or as open as the state file', asyn
   t.same(modes(place), { 'state.json': '640', 'state.json.unreadable': '640', 'state.json.history': '640', [servers]: '770', [`${servers}/id`]: '640' })
 })
 
-t.test("nothing is written through links into somebody else's files", async t => {
+t.test("nothing is written through links into other users' files", async t => {
   const place = directory(t)
   const victim = join(directory(t), 'victim')
   writeFileSync(victim, 'untouched')
@@ -152,7 +152,7 @@ t.test("nothing is written through links into somebody else's files", async t =>
   await t.rejects(createFileServers(join(place, 'x'.repeat(250))).heartbeat('b', 'entry', 1000), { code: 'ENAMETOOLONG' })
 })
 
-t.test('sockets, devices and FIFOs beside the state occupy no thread', async t => {
+t.test('sockets, devices and FIFOs beside the state block no thread', async t => {
   const file = join(directory(t), 'state.json')
   const servers = join(file, '../.state.json.servers.swp')
   const store = createFileServers(file)
@@ -163,10 +163,10 @@ t.test('sockets, devices and FIFOs beside the state occupy no thread', async t =
   t.teardown(() => socket.close())
   await until('a socket', () => existsSync(join(servers, 'socket')))
   await Promise.all(Array.from({ length: 8 }, async () => t.same(await store.heartbeats(), ['entry'])))
-  t.pass('none of them waits for ever')
+  t.pass('none of them waits forever')
 })
 
-t.test('file handles that cannot sync are synced by their descriptor', async t => {
+t.test('file handles that cannot sync are synced by descriptor', async t => {
   const handle = await fsp.open(process.execPath)
   const prototype = Object.getPrototypeOf(handle)
   await handle.close()
@@ -177,7 +177,7 @@ t.test('file handles that cannot sync are synced by their descriptor', async t =
   t.equal(await server.ask(), 503)
 })
 
-t.test('where Node forbids changes to open files, the mode is set by name', async t => {
+t.test('if Node forbids changes to open files, the mode is set by name', async t => {
   const file = join(directory(t), 'state.json')
   writeFileSync(file, OPEN)
   fs.chmodSync(file, 0o644)
@@ -190,10 +190,10 @@ t.test('where Node forbids changes to open files, the mode is set by name', asyn
   const failing = async (): Promise<never> => { throw new Error('EPERM') }
   stub(t, fsp, { open: async (...args) => Object.assign(await open(...args), { chown: failing, chmod: failing }) })
   await replace(file, OPEN)
-  t.equal(statSync(file).mode & 0o777, 0o600, 'a file system without modes has its own')
+  t.equal(statSync(file).mode & 0o777, 0o600, 'a file system without modes keeps its own')
 })
 
-t.test("under Node's permission model, with the right to the directory alone", async t => {
+t.test("under Node's permission model, with access to the directory only", async t => {
   const place = directory(t)
   const root = new URL('..', import.meta.url).pathname
   const program = `
@@ -204,7 +204,7 @@ t.test("under Node's permission model, with the right to the directory alone", a
       await app.close()
     })`
   const flag = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission'
-  // without what tap preloads to measure coverage: it is forbidden too
+  // without tap's preloads for coverage, which are forbidden too
   const run = (...rights: string[]) => promisify(execFile)('env', ['-u', 'NODE_OPTIONS', process.execPath, flag, '--no-warnings', `--allow-fs-read=${root}`, `--allow-fs-read=${place}/`, ...rights, '-e', program], { cwd: root, env: ENV })
   t.equal((await run(`--allow-fs-write=${place}/`)).stdout, 'true 1\n')
   t.equal(stored(join(place, 'state.json')).windows.length, 1)
@@ -212,7 +212,7 @@ t.test("under Node's permission model, with the right to the directory alone", a
   t.match(stderr, /permission model forbids writing.*--allow-fs-write=/)
 })
 
-t.test('a state file that is a mount is refused', async t => {
+t.test('a state file that is a mount is rejected', async t => {
   const place = join(directory(t), 'with blank \\ and ü')
   mkdirSync(place)
   const file = join(place, 'state.json')
@@ -240,12 +240,12 @@ t.test('a state file that is a mount is refused', async t => {
   if (status === 0) await t.rejects(createFileStore(file).write('default', 'x', { revision: 1 }), /mount the directory/, 'mounted later')
 })
 
-t.test('a file server that hangs does not hold up the look for mounts', async t => {
+t.test('a file server that hangs does not delay the check for mounts', async t => {
   stub(t, fsp, { realpath: (() => new Promise(() => {})) as unknown as typeof fsp.realpath })
   await t.resolves(refuseMount('store.file', 'x'))
 })
 
-t.test('where the directory may not be written to, set says so', async t => {
+t.test('if the directory is not writable, set reports it', async t => {
   const file = join(directory(t), 'state.json')
   const { open } = fsp
   let code = ''
@@ -265,5 +265,5 @@ t.test('where the directory may not be written to, set says so', async t => {
     code = next
     await t.rejects(app.maintenance.set(true), { code: 'FST_ERR_MAINTENANCE_STORE', message: why })
   }
-  t.equal(log.filter(line => /cannot see this one/.test(line)).length, 1, 'one warning of the heartbeat')
+  t.equal(log.filter(line => /cannot see this one/.test(line)).length, 1, 'one warning by the heartbeat')
 })

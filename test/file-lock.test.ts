@@ -16,16 +16,16 @@ const PRIVATE = { mode: 0o600, uid: -1, gid: -1 }
 
 const takeLock = (path: string) => takeLockLike(path, PRIVATE)
 
-/** No lock grows stale: the clock that tells stands still. */
+/** Stops the clock, so that no lock becomes stale. */
 const stopClock = (t: Test): void => stub(t, performance, { now: () => 1000 })
 
-t.test('writing sweeps what killed writers left, and nothing of others', async t => {
+t.test('a write removes files of killed writers, and no others', async t => {
   const file = join(directory(t), 'state.json')
   const id = '01234567-89ab-cdef-0123-456789abcdef'
   const place = join(file, '..')
   const others = ['state.json.backup.tmp', `.state.json.eu.${id}.tmp`, `.other.json.${id}.tmp`, `state.json.${id}`, `state.json.${id}.tmp`, `.state.json.${id.slice(1)}.tmp`]
   for (const name of [`.state.json.${id}.tmp`, ...others]) writeFileSync(join(place, name), '')
-  // what cannot be removed does not stop a write
+  // a file that cannot be removed does not stop a write
   mkdirSync(join(place, `.state.json.${id.replace('0', 'f')}.tmp`))
   await createFileStore(file).write('default', 'a', { revision: 1 })
   t.same(beside(file).sort(), [...others, `.state.json.${id.replace('0', 'f')}.tmp`].sort())
@@ -33,7 +33,7 @@ t.test('writing sweeps what killed writers left, and nothing of others', async t
 })
 
 t.test('a lock', async t => {
-  /** A store whose lock looks as `make` leaves it, and a server on it. */
+  /** A store whose lock `make` has written, and a server that uses it. */
   async function locked (t: Test, make: (lock: string) => void) {
     const file = join(directory(t), 'state.json')
     const server = await serve(t, file)
@@ -62,7 +62,7 @@ t.test('a lock', async t => {
     await t.rejects(takeLock(join(path, 'none', 'b.lock')), /ENOENT/)
   })
 
-  t.test('of a dead process is broken at once', async t => {
+  t.test('of a dead process is removed at once', async t => {
     const { server, file } = await locked(t, write(dead))
     stopClock(t)
     await t.resolves(server.api.set(false), 'without waiting until it is stale')
@@ -70,23 +70,23 @@ t.test('a lock', async t => {
     await cleared(t, file)
   })
 
-  t.test('that nobody renews is broken when it is stale', async t => {
+  t.test('that is not renewed is removed once stale', async t => {
     const long = new Date(Date.now() - 3600_000)
     const kinds: Record<string, (lock: string) => void> = {
       'of another host': write(elsewhere),
-      'of another host, whose date is long past': lock => {
+      'of another host, with an old date': lock => {
         writeFileSync(lock, elsewhere)
         utimesSync(lock, long, long)
       },
-      'of another host, whose date is to come': lock => {
+      'of another host, with a future date': lock => {
         writeFileSync(lock, elsewhere)
         utimesSync(lock, Date.now() / 1000 + 3600, Date.now() / 1000 + 3600)
       },
       'of this host, but of another PID namespace': write(dead.replace(here, here.replace(/\d+$/, '1'))),
       'of a live process that hangs': write(`${process.pid} ${here} host x`),
-      'without a word, its writer died on the way': write(''),
+      'that is empty, because its writer died': write(''),
       'that is a FIFO': lock => execFileSync('mkfifo', [lock]),
-      'that someone died breaking': lock => {
+      'whose remover died': lock => {
         writeFileSync(lock, dead)
         writeFileSync(`${lock}.breaking`, dead)
       }
@@ -100,7 +100,7 @@ t.test('a lock', async t => {
     }))
   })
 
-  t.test('that says nothing of a live process here is broken when it is stale', async t => {
+  t.test('that names no live process here is removed once stale', async t => {
     const past = new Date(Date.now() - 3600_000)
     const kinds: Record<string, (lock: string) => unknown> = {
       'of a process from before the last boot': write(dead.replace(here, here.replace(/^[^/]+/, '0'))),
@@ -113,7 +113,7 @@ t.test('a lock', async t => {
         writeFileSync(lock, '')
         fs.truncateSync(lock, 2 ** 40)
       },
-      "a link to somebody else's file, and the lock for breaking it too": lock => {
+      "a link to another user's file, as is the lock for removing it": lock => {
         for (const name of [lock, `${lock}.breaking`]) {
           symlinkSync(victim, name)
           fs.lutimesSync(name, past, past)
@@ -133,13 +133,13 @@ t.test('a lock', async t => {
     t.equal(readFileSync(victim, 'utf8'), dead)
   })
 
-  t.test('that someone died breaking when it was broken leaves nothing behind', async t => {
+  t.test('whose remover died afterwards leaves nothing behind', async t => {
     const { server, file } = await locked(t, lock => writeFileSync(`${lock}.breaking`, dead))
     await retried(() => server.api.set(false))
     await cleared(t, file)
   })
 
-  t.test('that goes from one live writer to the next makes set reject, and says who has it', async t => {
+  t.test('that passes between live writers makes set reject and name its holder', async t => {
     const { server, file, lock, before } = await locked(t, () => {})
     let turn = 0
     const pass = (): void => {
@@ -163,7 +163,7 @@ t.test('a lock', async t => {
     t.equal(readFileSync(file, 'utf8'), before)
   })
 
-  t.test('that was lost: the file is not replaced', async t => {
+  t.test('that was lost does not replace the file', async t => {
     const { server, file, lock, before } = await locked(t, () => {})
     const { open } = fsp
     stub(t, fsp, {
@@ -174,35 +174,35 @@ t.test('a lock', async t => {
     })
     await t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /was lost/ })
     t.equal(readFileSync(file, 'utf8'), before)
-    t.equal(readFileSync(lock, 'utf8'), elsewhere, "the other's lock stands")
+    t.equal(readFileSync(lock, 'utf8'), elsewhere, "the other writer's lock is kept")
     await cleared(t, file, ['state.json.lock'])
     t.equal(await server.ask(), 503)
   })
 
-  t.test('of a writer that stopped for long: it finds it lost when it goes on', async t => {
+  t.test('of a writer that stopped for a long time is found lost when it continues', async t => {
     const file = join(directory(t), 'state.json')
     const child = start(t, 'file-writer.ts', [file, 'stop'])
     await message(child)
-    const told = message<string>(child)
+    const report = message<string>(child)
     child.send('go')
-    await until('stopped with the lock', () => existsSync(`${file}.lock`) && /^\d+ \(.*\) T/.test(readFileSync(`/proc/${child.pid}/stat`, 'utf8')))
+    await until('it is stopped with the lock', () => existsSync(`${file}.lock`) && /^\d+ \(.*\) T/.test(readFileSync(`/proc/${child.pid}/stat`, 'utf8')))
     const store = createFileStore(file)
     const time = await timed(retried(() => store.write('default', 'of the other', { revision: 2 })))
     t.ok(time > 1000, `written after ${time.toFixed()} ms`)
     child.kill('SIGCONT')
-    t.match(await told, /was lost/)
+    t.match(await report, /was lost/)
     t.equal(await store.read('default'), 'of the other')
     await cleared(t, file)
   })
 
-  t.test('of a stopped breaker does no harm to the next one', async t => {
+  t.test('whose remover was stopped does not affect the next one', async t => {
     const path = join(directory(t), 'a.lock')
     const { open } = fsp
     let next: Awaited<ReturnType<typeof takeLock>> | undefined
     writeFileSync(path, dead)
     stub(t, fsp, {
       open: async (name, ...rest) => {
-        // it has seen that the lock is stale; before it breaks it, someone else does, and a third takes it
+        // it has found the lock stale; before it removes it, another process does, and a third one takes it
         if (name === `${path}.breaking` && next === undefined) {
           unlinkSync(path)
           next = await takeLock(path)
@@ -212,13 +212,13 @@ t.test('a lock', async t => {
     })
     const late = takeLock(path)
     await until('the next one has the lock', () => next !== undefined && !existsSync(`${path}.breaking`))
-    await t.resolves(next!.check(), 'and keeps it')
+    await t.resolves(next!.check(), 'it keeps it')
     await next!.release()
     await (await late).release()
     t.same(readdirSync(join(path, '..')), [])
   })
 
-  t.test('for which there is no room is taken back', async t => {
+  t.test('for which the disk has no room is removed', async t => {
     const { server, file } = await locked(t, () => {})
     const { open } = fsp
     let full = true
@@ -233,11 +233,11 @@ t.test('a lock', async t => {
     await cleared(t, file)
     full = false
     stopClock(t)
-    await t.resolves(server.api.set(false), 'then it is free')
+    await t.resolves(server.api.set(false), 'the lock is free again')
   })
 })
 
-t.test('temporary files of killed servers go once they are old', async t => {
+t.test('temporary files of killed servers are removed once old', async t => {
   const file = join(directory(t), 'state.json')
   const servers = join(file, '../.state.json.servers.swp')
   const store = createFileServers(file)
@@ -250,7 +250,7 @@ t.test('temporary files of killed servers go once they are old', async t => {
   t.same(readdirSync(servers).sort(), [temporary('1'), 'a'])
 })
 
-t.test('a list of servers that cannot be read is not an empty one', async t => {
+t.test('a list of servers that cannot be read is not treated as empty', async t => {
   const store = createFileServers(join(directory(t), 'state.json'))
   await store.heartbeat('a', 'entry', 60_000)
   const { open } = fsp
@@ -276,5 +276,5 @@ t.test('a process space', async t => {
   Object.defineProperty(process, 'platform', { ...own, value: 'darwin' })
   t.equal(readSpace(), hostname())
   Object.defineProperty(process, 'platform', { ...own, value: 'linux' })
-  t.not(readSpace(), readSpace(), 'without /proc, it shares none with others')
+  t.not(readSpace(), readSpace(), 'without /proc, each is unique')
 })

@@ -11,25 +11,25 @@ import { cleared, CLOSED, directory, document, ENV, isRoot, message, OPEN, serve
 import { until } from './fixtures/app.ts'
 import { storedWindow } from './fixtures/records.ts'
 
-/** Files that cannot be understood, but are small and regular: `set` repairs them. */
+/** Invalid files that are small and regular: `set` repairs them. */
 const GARBAGE: Record<string, [make: (file: string) => void, why: RegExp]> = {
   'is empty': [write(''), /empty/],
   'is truncated': [write(OPEN.slice(0, -20)), /no JSON/],
   'is UTF-16': [write(Buffer.from(`\ufeff${OPEN}`, 'utf16le')), /UTF-8/],
-  'is UTF-16 without a mark': [write(Buffer.from(OPEN, 'utf16le')), /no JSON/],
+  'is UTF-16 without a BOM': [write(Buffer.from(OPEN, 'utf16le')), /no JSON/],
   'is Latin-1': [write(Buffer.from(document([storedWindow({ message: 'Gr\u00fc\u00dfe' })]), 'latin1')), /UTF-8/],
   'is of another program': [write('{"on":false}'), /expected { v: 1/],
   'is of a later version': [write(OPEN.replace('"v":1', '"v":2')), /expected { v: 1/],
-  'holds an entry that is none': [write('{"v":1,"sites":{"default":null}}'), /expected { revision, record }/],
-  'holds a record that is none': [write(JSON.stringify({ v: 1, sites: { default: { revision: 1000, record: '{"v":2,"windows":"none"}' } } })), /expected/],
+  'holds an invalid entry': [write('{"v":1,"sites":{"default":null}}'), /expected { revision, record }/],
+  'holds an invalid record': [write(JSON.stringify({ v: 1, sites: { default: { revision: 1000, record: '{"v":2,"windows":"none"}' } } })), /expected/],
   'has the revision 1e300': [write(OPEN.replaceAll('1000', '1e300')), /expected/],
   'has the revision 2^53': [write(document([], { revision: 2 ** 53 })), /expected/],
-  'has a revision of tomorrow': [write(document([], { revision: Date.now() + 25 * 3600_000 })), /expected/],
-  'has the revision 2^53 - 1 around a good record': [write(document([], {}, { revision: 2 ** 53 - 1 })), /expected/],
-  'has the revision 1e300 around a good record': [write(OPEN.replace('"revision":1000', '"revision":1e300')), /expected/]
+  'has a revision from tomorrow': [write(document([], { revision: Date.now() + 25 * 3600_000 })), /expected/],
+  'has the revision 2^53 - 1 around a valid record': [write(document([], {}, { revision: 2 ** 53 - 1 })), /expected/],
+  'has the revision 1e300 around a valid record': [write(OPEN.replace('"revision":1000', '"revision":1e300')), /expected/]
 }
 
-/** Files that are not ours: neither read nor replaced. */
+/** Files that are neither read nor replaced. */
 const ODD: Record<string, [make: (file: string) => void, why: RegExp]> = {
   'has 10 MB': [write(Buffer.alloc(10_000_000, ' ')), /10000000 bytes/],
   'is a FIFO': [file => execFileSync('mkfifo', [file]), /no regular file/],
@@ -38,7 +38,7 @@ const ODD: Record<string, [make: (file: string) => void, why: RegExp]> = {
   'is a link to itself': [file => symlinkSync(file, file), /ELOOP/]
 }
 
-t.test('a watch hints at the changes of others, also through links', async t => {
+t.test('a watch reports changes of other processes, also through links', async t => {
   const place = directory(t)
   const file = join(place, 'state.json')
   const link = join(directory(t), 'link.json')
@@ -58,12 +58,12 @@ t.test('a watch hints at the changes of others, also through links', async t => 
     let others = 0
     await other.watch(() => { others++ })
     await other.write('default', 'b', { revision: 2 })
-    await until('a hint for who still watches', () => others > 0)
+    await until('a hint for the other watcher', () => others > 0)
     t.equal(hints, 0, 'a closed store gives no more hints')
   }
 })
 
-t.test('a watch that comes to be after closing ends at once', async t => {
+t.test('a watch that starts after closing ends at once', async t => {
   let watches = 0
   stub(t, fs, { watch: (() => { watches++ }) as unknown as typeof fs.watch })
   const store = createFileStore(join(directory(t), 'state.json'))
@@ -73,7 +73,7 @@ t.test('a watch that comes to be after closing ends at once', async t => {
   t.equal(watches, 0)
 })
 
-t.test('a watch that fails is ended, and one that names no file is a hint', async t => {
+t.test('a watch that fails ends; an event without a file name is a hint', async t => {
   const watchers: EventEmitter[] = []
   let closed = 0
   stub(t, fs, {
@@ -94,20 +94,20 @@ t.test('a watch that fails is ended, and one that names no file is a hint', asyn
   t.equal(closed, 1)
 })
 
-t.test('a store in a directory that is not there can be watched without effect', async t => {
+t.test('watching a store in a missing directory has no effect', async t => {
   const store = createFileStore(join(directory(t), 'none', 'state.json'))
   await t.resolves(Promise.resolve(store.watch(() => {})))
   await t.rejects(store.read('default'), { code: 'ENOENT' })
   await t.rejects(store.write('default', 'a', { revision: 1 }), { code: 'ENOENT' })
 })
 
-t.test('a disk that is full leaves the old state intact', async t => {
+t.test('a full disk leaves the old state intact', async t => {
   const place = directory(t)
   const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', place], { encoding: 'utf8' })
   if (status !== 0) return t.pass('a full disk', { skip: `no small disk can be mounted here (the next test has another limit): ${stderr}` })
   const file = join(place, 'state.json')
   const filler = join(place, 'filler')
-  // teardowns run last in, first out
+  // teardowns run in reverse order
   t.teardown(() => execFileSync('umount', ['-l', place]))
   const server = await serve(t, file)
   await server.api.set(true, { message: 'before' })
@@ -156,7 +156,7 @@ t.test('a limit of file sizes leaves the old state intact', async t => {
   await cleared(t, file)
 })
 
-t.test('a state that would grow too large is refused', async t => {
+t.test('a state that would become too large is rejected', async t => {
   const file = join(directory(t), 'state.json')
   const store = createFileStore(file)
   await store.write('a', 'before', { revision: 1 })
@@ -182,7 +182,7 @@ t.test('a server boots closed on a file that', async t => {
         const before = lstatSync(file)
         await t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: why })
         const { ino, size, mode } = lstatSync(file)
-        t.same({ ino, size, mode }, { ino: before.ino, size: before.size, mode: before.mode }, 'it is left as it was')
+        t.same({ ino, size, mode }, { ino: before.ino, size: before.size, mode: before.mode }, 'it is unchanged')
         await cleared(t, file)
         t.equal(await server.ask(), 503)
         t.equal(server.calls, 0)
@@ -193,16 +193,16 @@ t.test('a server boots closed on a file that', async t => {
         t.equal(await server.ask(), 200)
         t.equal(stored(file).windows.length, 0)
         const kept = existsSync(`${file}.unreadable`) && readFileSync(`${file}.unreadable`)
-        if (/record|entry|revision/.test(kind)) t.equal(kept, false, 'a document that is one is not copied')
+        if (/record|entry|revision/.test(kind)) t.equal(kept, false, 'a valid document is not copied')
         else t.same(kept, before, 'a copy is kept')
         await server.api.set(true)
-        t.equal(await server.ask(), 503, 'and it can be closed again')
+        t.equal(await server.ask(), 503, 'it can be closed again')
         t.equal(stored(file).windows.length, 1)
       }
     })
   }
 
-  t.test('may not be read', async t => {
+  t.test('is not readable', async t => {
     const file = join(directory(t), 'state.json')
     writeFileSync(file, OPEN)
     fs.chmodSync(file, isRoot ? 0o600 : 0o000)
@@ -215,7 +215,7 @@ t.test('a server boots closed on a file that', async t => {
   })
 })
 
-t.test('garbage in place of a second one is replaced too, the first copy stays', async t => {
+t.test('garbage is replaced a second time too, and the first copy is kept', async t => {
   const file = join(directory(t), 'state.json')
   for (const [revision, garbage] of ['first', 'second'].entries()) {
     writeFileSync(file, garbage)
@@ -234,7 +234,7 @@ t.test('a file with a byte order mark is read', async t => {
   t.equal(await server.ask(), 200)
 })
 
-t.test('the last known state stands while the file', async t => {
+t.test('the last known state is kept while the file', async t => {
   for (const [kind, [make, why]] of Object.entries({ ...GARBAGE, ...ODD })) {
     t.test(kind, async t => {
       for (const on of [true, false]) {
@@ -250,7 +250,7 @@ t.test('the last known state stands while the file', async t => {
         rmSync(file, { recursive: true })
         writeFileSync(file, document(on ? [] : [storedWindow()], { revision: revision + 1 }))
         await server.api.refresh()
-        t.match(server.api.status(), { active: !on, store: { error: null } }, 'what follows it is adopted')
+        t.match(server.api.status(), { active: !on, store: { error: null } }, 'the next state is adopted')
       }
     })
   }
@@ -259,7 +259,7 @@ t.test('the last known state stands while the file', async t => {
 t.test('a running server repairs', async t => {
   const scenes: Record<string, (file: string, first: string) => void> = {
     'a deleted file': file => rmSync(file),
-    'an older state that was put back': (file, first) => writeFileSync(file, first)
+    'an older state that was restored': (file, first) => writeFileSync(file, first)
   }
   for (const [what, harm] of Object.entries(scenes)) {
     t.test(what, async t => {
@@ -279,7 +279,7 @@ t.test('a running server repairs', async t => {
     })
   }
 
-  t.test('a deleted directory, as soon as there is one again', async t => {
+  t.test('a deleted directory, once it is back', async t => {
     const place = join(directory(t), 'place')
     mkdirSync(place)
     const file = join(place, 'state.json')
@@ -299,7 +299,7 @@ t.test('a running server repairs', async t => {
   })
 })
 
-t.test('without a directory there is no store, and `whenUnknown` counts', async t => {
+t.test('without a directory there is no store, and `whenUnknown` applies', async t => {
   const file = join(directory(t), 'none', 'state.json')
   for (const closed of [true, false]) {
     const server = await serve(t, file, closed ? 'closed' : 'open')
@@ -308,36 +308,36 @@ t.test('without a directory there is no store, and `whenUnknown` counts', async 
     t.equal(server.errors().length, 1)
     await t.rejects(server.api.set(!closed), { code: 'FST_ERR_MAINTENANCE_STORE', message: /ENOENT/ })
   }
-  t.notOk(existsSync(join(file, '..')), 'no directory is made: a disk may be mounted there')
+  t.notOk(existsSync(join(file, '..')), 'no directory is created, as a disk may be mounted there')
 })
 
-t.test('a link to a file that is not there yet', async t => {
+t.test('a link to a missing file', async t => {
   const place = directory(t)
   const target = join(place, 'target', 'state.json')
   const link = join(place, 'link.json')
   symlinkSync('link2.json', link)
   symlinkSync('target/state.json', join(place, 'link2.json'))
   const store = createFileStore(link)
-  await t.rejects(store.read('default'), { code: 'ENOENT' }, 'without a directory it is a store that fails')
+  await t.rejects(store.read('default'), { code: 'ENOENT' }, 'without a directory the store fails')
   mkdirSync(join(place, 'target'))
   t.equal(await store.read('default'), null)
   await store.write('default', 'first', { revision: 1, expectedRevision: 0 })
-  t.ok(lstatSync(link).isSymbolicLink(), 'stays one')
+  t.ok(lstatSync(link).isSymbolicLink(), 'it is still a link')
   t.equal(JSON.parse(readFileSync(target, 'utf8')).sites.default.record, 'first')
   t.equal(await store.read('default'), 'first')
 })
 
-t.test('reads at once share one look, a later one looks again', async t => {
+t.test('simultaneous reads share one access, a later one reads again', async t => {
   const file = join(directory(t), 'state.json')
   const store = createFileStore(file)
   await store.write('a', 'first', { revision: 1 })
   const { open } = fsp
-  let looks = 0
+  let accesses = 0
   stub(t, fsp, {
     open: async (path, ...rest) => {
-      if (path === file && ++looks === 1) {
+      if (path === file && ++accesses === 1) {
         const handle = await open(path, ...rest)
-        // between its look and its answer, another process writes
+        // another process writes between its read and its answer
         const next = `${file}.next`
         writeFileSync(next, readFileSync(file, 'utf8').replace('first', 'second'))
         renameSync(next, file)
@@ -350,7 +350,7 @@ t.test('reads at once share one look, a later one looks again', async t => {
   let later: Promise<string | null> | undefined
   t.same(await Promise.all([store.read('a'), store.read('b'), store.read('a')]), ['first', null, 'first'])
   t.equal(await later, 'second')
-  t.equal(looks, 2)
+  t.equal(accesses, 2)
 })
 
 t.test('a file that grows while it is read, or has no size, is read up to the limit', async t => {
@@ -368,7 +368,7 @@ t.test('a file that grows while it is read, or has no size, is read up to the li
   await t.rejects(readRegular(file, 69_999), /more than 69999 bytes/)
 })
 
-t.test("a ConfigMap's files are followed when all of them are swapped", async t => {
+t.test("a ConfigMap's files are followed when they are swapped", async t => {
   const place = directory(t)
   const file = join(place, 'state.json')
   const swap = (name: string, content: string): void => {
@@ -392,7 +392,7 @@ t.test("a ConfigMap's files are followed when all of them are swapped", async t 
 })
 
 t.test('a history', async t => {
-  t.test('lies beside the file that links lead to', async t => {
+  t.test('is beside the file that links lead to', async t => {
     const shared = directory(t)
     const releases = [directory(t), directory(t)].map(release => join(release, 'state.json'))
     for (const release of releases) symlinkSync(join(shared, 'state.json'), release)
@@ -402,7 +402,7 @@ t.test('a history', async t => {
     t.same(readdirSync(shared), ['state.json.history'])
   })
 
-  t.test('that was edited by hand goes on', async t => {
+  t.test('that was edited by hand still works', async t => {
     for (const record of ['{"count":7,"entries":["old"]}', '{"count":"7"}', '{"count":1,"entries":[1]}', '{', 'null']) {
       const pages = createFileStore(join(directory(t), 'history'))
       const history = createFileHistory(pages)

@@ -7,9 +7,9 @@ import { WebSocket } from 'ws'
 import { createApp } from './fixtures/app.ts'
 import { blocksOf } from './fixtures/docs.ts'
 
-// The recipes of docs/graphql.md, as they are there, over HTTP and over a WebSocket.
+// The recipes of docs/graphql.md as written, over HTTP and over a WebSocket.
 
-/** A number: to ask for, to set, and to follow. */
+/** A schema with a number: query, mutation and subscription. */
 function createNumber () {
   const number = { value: 1, writes: 0 }
   const type = new GraphQLNonNull(GraphQLInt)
@@ -33,7 +33,7 @@ function createNumber () {
   return { number, schema }
 }
 
-/** The first result of an operation. Throws the errors that the server sends instead. */
+/** The first result of an operation. Throws errors that the server sends. */
 async function overSocket (client: Client, query: string, operationName?: string): Promise<unknown> {
   const results = client.iterate({ query, ...(operationName === undefined ? {} : { operationName }) })
   try {
@@ -67,13 +67,13 @@ for (const [recipe, path] of [['mercurius.js', '/graphql'], ['apollo.js', '/grap
     const client = createClient({ url: `${address.replace('http', 'ws')}${path}`, webSocketImpl: WebSocket, lazy: false, retryAttempts: 0 })
     t.teardown(() => client.dispose())
 
-    t.test('nothing is refused while writes are allowed', async t => {
+    t.test('nothing is blocked while writes are allowed', async t => {
       t.match(await post({ query: MUTATION }), { statusCode: 200, body: '"set":2' })
       t.match(await overSocket(client, MUTATION), { data: { set: 2 } })
       t.equal(number.writes, 2)
     })
 
-    t.test('read-only: queries and subscriptions pass, over a socket from before as well', async t => {
+    t.test('read-only: queries and subscriptions are let through, also over an existing socket', async t => {
       await app.maintenance.set(true, { mode: 'read-only', message: 'Only reads' })
       t.match(await post({ query: QUERY }), { statusCode: 200, body: '"value":2' })
       t.match(await app.inject({ url: '/graphql', query: { query: QUERY }, headers: { 'apollo-require-preflight': '1' } }), { statusCode: 200, body: '"value":2' })
@@ -81,7 +81,7 @@ for (const [recipe, path] of [['mercurius.js', '/graphql'], ['apollo.js', '/grap
       t.match(await overSocket(client, 'subscription { follow }'), { data: { follow: 2 } })
     })
 
-    t.test('read-only: mutations do not, and nothing of them runs', async t => {
+    t.test('read-only: mutations are blocked, and none of them runs', async t => {
       number.writes = 0
       for (const payload of [{ query: MUTATION }, { query: BOTH, operationName: 'Set' }]) {
         const answer = await post(payload)
@@ -92,11 +92,11 @@ for (const [recipe, path] of [['mercurius.js', '/graphql'], ['apollo.js', '/grap
       const refused = { errors: [{ message: 'Only reads', extensions: EXTENSIONS }] }
       t.match(await overSocket(client, MUTATION).catch(errors => ({ errors })), refused)
       t.match(await overSocket(client, BOTH, 'Set').catch(errors => ({ errors })), refused)
-      t.match(await overSocket(client, QUERY), { data: { value: 2 } }, 'the connection stays')
+      t.match(await overSocket(client, QUERY), { data: { value: 2 } }, 'the connection stays open')
       t.equal(number.writes, 0)
     })
 
-    t.test('read-only: an ignored address may write, and a new socket is let in', async t => {
+    t.test('read-only: an ignored address can write, and a new socket is let through', async t => {
       t.match(await post({ query: MUTATION }, '10.0.0.1'), { statusCode: 200 })
       t.equal(number.writes, 1)
       const later = createClient({ url: `${address.replace('http', 'ws')}${path}`, webSocketImpl: WebSocket, retryAttempts: 0 })
@@ -104,7 +104,7 @@ for (const [recipe, path] of [['mercurius.js', '/graphql'], ['apollo.js', '/grap
       t.match(await overSocket(later, QUERY), { data: { value: 2 } })
     })
 
-    t.test('closed: nothing passes, and afterwards everything does', async t => {
+    t.test('closed: everything is blocked, and afterwards let through again', async t => {
       await app.maintenance.set(true)
       t.match(await post({ query: QUERY }), { statusCode: 503, headers: { 'maintenance-mode': 'full' } })
       t.match(await overSocket(client, MUTATION).catch(errors => ({ errors })), { errors: [{ extensions: { mode: 'full' } }] })

@@ -11,7 +11,7 @@ import maintenance from '../index.ts'
 import { createHold } from '../lib/hold-queue.ts'
 import { bareApp, counter, createApp, until } from './fixtures/app.ts'
 
-/** Opens connections and sends a request on each; gives what came back by now. */
+/** Opens connections and sends a request on each; `with` counts the answers so far. */
 function sendMany (app: FastifyInstance, count: number) {
   const { port } = app.server.address() as AddressInfo
   const clients = Array.from({ length: count }, () => {
@@ -28,7 +28,7 @@ function sendMany (app: FastifyInstance, count: number) {
   }
 }
 
-t.test('hold: 1,000 wait through a switch of 3 s, and none is refused or lost; the next one is refused at once', async t => {
+t.test('hold: 1,000 requests wait through a switch of 3 s, and none is blocked or lost; the next one is blocked at once', async t => {
   const { app } = await createApp(t, { ignore: { routes: '/health' } }, { disableRequestLogging: true })
   const run = counter()
   let inHandler = 0
@@ -53,22 +53,22 @@ t.test('hold: 1,000 wait through a switch of 3 s, and none is refused or lost; t
   await app.maintenance.set(true, { mode: 'hold' })
   const waiting = sendMany(app, 1000)
   await until('all wait', () => app.maintenance.status().held === 1000)
-  t.equal((await app.inject('/')).statusCode, 503, 'no place is left')
-  t.equal((await app.inject('/health')).body, 'well', 'the ignored are never held')
+  t.equal((await app.inject('/')).statusCode, 503, 'no slot is left')
+  t.equal((await app.inject('/health')).body, 'well', 'ignored routes are never held')
   t.equal(run.runs, 0)
-  await until('3 s are over', () => Date.now() - begin > 3000)
+  await until('3 s have passed', () => Date.now() - begin > 3000)
   t.equal(waiting.with(503), 0)
   await app.maintenance.set(false)
   await until('all are answered', () => waiting.with(200) === 1000)
   t.equal(run.runs, 1000)
-  t.ok(most <= 100, `released at a pace, not all at once: at most ${most} at a time`)
+  t.ok(most <= 100, `released in batches: at most ${most} at a time`)
   t.match(app.maintenance.status().counts, { blocked: 1 })
   for (const { socket } of waiting.clients) socket.destroy()
   t.equal(app.maintenance.status().held, 0)
-  await until('the heap is back where it was', () => heap() - before < 5e6)
+  await until('the heap is back to its size', () => heap() - before < 5e6)
 })
 
-t.test('hold: refused when the time is over, when the mode changes, and when the server closes', async t => {
+t.test('hold: blocked after the timeout, when the mode changes, and when the server closes', async t => {
   const { app } = await createApp(t, { hold: { max: 10, timeout: 2000 } })
   const run = counter()
   app.get('/', run)
@@ -80,14 +80,14 @@ t.test('hold: refused when the time is over, when the mode changes, and when the
   t.match(late, { statusCode: 503, headers: { 'maintenance-mode': 'full' } })
   t.equal(late.json().message, 'a moment')
   const closing = sendMany(app, 3)
-  await until('they have come', () => app.maintenance.status().held === 3)
+  await until('they are held', () => app.maintenance.status().held === 3)
   await app.maintenance.set(true, { mode: 'full' })
   await until('refused', () => closing.with(503) === 3)
   const slow = await createApp(t, { hold: { timeout: 60_000 } }, { forceCloseConnections: 'idle' })
   await slow.app.listen({ port: 0, host: '127.0.0.1' })
   await slow.app.maintenance.set(true, { mode: 'hold' })
   const last = sendMany(slow.app, 2)
-  await until('they have come', () => slow.app.maintenance.status().held === 2)
+  await until('they are held', () => slow.app.maintenance.status().held === 2)
   await slow.app.close()
   await until('refused', () => last.with(503) === 2)
   t.equal(run.runs, 0)
@@ -99,12 +99,12 @@ t.test('hold: a client that hangs up frees its slot; the deadline is kept throug
   await app.listen({ port: 0, host: '127.0.0.1' })
   await app.maintenance.set(true, { mode: 'hold' })
   const first = sendMany(app, 2)
-  await until('they have come', () => app.maintenance.status().held === 2)
+  await until('they are held', () => app.maintenance.status().held === 2)
   t.equal((await app.inject('/')).statusCode, 503)
   for (const { socket } of first.clients) socket.destroy()
-  await until('they are gone', () => app.maintenance.status().held === 0)
+  await until('none is held', () => app.maintenance.status().held === 0)
   const second = sendMany(app, 2)
-  await until('they have come', () => app.maintenance.status().held === 2)
+  await until('they are held', () => app.maintenance.status().held === 2)
   t.equal(second.with(503), 0)
   await app.maintenance.set(true, { mode: 'hold', message: 'still' })
   await app.maintenance.set(false)
@@ -121,7 +121,7 @@ t.test('hold: pipelined requests, and HTTP/2', async t => {
   socket.on('data', chunk => { answer += chunk })
   t.teardown(() => socket.destroy())
   socket.write([1, 2, 3].map(n => `GET /${n} HTTP/1.1\r\nHost: a\r\n\r\n`).join(''))
-  await until('they have come', () => app.maintenance.status().held === 3)
+  await until('they are held', () => app.maintenance.status().held === 3)
   await app.maintenance.set(false)
   await until('all are answered', () => answer.match(/HTTP\/1\.1 200/g)?.length === 3)
   t.strictSame(answer.match(/\r\n\r\n\d/g)?.map(body => body.trim()), ['1', '2', '3'])
@@ -135,7 +135,7 @@ t.test('hold: pipelined requests, and HTTP/2', async t => {
   t.teardown(() => client.close())
   const statuses: unknown[] = []
   for (const n of [1, 2]) client.request({ ':path': `/${n}` }).on('response', headers => statuses.push(headers[':status'])).resume()
-  await until('they have come', () => two.app.maintenance.status().held === 2)
+  await until('they are held', () => two.app.maintenance.status().held === 2)
   await two.app.maintenance.set(false)
   await until('answered', () => statuses.length === 2)
   t.strictSame(statuses, [200, 200])
@@ -144,7 +144,7 @@ t.test('hold: pipelined requests, and HTTP/2', async t => {
 
 const user = new AsyncLocalStorage<string>()
 
-/** A closed application that notes, for each of its parts, in whose context it ran for the requests of others than the admin. */
+/** A closed application whose hooks and handlers note the async context they ran in, except for the admin's requests. */
 async function notingApp (t: { teardown (work: () => unknown): void }, hold = {}) {
   const { app } = bareApp(t, { forceCloseConnections: 'idle', disableRequestLogging: true } as object)
   let notes = new Set<string>()
@@ -178,7 +178,7 @@ async function notingApp (t: { teardown (work: () => unknown): void }, hold = {}
   return {
     app,
     setAsAdmin: (mode: 'open' | 'full') => app.inject({ method: 'POST', url: `/${mode}`, headers: { 'x-user': 'admin' } }),
-    /** Has requests held, ends the wait, and gives the statuses of their answers, and what was noted after the wait. */
+    /** Holds requests, ends the wait, and returns their statuses and the notes from after the wait. */
     async outcome (count: number, endWait: () => unknown): Promise<{ statuses: number[], notes: string[] }> {
       const answers = Array.from({ length: count }, (_, i) => ask(`user ${i}`))
       await until('all wait', () => app.maintenance.status().held === count)
@@ -189,17 +189,17 @@ async function notingApp (t: { teardown (work: () => unknown): void }, hold = {}
   }
 }
 
-t.test('hold: each request goes on in its own async context, whatever ends the wait', { buffered: true }, async t => {
-  const REFUSED = { statuses: [503], notes: ['onBlocked: own'] }
+t.test('hold: each request resumes in its own async context, whatever ends the wait', { buffered: true }, async t => {
+  const BLOCKED = { statuses: [503], notes: ['onBlocked: own'] }
   const { app, outcome, setAsAdmin } = await notingApp(t)
-  // more than one batch: the others are released by a timer
+  // more than one batch: a timer releases the others
   t.strictSame(await outcome(120, () => setAsAdmin('open')), { statuses: [200], notes: ['handler: own', 'onSend: own', 'preHandler: own'] })
   await app.maintenance.set(true, { mode: 'hold' })
   t.strictSame(await outcome(3, () => setAsAdmin('full')), { statuses: [503], notes: ['ignore.request: own', 'onBlocked: own'] })
   await app.maintenance.set(true, { mode: 'hold' })
-  t.strictSame(await outcome(3, () => user.run('closer', () => app.close())), REFUSED)
+  t.strictSame(await outcome(3, () => user.run('closer', () => app.close())), BLOCKED)
   const short = await notingApp(t, { timeout: 2000 })
-  t.strictSame(await short.outcome(3, () => {}), REFUSED, 'when the time is over')
+  t.strictSame(await short.outcome(3, () => {}), BLOCKED, 'after the timeout')
 })
 
 /** Sends requests over one connection without waiting for the answers. */
@@ -209,7 +209,7 @@ function pipeline (app: FastifyInstance, count: number, path = '/'): Socket {
   return socket
 }
 
-t.test('hold: pipelined requests make place as soon as their client hangs up, in whatever way', async t => {
+t.test('hold: pipelined requests free their slots once their client hangs up, however it does', async t => {
   const warnings: string[] = []
   const warn = ({ message }: Error): void => { warnings.push(message) }
   process.on('warning', warn)
@@ -222,7 +222,7 @@ t.test('hold: pipelined requests make place as soon as their client hangs up, in
   const held = (count: number) => until(`${count} are held`, () => app.maintenance.status().held === count)
   const HANG_UPS: ((socket: Socket) => unknown)[] = [socket => socket.destroy(), socket => socket.resetAndDestroy(), socket => socket.end()]
   for (const hangUp of HANG_UPS) {
-    // all places are taken, by two connections whose clients hang up at the same time
+    // two connections take all slots, and their clients hang up at the same time
     const sockets = [pipeline(app, 20), pipeline(app, 20)]
     await held(40)
     sockets.forEach(hangUp)
@@ -239,8 +239,8 @@ t.test('hold: pipelined requests make place as soon as their client hangs up, in
   await app.maintenance.set(true)
   await app.maintenance.drained({ timeout: 60_000 })
   t.match(app.maintenance.status(), { held: 0, inFlight: 0, counts: { blocked: 1 } })
-  t.equal(run.runs, 10, 'never decided on again')
-  t.strictSame(warnings, [], 'one listener for each connection')
+  t.equal(run.runs, 10, 'no new decision')
+  t.strictSame(warnings, [], 'one listener per connection')
   stays.destroy()
 })
 
@@ -258,14 +258,14 @@ t.test('hold: pipelined behind a request that is still running', async t => {
   await until('held', () => app.maintenance.status().held === 5)
   socket.destroy()
   await until('free', () => app.maintenance.status().held === 0)
-  t.equal(app.maintenance.status().inFlight, 1, 'its handler still works')
+  t.equal(app.maintenance.status().inFlight, 1, 'its handler still runs')
   answer()
   await app.maintenance.drained({ timeout: 60_000 })
   await app.maintenance.set(false)
   t.equal(run.runs, 0)
 })
 
-t.test('hold: over HTTP/2, a reset stream and a lost session make place', async t => {
+t.test('hold: over HTTP/2, a reset stream and a lost session free their slots', async t => {
   const { app } = bareApp(t, { http2: true, forceCloseConnections: false } as object)
   await app.register(maintenance, { hold: { timeout: 60_000 } })
   const run = counter()
@@ -284,7 +284,7 @@ t.test('hold: over HTTP/2, a reset stream and a lost session make place', async 
   t.equal(run.runs, 0)
 })
 
-t.test('hold: no place is taken by a request whose client has hung up while ignore.request was asked', async t => {
+t.test('hold: a request takes no slot if its client hangs up before ignore.request answers', async t => {
   const asked: ((says: boolean) => void)[] = []
   const { app } = await createApp(t, { ignore: { request: () => new Promise<boolean>(resolve => { asked.push(resolve) }) }, hold: { timeout: 300 } })
   const run = counter()
@@ -302,7 +302,7 @@ t.test('hold: no place is taken by a request whose client has hung up while igno
   t.equal(run.runs, 0)
 })
 
-t.test('hold: none is held once the server has begun to close', async t => {
+t.test('hold: no request is held once the server is closing', async t => {
   const { app } = await createApp(t, { hold: { timeout: 60_000 } }, { forceCloseConnections: false, return503OnClosing: false })
   const running: (() => void)[] = []
   app.get('/slow', { config: { maintenance: 'off' } }, () => new Promise<string>(resolve => { running.push(() => resolve('slow')) }))
@@ -312,7 +312,7 @@ t.test('hold: none is held once the server has begun to close', async t => {
   const socket = pipeline(app, 1, '/slow')
   await until('it runs', () => running.length === 1)
   const closing = app.close()
-  await until('the server takes no more connections', () => !app.server.listening)
+  await until('the server accepts no more connections', () => !app.server.listening)
   socket.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
   await until('refused', () => app.maintenance.status().counts.blocked === 1)
   running[0]?.()
@@ -327,7 +327,7 @@ function fakeReply () {
   return { raw, socket, errors, sent: false, request: { raw: { socket } }, log: { error ({ err }: { err: Error }) { errors.push(err.message) } } }
 }
 
-t.test('hold: a request that fails stops neither the others nor the process, and its client does not wait', t => {
+t.test('hold: a request that fails affects neither the others nor the process, and its client gets an answer', t => {
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => mock.timers.reset())
   const counts = { blocked: 0, ignored: 0, held: 0 }
@@ -341,7 +341,7 @@ t.test('hold: a request that fails stops neither the others nor the process, and
       if (name === 'answered, and throws') reply.sent = true
       if (name.includes('throw')) throw new Error(name)
     }
-    t.equal(hold.add(reply as unknown as FastifyReply, counts, () => held, work('again'), work('refused')), true)
+    t.equal(hold.add(reply as unknown as FastifyReply, counts, () => held, work('again'), work('blocked')), true)
     return reply
   }
   const throwing = add('throwing')
@@ -364,7 +364,7 @@ t.test('hold: a request that fails stops neither the others nor the process, and
   ran.length = 0
   const late = add('throwing')
   mock.timers.tick(5000)
-  t.strictSame([ran, late.raw.destroyed], [['throwing refused'], true], 'when its time is over')
+  t.strictSame([ran, late.raw.destroyed], [['throwing blocked'], true], 'after its timeout')
 
   ran.length = 0
   for (let i = 0; i < 60; i++) add(`${i}`)
@@ -372,14 +372,14 @@ t.test('hold: a request that fails stops neither the others nor the process, and
   hold.update()
   t.equal(ran.length, 50)
   hold.close()
-  t.equal(ran.filter(name => name.endsWith('refused')).length, 10, 'closed between two batches')
+  t.equal(ran.filter(name => name.endsWith('blocked')).length, 10, 'closing between two batches')
   hold.update()
   mock.timers.tick(60_000)
-  t.equal(ran.length, 60, 'each once')
+  t.equal(ran.length, 60, 'each ran once')
   t.equal(hold.add(fakeReply() as unknown as FastifyReply, counts, () => true, () => {}, () => {}), false)
   const gone = fakeReply()
   gone.socket.destroyed = true
-  t.equal(hold.add(gone as unknown as FastifyReply, counts, () => true, () => {}, () => {}), true, 'nothing more is to be done for it')
+  t.equal(hold.add(gone as unknown as FastifyReply, counts, () => true, () => {}, () => {}), true, 'nothing is left to do')
   t.equal(counts.held, 0)
   t.end()
 })

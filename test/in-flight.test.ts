@@ -20,49 +20,49 @@ const NOTHING = { inFlight: 0, streams: 0 }
 const REQUEST = { inFlight: 1, streams: 0 }
 const STREAM = { inFlight: 0, streams: 1 }
 
-interface World {
+interface Setup {
   readonly t: Test
   readonly app: FastifyInstance
   readonly port: number
-  /** Resolved by the handler when it has begun; not with the reply, which is thenable. */
+  /** The handler resolves it at its start, not with the reply, which is thenable. */
   readonly entered: Step<FastifyReply['raw']>
-  /** What the handler waits for. */
+  /** The handler waits for this. */
   readonly answer: Step
 }
 
 interface Way {
   readonly server?: object
   readonly before?: (app: FastifyInstance) => unknown
-  readonly routes: (app: FastifyInstance, world: Omit<World, 'port'>) => unknown
-  /** Begins the request. Returns how it ends. */
-  readonly begin: (world: World) => (() => unknown) | Promise<() => unknown>
-  /** What is counted while it runs. */
+  readonly routes: (app: FastifyInstance, setup: Omit<Setup, 'port'>) => unknown
+  /** Starts the request. Returns a function that ends it. */
+  readonly begin: (setup: Setup) => (() => unknown) | Promise<() => unknown>
+  /** The counts while it runs. */
   readonly during: { inFlight: number, streams: number }
-  /** What is counted once the client has gone; as before if it is not given. */
+  /** The counts after the client has gone. Default: the same. */
   readonly after?: { inFlight: number, streams: number }
-  /** The client has gone by then, and it is still counted; then this ends it. */
-  readonly then?: (world: World) => unknown
-  /** Nothing tells its end: it counts for a minute after the client has gone. */
+  /** Ends a request that still counts after its client has gone. */
+  readonly then?: (setup: Setup) => unknown
+  /** It never ends: it counts for a minute after its client has gone. */
   readonly abandoned?: boolean
 }
 
-const handler = ({ entered, answer }: Omit<World, 'port'>, body: unknown = 'done') => async (_request: FastifyRequest, reply: FastifyReply) => {
+const handler = ({ entered, answer }: Omit<Setup, 'port'>, body: unknown = 'done') => async (_request: FastifyRequest, reply: FastifyReply) => {
   entered.resolve(reply.raw)
   await answer.promise
   return body
 }
 
-const answerIt = ({ answer }: World) => () => answer.resolve()
-const answerLate = ({ answer }: World) => answer.resolve()
-const slow = (app: FastifyInstance, world: Omit<World, 'port'>) => app.get('/', handler(world))
+const answerIt = ({ answer }: Setup) => () => answer.resolve()
+const answerLate = ({ answer }: Setup) => answer.resolve()
+const slow = (app: FastifyInstance, setup: Omit<Setup, 'port'>) => app.get('/', handler(setup))
 
-async function withHttp2 ({ t, port }: World, headers: Record<string, string>): Promise<ClientHttp2Stream> {
+async function withHttp2 ({ t, port }: Setup, headers: Record<string, string>): Promise<ClientHttp2Stream> {
   const client = connectHttp2(`http://127.0.0.1:${port}`)
   t.teardown(() => client.destroy())
   return client.request({ ':path': '/', ...headers }).on('error', () => {}).resume()
 }
 
-const streaming = (type: string | null, how: 'send' | 'writeHead' | 'setHeader') => (app: FastifyInstance, { entered, t }: Omit<World, 'port'>) => app.get('/', (_request, reply) => {
+const streaming = (type: string | null, how: 'send' | 'writeHead' | 'setHeader') => (app: FastifyInstance, { entered, t }: Omit<Setup, 'port'>) => app.get('/', (_request, reply) => {
   if (how === 'send') {
     const source = endless()
     t.teardown(() => source.destroy())
@@ -77,33 +77,33 @@ const streaming = (type: string | null, how: 'send' | 'writeHead' | 'setHeader')
   setImmediate(() => entered.resolve(reply.raw))
 })
 
-function upgrade ({ t, port }: World): () => void {
+function upgrade ({ t, port }: Setup): () => void {
   const client = new WebSocket(`ws://127.0.0.1:${port}/`).on('error', () => {})
   t.teardown(() => client.close())
   return () => client.close()
 }
 
-const socketRoute = (app: FastifyInstance, { entered }: Omit<World, 'port'>) =>
+const socketRoute = (app: FastifyInstance, { entered }: Omit<Setup, 'port'>) =>
   app.register(async app => { app.get('/', { websocket: true }, () => { entered.resolve(null as never) }) })
 
-/** Three requests on one connection, which ends so. */
-const pipelined = (end: (socket: Socket) => unknown) => ({ t, port }: World) => {
+/** Three requests on one connection, which `end` ends. */
+const pipelined = (end: (socket: Socket) => unknown) => ({ t, port }: Setup) => {
   const socket = raw(t, port, [1, 2, 3].map(n => `GET / HTTP/1.1\r\nHost: a\r\nN: ${n}\r\n\r\n`).join(''))
   return () => end(socket)
 }
 
 const WAYS: Record<string, Way> = {
-  answered: { routes: slow, begin: world => { get(world.port); return answerIt(world) }, during: REQUEST },
-  'answered, the connection goes on': { routes: slow, begin: world => { get(world.port, '/', { connection: 'keep-alive' }); return answerIt(world) }, during: REQUEST },
-  HEAD: { routes: slow, begin: world => { send(world.port, { method: 'HEAD' }, ''); return answerIt(world) }, during: REQUEST },
-  'an unknown URL': { routes: (app, world) => app.setNotFoundHandler(handler(world)), begin: world => { get(world.port, '/nowhere'); return answerIt(world) }, during: REQUEST },
+  answered: { routes: slow, begin: setup => { get(setup.port); return answerIt(setup) }, during: REQUEST },
+  'answered, with keep-alive': { routes: slow, begin: setup => { get(setup.port, '/', { connection: 'keep-alive' }); return answerIt(setup) }, during: REQUEST },
+  HEAD: { routes: slow, begin: setup => { send(setup.port, { method: 'HEAD' }, ''); return answerIt(setup) }, during: REQUEST },
+  'an unknown URL': { routes: (app, setup) => app.setNotFoundHandler(handler(setup)), begin: setup => { get(setup.port, '/nowhere'); return answerIt(setup) }, during: REQUEST },
   thrown: {
     routes: (app, { entered, answer }) => app.get('/', async (_request, reply) => {
       entered.resolve(reply.raw)
       await answer.promise
       throw new Error('expected')
     }),
-    begin: world => { get(world.port); return answerIt(world) },
+    begin: setup => { get(setup.port); return answerIt(setup) },
     during: REQUEST
   },
   'a callback that answers': {
@@ -111,7 +111,7 @@ const WAYS: Record<string, Way> = {
       entered.resolve(reply.raw)
       answer.promise.then(() => reply.send('done'))
     }),
-    begin: world => { get(world.port); return answerIt(world) },
+    begin: setup => { get(setup.port); return answerIt(setup) },
     during: REQUEST
   },
   'aborted, the handler answers later': { routes: slow, begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST, then: answerLate },
@@ -135,18 +135,18 @@ const WAYS: Record<string, Way> = {
     then: answerLate
   },
   'aborted, and never answered': { routes: (app, { entered }) => app.get('/', (_request, reply) => { entered.resolve(reply.raw) }), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST, abandoned: true },
-  'aborted before its body came': {
-    routes: (app, world) => {
-      app.addHook('onRequest', (_request, reply, done) => { world.entered.resolve(reply.raw); done() })
-      app.post('/', handler(world))
+  'aborted before its body arrives': {
+    routes: (app, setup) => {
+      app.addHook('onRequest', (_request, reply, done) => { setup.entered.resolve(reply.raw); done() })
+      app.post('/', handler(setup))
     },
     begin: ({ t, port }) => { const socket = raw(t, port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n'); return () => socket.destroy() },
     during: REQUEST
   },
   'aborted in the middle of its body': {
-    routes: (app, world) => {
-      app.addHook('onRequest', (_request, reply, done) => { world.entered.resolve(reply.raw); done() })
-      app.post('/', handler(world))
+    routes: (app, setup) => {
+      app.addHook('onRequest', (_request, reply, done) => { setup.entered.resolve(reply.raw); done() })
+      app.post('/', handler(setup))
     },
     begin: ({ t, port }) => { const socket = raw(t, port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"a":'); return () => socket.destroy() },
     during: REQUEST
@@ -158,7 +158,7 @@ const WAYS: Record<string, Way> = {
       entered.resolve(reply.raw)
       answer.promise.then(() => source.push(null))
     }),
-    begin: world => { get(world.port); return answerIt(world) },
+    begin: setup => { get(setup.port); return answerIt(setup) },
     during: REQUEST
   },
   'aborted in the middle of a stream': { routes: streaming('text/csv', 'send'), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST },
@@ -169,7 +169,7 @@ const WAYS: Record<string, Way> = {
       entered.resolve(reply.raw)
       answer.promise.then(() => source.destroy(new Error('expected')))
     }),
-    begin: world => { get(world.port); return answerIt(world) },
+    begin: setup => { get(setup.port); return answerIt(setup) },
     during: REQUEST
   },
   'hijacked, and ended': {
@@ -178,7 +178,7 @@ const WAYS: Record<string, Way> = {
       entered.resolve(reply.raw)
       answer.promise.then(() => reply.raw.end('done'))
     }),
-    begin: world => { get(world.port); return answerIt(world) },
+    begin: setup => { get(setup.port); return answerIt(setup) },
     during: REQUEST
   },
   'hijacked, begun, and aborted': { routes: streaming('text/csv', 'writeHead'), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST },
@@ -193,61 +193,61 @@ const WAYS: Record<string, Way> = {
     then: answerLate
   },
   'an event stream by reply.send()': { routes: streaming('text/event-stream', 'send'), begin: ({ port }) => { const request = get(port, '/', { accept: 'text/event-stream' }); return () => request.destroy() }, during: STREAM },
-  'an event stream by reply.send(), asked for without Accept': { routes: streaming('text/event-stream; charset=utf-8', 'send'), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: STREAM },
+  'an event stream by reply.send(), without an Accept header': { routes: streaming('text/event-stream; charset=utf-8', 'send'), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: STREAM },
   'an event stream by writeHead()': { routes: streaming('text/event-stream', 'writeHead'), begin: ({ port }) => { const request = get(port, '/', { accept: 'text/event-stream' }); return () => request.destroy() }, during: STREAM },
   'an event stream by setHeader() on the raw response': { routes: streaming('text/event-stream', 'setHeader'), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: STREAM },
   'asks for an event stream, gets a download': { routes: streaming('text/csv', 'writeHead'), begin: ({ port }) => { const request = get(port, '/', { accept: 'text/event-stream' }); return () => request.destroy() }, during: REQUEST },
   'a WebSocket, registered before': { before: app => app.register(websocket), routes: socketRoute, begin: upgrade, during: STREAM },
-  'a WebSocket, registered after': { routes: async (app, world) => { await app.register(websocket); await socketRoute(app, world) }, begin: upgrade, during: STREAM },
+  'a WebSocket, registered after': { routes: async (app, setup) => { await app.register(websocket); await socketRoute(app, setup) }, begin: upgrade, during: STREAM },
   'asks for an upgrade, and is answered by a plain handler': {
-    routes: async (app, world) => {
-      app.post('/', handler(world))
+    routes: async (app, setup) => {
+      app.post('/', handler(setup))
       await app.register(websocket)
     },
-    begin: world => {
-      raw(world.t, world.port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n')
-      return answerIt(world)
+    begin: setup => {
+      raw(setup.t, setup.port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n')
+      return answerIt(setup)
     },
     during: REQUEST
   },
-  'asks for an upgrade where nobody upgrades': {
+  'asks for an upgrade without a listener for upgrades': {
     routes: slow,
-    begin: world => {
-      raw(world.t, world.port, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
-      return answerIt(world)
+    begin: setup => {
+      raw(setup.t, setup.port, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+      return answerIt(setup)
     },
     during: REQUEST
   },
-  'HTTP/2, answered': { server: { http2: true }, routes: slow, begin: async world => { await withHttp2(world, {}); return answerIt(world) }, during: REQUEST },
-  'HTTP/2, an event stream, reset': { server: { http2: true }, routes: streaming('text/event-stream', 'send'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: STREAM },
-  'HTTP/2, an event stream by writeHead()': { server: { http2: true }, routes: streaming('text/event-stream', 'writeHead'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: STREAM },
-  'HTTP/2, hijacked, without a type': { server: { http2: true }, routes: streaming(null, 'writeHead'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: REQUEST },
-  'HTTP/2, reset, the handler answers later': { server: { http2: true }, routes: slow, begin: async world => { const stream = await withHttp2(world, {}); return () => stream.close(8) }, during: REQUEST, then: answerLate },
-  'HTTP/2, the session is cut, the handler answers later': { server: { http2: true }, routes: slow, begin: async world => { const stream = await withHttp2(world, {}); return () => stream.session?.destroy() }, during: REQUEST, then: answerLate },
-  'HTTP/2, the session is cut in the middle of a download': { server: { http2: true }, routes: streaming('text/csv', 'send'), begin: async world => { const stream = await withHttp2(world, {}); return () => stream.session?.destroy() }, during: REQUEST },
+  'HTTP/2, answered': { server: { http2: true }, routes: slow, begin: async setup => { await withHttp2(setup, {}); return answerIt(setup) }, during: REQUEST },
+  'HTTP/2, an event stream, reset': { server: { http2: true }, routes: streaming('text/event-stream', 'send'), begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.close(8) }, during: STREAM },
+  'HTTP/2, an event stream by writeHead()': { server: { http2: true }, routes: streaming('text/event-stream', 'writeHead'), begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.close(8) }, during: STREAM },
+  'HTTP/2, hijacked, without a type': { server: { http2: true }, routes: streaming(null, 'writeHead'), begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.close(8) }, during: REQUEST },
+  'HTTP/2, reset, the handler answers later': { server: { http2: true }, routes: slow, begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.close(8) }, during: REQUEST, then: answerLate },
+  'HTTP/2, the session is cut, the handler answers later': { server: { http2: true }, routes: slow, begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.session?.destroy() }, during: REQUEST, then: answerLate },
+  'HTTP/2, the session is cut in the middle of a download': { server: { http2: true }, routes: streaming('text/csv', 'send'), begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.session?.destroy() }, during: REQUEST },
   connectionTimeout: { server: { connectionTimeout: 2000 }, routes: slow, begin: ({ port }) => { get(port); return () => {} }, during: REQUEST, then: answerLate },
   requestTimeout: {
     server: { requestTimeout: 2000, http: { connectionsCheckingInterval: 50, headersTimeout: 2000 } },
-    routes: (app, world) => {
-      app.addHook('onRequest', (_request, reply, done) => { world.entered.resolve(reply.raw); done() })
-      app.post('/', handler(world))
+    routes: (app, setup) => {
+      app.addHook('onRequest', (_request, reply, done) => { setup.entered.resolve(reply.raw); done() })
+      app.post('/', handler(setup))
     },
     begin: ({ t, port }) => { raw(t, port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{'); return () => {} },
     during: REQUEST
   },
   handlerTimeout: { server: { handlerTimeout: 2000 }, routes: slow, begin: ({ port }) => { get(port); return () => {} }, during: REQUEST },
-  'inject()': { routes: slow, begin: world => { world.app.inject('/'); return answerIt(world) }, during: REQUEST },
+  'inject()': { routes: slow, begin: setup => { setup.app.inject('/'); return answerIt(setup) }, during: REQUEST },
   'pipelined: all are counted, answered or not': {
     routes: slow,
-    begin: world => {
-      raw(world.t, world.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(3))
-      return answerIt(world)
+    begin: setup => {
+      raw(setup.t, setup.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(3))
+      return answerIt(setup)
     },
     during: { inFlight: 3, streams: 0 }
   },
-  'pipelined, and the client hangs up while the handlers work': { routes: slow, begin: pipelined(socket => socket.destroy()), during: { inFlight: 3, streams: 0 }, then: answerLate },
-  'pipelined, and the connection is reset while the handlers work': { routes: slow, begin: pipelined(socket => socket.resetAndDestroy()), during: { inFlight: 3, streams: 0 }, then: answerLate },
-  'pipelined, and half closed while the handlers work': { routes: slow, begin: pipelined(socket => socket.end()), during: { inFlight: 3, streams: 0 }, then: answerLate },
+  'pipelined, and the client hangs up while the handlers run': { routes: slow, begin: pipelined(socket => socket.destroy()), during: { inFlight: 3, streams: 0 }, then: answerLate },
+  'pipelined, and the connection is reset while the handlers run': { routes: slow, begin: pipelined(socket => socket.resetAndDestroy()), during: { inFlight: 3, streams: 0 }, then: answerLate },
+  'pipelined, and half closed while the handlers run': { routes: slow, begin: pipelined(socket => socket.end()), during: { inFlight: 3, streams: 0 }, then: answerLate },
   'pipelined, and hijacked': {
     routes: (app, { entered, answer }) => app.get('/', (_request, reply) => {
       reply.hijack()
@@ -258,7 +258,7 @@ const WAYS: Record<string, Way> = {
     during: { inFlight: 3, streams: 0 },
     then: answerLate
   },
-  'pipelined, all answered but the first before the client hangs up': {
+  'pipelined, all but the first answered before the client hangs up': {
     routes: (app, { entered }) => app.get('/', (request, reply) => {
       if (request.headers.n !== '1') return reply.send('done')
       entered.resolve(reply.raw)
@@ -269,9 +269,9 @@ const WAYS: Record<string, Way> = {
     abandoned: true
   },
   'pipelined, and never answered': { routes: (app, { entered }) => app.get('/', (_request, reply) => { entered.resolve(reply.raw) }), begin: pipelined(socket => socket.destroy()), during: { inFlight: 3, streams: 0 }, abandoned: true },
-  'pipelined behind another one, an event stream': {
-    routes: (app, world) => {
-      app.get('/', handler(world))
+  'an event stream, pipelined behind another request': {
+    routes: (app, setup) => {
+      app.get('/', handler(setup))
       app.get('/events', (_request, reply) => { reply.type('text/event-stream').send(endless()) })
     },
     begin: ({ t, port }) => {
@@ -284,9 +284,9 @@ const WAYS: Record<string, Way> = {
   }
 }
 
-t.test('counted while it runs, and no longer, for every way in which a request can end', async t => {
+t.test('a request counts exactly while it runs, however it ends', async t => {
   t.jobs = 8
-  // while the clock stands, nothing is taken for abandoned: each must tell its end
+  // with the clock stopped, no request counts as abandoned: each must report its end
   let clock = 1000
   t.teardown(() => Reflect.deleteProperty(performance, 'now'))
   performance.now = () => clock
@@ -297,21 +297,21 @@ t.test('counted while it runs, and no longer, for every way in which a request c
     const parts = { t, app, entered: step<FastifyReply['raw']>(), answer: step() }
     t.teardown(() => parts.answer.resolve())
     await way.routes(app, parts)
-    const world = { ...parts, port: await listen(app) }
-    const end = await way.begin(world)
+    const setup = { ...parts, port: await listen(app) }
+    const end = await way.begin(setup)
     const response = await parts.entered.promise
     const counted = () => counts(app.maintenance.status())
     await until(`counted: ${JSON.stringify(way.during)}`, () => JSON.stringify(counted()) === JSON.stringify(way.during))
     await end()
-    const isCounted = (look: string) => t.strictSame(counted(), way.after ?? way.during, `its handler still works, ${look}`)
+    const isCounted = (read: string) => t.strictSame(counted(), way.after ?? way.during, `its handler still runs, ${read}`)
     if (way.then !== undefined || way.abandoned === true) {
       await until('the connection is closed', () => ('stream' in response ? response.stream as Socket : response).destroyed)
-      for (const look of ['one look', 'another look']) isCounted(look)
-      await way.then?.(world)
+      for (const read of ['first read', 'second read']) isCounted(read)
+      await way.then?.(setup)
     }
     if (way.abandoned === true) {
       clock += 59_999
-      isCounted('just before the minute is over')
+      isCounted('just before the minute ends')
       clock++
       t.strictSame(counted(), NOTHING)
     }
@@ -320,11 +320,11 @@ t.test('counted while it runs, and no longer, for every way in which a request c
   })
   const ways = Object.entries(WAYS)
   await Promise.all(ways.filter(([, { abandoned }]) => abandoned !== true).map(run))
-  // one after another: each moves the clock
+  // in series, because each moves the clock
   for (const way of ways.filter(([, { abandoned }]) => abandoned === true)) await run(way)
 })
 
-t.test('what does not count', { buffered: true }, async t => {
+t.test('requests that do not count', { buffered: true }, async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store, ignore: { routes: '/ignored', request: request => request.headers.staff === 'yes' }, bypass: {} })
   const running = new Set<string>()
@@ -361,7 +361,7 @@ t.test('what does not count', { buffered: true }, async t => {
   t.strictSame(counts(app.maintenance.status()), NOTHING)
 })
 
-t.test('a site function: each request counts for its site, one for no known site for all of them', { buffered: true }, async t => {
+t.test('a site function: each request counts for its site, or for all if its site is unknown', { buffered: true }, async t => {
   const { app } = await createApp(t, { site: request => request.headers.host as string, sites: ['shop', 'blog'] })
   const answer = step()
   app.get('/:x', async () => answer.promise)
@@ -398,7 +398,7 @@ function slopeOf (samples: readonly number[]): number {
 t.test('200 rounds of on and off under load: no handle, listener, memory or reference is left', async t => {
   const store = beatingStore()
   const { app } = bareApp(t, { logger: false } as FastifyServerOptions)
-  // the bundled pages, all compressed anew in each round, would take most of the time
+  // compressing the bundled pages in each round would take most of the time
   const template = join(t.testdir({ 'page.eta': '<%= it.message %>' }), 'page.eta')
   await app.register(maintenance, { store, response: { template }, closeStreams: { after: '1h', jitter: 0 } })
   let answered = 0
@@ -426,33 +426,33 @@ t.test('200 rounds of on and off under load: no handle, listener, memory or refe
     await clients
   }
   const { signal } = new AbortController()
-  const look = async () => ({
+  const measure = async () => ({
     heap: await heap(),
     timers: process.getActiveResourcesInfo().filter(kind => kind === 'Timeout').length,
     others: process.getActiveResourcesInfo().filter(kind => !/Timeout|TCP|TickObject|Immediate/.test(kind)).length,
     listeners: [app.server, process, signal].reduce((sum, emitter) => sum + (emitter instanceof EventEmitter ? emitter.eventNames().reduce((count, name) => count + emitter.listenerCount(name), 0) : 0), 0)
   })
   await rounds(40)
-  const before = await look()
+  const before = await measure()
   const heaps = [before.heap]
   let after = before
   for (let stretch = 0; stretch < 8; stretch++) {
     await rounds(25)
-    after = await look()
+    after = await measure()
     heaps.push(after.heap)
   }
-  t.ok(answered > 20, `${answered} requests were answered between`)
-  // what is kept for good grows steadily; what the engine allocates or frees now and then hardly moves the median slope
+  t.ok(answered > 20, `${answered} requests were answered meanwhile`)
+  // a leak grows steadily; occasional allocations of the engine hardly move the median slope
   const grown = slopeOf(heaps)
   t.ok(grown < 150_000, `${grown} bytes more in every 25 rounds: ${heaps.join(', ')}`)
   t.ok(after.timers <= before.timers + 2, `${before.timers} timers before, ${after.timers} after`)
-  await until('no handle is left', async () => (await look()).others <= before.others)
+  await until('no handle is left', async () => (await measure()).others <= before.others)
   t.equal(after.listeners, before.listeners)
   t.strictSame(counts(app.maintenance.status()), STREAM)
   stream.destroy()
 })
 
-t.test('what has ended is let go: few references are kept', async t => {
+t.test('ended requests are released: few references are kept', async t => {
   const { app } = await createApp(t, {}, { logger: false } as FastifyServerOptions)
   const kept: WeakRef<object>[] = []
   app.get('/', async (_request, reply) => {
@@ -469,20 +469,20 @@ t.test('what has ended is let go: few references are kept', async t => {
   t.ok(swept <= 5, `${swept} of 500 after a sweep`)
 })
 
-t.test('pipelined requests whose client has hung up are let go without being asked for', async t => {
+t.test('pipelined requests are released automatically after their client hangs up', async t => {
   const child = spawn(process.execPath, ['--expose-gc', '--import', 'tsx', 'test/fixtures/pipelined-memory.ts'], { env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   const results = (await child.stdout.toArray()).join('').trim().split('\n').map(line => JSON.parse(line))
   t.strictSame(results.map(({ mode }) => mode), ['open', 'abandoned', 'hold', 'full'])
   for (const { mode, arrived, before, during, after, held, inFlight } of results) {
-    t.ok(arrived > 1000, `${arrived} requests have come`)
+    t.ok(arrived > 1000, `${arrived} requests have arrived`)
     t.ok(mode === 'full' || during - before > 20, `${mode}: ${during - before} MB while they wait`)
     t.ok(after - before <= 5, `${mode}: ${after - before} MB more after the clients have hung up`)
     t.strictSame({ held, inFlight }, { held: 0, inFlight: 0 }, mode)
   }
 })
 
-t.test('after a burst, what has ended is let go soon, without another request', async t => {
+t.test('after a burst, ended requests are released soon, without another request', async t => {
   const { app } = await createApp(t, {}, { logger: false } as FastifyServerOptions)
   const kept: WeakRef<object>[] = []
   const answer = step()
@@ -495,7 +495,7 @@ t.test('after a burst, what has ended is let go soon, without another request', 
   await until('all run', () => app.maintenance.status().inFlight === 200)
   answer.resolve()
   await Promise.all(answers)
-  await until('let go', async () => {
+  await until('they are released', async () => {
     await heap()
     return kept.filter(reference => reference.deref() !== undefined).length <= 10
   })

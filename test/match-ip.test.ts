@@ -33,7 +33,7 @@ t.test('agrees with BlockList and ipaddr.js on 300,000 pairs of address and rule
   t.ok(pairs >= 300_000 && hits > pairs / 100, `${pairs} pairs, ${hits} of them hits`)
 })
 
-t.test('tells the edges of a block in a crowd of 100,000', async t => {
+t.test('finds the edges of a block among 100,000', async t => {
   const rules = Array.from({ length: 100_000 }, randomRule)
   const isIgnored = matcher(rules)
   const wrong = []
@@ -49,9 +49,9 @@ t.test('tells the edges of a block in a crowd of 100,000', async t => {
   t.strictSame(others.filter(address => isIgnored(address) !== oracle(address)), [])
 })
 
-t.test('tells blocks apart that differ anywhere in the address', async t => {
+t.test('distinguishes blocks that differ in any bit', async t => {
   const wrong = []
-  // wherever the first bit is in which they differ, also where one word ends and the next begins
+  // the first differing bit may be anywhere, also at word boundaries
   for (let from = 0; from <= 108; from++) {
     const base = 0x2001_0db8_ffff_0000_1234_5678_9abc_def0n >> BigInt(128 - from) << BigInt(128 - from)
     const make = (): bigint => base | randomBits(20) % 2n ** 20n << BigInt(108 - from)
@@ -64,7 +64,7 @@ t.test('tells blocks apart that differ anywhere in the address', async t => {
   t.strictSame(wrong, [])
 })
 
-t.test('one address in any spelling has one answer', async t => {
+t.test('every spelling of an address has the same answer', async t => {
   const spellings = (address: bigint): string[] => [textOf(address, 128), full(address), full(address).toUpperCase(), short(address), short(address).toUpperCase(), dotted(address), `${short(address)}%eth0`]
   const wrong: string[] = []
   for (let i = 0; i < 2000; i++) {
@@ -81,14 +81,14 @@ t.test('one address in any spelling has one answer', async t => {
   t.strictSame(mapped.map(matcher(['10.1.2.4/31'])), mapped.map(() => false))
 })
 
-t.test('an IPv6 block never holds an IPv4 client', async t => {
+t.test('an IPv6 block never contains an IPv4 client', async t => {
   const isIgnored = matcher(['::/1', '8000::/1', '::fffe:0:0/95', '::/64', '2002::/16'])
   for (const ip of ['10.0.0.1', '255.255.255.255', '0.0.0.0', '::ffff:10.0.0.1', '::ffff:0:0', '::FFFF:a00:1']) t.equal(isIgnored(ip), false, ip)
   for (const ip of ['::1', '::fffe:10.0.0.1', '::10.0.0.1', 'ffff::', '2002:a00:1::']) t.equal(isIgnored(ip), true, ip)
-  t.equal(matcher(['0.0.0.0/1'])('::1'), false, 'nor the other way round')
+  t.equal(matcher(['0.0.0.0/1'])('::1'), false, 'nor vice versa')
 })
 
-t.test('what is no address is never ignored, and never throws', async t => {
+t.test('an invalid address is never ignored, and never throws', async t => {
   const isIgnored = matcher(EVERYBODY)
   const strange = [undefined, null, 0, 1n, NaN, true, Symbol('ip'), {}, [], ['10.0.0.1'], Object('10.0.0.1'), () => '10.0.0.1',
     '', ' ', 'unknown', '10.0.0.5:1234', '[::1]:99', '[::1]', '<script>alert(1)</script>', '010.0.0.5', '10.0.0.05', '0x0a.0.0.1', '10.0.0', '10.1',
@@ -113,25 +113,25 @@ t.test('knows the same addresses as net.isIP', async t => {
   t.ok(addresses > 50_000 && addresses < 250_000, `${addresses} of 300000 texts are addresses`)
 })
 
-t.test('takes addresses and blocks as rules, and nothing loose', async t => {
+t.test('accepts only strict addresses and blocks as rules', async t => {
   const good = ['10.0.0.1', '10.0.0.0/8', '10.1.2.3/8', '0.0.0.0/1', '255.255.255.255/32', '::1', '::', '2001:db8::/32', '::/1', 'FE80::1/10', '::ffff:10.0.0.1', '::ffff:10.0.0.0/104', '::ffff:0:0/97', '64:ff9b::10.0.0.1/96']
   for (const rule of good) t.equal(isIpRule(rule), true, rule)
   const bad = ['', ' ', '0.0.0.0/0', '::/0', '10.0.0.0/0', '::ffff:0:0/96', '::ffff:10.0.0.0/8', '::ffff:10.0.0.1/96', '010.0.0.1', '10.0.0.01', '10.0.0.0/08', '::1/0128', '10.0.0.0/33', '::/129', '10.0.0.0/', '10.0.0.0/-1', '10.0.0.0/+8', '10.0.0.0/8/8', '10.0.0.0/ 8', '10.0.0.0 /8', ' 10.0.0.1', '10.0.0.1 ', '10.0.0.0/0x8', '10.0.0.0/8.0', '10.0.0.0/1e1', '10.0.0.0/255.0.0.0', '10.0.0.1:80', '[::1]', '[::1]:80', '10.0.0.*', '10.0.*', '*', '10.0.0.1-10.0.0.9', '10.0.0', '10', 'localhost', 'example.com', 'fe80::1%eth0', '2001:db8::%eth0/32', '2001:db8::g/32', '10.0.0.1/8\n', '/8', '/', 'all', '::/1000']
   for (const rule of bad) t.equal(isIpRule(rule), false, JSON.stringify(rule))
   for (const rule of [undefined, null, 10, {}, ['10.0.0.1'], /10/]) t.equal(isIpRule(rule), false, String(rule))
-  t.equal(compileIps([]), null, 'no rules: nobody needs to be asked')
+  t.equal(compileIps([]), null, 'no rules: nothing to check')
 })
 
-t.test('merges what overlaps, is there twice or stands in another order', async t => {
+t.test('merges rules that overlap, repeat or are unordered', async t => {
   const isIgnored = matcher(['10.1.0.0/16', '10.0.0.0/8', '10.1.2.3', '10.0.0.0/8', '10.255.255.255/9', '2001:db8::1', '2001:db8::/32', '2001:db8::/32', '192.168.0.1/24'])
   for (const ip of ['10.0.0.0', '10.255.255.255', '10.1.2.3', '2001:db8::', '2001:db8:ffff::', '192.168.0.0', '192.168.0.255']) t.equal(isIgnored(ip), true, ip)
   for (const ip of ['9.255.255.255', '11.0.0.0', '2001:db7:ffff::', '2001:db9::', '192.168.1.0']) t.equal(isIgnored(ip), false, ip)
 })
 
-t.test('looking at addresses leaves nothing behind', async t => {
+t.test('checking addresses leaves nothing behind', async t => {
   const padding = Buffer.alloc(15_000, 0x20)
   const isIgnored = matcher(['10.0.0.0/8', '2001:db8::/32'])
-  // as a trusted proxy's header gives it: cut out of a header of 15 KB
+  // as from a trusted proxy: a slice of a header of 15 KB
   const flood = (count: number): void => {
     for (let i = 0; i < count; i++) {
       const header = Buffer.concat([padding, Buffer.from(textOf(randomBits(128), 128))]).toString('latin1')
@@ -147,14 +147,14 @@ t.test('looking at addresses leaves nothing behind', async t => {
   t.equal(isIgnored('10.0.0.1'), true)
 })
 
-t.test('100,000 rules are compiled into less than 3 MB, whatever they look like', async t => {
+t.test('100,000 rules of any kind compile into less than 3 MB', async t => {
   const shapes = {
-    'IPv4 addresses all over': () => textOf(randomBits(32), 32),
-    'IPv4 addresses in a row': (i: number) => `10.${i >> 16}.${i >> 8 & 255}.${i & 255}`,
+    'scattered IPv4 addresses': () => textOf(randomBits(32), 32),
+    'consecutive IPv4 addresses': (i: number) => `10.${i >> 16}.${i >> 8 & 255}.${i & 255}`,
     'IPv6 addresses of one provider': () => textOf(0x20010db8n << 96n | randomBits(96), 128),
-    // without a node made smaller where it would be empty, each outlier costs another node as large as the crowd
-    '25 IPv6 crowds behind ever nearer outliers': (i: number) => textOf(0x20010db8n << 96n | BigInt(i % 25) << 88n | (i < 800 ? 1n << BigInt(87 - 2 * Math.floor(i / 25)) : randomBits(24)), 128),
-    'IPv6 blocks all over': () => `${textOf(randomBits(128), 128)}/${48 + random(17)}`
+    // unless empty nodes are made smaller, each outlier costs a node as large as the crowd
+    '25 IPv6 crowds behind ever closer outliers': (i: number) => textOf(0x20010db8n << 96n | BigInt(i % 25) << 88n | (i < 800 ? 1n << BigInt(87 - 2 * Math.floor(i / 25)) : randomBits(24)), 128),
+    'scattered IPv6 blocks': () => `${textOf(randomBits(128), 128)}/${48 + random(17)}`
   }
   const kept: IpMatcher[] = []
   for (const [name, make] of Object.entries(shapes)) {
@@ -168,7 +168,7 @@ t.test('100,000 rules are compiled into less than 3 MB, whatever they look like'
   t.throws(() => compile6({ width: 4, words: new Uint32Array(), prefixes: new Uint8Array(2 ** 23 + 1) }), RangeError)
 })
 
-/** What is in use after everything else was collected: array buffers are freed a while later, by another thread. */
+/** Memory in use after garbage collection: another thread frees array buffers a little later. */
 async function megabytes (): Promise<number> {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
@@ -191,8 +191,8 @@ function matcher (rules: string[]): IpMatcher {
 }
 
 /**
- * By node:net and by ipaddr.js, both asked with IPv4 where the address is one in IPv6 clothes. A BlockList finds
- * IPv4 clients in wide IPv6 blocks, which is not wanted: hence one for each family.
+ * The answers of node:net and ipaddr.js, with mapped addresses given to both as IPv4. A BlockList finds
+ * IPv4 clients in wide IPv6 blocks, which is unwanted: hence one list per family.
  */
 function oraclesOf (rules: string[]): ((address: string) => boolean)[] {
   const lists = { ipv4: new BlockList(), ipv6: new BlockList() }
@@ -222,7 +222,7 @@ function randomRule (): string {
   if (kind < 5) return textOf(randomBits(32), 32)
   if (kind < 6) return `::ffff:${textOf(randomBits(32), 32)}/${97 + random(32)}`
   const near = random(2) === 0 ? randomBits(128) : 0x20010db8n << 96n | randomBits(96)
-  // a mapped one would be another rule
+  // a mapped address would be another rule
   return kind < 9 ? `${spell(near | 1n << 100n)}/${1 + random(128)}` : spell(near | 1n << 100n)
 }
 

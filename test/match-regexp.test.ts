@@ -6,9 +6,9 @@ import { createRandom } from './fixtures/random.ts'
 const random = createRandom(t)
 const isLinear = (expression: RegExp): boolean => whyRefused(expression) === null
 
-/** Makes a RegExp that gives up, matching nothing, after this many steps back: V8's own count, not a clock. */
+/** Makes a RegExp that stops, without a match, after this many backtracks, which V8 counts. */
 setFlagsFromString('--allow-natives-syntax')
-// eslint-disable-next-line no-new-func -- the syntax is unknown to every parser but the engine's
+// eslint-disable-next-line no-new-func -- only the engine's parser knows the syntax
 const limited = new Function('source', 'flags', 'limit', 'return %NewRegExpWithBacktrackLimit(source, flags, limit)') as (source: string, flags: string, limit: number) => RegExp
 
 /* eslint-disable prefer-regex-literals -- the flag v is too new for the compiler's target, and a Kelvin sign must not be an escape */
@@ -23,7 +23,7 @@ const LINEAR = [
 ]
 
 const EVIL = [
-  // /^a+[A-Z]+$/ is evil where the router does not tell cases apart: then it gets the flag i
+  // /^a+[A-Z]+$/ is evil if the router ignores case, because it then gets the flag i
   /a*a*a*a*b/, /^a*a*a*a*b/, /(a|a)*/, /^(?:a|a)*$/, /(?:a|b|ab)*c/, /^(?:a|b|ab)*c$/, /(a+)+/, /^(a+)+$/, /(a*)*/, /^(a*)*$/, /^(\w+\s?)*$/, /.*.*=.*/, /^.*.*=.*$/, /^\s+|\s+$/, /(x+x+)+y/, /^(x+x+)+y$/,
   /(?=a*b)/, /^a+(?=a*b)/, /^(?=a*a*b)/, /^(?:(?=a*b)a)*/, /^(?:(?=a*b)a){2}/, /^[^/]+(?!.*x)\//, /^\p{L}+\w+$/u, /^\P{L}+\d+$/u, /^a+\Ba+$/, /^a+(?!b)a+$/, /^(?!(?:a|a)*b)/, /^(?=a+)a+a+$/,
   /\s+$/, /a+/, /^\/[^/]+.*\/[^/]+$/, /^[a-z]{1,1000000}[a-z]{1,1000000}$/, /^(?:a{1,1000000}){2}$/, /^\/(?:[^/]+\/)*x$/, /^x+(?:y?z?)x+$/, /^[^a]+\W+$/, /^a|b+$/, /^\d+\D?\d+$/, /^[^é]+ü+$/, /^a+A+$/i, /^a+[A-Z]+$/, new RegExp('^k+\u212a+$', 'iu'), new RegExp('^[a-z]+\u017f+$', 'iu')
@@ -34,13 +34,13 @@ const UNPROVEN = [
   /^[\w-x]+$/, /^[a-\d]$/, /^a{,5}$/, /^a}$/, /^a]$/, /^\/(?:^a)/, /^\/(?:a?){16}$/, /^(?:a|a){16}b/, /^(?:ab){1,17}$/, /^(?:(?:a|ab)c?){2}$/, /^(?:[a-z]{17}){2}$/, /^(?:\.\d{1,3}){0,2}$/, new RegExp('^\\u{61}'), new RegExp('^\\N'), new RegExp('^\\X41')
 ]
 
-/** What expressions of random shape are made of. */
+/** The parts of random expressions. */
 const ATOMS = [
   'a', 'b', '\\/', '[ab]', '[^a]', '.', '\\w', '\\d', '[a-c]', '[^/]', 'x', '\\s', '\\b', '\\B',
   '\\p{L}', '\\P{L}', '[^\\p{Lu}]', '[\\p{N}_]', '\\u{1f600}', '\\ud83d', '[\\u{10400}-\\u{10420}]', 'k', '\\u212a'
 ]
 
-t.test('says in one sentence why it refuses an expression', async t => {
+t.test('gives one sentence as the reason for rejecting an expression', async t => {
   const slow = 'RegExp may be slow: '
   const reasons: [RegExp, string][] = [
     [/^(a+)+$/, `${slow}nested or adjacent open-ended quantifiers`],
@@ -66,7 +66,7 @@ t.test('says in one sentence why it refuses an expression', async t => {
 })
 
 t.test('no property has more alternatives of surrogate pairs than its weight counts', async t => {
-  // those with the most ranges beyond the BMP
+  // the properties with the most ranges beyond the BMP
   for (const name of ['L', 'Cn', 'ID_Continue']) {
     for (const escape of [`\\p{${name}}`, `\\P{${name}}`]) t.ok(pairAlternatives(new RegExp(escape, 'u')) <= 500, escape)
   }
@@ -88,19 +88,19 @@ function pairAlternatives (expression: RegExp): number {
   return count
 }
 
-t.test('takes what is linear, and refuses what is not or cannot be told', async t => {
+t.test('accepts linear expressions only, and rejects undecidable ones', async t => {
   for (const expression of LINEAR) t.equal(isLinear(expression), true, String(expression))
   for (const expression of [...EVIL, ...UNPROVEN]) t.equal(isLinear(expression), false, String(expression))
 })
 
-t.test('no accepted expression steps back more often than its weight for each character of an adversarial path', async t => {
+t.test('no accepted expression backtracks more often than its weight per character of an adversarial path', async t => {
   for (const expression of LINEAR) t.strictSame(tooDear(expression), null, String(expression))
-  // the measure itself: all but those that the engine happens to cut short
+  // checks the method: except those that the engine happens to optimise
   const caught = EVIL.filter(expression => tooDear(expression, 400) !== null)
-  t.ok(caught.length > EVIL.length / 3, `${caught.length} of ${EVIL.length} evil ones are caught by it`)
+  t.ok(caught.length > EVIL.length / 3, `it finds ${caught.length} of ${EVIL.length} evil ones`)
 })
 
-t.test('nor does one of random shape', async t => {
+t.test('nor does a random expression', async t => {
   let accepted = 0
   let refused = 0
   const wrong = []
@@ -118,25 +118,25 @@ t.test('nor does one of random shape', async t => {
     if (path !== null) wrong.push(`${expression} on ${path.slice(0, 60)}`)
   }
   t.strictSame(wrong, [])
-  t.ok(refused > accepted / 10, `${refused} were refused`)
+  t.ok(refused > accepted / 10, `${refused} were rejected`)
 })
 
-/** A path of some 2,000 characters on which it steps back more often than it may, if there is one. */
+/** A path of about 2,000 characters on which it backtracks too often, if there is one. */
 function tooDear (expression: RegExp, weight = weightOf(expression)): string | null {
   const { source, flags } = expression
   const paths = adversarial(source)
   const longest = Math.max(...paths.map(path => path.length))
-  // an integer, as the engine's own function expects; the end of the text always matches, if the engine gets so far
+  // an integer, which the engine requires; the end of the text always matches, unless the engine stops before
   const cheap = limited(`(?:${source})|$`, flags.replace('d', ''), Math.ceil(weight * (longest + 1)))
   return paths.find(path => !cheap.test(path)) ?? null
 }
 
-/** A property's many comparisons cause few steps back: counted in full, they could hide a quadratic number. */
+/** The many comparisons of a property cause few backtracks: counted in full, they could hide a quadratic number. */
 function weightOf (expression: RegExp): number {
   return weigh(expression) / (/\\p/i.test(expression.source) ? 50 : 1)
 }
 
-/** Repetitions of what the expression itself is made of. */
+/** Repetitions of the expression's own parts. */
 function adversarial (source: string): string[] {
   const parts = [...new Set(source.replace(/\\(?=\W)|[\^$?:|]/g, '').split(/[()[\]{}+*,]/).flatMap(part => [part, part.charAt(0)]))].filter(part => part !== '')
   const pieces = [...parts, 'a', 'ab', 'x', '/', 'a/', '.a', ' ', '1', '\u212a']
@@ -153,7 +153,7 @@ function atom (depth: number): string {
   return `${opening}${sequence(depth - 1)}${random(2) === 0 ? `|${sequence(depth - 1)}` : ''})`
 }
 
-/** `null` if it is no valid expression, as with a quantifier after an assertion. */
+/** `null` if the expression is invalid, such as a quantifier after an assertion. */
 function compile (source: string, flags: string): RegExp | null {
   try {
     return new RegExp(source, flags)

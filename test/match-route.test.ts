@@ -13,7 +13,7 @@ const random = createRandom(t)
 
 const DEFAULTS: RouterOptions = { ignoreTrailingSlash: false, ignoreDuplicateSlashes: false, caseSensitive: true, useSemicolonDelimiter: false }
 
-t.test('ignores the targets whose route is ignored, in every configuration of the router', async t => {
+t.test('ignores exactly the targets of ignored routes, in every router configuration', async t => {
   const caught = { 'raw prefix': 0, 'new URL': 0, 'no ambiguity check': 0 }
   for (const [i, options] of CONFIGURATIONS.entries()) {
     const find = createFinder(options, i % 2 === 1)
@@ -36,7 +36,7 @@ t.test('ignores the targets whose route is ignored, in every configuration of th
     t.strictSame(wrong.slice(0, 10), [], JSON.stringify(options))
     t.ok(ignored > 300, `${ignored} were ignored`)
   }
-  for (const [name, count] of Object.entries(caught)) t.ok(count > 0, `the mutant '${name}' was caught ${count} times`)
+  for (const [name, count] of Object.entries(caught)) t.ok(count > 0, `the mutant '${name}' was detected ${count} times`)
 })
 
 t.test('a closed server runs the handlers of those requests only', { timeout: 110_000 }, async t => {
@@ -45,7 +45,7 @@ t.test('a closed server runs the handlers of those requests only', { timeout: 11
   }
 })
 
-/** Asks the router alone, without a server: what would a request for the target reach? */
+/** The route that a target reaches, from the router alone, without a server. */
 function createFinder (options: RouterOptions, catchAll: boolean): (target: string) => Reached | null {
   const router = FindMyWay({ ...options })
   for (const template of [...Object.keys(ROUTES), ...(catchAll ? ['*'] : [])]) router.on('GET', template, () => {}, template)
@@ -55,7 +55,7 @@ function createFinder (options: RouterOptions, catchAll: boolean): (target: stri
   }
 }
 
-t.test('what each kind of pattern says of a template', async t => {
+t.test('the verdict of each kind of pattern about a template', async t => {
   // pattern, then template: 'yes', 'no' or 'look'
   const table: [string | RegExp, Record<string, string>][] = [
     ['/admin', { '/admin': 'yes', '/admin/': 'no', '/admin/x': 'no', '/Admin': 'no', '/administration': 'no', '/:x': 'look', '/:x/y': 'look', '/*': 'look', '*': 'look', '/admin/:x': 'look', '/admin/:x?': 'look', '/admin/*': 'look', '/b/:x': 'no', '/admin-:x': 'no', '/ad:x': 'look', '/admit/*': 'no' }],
@@ -72,11 +72,11 @@ t.test('what each kind of pattern says of a template', async t => {
   ]
   for (const [pattern, templates] of table) {
     const matcher = compileRoutes([pattern], DEFAULTS)
-    for (const [template, verdict] of Object.entries(templates)) t.equal(matcher.template(template), verdict, `${pattern} says '${verdict}' of ${template}`)
+    for (const [template, verdict] of Object.entries(templates)) t.equal(matcher.template(template), verdict, `${pattern}: '${verdict}' for ${template}`)
   }
 })
 
-t.test('and of a path, where the template is wider', async t => {
+t.test('the verdict about a path, if the template is wider', async t => {
   const { target } = compileRoutes(['/a', '/b/*', '/c::d', '/é', '/u/:id', /^\/x\/[a-z]+$/], DEFAULTS)
   const held = ['/a', '/a?b', '/a#b', '/%61', '/a?/../b', '/b/', '/b/c', '/b/c/', '/b/c%20d', '/b/%C3%A9', '/b/...', '/b/.c', '/c:d', '/%C3%A9', '/x/yz', '/b/c?%2F', '/b/c?//']
   for (const path of held) t.equal(target(path), true, path)
@@ -85,7 +85,7 @@ t.test('and of a path, where the template is wider', async t => {
   for (const path of not) t.equal(target(path), false, path)
 })
 
-t.test('as the options of the router have it', async t => {
+t.test("follows the router's options", async t => {
   const slash = compileRoutes(['/a/', '/b', '/c/*'], { ...DEFAULTS, ignoreTrailingSlash: true })
   for (const template of ['/a', '/a/', '/b', '/b/', '/c/d/', '/c/:d?/']) t.equal(slash.template(template), template === '/c/:d?/' ? 'look' : 'yes', template)
   t.strictSame(['/a', '/a/', '/b/', '/c/d/', '/c', '/c/', '/b//', '//b', '/c//', '/c//?x', '/c/d//'].map(slash.target), [true, true, true, true, false, false, false, false, false, false, false])
@@ -101,24 +101,24 @@ t.test('as the options of the router have it', async t => {
   t.strictSame(['/a;x=1', '/a;/b', '/b/c;d', '/b/c%3Bd', '/;/a'].map(semicolon.target), [true, true, true, false, false])
 })
 
-t.test('takes strings of one meaning only', async t => {
+t.test('accepts only unambiguous strings', async t => {
   for (const pattern of ['/', '/*', '/a', '/a/', '/a/*', '/a/b/c', '/a b', '/é', '/a:b', '/a::b', '/users/:id/*', '/.well-known/x', '/a..b', '/...', '/a.b', '/a;b', '/x/:n(^[0-9]+$)', '/😀', '/\u00a0']) t.equal(isPattern(pattern), true, pattern)
   for (const pattern of ['', ' ', 'a', 'a/*', '*', ' /a', '/a?b', '/a?', '/a#b', '//', '//a', '/a//b', '/a//', '/.', '/..', '/./a', '/../a', '/a/..', '/a/../b', '/a/.', '/a*', '/*/a', '/a/*/b', '/a/**', '/**', '/a/*/', '/a/*.js', '/%61', '/a%', '/a\\b', 'http://h/a', '/a/*?', '/a\n', '/\ta', '/a\u0000/*', '/\u007f', '/a\u0085', '/\u009f', '/\ud800', '/a\udc00b', 7, null, undefined, {}, ['/a'], /^a/]) t.equal(isPattern(pattern), false, String(pattern))
 })
 
-t.test('an expression is compiled once, as it was', async t => {
+t.test('an expression is compiled once, unchanged', async t => {
   const expression = /^\/a$/
   const { target, template } = compileRoutes([expression], DEFAULTS)
   expression.compile('^/b$')
   t.strictSame([target('/a'), target('/b'), template('/a'), template('/b')], [true, false, 'yes', 'no'])
 })
 
-t.test('on a long path the expressions may not take long together', async t => {
+t.test('all expressions together are bounded on a long path', async t => {
   const path = `/${'a'.repeat(15_000)}`
   const make = (count: number): boolean => compileRoutes(Array.from({ length: count }, (_, i) => i === 0 ? /^\/a+$/ : new RegExp(`^/x${i}/[^/]+$`)), DEFAULTS).target(path)
   t.equal(make(1), true)
-  t.equal(make(1000), false, 'refused, because it cannot be told in time')
-  t.equal(compileRoutes(Array.from({ length: 10_000 }, (_, i) => `/x${i}/*`).concat('/a'.repeat(2000) + '/*'), DEFAULTS).target('/a'.repeat(7000)), true, 'strings are told in any number')
+  t.equal(make(1000), false, 'not ignored, because it would take too long')
+  t.equal(compileRoutes(Array.from({ length: 10_000 }, (_, i) => `/x${i}/*`).concat('/a'.repeat(2000) + '/*'), DEFAULTS).target('/a'.repeat(7000)), true, 'the number of strings is not limited')
 })
 
 t.test('child routes, HEAD, unknown URLs and rewritten ones', async t => {
@@ -139,14 +139,14 @@ t.test('child routes, HEAD, unknown URLs and rewritten ones', async t => {
   t.strictSame(ran.splice(0), ['health', 'child', 'child', 'deep x', 'health'])
   for (const url of ['/secret', '/child/x', '/deep', '/deep/', '/old', '/old?/health', '/new/x', '/nowhere', '/nowhere/x', '/never', '/']) t.equal(await status(url), 503, url)
   t.equal(await status('/health', 'HEAD'), 200)
-  t.equal(await status('/health', 'POST'), 200, 'a pattern is of all methods')
+  t.equal(await status('/health', 'POST'), 200, 'a pattern covers all methods')
   t.equal(await status('/child/x', 'HEAD'), 503)
   t.strictSame(ran, ['health', 'post'])
   for (const url of ['/robots.txt', '/robots.txt?x', '/%72obots.txt']) t.equal(await status(url), 404, `${url}: a 503 would drop the site from search engines`)
   for (const url of ['/robots.txt/', '/robots.txt/x', '/robots.txt%2f', '/x/robots.txt', '//robots.txt']) t.equal(await status(url), 503, url)
 })
 
-t.test('patterns of the state record hold while it stands, also on routes that were seen before', async t => {
+t.test('patterns of a state record apply only while it is current, also to known routes', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(maintenance, { ignore: { routes: '/own' } })
@@ -155,7 +155,7 @@ t.test('patterns of the state record hold while it stands, also on routes that w
     const urls = ['/own', '/a', '/b', '/c/1', '/c/2']
     const answers = await Promise.all([...urls, ...urls].map(async url => ({ url, passed: (await app.inject(url)).statusCode === 200 })))
     const passed = answers.filter(answer => answer.passed).map(answer => answer.url)
-    t.strictSame(passed.slice(0, passed.length / 2), passed.slice(passed.length / 2), 'the second time as the first')
+    t.strictSame(passed.slice(0, passed.length / 2), passed.slice(passed.length / 2), 'the same answers the second time')
     return passed.slice(0, passed.length / 2)
   }
   await app.maintenance.set(true)
@@ -173,7 +173,7 @@ t.test('patterns of the state record hold while it stands, also on routes that w
 
 type Mutant = (target: string, template: string) => boolean
 
-/** Three wrong matchers that people write. */
+/** Three common, wrong matchers. */
 function makeMutants (options: RouterOptions): Record<string, Mutant> {
   const matcher = compileRoutes(['/robots.txt', ...PATTERNS], options)
   const strings = PATTERNS.filter(pattern => typeof pattern === 'string')
@@ -188,7 +188,7 @@ function makeMutants (options: RouterOptions): Record<string, Mutant> {
   }
 }
 
-/** Decides by the template, and by `look` where that is not enough. */
+/** Decides by the template, and by `look` if that is not enough. */
 function looking (matcher: RouteMatcher, look: (target: string) => boolean): Mutant {
   return (target, template) => {
     const verdict = matcher.template(template)

@@ -29,7 +29,7 @@ t.test('options: defaults', async t => {
   t.ok(Object.isFrozen(readOptions({})))
 })
 
-t.test('options: a lone string where a list belongs is a list of one', async t => {
+t.test('options: a string works as a list of one', async t => {
   const { ignore, sites } = readOptions({ ignore: { routes: '/health', ips: '10.0.0.1' }, site: () => 'shop', sites: 'shop' })
   t.strictSame(ignore.routes, ['/health'])
   t.strictSame([ignore.ips?.('10.0.0.1'), ignore.ips?.('1'), ignore.ipRules], [true, false, 1])
@@ -38,7 +38,7 @@ t.test('options: a lone string where a list belongs is a list of one', async t =
   t.equal(readOptions({ ignore: { routes: expression } }).ignore.routes[0], expression)
 })
 
-t.test('options: what is wrong is refused, with the name, the value and what is expected', async t => {
+t.test('options: invalid ones are rejected with name, value and expectation', async t => {
   const client = { duplicate () {}, defineCommand () {}, options: { password: 'S3cret' } }
   const wrong: [unknown, RegExp][] = [
     [null, /option 'options' is null, expected an object/],
@@ -168,12 +168,12 @@ t.test('options: what is wrong is refused, with the name, the value and what is 
   t.throws(() => checkShape({ a: text(3) }, { a: 'long text' }, name => new Error(name)), { message: 'a' })
 })
 
-t.test('options: what store takes', t => {
+t.test('options: the forms of store', t => {
   t.strictSame(readOptions({ store: 'redis://ops:p%40ss@host:6380/2' }).store, { redis: 'redis://ops:p%40ss@host:6380/2' })
   t.strictSame(readOptions({ store: 'file:./state.json' }).store, { file: './state.json' })
   t.strictSame(readOptions({ store: 'file:///var/lib/a%20b.json' }).store, { file: '/var/lib/a b.json' })
   const more = { file: './x', mode: undefined } as { file: string }
-  t.equal(readOptions({ store: more }).store, more, 'undefined counts as not given')
+  t.equal(readOptions({ store: more }).store, more, 'undefined is the same as absent')
   for (const redis of ['rediss://host', { host: 'x', password: () => 'y' }, { url: 'redis://host' }, Object.create(null), { duplicate () {}, defineCommand () {}, options: {} }]) {
     t.equal((readOptions({ store: { redis } }).store as { redis: unknown }).redis, redis)
   }
@@ -182,7 +182,7 @@ t.test('options: what store takes', t => {
   t.end()
 })
 
-t.test('times: only what has a zone and is in the calendar', async t => {
+t.test('times: only existing ones with a zone', async t => {
   t.equal(toTime('2026-12-01T03:00:00Z'), '2026-12-01T03:00:00.000Z')
   t.equal(toTime('2026-12-01T03:00+01:00'), '2026-12-01T02:00:00.000Z')
   t.equal(toTime('2026-12-01T03:00:00.5-0330'), '2026-12-01T06:30:00.500Z')
@@ -194,7 +194,7 @@ t.test('times: only what has a zone and is in the calendar', async t => {
   }
 })
 
-t.test('changes: what is wrong is refused', async t => {
+t.test('changes: invalid ones are rejected', async t => {
   const now = Date.parse('2026-12-01T00:00:00Z')
   const close = (change: unknown) => closeSite(checkSet(change))({ record: NEVER_WRITTEN, schedule: NO_SCHEDULE, moment: momentOf(now) })
   const wrong: [(change: unknown) => unknown, unknown, RegExp][] = [
@@ -251,15 +251,15 @@ t.test('changes: what is wrong is refused', async t => {
   for (const on of ['on', undefined, 1]) await t.rejects(app.maintenance.set(on as never), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /set\(\): the first argument must be true or false, got ('on'|undefined|1)/ })
 })
 
-t.test('messages: by language, and for readers of none', t => {
+t.test('messages: by language, and the default', t => {
   t.strictSame([...messageByLanguage({ de: 'Umzug', 'pt-BR': 'Mudança' })], [['de', 'Umzug'], ['pt-br', 'Mudança']])
   t.strictSame([...messageByLanguage('Moving')], [['', 'Moving']])
   t.strictSame([defaultText(null), defaultText('Moving'), defaultText({ de: 'Umzug', en: 'Moving' }), defaultText({ de: 'Umzug' }), defaultText({})], [null, 'Moving', 'Moving', 'Umzug', null])
-  t.equal(modeOf({ mode: 'half' }), 'full', 'of a later version')
+  t.equal(modeOf({ mode: 'half' }), 'full', 'a mode of a later version')
   t.end()
 })
 
-t.test('records: written and read again; what is new in them is kept, what is wrong in them is refused', async t => {
+t.test('records: parsing reverses writing, keeps new members, and rejects invalid ones', async t => {
   const window = storedWindow({ message: 'héllo "x"\n', by: 'ops', ignoreRoutes: [{ pattern: '/a', description: null }], endsAt: new Date(Date.now() + 1000).toISOString() })
   const record = recordOf([window])
   t.strictSame(parseRecord(serialiseRecord(record)), record)
@@ -298,7 +298,7 @@ t.test('windows: closed from the start until the end', async t => {
   t.equal(at('2026-12-01T01:00:00.000Z'), false)
 })
 
-t.test('options: no secret below store or bypass is shown, whatever its name and form', async t => {
+t.test('options: no secret below store or bypass is shown, in any form', async t => {
   const secret = 'S3cret'
   class Client { options = { password: secret } }
   const client = Object.assign(new Client(), { password: secret, host: 'redis.internal' })
@@ -319,7 +319,7 @@ t.test('options: no secret below store or bypass is shown, whatever its name and
   }
 })
 
-t.test('unknown names: the one that was meant', async t => {
+t.test('unknown names: a suggestion', async t => {
   const meant: [object, string][] = [
     [{ ignoreRoutes: ['/x'] }, 'ignore.routes'], [{ ignore_ips: [] }, 'ignore.ips'], [{ retryAfter: 1 }, 'response.retryAfter'], [{ stroe: 'memory' }, 'store'],
     [{ ignore: { statusCode: 1 } }, 'response.statusCode'], [{ store: { redis: 'redis://x', pollinterval: 1 } }, 'store.pollInterval'], [{ bypass: { cokie: 'x' } }, 'bypass.cookie']
@@ -332,7 +332,7 @@ t.test('unknown names: the one that was meant', async t => {
   t.equal(suggest('x', ['one', 'two']), 'Expected one of one, two')
 })
 
-t.test('a value in an error is short and on one line, whatever it is', async t => {
+t.test('any value in an error is short and on one line', async t => {
   const cases: [unknown, string][] = [
     ['x'.repeat(1e6), `'${'x'.repeat(100)}…'`], [{ ['k'.repeat(1e6)]: 1 }, `{ '${'k'.repeat(40)}…': 1 }`], [['a', { b: { c: 1 } }, {}], "[ 'a', { b: [Object] }, {} ]"], [[[[1]]], '[ [ [Array] ] ]'],
     [[1, 2, 3, 4, 5, 6, 7], '[ 1, 2, 3, 4, 5, … 2 more ]'], ['redis://us er:p"w\'@d@host', "'…@host'"], [`redis://:${'p'.repeat(200)}@host`, "'…@host'"], ['a\nb', "'a\\nb'"],
@@ -345,7 +345,7 @@ t.test('a value in an error is short and on one line, whatever it is', async t =
   t.equal(messageOf(new Error('cannot reach redis://user:p w@d@host')), 'cannot reach redis://…@host')
 })
 
-t.test('garbage of any shape costs bounded time, and is not looked at twice', async t => {
+t.test('garbage of any shape costs bounded time, and is parsed once', async t => {
   const size = 1024 * 1024
   const whole = { ...NEVER_WRITTEN, revision: Date.now(), at: new Date().toISOString() }
   const keys = Object.fromEntries(Array.from({ length: 90_000 }, (_, i) => [`k${i}`, 1]))
@@ -358,7 +358,7 @@ t.test('garbage of any shape costs bounded time, and is not looked at twice', as
     const parse = createRecordParser()
     const used = process.cpuUsage()
     const messages = Array.from({ length: 100 }, () => { try { parse(text); return '' } catch (error) { return (error as Error).message } })
-    // generous: to look at it a hundred times would take seconds
+    // generous: parsing it a hundred times would take seconds
     t.ok(process.cpuUsage(used).user < 1_000_000, text.slice(0, 20))
     t.ok(messages.every(message => message !== '' && message.length < 600))
   }
@@ -366,7 +366,7 @@ t.test('garbage of any shape costs bounded time, and is not looked at twice', as
   t.equal(parse(serialiseRecord(whole)), parse(serialiseRecord(whole)), 'the same record')
 })
 
-t.test('of values that may be secrets, only the kind is shown', async t => {
+t.test('for possible secrets, only the type is shown', async t => {
   const kinds = [undefined, null, true, '', 'secret', ['secret'], { a: 'secret' }, 7].map(showType)
   t.strictSame(kinds, ['undefined', 'null', 'true', 'empty', 'text', 'a list', 'an object', 'a number'])
 })

@@ -26,7 +26,7 @@ t.test('is a Fastify plugin', async t => {
   t.ok(app.hasDecorator('maintenance'))
 })
 
-t.test('no handler runs while closed, whatever the request', async t => {
+t.test('no handler runs while closed, for any request', async t => {
   const { app } = bareApp(t, { routerOptions: { ignoreTrailingSlash: true } })
   const run = counter()
   app.get('/before', run)
@@ -64,10 +64,10 @@ t.test('no handler runs while closed, whatever the request', async t => {
   t.equal(run.runs, 0, 'pipelined')
   await app.maintenance.set(false)
   await app.inject('/')
-  t.equal(run.runs, 1, 'and the handler does run once the site is open')
+  t.equal(run.runs, 1, 'the handler runs once the site is open')
 })
 
-t.test('nothing of the application runs for a refused request', async t => {
+t.test('no code of the application runs for a blocked request', async t => {
   const { app } = await createApp(t)
   const ran: string[] = []
   for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler', 'preSerialization', 'onSend'] as const) {
@@ -106,7 +106,7 @@ t.test('the precedence, row by row', async t => {
 
   async function reason (url: string, method: 'GET' | 'POST' | 'HEAD' | 'OPTIONS' = 'GET', headers: Record<string, string> = {}, remoteAddress = '1.2.3.4') {
     const { statusCode } = await app.inject({ url, method, headers, remoteAddress })
-    t.strictSame(explained, seen?.reason === 'ignored-request' ? { ...seen, blocked: true, reason: 'active', window: app.maintenance.status().windows[0]?.id } : seen, 'explain says the same')
+    t.strictSame(explained, seen?.reason === 'ignored-request' ? { ...seen, blocked: true, reason: 'active', window: app.maintenance.status().windows[0]?.id } : seen, 'explain() agrees')
     return `${statusCode} ${seen?.reason}`
   }
   const preflight = { origin: 'https://a.example', 'access-control-request-method': 'GET' }
@@ -119,7 +119,7 @@ t.test('the precedence, row by row', async t => {
   await app.maintenance.set(true)
   t.equal(await reason('/off'), '200 route-off')
   t.equal(await reason('/on'), '503 route-on')
-  t.equal(await reason('/on', 'GET', { 'x-user': '1' }, '10.1.2.3'), '503 route-on', 'for everyone')
+  t.equal(await reason('/on', 'GET', { 'x-user': '1' }, '10.1.2.3'), '503 route-on', 'ignored addresses too')
   t.equal(await reason('/both'), '503 route-on', 'the route outranks the list')
   t.equal(await reason('/plain', 'OPTIONS', preflight), '204 preflight')
   t.equal(await reason('/plain', 'OPTIONS'), '503 active', 'a plain OPTIONS is an ordinary request')
@@ -127,7 +127,7 @@ t.test('the precedence, row by row', async t => {
   t.equal(await reason('/plain', 'GET', {}, '10.1.2.3'), '200 ignored-ip')
   t.equal(await reason('/plain', 'GET', {}, '::ffff:10.1.2.3'), '200 ignored-ip')
   t.equal(await reason('/plain', 'GET', {}, '11.1.2.3'), '503 active')
-  t.equal(await reason('/unknown'), '503 active', 'a 404 would say that the page is gone')
+  t.equal(await reason('/unknown'), '503 active', 'a 404 would mean that the page is gone')
   t.equal(await reason('/unknown%2F..'), '503 active')
   t.equal(await reason('/unknown', 'GET', {}, '10.1.2.3'), '404 ignored-ip')
   t.equal(await reason('/robots.txt'), '404 ignored-route', 'a 503 makes crawlers drop the whole site')
@@ -135,7 +135,7 @@ t.test('the precedence, row by row', async t => {
   says.user = true
   t.equal(await reason('/plain', 'GET', { 'x-user': '1' }), '200 ignored-request')
   t.equal(await reason('/plain'), '503 active')
-  t.equal(await reason('/search', 'POST'), '503 active', 'declared reads matter in read-only mode only')
+  t.equal(await reason('/search', 'POST'), '503 active', "'read' matters in read-only mode only")
 
   await app.maintenance.set(true, { mode: 'read-only' })
   t.equal(await reason('/plain'), '200 read')
@@ -148,7 +148,7 @@ t.test('the precedence, row by row', async t => {
   t.equal(await reason('/plain', 'POST', { 'x-user': '1' }), '200 ignored-request')
 })
 
-t.test('request.maintenance is what was decided when the request arrived', async t => {
+t.test('request.maintenance is the decision from when the request arrived', async t => {
   const { app } = await createApp(t)
   app.get('/', async request => {
     await app.maintenance.set(true)
@@ -163,7 +163,7 @@ t.test('request.maintenance is what was decided when the request arrived', async
   t.equal((await open.app.inject('/off')).body, 'route-off')
 })
 
-t.test("config.maintenance: validated, and only the route's own word counts", async t => {
+t.test('config.maintenance: validated, and only own properties count', async t => {
   const { app } = await createApp(t)
   t.throws(() => app.get('/x', { config: { maintenance: 'of' as 'off' } }, async () => ''), {
     code: 'FST_ERR_MAINTENANCE_ROUTE', message: /route GET \/x is 'of', expected 'off', 'on', 'read' or 'write'/
@@ -176,7 +176,7 @@ t.test("config.maintenance: validated, and only the route's own word counts", as
   t.equal((await app.inject('/y')).statusCode, 503)
 })
 
-t.test("a route that stood before the plugin can say 'on'", async t => {
+t.test("a route declared before the plugin can be 'on'", async t => {
   const { app } = bareApp(t)
   const run = counter()
   app.get('/on', { config: { maintenance: 'on' } }, run)
@@ -190,18 +190,18 @@ t.test("a route that stood before the plugin can say 'on'", async t => {
   t.equal((await app.inject({ url: '/off', method: 'POST' })).statusCode, 200)
 })
 
-t.test('a wrong config.maintenance stops the boot, wherever it comes from', async t => {
+t.test('an invalid config.maintenance fails the boot, whatever its source', async t => {
   const wrong = { config: { maintenance: 'Off' as 'off' } }
   const handler = async () => ''
   const declare: Record<string, (app: FastifyInstance) => unknown> = {
     'before the plugin': async app => { app.route({ method: ['PUT', 'POST'], url: '/wrong', ...wrong, handler }); await app.register(maintenance) },
     'after a register that is not awaited': app => { app.register(maintenance); app.post('/wrong', wrong, handler) },
-    'by an onRoute hook that runs after ours': async app => {
+    "by an onRoute hook after the plugin's": async app => {
       await app.register(maintenance)
       app.addHook('onRoute', route => { route.config = { ...route.config, ...wrong.config } })
       app.post('/wrong', handler)
     },
-    'in a child, by such a hook': async app => {
+    'by such a hook in a child': async app => {
       await app.register(maintenance)
       app.register(async child => {
         child.addHook('onRoute', route => { route.config = { ...route.config, ...wrong.config } })
@@ -216,7 +216,7 @@ t.test('a wrong config.maintenance stops the boot, wherever it comes from', asyn
   }
 })
 
-t.test("an onRoute hook that runs after ours can say 'on', 'off' and the others", async t => {
+t.test("an onRoute hook after the plugin's can set 'on', 'off' and the others", async t => {
   const { app } = await createApp(t)
   app.addHook('onRoute', route => { route.config = { ...route.config, maintenance: route.url.slice(1) as 'on' } })
   const run = counter()
@@ -227,7 +227,7 @@ t.test("an onRoute hook that runs after ours can say 'on', 'off' and the others"
   t.strictSame([await status('/on'), await status('/off'), await status('/read')], [503, 200, 200])
 })
 
-t.test('what a registration in a child does not gate, it does not judge', async t => {
+t.test('a registration in a child does not validate routes outside of it', async t => {
   const { app } = bareApp(t)
   app.get('/theirs', { config: { maintenance: { window: 'sunday' } as unknown as 'on' } }, async () => 'ran')
   await app.register(async child => {
@@ -238,7 +238,7 @@ t.test('what a registration in a child does not gate, it does not judge', async 
   t.equal((await app.inject('/null')).body, 'ran')
 })
 
-t.test('if the router does not show its routes, any that stood before the plugin may say on', async t => {
+t.test("if the router does not list its routes, earlier routes may still be 'on'", async t => {
   const { app } = bareApp(t)
   const run = counter()
   app.get('/on', { config: { maintenance: 'on' } }, run)
@@ -249,7 +249,7 @@ t.test('if the router does not show its routes, any that stood before the plugin
   t.equal(run.runs, 0)
 })
 
-t.test('what a library puts on Object.prototype changes nothing', async t => {
+t.test('properties on Object.prototype have no effect', async t => {
   const { app } = await createApp(t, { ignore: { routes: '/health', ips: '10.0.0.1' }, bypass: {} })
   app.get('/', async () => 'ran')
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -269,7 +269,7 @@ t.test('what a library puts on Object.prototype changes nothing', async t => {
   t.equal(read, 200)
 })
 
-t.test('read-only: an upgrade is a write unless its route says read', async t => {
+t.test("read-only: an upgrade is a write unless its route is declared 'read'", async t => {
   const { app } = await createApp(t, { closeStreams: { after: 0, jitter: 0 } })
   await app.register(websocket)
   const chat = (socket: WebSocket) => { socket.on('message', () => {}) }
@@ -294,7 +294,7 @@ t.test('read-only: an upgrade is a write unless its route says read', async t =>
   t.equal((await open('/chat')).status, 503)
   t.equal((await open('/news')).status, 101)
   await ended
-  t.equal(sockets[1]?.socket.destroyed, false, 'closeStreams leaves those that only read')
+  t.equal(sockets[1]?.socket.destroyed, false, 'closeStreams keeps streams that only read')
 
   // without a listener for upgrades, Node answers them as plain requests
   const plain = await createApp(t)
@@ -305,7 +305,7 @@ t.test('read-only: an upgrade is a write unless its route says read', async t =>
   for (const upgrade of ['websocket', 'WebSocket', 'h2c, websocket', 'tcp', '']) t.equal(await status(upgrade), 503, upgrade)
 })
 
-t.test('an ignored address behind a proxy that is not trusted is warned of, once', async t => {
+t.test('an ignored address behind an untrusted proxy logs one warning', async t => {
   const warnings = async (trustProxy: FastifyServerOptions['trustProxy'], headers: Record<string, string>, ips: string[] = ['127.0.0.1', '192.0.2.1']) => {
     const { app, lines } = await createApp(t, { ignore: { ips } }, trustProxy === undefined ? {} : { trustProxy })
     app.get('/', async () => 'ran')
@@ -317,22 +317,22 @@ t.test('an ignored address behind a proxy that is not trusted is warned of, once
   t.equal(await warnings(undefined, { 'x-forwarded-for': '203.0.113.9' }), 1)
   t.equal(await warnings(undefined, { forwarded: 'for=203.0.113.9' }), 1)
   t.equal(await warnings(undefined, {}), 0)
-  t.equal(await warnings(undefined, { 'x-forwarded-for': '203.0.113.9' }, ['192.0.2.1']), 0, 'nobody was let through')
+  t.equal(await warnings(undefined, { 'x-forwarded-for': '203.0.113.9' }, ['192.0.2.1']), 0, 'nothing was let through')
   t.equal(await warnings('127.0.0.1', { 'x-forwarded-for': '192.0.2.1' }), 0)
   t.equal(await warnings('127.0.0.1', { forwarded: 'for=203.0.113.9' }), 0)
   t.equal(await warnings(true, { 'x-forwarded-for': '127.0.0.1' }), 0)
   t.equal(await warnings('10.0.0.1', { 'x-forwarded-for': '203.0.113.9' }), 1, 'another proxy is trusted')
 })
 
-t.test('a not-found handler can be declared off', async t => {
+t.test("a not-found handler can be declared 'off'", async t => {
   const { app } = await createApp(t)
-  // Fastify takes the config of a not-found handler, but its types leave it out
+  // Fastify accepts a config for the not-found handler, but its types omit it
   app.setNotFoundHandler({ config: { maintenance: 'off' } } as object, async () => 'nothing here')
   await app.maintenance.set(true)
   t.equal((await app.inject('/unknown')).body, 'nothing here')
 })
 
-t.test('ignore.request: throws, rejects, says something else, or never answers', async t => {
+t.test('ignore.request: throws, rejects, or returns no boolean', async t => {
   const answers: (() => boolean | Promise<boolean>)[] = [
     () => { throw new Error('no session') },
     () => Promise.reject(new Error('no session')),
@@ -347,14 +347,14 @@ t.test('ignore.request: throws, rejects, says something else, or never answers',
     for (let i = 0; i < 3; i++) t.equal((await app.inject('/')).statusCode, 503)
     t.equal(run.runs, 0)
     const complaints = () => lines.filter(line => line.msg.includes('ignore.request failed')).length
-    t.equal(complaints(), answers.indexOf(answer) < 2 ? 1 : 0, 'told once')
+    t.equal(complaints(), answers.indexOf(answer) < 2 ? 1 : 0, 'logged once')
     await app.maintenance.set(true, { message: 'again' })
     await app.inject('/')
-    t.equal(complaints(), answers.indexOf(answer) < 2 ? 2 : 0, 'and once for each change of state')
+    t.equal(complaints(), answers.indexOf(answer) < 2 ? 2 : 0, 'once per state change')
   }
 })
 
-t.test('ignore.request that never settles refuses after 3 s; the rows above it do not wait', async t => {
+t.test('ignore.request that never settles blocks after 3 s; earlier rows do not wait', async t => {
   const { app } = await createApp(t, { ignore: { routes: '/health', request: () => new Promise<boolean>(() => {}) } })
   const run = counter()
   app.get('/', run)
@@ -367,7 +367,7 @@ t.test('ignore.request that never settles refuses after 3 s; the rows above it d
   t.equal(run.runs, 0)
 })
 
-t.test('a request that waits for ignore.request passes once the site has opened', async t => {
+t.test('a request that waits for ignore.request is let through once the site opens', async t => {
   let answer: (says: boolean) => void = () => {}
   const { app } = await createApp(t, { ignore: { request: () => new Promise(resolve => { answer = resolve }) } })
   app.get('/', async request => request.maintenance.reason)
@@ -384,11 +384,11 @@ t.test('set: whole records, revisions, conflicts', async t => {
   const first = await app.maintenance.set(true, { message: 'one', by: 'ops', ignoreRoutes: ['/a', { pattern: '/b', description: 'B' }], retryAfter: 60 })
   t.match(first, { active: true, mode: 'full', message: 'one', by: 'ops', retryAfter: 60, site: 'default', source: 'store' })
   t.strictSame(first.windows[0]?.ignoreRoutes, [{ pattern: '/a', description: null }, { pattern: '/b', description: 'B' }])
-  t.ok(Math.abs(Date.now() - first.revision) < 10_000, 'revisions go with the clock')
+  t.ok(Math.abs(Date.now() - first.revision) < 10_000, 'revisions follow the clock')
   t.equal(first.closedSince, first.changedAt)
   const second = await app.maintenance.set(true, { mode: 'read-only' })
-  t.match(second, { message: null, by: null, mode: 'read-only', retryAfter: null, windows: [{ id: first.windows[0]?.id, ignoreRoutes: [] }] }, 'what is not named falls back')
-  t.equal(second.closedSince, first.closedSince, 'an edit does not move it')
+  t.match(second, { message: null, by: null, mode: 'read-only', retryAfter: null, windows: [{ id: first.windows[0]?.id, ignoreRoutes: [] }] }, 'omitted fields get their defaults')
+  t.equal(second.closedSince, first.closedSince, 'an edit does not change it')
   t.ok(second.revision > first.revision)
   await t.rejects(app.maintenance.set(false, { expectedRevision: first.revision }), { code: 'FST_ERR_MAINTENANCE_CONFLICT', message: new RegExp(`is ${second.revision}, expected ${first.revision}`) })
   t.equal(app.maintenance.active, true)
@@ -398,28 +398,28 @@ t.test('set: whole records, revisions, conflicts', async t => {
     "maintenance: site 'default' is now closed (full); exempt: 2 ignored routes",
     "maintenance: site 'default' stays closed (read-only)",
     "maintenance: site 'default' is open again"
-  ], 'one line at info for each change')
+  ], 'one info line per change')
 
   const { revision } = app.maintenance.status()
   const winners = await Promise.allSettled(Array.from({ length: 5 }, () => app.maintenance.set(true, { expectedRevision: revision })))
   t.equal(winners.filter(result => result.status === 'fulfilled').length, 1)
 })
 
-t.test('set: calls take effect in their order, each resolves with what it wrote, and each is a change', async t => {
-  // the bundled pages, rendered anew for each change, would take most of the time
+t.test('set: calls take effect in order, and each is a change and resolves with its own state', async t => {
+  // rendering the bundled pages for each change would take most of the time
   const template = join(t.testdir({ 'page.eta': '<%= it.message %>' }), 'page.eta')
   const { app } = await createApp(t, { response: { template } })
   await app.ready()
   let calls = 0
   app.maintenance.onChange(() => { calls++ })
   const changes = await Promise.all(Array.from({ length: 10 }, (_, i) => app.maintenance.set(i % 2 === 0, { by: String(i) })))
-  t.strictSame(changes.map(({ active, by }) => [active, by]), changes.map((_, i) => [i % 2 === 0, String(i)]), 'in their order, each with what it wrote')
+  t.strictSame(changes.map(({ active, by }) => [active, by]), changes.map((_, i) => [i % 2 === 0, String(i)]), 'in order, each with its own state')
   t.strictSame(changes.map(({ revision }) => revision), [...new Set(changes.map(({ revision }) => revision))].sort((a, b) => a - b))
   t.equal(calls, 10)
   t.strictSame((await app.maintenance.history({ limit: 10 })).map(({ by }) => by), changes.map((_, i) => String(9 - i)))
 })
 
-t.test('ignored routes of the record count while it stands', async t => {
+t.test('ignored routes of a record apply while it is current', async t => {
   const { app } = await createApp(t)
   app.get('/a', async () => 'a')
   app.get('/p/:id', async () => 'p')
@@ -436,7 +436,7 @@ t.test('ignored routes of the record count while it stands', async t => {
   t.equal(app.maintenance.status().counts.ignored, 2)
 })
 
-t.test('run: on, work, open again, also when the work throws', async t => {
+t.test('run: close, work, reopen, also if the work throws', async t => {
   const { app } = await createApp(t)
   t.equal(await app.maintenance.run(() => app.maintenance.active, { message: 'migrating' }), true)
   t.equal(app.maintenance.active, false)
@@ -448,24 +448,24 @@ t.test('run: on, work, open again, also when the work throws', async t => {
   t.equal(app.maintenance.active, false)
 })
 
-t.test('run: overlapping ones are counted', async t => {
+t.test('run: overlapping runs are counted', async t => {
   const { app } = await createApp(t)
   let endFirst = () => {}
   const first = app.maintenance.run(() => new Promise<void>(resolve => { endFirst = resolve }), { by: 'deploy' })
   await until('closed', () => app.maintenance.active)
   await app.maintenance.run(() => {})
-  t.equal(app.maintenance.active, true, 'the first still runs')
+  t.equal(app.maintenance.active, true, 'the first is still running')
   endFirst()
   await first
   t.equal(app.maintenance.active, false)
 })
 
-t.test('run: what someone else set meanwhile stands', async t => {
+t.test('run: a change made meanwhile is kept', async t => {
   const { app } = await createApp(t)
   await app.maintenance.run(() => app.maintenance.set(true, { message: 'longer' }))
   t.match(app.maintenance.status(), { active: true, message: 'longer' })
   await app.maintenance.run(() => {}, { mode: 'read-only' })
-  t.match(app.maintenance.status(), { active: true, mode: 'full', message: 'longer' }, 'a site that an operator had closed stays closed')
+  t.match(app.maintenance.status(), { active: true, mode: 'full', message: 'longer' }, 'a site closed by an operator stays closed')
   await app.maintenance.run(async ({ signal }) => {
     await t.rejects(app.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_RUNNING', runs: [{ pid: process.pid }] })
     t.equal(app.maintenance.active, true)
@@ -475,7 +475,7 @@ t.test('run: what someone else set meanwhile stands', async t => {
   t.equal(app.maintenance.active, false)
 })
 
-t.test('run: a store that fails at the end is logged and tried again, and the result is that of the work', async t => {
+t.test('run: a store failure at the end is logged and retried, and the result is kept', async t => {
   const records = new Map<string, string>()
   let broken = false
   const store = {
@@ -501,23 +501,23 @@ t.test('run: a store that fails at the end is logged and tried again, and the re
   t.equal(complaints(), 2)
 })
 
-t.test('onChange: every record and every turn of a window; a listener that fails has no effect on the others', async t => {
-  const told: [MaintenanceStatus, MaintenanceStatus][] = []
+t.test('onChange: every record and every start and end of a window; failing listeners do not affect others', async t => {
+  const changes: [MaintenanceStatus, MaintenanceStatus][] = []
   const store = createTimedStore()
-  const { app, lines } = await createApp(t, { store, onChange: (status, previous) => told.push([status, previous]) })
+  const { app, lines } = await createApp(t, { store, onChange: (status, previous) => changes.push([status, previous]) })
   app.maintenance.onChange(() => { throw new Error('listener') })
   app.maintenance.onChange((async () => { throw new Error('listener') }) as () => void)
   let calls = 0
   const remove = app.maintenance.onChange(() => { calls++ })
-  t.equal(told.length, 0, 'an open site that was never written is no change')
+  t.equal(changes.length, 0, 'an open site without a record is no change')
   await app.maintenance.set(true, { endsAt: new Date(store.time + 200), startsAt: new Date(store.time + 100) })
   remove()
   t.equal(app.maintenance.active, false)
   for (const turn of [2, 3]) {
     store.time += 100
-    await until('a turn', () => told.length === turn)
+    await until('a start or end', () => changes.length === turn)
   }
-  t.strictSame(told.map(([now, previous]) => [previous.active, previous.windows.length, now.active, now.windows.length]), [
+  t.strictSame(changes.map(([now, previous]) => [previous.active, previous.windows.length, now.active, now.windows.length]), [
     [false, 0, false, 1], [false, 1, true, 1], [true, 1, false, 0]
   ])
   t.equal(calls, 1)
@@ -530,12 +530,12 @@ t.test('onChange: every record and every turn of a window; a listener that fails
   ])
   await app.maintenance.set(true, { startsAt: new Date(store.time + 60_000) })
   await app.maintenance.set(false)
-  t.match(lines.findLast(line => line.level === 30)?.msg, /^maintenance: site 'default' is open and closes at /, 'what is planned stays planned')
+  t.match(lines.findLast(line => line.level === 30)?.msg, /^maintenance: site 'default' is open and closes at /, 'planned windows are kept')
   await app.maintenance.cancel()
   t.equal(lines.findLast(line => line.level === 30)?.msg, "maintenance: site 'default' is open")
 })
 
-t.test('pinned: outranks the store, and no change is accepted', async t => {
+t.test('pinned: overrides the store, and rejects every change', async t => {
   for (const pinned of ['closed', 'open'] as const) {
     const enabled = pinned === 'closed'
     const { app } = await createApp(t, { pinned })
@@ -571,7 +571,7 @@ t.test('several sites', async t => {
   await app.maintenance.for('shop').set(true, { message: 'shop is closed' })
   t.strictSame(await get('shop.example'), [503, undefined, 'shop is closed'])
   t.strictSame(await get('blog.example'), [200, 'blog', 'inactive'])
-  t.strictSame(await get('other.example'), [503, undefined, 'shop is closed'], 'no known site: closed if any is')
+  t.strictSame(await get('other.example'), [503, undefined, 'shop is closed'], 'unknown site: closed if any site is')
   t.strictSame(await get('constructor.example'), [503, undefined, 'shop is closed'])
   t.strictSame(await get('other.example', '/health'), [200, null, 'ignored-route'])
   await app.maintenance.for('shop').set(true, { mode: 'read-only' })
@@ -591,7 +591,7 @@ t.test('several sites', async t => {
   t.throws(() => app.maintenance.for('Shop'), { code: 'FST_ERR_MAINTENANCE_SITE', message: /'Shop' is unknown, expected one of shop, blog/ })
 })
 
-t.test('a site function that throws: refused if any site is closed', async t => {
+t.test('a site function that throws: blocked if any site is closed', async t => {
   const { app } = await createApp(t, { site: () => { throw new Error('no host') }, sites: ['a', 'b'] })
   const run = counter()
   app.get('/', run)
@@ -601,7 +601,7 @@ t.test('a site function that throws: refused if any site is closed', async t => 
   t.equal(run.runs, 1)
 })
 
-t.test('a server of one site can know others: requests go by its own', async t => {
+t.test('a server of one site can know others, but requests belong to its own', async t => {
   const { app } = await createApp(t, { site: 'blog', sites: ['shop', 'blog'] })
   app.get('/', async () => 'open')
   await app.maintenance.for('shop').set(true)
@@ -610,7 +610,7 @@ t.test('a server of one site can know others: requests go by its own', async t =
   t.equal(app.maintenance.status().site, 'blog')
 })
 
-t.test('encapsulation: in a child it gates only the child; two registrations decide on their own', async t => {
+t.test('encapsulation: a child gates only itself, and two registrations are independent', async t => {
   const { app } = await createApp(t)
   app.get('/root', async request => request.maintenance.reason)
   await app.register(async child => {
@@ -625,7 +625,7 @@ t.test('encapsulation: in a child it gates only the child; two registrations dec
   t.equal(app.maintenance.active, false)
 })
 
-t.test("@fastify/view stays the application's, before and after", async t => {
+t.test("the application's @fastify/view is untouched, registered before or after", async t => {
   for (const order of ['before', 'after']) {
     const { app } = bareApp(t)
     const register = async () => { await app.register(view, { engine: { eta: new Eta() }, templates: t.testdir({ 'x.eta': 'hello <%= it.name %>' }) }) }
@@ -639,7 +639,7 @@ t.test("@fastify/view stays the application's, before and after", async t => {
   }
 })
 
-t.test('refused requests log at debug, not above', async t => {
+t.test('blocked requests log at debug level only', async t => {
   const { app, lines } = await createApp(t, {}, { disableRequestLogging: true })
   await app.maintenance.set(true)
   const before = lines.length
@@ -649,13 +649,13 @@ t.test('refused requests log at debug, not above', async t => {
   t.match(lines.at(-1), { maintenance: { blocked: true, reason: 'active', site: 'default' } })
 })
 
-t.test('options that Fastify hands on are no errors', async t => {
+t.test('options that Fastify passes on are no errors', async t => {
   const { app } = bareApp(t)
   await app.register(maintenance, { prefix: '/x', logLevel: 'warn' } as FastifyMaintenanceOptions)
   t.equal(app.maintenance.active, false)
 })
 
-t.test('a forwarded chain without end is not followed: nobody is let in by it, and no time goes into it', async t => {
+t.test('an endless forwarded chain is not followed: it costs no time and lets nothing through', async t => {
   const { app } = await createApp(t, { ignore: { ips: '192.0.2.0/24' } }, { trustProxy: '127.0.0.1' })
   app.get('/', async request => request.ip)
   await app.maintenance.set(true)
@@ -666,7 +666,7 @@ t.test('a forwarded chain without end is not followed: nobody is let in by it, a
   t.equal(await ask(`${'127.0.0.1, '.repeat(1500)}192.0.2.1`), 503)
 })
 
-t.test('the decorators of NestJS keep what else a route says, and what a handler says itself', async t => {
+t.test("the NestJS decorators keep a route's other config, and a handler's own setting", async t => {
   class Controller {
     first () {}
     second () {}

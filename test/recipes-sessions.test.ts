@@ -32,7 +32,7 @@ for (const [plugin, session] of Object.entries(sessionPlugins)) {
       await app.maintenance.set(true)
       const browsers = await everybody(app)
       t.strictSame(await whoIsIn(browsers), expected, name)
-      t.equal(handler.runs, expected.length, 'and the handler ran for nobody else')
+      t.equal(handler.runs, expected.length, 'the handler ran for no other request')
       t.strictSame(complaints(), [])
       await app.maintenance.set(false)
       t.strictSame(await whoIsIn(browsers), ['visitor', 'ada', 'sam', 'root', 'boss'], 'open again')
@@ -52,14 +52,14 @@ for (const [plugin, session] of Object.entries(sessionPlugins)) {
     t.equal(await sam.whoami(), 'sam')
     t.equal(await visitor.status('/'), 503)
     await visitor.logIn('ada')
-    t.equal(await visitor.status('/'), 503, 'logged in, but no staff')
+    t.equal(await visitor.status('/'), 503, 'logged in, but not staff')
     const forged = { cookies: { sessionId: 'forged.forged', session: 'forged;forged' } }
     t.equal(await visitor.status('/', forged), 503)
     t.equal(handler.runs, 1)
     t.match(app.maintenance.status().counts, { blocked: 4 })
   })
 
-  t.test(`${plugin}: the login route must be ignored, or nobody gets in`, async t => {
+  t.test(`${plugin}: the login route must be ignored, or no one can log in`, async t => {
     for (const [name, config, routes, expected] of [
       ['declared', { maintenance: 'off' }, [], 200],
       ['listed', {}, ['/signin'], 200],
@@ -74,7 +74,7 @@ for (const [plugin, session] of Object.entries(sessionPlugins)) {
     }
   })
 
-  t.test(`${plugin}: maintenance registered too early lets nobody in, and says so once`, async t => {
+  t.test(`${plugin}: maintenance registered too early blocks everyone, and logs it once`, async t => {
     for (const rule of [isStaff, isSuperuser, isAnonymous, isAuthenticated]) {
       const { app, handler, complaints } = await createSite(t, letIn(rule), ...session())
       await app.maintenance.set(true)
@@ -84,19 +84,19 @@ for (const [plugin, session] of Object.entries(sessionPlugins)) {
       t.equal(handler.runs, 0)
       t.equal(complaints().length, 1)
       t.match(complaints()[0], { level: 50, err: { message: /null \(reading 'user'\)/ } })
-      t.equal(await browsers.sam?.whoami(), 'sam', 'though logging in works')
+      t.equal(await browsers.sam?.whoami(), 'sam', 'although logging in works')
       await app.maintenance.set(true, { message: 'more' })
       await whoIsIn(browsers)
-      t.equal(complaints().length, 2, 'once for each change of state')
+      t.equal(complaints().length, 2, 'once per state change')
     }
   })
 
-  t.test(`${plugin}: a rule that forgives a missing session hides the wrong order, and may let everybody in`, async t => {
+  t.test(`${plugin}: a rule that tolerates a missing session hides the wrong order, and may let everyone through`, async t => {
     const forgiving = (request: FastifyRequest) => (request.session as unknown as AnySession | null)?.user
     const staff = await createSite(t, letIn(request => forgiving(request)?.isStaff === true), ...session())
     await staff.app.maintenance.set(true)
     t.strictSame(await whoIsIn(await everybody(staff.app)), [])
-    t.strictSame(staff.complaints(), [], 'nobody tells why')
+    t.strictSame(staff.complaints(), [], 'nothing is logged')
 
     const anonymous = await createSite(t, letIn(request => forgiving(request) === undefined), ...session())
     await anonymous.app.maintenance.set(true)
@@ -129,7 +129,7 @@ t.test('@fastify/session: without @fastify/cookie before it, the server does not
   }, { code: 'FST_ERR_PLUGIN_DEPENDENCY_NOT_REGISTERED' })
 })
 
-t.test('@fastify/session: refused visitors make no sessions', async t => {
+t.test('@fastify/session: blocked visitors create no sessions', async t => {
   const store = new MemoryStore()
   const { app } = await createSite(t, withCookie, withSession(store), letIn(isStaff))
   await app.maintenance.set(true)
@@ -137,10 +137,10 @@ t.test('@fastify/session: refused visitors make no sessions', async t => {
   t.strictSame([answer.statusCode, answer.cookies, store.sessions.size], [503, [], 0])
   await app.maintenance.set(false)
   await app.inject('/')
-  t.equal(store.sessions.size, 1, 'as they do while the site is open')
+  t.equal(store.sessions.size, 1, 'an open site creates one')
 })
 
-/** Reads the session itself, so that maintenance can come before the session plugin. */
+/** Reads the session directly, so that maintenance can be registered before the session plugin. */
 function readsTheSession (app: FastifyInstance): UserRule {
   return async request => {
     const { sessionId } = request.cookies
@@ -154,7 +154,7 @@ async function createGateFirst (t: Test, store: MemoryStore) {
   return await createSite(t, withCookie, app => app.register(maintenance, { ignore: { request: readsTheSession(app) } }), withSession(store))
 }
 
-t.test('@fastify/session: maintenance before the session, with a rule that reads the session itself', async t => {
+t.test('@fastify/session: maintenance before the session, with a rule that reads the session', async t => {
   const store = new MemoryStore()
   const { app, handler, complaints } = await createGateFirst(t, store)
   await app.maintenance.set(true)
@@ -166,20 +166,20 @@ t.test('@fastify/session: maintenance before the session, with a rule that reads
   }
   t.strictSame(await whoIsIn(browsers), ['sam', 'boss'])
   t.equal(handler.runs, 2)
-  t.equal(await readsOf(async () => t.equal(await browsers.sam?.whoami(), 'sam')), 1, 'an ignored route: the gate does not look')
-  t.equal(await readsOf(async () => t.equal(await browsers.sam?.status('/'), 200)), 2, 'the price: a second read for those who enter')
+  t.equal(await readsOf(async () => t.equal(await browsers.sam?.whoami(), 'sam')), 1, 'an ignored route: the gate does not read')
+  t.equal(await readsOf(async () => t.equal(await browsers.sam?.status('/'), 200)), 2, 'the cost: a second read for a request that is let through')
   t.equal(await readsOf(async () => t.equal(await browsers.ada?.status('/'), 503)), 1)
   t.equal(await readsOf(async () => t.equal(await app.inject('/').then(({ statusCode }) => statusCode), 503)), 0, 'no cookie')
   for (const sessionId of ['', 'x', 'x.y', '.', `${randomUUID()}.x`, 'x'.repeat(4000)]) t.equal(await browser(app).status('/', { cookies: { sessionId } }), 503)
   t.strictSame(complaints(), [])
   await app.maintenance.set(false)
-  t.equal(await readsOf(async () => t.equal(await browsers.sam?.status('/'), 200)), 1, 'open: the gate does not look')
+  t.equal(await readsOf(async () => t.equal(await browsers.sam?.status('/'), 200)), 1, 'open: the gate does not read')
 })
 
 t.test('@fastify/session: the session store is down', async t => {
   const down = (_answer: () => void, fail: (error: Error) => void) => fail(new Error('the store is down'))
 
-  t.test('session before maintenance: who has a cookie gets the error of the session plugin', async t => {
+  t.test("session before maintenance: clients with a cookie get the session plugin's error", async t => {
     const store = new MemoryStore()
     const { app, handler } = await createSite(t, withCookie, withSession(store), letIn(isStaff))
     await app.maintenance.set(true)
@@ -190,7 +190,7 @@ t.test('@fastify/session: the session store is down', async t => {
     t.equal(handler.runs, 0)
   })
 
-  t.test('maintenance before session: everybody gets the 503', async t => {
+  t.test('maintenance before session: everyone gets the 503', async t => {
     const store = new MemoryStore()
     const { app, handler, complaints } = await createGateFirst(t, store)
     await app.maintenance.set(true)
@@ -205,7 +205,7 @@ t.test('@fastify/session: the session store is down', async t => {
   })
 })
 
-t.test('@fastify/session: the session store never answers, session before maintenance: who has a cookie waits, nobody else does', async t => {
+t.test('@fastify/session: if the store never answers, session before maintenance, only clients with a cookie wait', async t => {
   const store = new MemoryStore()
   const { app, handler } = await createSite(t, withCookie, withSession(store), letIn(isStaff))
   await app.maintenance.set(true)
@@ -224,7 +224,7 @@ t.test('@fastify/session: the session store never answers, session before mainte
   t.equal(handler.runs, 0)
 })
 
-t.test('what never settles is given up after 3 s', async t => {
+t.test('callbacks that never settle time out after 3 s', async t => {
   const silent = new MemoryStore()
   const gateFirst = await createGateFirst(t, silent)
   const never = await createSite(t, withCookie, withSession(), letIn(() => new Promise(() => {})))
@@ -232,12 +232,12 @@ t.test('what never settles is given up after 3 s', async t => {
   const destroying = await createSite(t, withCookie, withSession(deaf), withMaintenance({ onBlocked: request => sessionOf(request).destroy() }))
 
   await Promise.all([
-    refusedAfter3s('a session store that never answers, maintenance before session', gateFirst, () => { silent.onGet = () => {} }, /ignore\.request failed/),
-    refusedAfter3s('ignore.request', never, () => {}, /ignore\.request failed/),
-    refusedAfter3s('a session store that never destroys, in onBlocked', destroying, () => { deaf.onDestroy = () => {} }, /onBlocked failed/)
+    blockedAfter3s('a session store that never answers, maintenance before session', gateFirst, () => { silent.onGet = () => {} }, /ignore\.request failed/),
+    blockedAfter3s('ignore.request', never, () => {}, /ignore\.request failed/),
+    blockedAfter3s('a session store that never destroys, in onBlocked', destroying, () => { deaf.onDestroy = () => {} }, /onBlocked failed/)
   ])
 
-  async function refusedAfter3s (name: string, { app, lines, handler }: Awaited<ReturnType<typeof createSite>>, breakIt: () => void, said: RegExp) {
+  async function blockedAfter3s (name: string, { app, lines, handler }: Awaited<ReturnType<typeof createSite>>, breakIt: () => void, said: RegExp) {
     const sam = browser(app)
     await sam.logIn('sam')
     await app.maintenance.set(true)
@@ -253,7 +253,7 @@ t.test('what never settles is given up after 3 s', async t => {
   }
 })
 
-/** Passport over whichever session plugin; it keeps the name of the user only, and asks for the rest. */
+/** Passport over any session plugin; it stores the user's name and looks up the rest. */
 function withPassport () {
   const users: Record<string, User> = { ...USERS }
   const passport = new Authenticator()
@@ -290,7 +290,7 @@ for (const [name, session] of Object.entries(sessionPlugins)) {
     }
     const whoami = async (user: Browser) => (await user.ask('/passport')).body
 
-    t.test('a rule that asks for the user of the session; passport itself before or after', async t => {
+    t.test("a rule that looks up the session's user, with passport registered before or after", async t => {
       for (const isFirst of [true, false]) {
         const { plugin, isStaff } = withPassport()
         const { app, handler, complaints } = await createSite(t, ...session(), ...isFirst ? [plugin, letIn(isStaff)] : [letIn(isStaff), plugin])
@@ -301,7 +301,7 @@ for (const [name, session] of Object.entries(sessionPlugins)) {
       }
     })
 
-    t.test('maintenance before the session: nobody enters, told once', async t => {
+    t.test('maintenance before the session: everyone is blocked, logged once', async t => {
       const { plugin, isStaff } = withPassport()
       const { app, handler, complaints } = await createSite(t, letIn(isStaff), ...session(), plugin)
       await app.maintenance.set(true)
@@ -310,10 +310,10 @@ for (const [name, session] of Object.entries(sessionPlugins)) {
       t.equal(handler.runs, 0)
       t.equal(complaints().length, 1)
       t.match(complaints()[0], { err: { message: /null \(reading 'get'\)/ } })
-      t.equal(await whoami(sam), 'sam', 'though logging in works')
+      t.equal(await whoami(sam), 'sam', 'although logging in works')
     })
 
-    t.test('a user who is gone, or a lookup that fails, does not enter', async t => {
+    t.test('a deleted user and a failing lookup are blocked', async t => {
       const { plugin, isStaff, users } = withPassport()
       let isDown = false
       const { app, complaints } = await createSite(t, ...session(), plugin, letIn(async request => {
@@ -332,7 +332,7 @@ for (const [name, session] of Object.entries(sessionPlugins)) {
       t.equal(complaints().length, 1)
     })
 
-    t.test('request.user and isAuthenticated() are not known yet: passport sets them later', async t => {
+    t.test('request.user and isAuthenticated() are not set yet: passport does it later', async t => {
       for (const rule of [request => request.isAuthenticated(), request => (request.user as unknown as User | null)?.isStaff === true] as UserRule[]) {
         const { plugin } = withPassport()
         const { app, handler } = await createSite(t, ...session(), plugin, letIn(rule))
@@ -345,10 +345,10 @@ for (const [name, session] of Object.entries(sessionPlugins)) {
       const { plugin } = withPassport()
       const { app } = await createSite(t, ...session(), plugin, letIn(request => request.isUnauthenticated()))
       await app.maintenance.set(true)
-      t.strictSame(await whoIsIn({ visitor: browser(app), sam: await logIn(app, 'sam') }), ['visitor', 'sam'], 'a rule for anonymous users lets everybody in')
+      t.strictSame(await whoIsIn({ visitor: browser(app), sam: await logIn(app, 'sam') }), ['visitor', 'sam'], 'a rule for anonymous users lets everyone through')
     })
 
-    t.test('logOut() in onBlocked ends what stands in a store, not what stands in a cookie', async t => {
+    t.test('logOut() in onBlocked ends sessions in a store, but not those in a cookie', async t => {
       const { plugin, isStaff } = withPassport()
       const { app } = await createSite(t, ...session(), plugin, withMaintenance({ ignore: { request: isStaff }, onBlocked: request => request.logOut() }))
       const [ada, sam] = [await logIn(app, 'ada'), await logIn(app, 'sam')]

@@ -13,7 +13,7 @@ import { bareApp, counter } from './fixtures/app.ts'
 import { browser, type Browser, createSite, everybody, isAnonymous, isSuperuser, KEY, letIn, MemoryStore, SECRET, sessionOf, type Step, type Test, type User, userOf, type UserRule, USERS, whoIsIn, withCookie, withMaintenance, withSecureSession, withSession } from './fixtures/visitors.ts'
 
 const withJwt: Step = app => app.register(jwt, { secret: SECRET })
-/** No token, expired, forged: a visitor. */
+/** A missing, expired or forged token: a visitor. */
 const staffByJwt: UserRule = async request => {
   const user = await request.jwtVerify<User>().catch(() => null)
   return user?.isStaff === true
@@ -25,7 +25,7 @@ t.test('@fastify/jwt', async t => {
   const foreign = bareApp(t).app
   await foreign.register(jwt, { secret: 'another secret of 32 characters!!' })
 
-  t.test('a valid token of staff enters, in every order of registration', async t => {
+  t.test('a valid token of staff is let through, in every order of registration', async t => {
     for (const steps of [[withJwt, letIn(staffByJwt)], [letIn(staffByJwt), withJwt]]) {
       const { app, handler } = await createSite(t, ...steps)
       await app.maintenance.set(true)
@@ -35,7 +35,7 @@ t.test('@fastify/jwt', async t => {
     }
   })
 
-  t.test('nothing else does, without a 500 and without a word in the log', async t => {
+  t.test('any other token is blocked, without a 500 or a log line', async t => {
     const { app, handler, lines } = await createSite(t, withJwt, letIn(staffByJwt))
     await app.maintenance.set(true)
     const valid = app.jwt.sign({ ...USERS.sam })
@@ -54,7 +54,7 @@ t.test('@fastify/jwt', async t => {
       'another payload': bearer([header, part({ ...USERS.sam, name: 'eve' }), signature].join('.')),
       'no signature': bearer(`${part({ alg: 'none', typ: 'JWT' })}.${part({ ...USERS.sam })}.`),
       'not staff': bearer(app.jwt.sign({ ...USERS.ada })),
-      'staff in words': bearer(app.jwt.sign({ ...USERS.ada, isStaff: 'true' }))
+      'isStaff as text': bearer(app.jwt.sign({ ...USERS.ada, isStaff: 'true' }))
     }
     for (const [name, request] of Object.entries(requests)) t.equal((await app.inject({ url: '/', ...request })).statusCode, 503, name)
     t.equal(handler.runs, 0)
@@ -62,7 +62,7 @@ t.test('@fastify/jwt', async t => {
     t.equal((await app.inject({ url: '/', ...bearer(valid) })).statusCode, 200)
   })
 
-  t.test('a rule that does not catch refuses as well, but complains of every first visitor', async t => {
+  t.test('a rule without a catch also blocks, but logs the first visitor of each state', async t => {
     const { app, handler, complaints } = await createSite(t, withJwt, letIn(async request => (await request.jwtVerify<User>()).isStaff))
     await app.maintenance.set(true)
     for (let i = 0; i < 3; i++) t.equal((await app.inject('/')).statusCode, 503)
@@ -71,7 +71,7 @@ t.test('@fastify/jwt', async t => {
     t.match(complaints()[0], { err: { code: 'FST_JWT_NO_AUTHORIZATION_IN_HEADER' } })
   })
 
-  t.test('registered in a child, it is not there for the others: refused, told once', async t => {
+  t.test('registered in a child, it is missing elsewhere: blocked, logged once', async t => {
     const { app, handler, complaints } = await createSite(t, letIn(staffByJwt))
     let token = ''
     app.register(async child => {
@@ -83,7 +83,7 @@ t.test('@fastify/jwt', async t => {
     t.equal((await app.inject({ url: '/', ...bearer(token) })).statusCode, 503)
     t.equal(complaints().length, 1)
     t.match(complaints()[0], { err: { message: /jwtVerify is not a function/ } })
-    t.equal((await app.inject({ url: '/child', ...bearer(token) })).statusCode, 200, 'its own routes have it')
+    t.equal((await app.inject({ url: '/child', ...bearer(token) })).statusCode, 200, "it works for the child's routes")
     t.equal(handler.runs, 1)
   })
 
@@ -99,7 +99,7 @@ t.test('@fastify/jwt', async t => {
     }
   })
 
-  t.test('logging out the refused: what they hold is not trusted again', async t => {
+  t.test('logging out blocked users: their tokens are not trusted again', async t => {
     const revoked = new Set<string>()
     const { app, lines } = await createSite(t,
       app => app.register(jwt, { secret: SECRET, trusted: (_request, token) => !revoked.has(token.jti as string) }),
@@ -120,23 +120,23 @@ t.test('@fastify/jwt', async t => {
     t.equal((await app.inject('/verified')).statusCode, 503)
     await app.maintenance.set(false)
     t.equal((await ask(tokens.ada)).statusCode, 401)
-    t.equal((await ask(tokens.late)).statusCode, 200, 'who did not come by is still logged in')
-    t.equal((await ask(tokens.sam)).statusCode, 200, 'who was let in, too')
+    t.equal((await ask(tokens.late)).statusCode, 200, 'a user without a request is still logged in')
+    t.equal((await ask(tokens.sam)).statusCode, 200, 'so is a user who was let through')
 
     const withoutId = { ada: app.jwt.sign({ ...USERS.ada }), sam: app.jwt.sign({ ...USERS.sam }) }
     t.equal((await ask(withoutId.sam)).statusCode, 200)
     await app.maintenance.set(true)
     t.equal((await ask(withoutId.ada)).statusCode, 503)
-    t.equal((await ask(withoutId.sam)).statusCode, 503, 'tokens without a jti are all the same to it')
+    t.equal((await ask(withoutId.sam)).statusCode, 503, 'it cannot tell tokens without a jti apart')
     t.strictSame(lines.filter(({ level }) => level >= 50), [])
   })
 })
 
-t.test('logging out the refused', async t => {
-  /** Everybody but superusers, and only while the whole site is closed. */
+t.test('logging out blocked users', async t => {
+  /** Everyone except superusers, and only while the whole site is closed. */
   const isSpared = (request: FastifyRequest) => isAnonymous(request) || isSuperuser(request) || request.maintenance.mode !== 'full'
 
-  t.test('@fastify/session: destroyed in the store, and the refusal ends the cookie', async t => {
+  t.test('@fastify/session: destroyed in the store, and the 503 ends the cookie', async t => {
     const store = new MemoryStore()
     const calls: string[] = []
     const { app, handler, lines } = await createSite(t, withCookie, withSession(store), withMaintenance({
@@ -156,7 +156,7 @@ t.test('logging out the refused', async t => {
     t.equal(store.sessions.size, 4)
 
     t.equal(await ada.status('/on'), 503)
-    t.strictSame([calls.splice(0), await ada.whoami()], [['ada'], 'ada'], 'a route that is always closed logs nobody out while the site is open')
+    t.strictSame([calls.splice(0), await ada.whoami()], [['ada'], 'ada'], 'a route that is always closed logs no one out while the site is open')
     await app.maintenance.set(true, { mode: 'read-only' })
     t.strictSame([await ada.status('/'), await ada.status('/', { method: 'POST' })], [200, 503])
     t.strictSame([calls.splice(0), await ada.whoami()], [['ada'], 'ada'], 'nor does a window that is read-only')
@@ -164,11 +164,11 @@ t.test('logging out the refused', async t => {
     await app.maintenance.set(true)
     t.strictSame([await ada.status('/listed'), await ada.status('/', { remoteAddress: '10.0.0.1' }), await ada.status('/login'), await ada.whoami()], [200, 200, 200, 'ada'])
     t.equal(await root.status('/'), 200)
-    t.strictSame(calls, [], 'never called for who is let through')
+    t.strictSame(calls, [], 'not called for requests that are let through')
     t.equal(store.sessions.size, 4)
 
     t.equal(await root.status('/on'), 503)
-    t.strictSame([calls.splice(0), await root.whoami()], [['root'], 'root'], 'a superuser is spared where even superusers are refused')
+    t.strictSame([calls.splice(0), await root.whoami()], [['root'], 'root'], 'a superuser stays logged in even if blocked')
 
     const refusal = await ada.ask('/')
     t.equal(refusal.statusCode, 503)
@@ -180,11 +180,11 @@ t.test('logging out the refused', async t => {
 
     await app.maintenance.set(false)
     t.strictSame([await ada.whoami(), await sam.whoami(), await root.whoami(), await browsers.boss.whoami()], ['nobody', 'nobody', 'root', 'boss'])
-    t.equal(await kept.whoami(), 'nobody', 'a copy of the cookie does not help')
+    t.equal(await kept.whoami(), 'nobody', 'a copy of the cookie is useless')
     t.strictSame(lines.filter(({ level }) => level >= 40), [])
   })
 
-  t.test('@fastify/session: clearCookie() is not sent with a refusal, but what is destroyed is gone', async t => {
+  t.test('@fastify/session: clearCookie() is not sent with the 503, but the session is destroyed', async t => {
     const { app } = await createSite(t, withCookie, withSession(), withMaintenance({
       onBlocked: async (request, reply) => {
         await sessionOf(request).destroy()
@@ -199,7 +199,7 @@ t.test('logging out the refused', async t => {
     t.equal(await ada.whoami(), 'nobody')
   })
 
-  t.test('@fastify/session: who is refused because ignore.request failed must be spared by name', async t => {
+  t.test('@fastify/session: exempt users must be named, in case ignore.request fails', async t => {
     for (const [expected, isSparedToo] of [['root', isSuperuser], ['nobody', () => false]] as [string, (request: FastifyRequest) => boolean][]) {
       const { app } = await createSite(t, withCookie, withSession(), withMaintenance({
         ignore: { request: () => { throw new Error('the database is down') } },
@@ -213,7 +213,7 @@ t.test('logging out the refused', async t => {
     }
   })
 
-  t.test('@fastify/session: a store that cannot destroy refuses all the same', async t => {
+  t.test('@fastify/session: requests are blocked even if the store cannot destroy', async t => {
     const store = new MemoryStore()
     const { app, lines, handler } = await createSite(t, withCookie, withSession(store), withMaintenance({
       onBlocked: request => sessionOf(request).destroy()
@@ -229,7 +229,7 @@ t.test('logging out the refused', async t => {
     t.match(errors[0], { msg: 'maintenance: onBlocked failed', err: { message: 'the store is down' } })
   })
 
-  t.test('@fastify/secure-session: delete() alone does nothing, the cookie must be ended by hand', async t => {
+  t.test('@fastify/secure-session: delete() alone does nothing, the cookie must be cleared too', async t => {
     for (const [expected, endCookie] of [['ada', false], ['nobody', true]] as [string, boolean][]) {
       const { app } = await createSite(t, withSecureSession, withMaintenance({
         ignore: { request: isSuperuser },
@@ -247,7 +247,7 @@ t.test('logging out the refused', async t => {
       t.equal((await visitor.ask('/')).cookies.length, 0)
       await app.maintenance.set(false)
       t.strictSame([await ada.whoami(), await root.whoami()], [expected, 'root'])
-      t.equal(await kept.whoami(), 'ada', 'a copy of the cookie is as good as ever: nothing is kept on the server')
+      t.equal(await kept.whoami(), 'ada', 'a copy of the cookie still works: the server keeps nothing')
     }
   })
 })
@@ -259,7 +259,7 @@ t.test('the page: every recipe, as written', async t => {
   const findUser = async (name: string) => USERS[name] ?? null
   const checkPassword = async ({ name }: { name: string }) => await findUser(name)
 
-  /** A new server, with the pieces of code from the page; `handler` is its inside. */
+  /** A new server with the code from the page; `handler` serves the site. */
   async function run (t: Test, heading: string, which = 0, ...more: string[]) {
     const { app, lines } = bareApp(t)
     const passport = new Authenticator()
@@ -307,7 +307,7 @@ t.test('the page: every recipe, as written', async t => {
       if (heading !== 'With @fastify/passport') {
         const stillThere = heading === 'Logging users out' ? ['nobody', 'nobody', 'root'] : ['ada', 'sam', 'root']
         t.strictSame(await Promise.all(['ada', 'sam', 'root'].map(name => browsers[name]?.whoami())), stillThere)
-        t.equal(await kept?.whoami(), stillThere[0], 'a copy of the cookie is worth no more')
+        t.equal(await kept?.whoami(), stillThere[0], 'a copy of the cookie works no better')
       }
     })
   }

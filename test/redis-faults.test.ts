@@ -8,7 +8,7 @@ import { startMute, startProxy, startRedis, type RedisServer } from './fixtures/
 import { startCluster, startSentinels } from './fixtures/redis-cluster.ts'
 import { storedWindow, textOf } from './fixtures/records.ts'
 
-// those that mostly wait, three at a time; the others keep the process busy
+// three at a time of the tests that mostly wait; the others keep the process busy
 t.jobs = 3
 
 const KEY = 'fastify-maintenance:{default}'
@@ -27,13 +27,13 @@ async function boot (t: Test, redis: RedisStoreOptions['redis'], { store = {}, .
   app.get('/', handler)
   const begin = Date.now()
   await app.ready()
-  const told = (words: string | RegExp): LogLine[] => lines.filter(line => line.level > 30 && (typeof words === 'string' ? line.msg.includes(words) : words.test(line.msg)))
-  return { app, lines, told, handler, took: Date.now() - begin, maintenance: app.maintenance, status: (): MaintenanceStatus => app.maintenance.status(), code: async () => (await app.inject('/')).statusCode }
+  const logged = (words: string | RegExp): LogLine[] => lines.filter(line => line.level > 30 && (typeof words === 'string' ? line.msg.includes(words) : words.test(line.msg)))
+  return { app, lines, logged, handler, took: Date.now() - begin, maintenance: app.maintenance, status: (): MaintenanceStatus => app.maintenance.status(), code: async () => (await app.inject('/')).statusCode }
 }
 
 const listening = (client: Redis, count: number) => until(`${count} listen`, async () => (await client.pubsub('NUMSUB', CHANNEL) as [string, number])[1] === count)
 
-/** Half a dozen questions at a time, until it is ended. */
+/** Sends six requests at a time until it is ended. */
 function startLoad (code: () => Promise<number>) {
   const load = { codes: new Set<number>(), took: [] as number[], goesOn: true, ended: Promise.resolve() as Promise<unknown> }
   load.ended = Promise.all(Array.from({ length: 6 }, async () => {
@@ -52,17 +52,17 @@ t.test('6 s of load on a closed site, Redis gone from second 2 to 4: no handler 
   await Promise.all((['killed', 'stopped'] as const).map(async fault => {
     await t.test(fault, { buffered: true }, async t => {
       const server = await startRedis(t)
-      const { maintenance, handler, code, told, status } = await boot(t, server.url, { store: { pollInterval: 500 } })
+      const { maintenance, handler, code, logged, status } = await boot(t, server.url, { store: { pollInterval: 500 } })
       const { revision } = await maintenance.set(true)
       const load = startLoad(code)
       await sleep(2000)
       if (fault === 'killed') await server.kill()
       else server.stop()
-      await until('told', () => status().store.error !== null)
+      await until('logged', () => status().store.error !== null)
       t.match(status(), { active: true, source: 'store', store: { connected: false, error: /no connection|timed out|closed/ } })
       const answered = load.took.length
       await sleep(1500)
-      await until('300 answers that did not wait for Redis: six at a time, they would take a minute', () => load.took.length >= answered + 300)
+      await until('300 answers, which would take a minute if they waited for Redis', () => load.took.length >= answered + 300)
       if (fault === 'killed') await server.start()
       else server.go()
       await sleep(2000)
@@ -73,14 +73,14 @@ t.test('6 s of load on a closed site, Redis gone from second 2 to 4: no handler 
       t.comment(`${fault}: ${took.length} requests, p50 ${at(0.5).toFixed(2)} ms, p99.9 ${at(0.999).toFixed(1)} ms, slowest ${at(1).toFixed(1)} ms`)
       t.strictSame([...load.codes], [503])
       t.equal(handler.runs, 0)
-      await until('recovered, and repaired where it came back empty', async () => status().store.error === null && await heldRevision(server.client) === revision)
-      t.equal(told(/store error for site /).length >= 1, true)
-      t.ok(told(/store error for site /).length <= 4, 'told when it changes, not at each try')
+      await until('recovered, and repaired if it came back empty', async () => status().store.error === null && await heldRevision(server.client) === revision)
+      t.equal(logged(/store error for site /).length >= 1, true)
+      t.ok(logged(/store error for site /).length <= 4, 'logged on changes, not at each attempt')
     })
   }))
 })
 
-t.test('what was known is lost: the last known state stands, and is put back', async t => {
+t.test('if the stored state is lost, the last known state is kept and restored', async t => {
   const server = await startRedis(t)
   const one = await boot(t, server.url, { store: { pollInterval: 300 } })
   const two = await boot(t, server.url, { store: { pollInterval: 300 } })
@@ -100,7 +100,7 @@ t.test('what was known is lost: the last known state stands, and is put back', a
         const { revision } = await retried(() => one.maintenance.set(on))
         await until('followed', () => two.status().revision === revision)
         const runs = one.handler.runs
-        const repairs = one.told('repaired the record').length + two.told('repaired the record').length
+        const repairs = one.logged('repaired the record').length + two.logged('repaired the record').length
         await fault()
         await until('repaired', async () => await heldRevision(server.client) === revision)
         await until('well', () => one.status().store.error === null && two.status().store.error === null)
@@ -109,17 +109,17 @@ t.test('what was known is lost: the last known state stands, and is put back', a
           t.equal(await code(), on ? 503 : 200)
         }
         if (on) t.equal(one.handler.runs, runs)
-        const repaired = () => one.told('repaired the record').length + two.told('repaired the record').length
-        await until('told by one of them', () => repaired() > repairs)
-        t.equal(repaired(), repairs + 1, 'by one of them')
+        const repaired = () => one.logged('repaired the record').length + two.logged('repaired the record').length
+        await until('one of them logs it', () => repaired() > repairs)
+        t.equal(repaired(), repairs + 1, 'only one of them')
         t.match((await boot(t, server.url)).status(), { active: on, revision, source: 'store' })
       })
     }
   }
-  for (const words of ['the state record is missing', 'is older than the known one']) t.ok([one, two].some(({ told }) => told(words).length > 0), words)
+  for (const words of ['the state record is missing', 'is older than the known one']) t.ok([one, two].some(({ logged }) => logged(words).length > 0), words)
 })
 
-/** What is no state: [what Redis holds, what an operator reads]. */
+/** Invalid states: how to store one, and the error that an operator reads. */
 const GARBAGE: Record<string, [make: (client: Redis) => unknown, words: RegExp]> = {
   'a string': [client => client.set(KEY, 'on'), /holds something else: WRONGTYPE/],
   'a list': [client => client.lpush(KEY, 'on'), /WRONGTYPE/],
@@ -136,18 +136,18 @@ const GARBAGE: Record<string, [make: (client: Redis) => unknown, words: RegExp]>
   'an array': [client => put(client, '[]', 5), /expected/],
   'an object of another program': [client => put(client, '{"on":false}', 5), /expected/],
   'a later version': [client => put(client, record({ revision: 5 }).replace('"v":2', '"v":3'), 5), /v is 3, expected/],
-  'windows that are no list': [client => put(client, record({ revision: 5 }).replace('"windows":[]', '"windows":{}'), 5), /windows is .*expected/],
-  'a window that is none': [client => put(client, record({ revision: 5 }).replace('"windows":[]', '"windows":[1]'), 5), /windows\[0\] is 1, expected an object/],
-  'bytes that are no text': [client => client.hset(KEY, 'rev', 5, 'record', Buffer.from([0xff, 0xfe, 0x00, 0x80])), /is not JSON/],
+  'windows that are not a list': [client => put(client, record({ revision: 5 }).replace('"windows":[]', '"windows":{}'), 5), /windows is .*expected/],
+  'an invalid window': [client => put(client, record({ revision: 5 }).replace('"windows":[]', '"windows":[1]'), 5), /windows\[0\] is 1, expected an object/],
+  'bytes that are not text': [client => client.hset(KEY, 'rev', 5, 'record', Buffer.from([0xff, 0xfe, 0x00, 0x80])), /is not JSON/],
   '10 MB': [client => put(client, 'x'.repeat(10_000_000), 5), /has 10000000 characters, at most/],
   'brackets 100,000 deep': [client => put(client, '['.repeat(100_000), 5), /has 100000 characters and was not written by/],
   'a record with the revision 2^53': [client => put(client, record({ revision: 2 ** 53 }), String(2 ** 53)), /revision is .*expected/],
   'a record with the revision 1e300': [client => put(client, record({}).replace(/"revision":\d+/, '"revision":1e300'), '1e300'), /revision is .*expected/],
-  'a record of the day after tomorrow': [client => put(client, record({ revision: Date.now() + 2 * 86_400_000 }), Date.now() + 2 * 86_400_000), /revision is .*, more than a day ahead of the clock/],
+  'a record from the day after tomorrow': [client => put(client, record({ revision: Date.now() + 2 * 86_400_000 }), Date.now() + 2 * 86_400_000), /revision is .*, more than a day ahead of the clock/],
   'a record with the revision -1': [client => put(client, record({ revision: -1 }), -1), /revision is .*expected/]
 }
 
-/** A busy machine may take longer for 10 MB than a command may take: it is read again. */
+/** Reads again, because on a busy machine 10 MB may exceed the timeout of a command. */
 async function refreshed (maintenance: Maintenance): Promise<MaintenanceStatus> {
   const status = await maintenance.refresh()
   return /timed out|no answer within/.test(status.store.error ?? '') ? refreshed(maintenance) : status
@@ -161,15 +161,15 @@ t.test('garbage of many kinds: a running server keeps its state, one that boots 
     const on = Object.keys(GARBAGE).indexOf(name) % 2 === 0
     await server.client.del(KEY)
     const { revision } = await retried(() => running.maintenance.set(on))
-    // in one step: a server that finds nothing repairs it
+    // in one step, because a server that finds nothing repairs it
     const both = server.client.multi().del(KEY)
     make(both as unknown as Redis)
     for (const [error] of await both.exec() ?? []) t.equal(error, null)
     const runs = running.handler.runs
-    t.match(await refreshed(running.maintenance), { active: on, revision, source: 'store', store: { connected: true, error: words } }, `${name}: the last known state stands`)
+    t.match(await refreshed(running.maintenance), { active: on, revision, source: 'store', store: { connected: true, error: words } }, `${name}: the last known state is kept`)
     t.equal(await running.code(), on ? 503 : 200)
     t.equal(running.handler.runs, runs + (on ? 0 : 1))
-    t.ok(running.told(words).length > 0, 'told')
+    t.ok(running.logged(words).length > 0, 'logged')
     const booted = await boot(t, server.url)
     t.match(await refreshed(booted.maintenance), { active: true, source: 'unreadable', revision: 0, store: { error: words } }, `${name}: closed at boot`)
     t.equal(await booted.code(), 503)
@@ -179,7 +179,7 @@ t.test('garbage of many kinds: a running server keeps its state, one that boots 
   }
 })
 
-t.test('a poisoned revision field locks nobody out', async t => {
+t.test('a poisoned revision field locks no one out', async t => {
   const server = await startRedis(t)
   const { maintenance } = await boot(t, server.url)
   const other = await boot(t, server.url)
@@ -195,7 +195,7 @@ t.test('a poisoned revision field locks nobody out', async t => {
   }
 })
 
-t.test('Redis refuses: set() rejects with the cause, and nothing is changed', async t => {
+t.test('Redis rejects the write: set() rejects with the cause, and nothing changes', async t => {
   const refusals: Record<string, [prepare: (t: Test, server: RedisServer) => Promise<unknown>, heal: (server: RedisServer) => Promise<unknown>, words: RegExp]> = {
     READONLY: [async (t, server) => {
       const master = await startRedis(t)
@@ -231,7 +231,7 @@ t.test('Redis refuses: set() rejects with the cause, and nothing is changed', as
     await prepare(t, server)
     const error = await maintenance.set(false).then(() => { throw new Error(`${name}: it was written`) }, error => error)
     t.match(error, { code: STORE, statusCode: 503, message: words, cause: { message: words } }, name)
-    t.notOk(/command|args/.test(Object.keys(error.cause).join()), 'without the command')
+    t.notOk(/command|args/.test(Object.keys(error.cause).join()), 'the command is not included')
     t.match(status(), { active: true, revision })
     t.equal(await code(), 503)
     t.equal(handler.runs, 0)
@@ -242,8 +242,8 @@ t.test('Redis refuses: set() rejects with the cause, and nothing is changed', as
   }))
 })
 
-t.test('an address that leads to another Redis after a failover: READONLY makes a new connection', { buffered: true }, async t => {
-  // without it, a master waits 5 s for more replicas before it sends the first its data
+t.test('an address that leads to another Redis after a failover: READONLY opens a new connection', { buffered: true }, async t => {
+  // otherwise a master waits 5 s for more replicas before it sends data to the first
   const [before, after] = [await startRedis(t), await startRedis(t, ['--repl-diskless-sync-delay', '0'])]
   const proxy = await startProxy(t, before.port)
   const { maintenance } = await boot(t, proxy.url, { store: { pollInterval: 3_600_000 } })
@@ -257,14 +257,14 @@ t.test('an address that leads to another Redis after a failover: READONLY makes 
   t.match(JSON.parse(await after.client.hget(KEY, 'record') as string), { windows: [] })
 })
 
-t.test('the password is changed while servers run: told, the last known state stands, no password in the log', { buffered: true }, async t => {
+t.test('the password changes while servers run: logged without it, the last known state is kept', { buffered: true }, async t => {
   const server = await startRedis(t, [], { password: 'hunter2' })
   const { maintenance, status, lines } = await boot(t, `redis://:hunter2@127.0.0.1:${server.port}`, { store: { pollInterval: 300 } })
   await maintenance.set(true)
   await server.client.config('SET', 'requirepass', 'other')
   await server.client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
   await server.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
-  await until('told', () => /WRONGPASS/.test(status().store.error ?? ''))
+  await until('the error is shown', () => /WRONGPASS/.test(status().store.error ?? ''))
   t.match(status(), { active: true, store: { connected: false } })
   await t.rejects(maintenance.set(false), { code: STORE, message: /WRONGPASS/, cause: { message: /WRONGPASS/ } })
   await server.client.config('SET', 'requirepass', 'hunter2')
@@ -277,7 +277,7 @@ t.test('the password is changed while servers run: told, the last known state st
   await t.rejects(without.maintenance.set(true), { code: STORE, message: /NOAUTH/ })
 })
 
-t.test('credentials that change: each connection uses those of its moment', { buffered: true }, async t => {
+t.test('credentials that change: each connection uses the current ones', { buffered: true }, async t => {
   const server = await startRedis(t)
   const rotate = async (...rules: string[]) => {
     await server.client.call('ACL', 'SETUSER', 'app', 'on', '~*', '&*', '+@all', 'resetpass', ...rules)
@@ -294,7 +294,7 @@ t.test('credentials that change: each connection uses those of its moment', { bu
     await maintenance.set(true)
     await listening(server.client, 1)
     await rotate('>hunter2')
-    await until('refused', () => /WRONGPASS/.test(status().store.error ?? ''))
+    await until('rejected', () => /WRONGPASS/.test(status().store.error ?? ''))
     client.options.password = 'hunter2'
     await until('recovered', () => status().store.connected)
     t.match(await maintenance.set(false), { active: false })
@@ -311,10 +311,10 @@ t.test('credentials that change: each connection uses those of its moment', { bu
     const { app, maintenance, status, lines } = await boot(t, redis, { store: { pollInterval: 300 } })
     t.match(status(), { source: 'store', active: true })
     await listening(server.client, 1)
-    t.equal(calls, 2, 'once for each connection')
+    t.equal(calls, 2, 'once per connection')
     password = async () => 'hunter4'
     await rotate('>hunter4')
-    await until('connected anew', () => calls === 4)
+    await until('connected again', () => calls === 4)
     await listening(server.client, 1)
     t.match(await maintenance.set(false), { active: false })
     for (const [fails, words] of [
@@ -335,22 +335,22 @@ t.test('credentials that change: each connection uses those of its moment', { bu
     password = () => new Promise(() => {})
     await rotate('>hunter4')
     await until('gone', () => !status().store.connected)
-    await t.resolves(app.close(), 'which does not wait for the password')
+    await t.resolves(app.close(), 'it does not wait for the password')
     const before = calls
     await sleep(2500)
-    t.equal(calls, before, 'nobody asks after close()')
+    t.equal(calls, before, 'no calls after close()')
     t.notMatch(await server.client.call('CLIENT', 'LIST'), /user=app/)
   })
 })
 
-t.test('Redis stops during set(): unknown, a read settles it, and it is never carried out over a newer one', { buffered: true }, async t => {
+t.test('Redis stops during set(): unknown until a read settles it, and never written over a newer state', { buffered: true }, async t => {
   const server = await startRedis(t)
   const proxy = await startProxy(t, server.port)
   const one = await boot(t, proxy.url, { store: { pollInterval: 300 } })
   const two = await boot(t, server.url, { store: { pollInterval: 300 } })
   await one.maintenance.set(false)
 
-  await t.test('the write arrives and its answer is lost: it stands, and is found', async t => {
+  await t.test('the write arrives and its answer is lost: a read finds it', async t => {
     proxy.muteFrom = 'lost answer'
     await t.rejects(one.maintenance.set(true, { message: 'lost answer' }), { code: UNKNOWN })
     t.match(JSON.parse(await server.client.hget(KEY, 'record') as string), { windows: [{ message: 'lost answer' }] })
@@ -360,7 +360,7 @@ t.test('Redis stops during set(): unknown, a read settles it, and it is never ca
   })
 
   await t.test('stopped before the write arrives', async t => {
-    // its read is answered, then all stands still
+    // its read is answered, then everything stops
     for (let i = 0; i < 5; i++) {
       await retried(() => two.maintenance.set(false))
       await until('quiet', () => one.status().active === false && one.status().store.error === null)
@@ -372,7 +372,7 @@ t.test('Redis stops during set(): unknown, a read settles it, and it is never ca
       t.ok([UNKNOWN, STORE, 'in time'].includes(result), result)
       server.go()
       const newer = await retried(() => two.maintenance.set(false, { by: `newer ${i}` }))
-      await until('both know the newer', () => one.status().revision >= newer.revision && two.status().revision >= newer.revision)
+      await until('both have the newer state', () => one.status().revision >= newer.revision && two.status().revision >= newer.revision)
       t.match(JSON.parse(await server.client.hget(KEY, 'record') as string), { windows: [], by: `newer ${i}` })
       t.match(one.status(), { active: false, by: `newer ${i}` })
     }
@@ -384,32 +384,32 @@ t.test('Redis stops during set(): unknown, a read settles it, and it is never ca
     const { maintenance, status } = await boot(t, link.url)
     await maintenance.set(false)
     await listening(third.client, 1)
-    // the piece after the read is the write
+    // the chunk after the read is the write
     link.holdFrom = 'maintenance-late'
     const redisTime = async () => Number((await third.client.time())[0])
     const sent = await redisTime()
     await t.rejects(maintenance.set(true, { message: 'maintenance-late' }), { code: UNKNOWN, message: /within \d+ ms/ })
     t.match(status(), { active: false })
-    // the network lets it through at last; a timer may end a millisecond before its time is over by the clock of Redis
+    // the network finally delivers it; a timer may fire a millisecond before the deadline by Redis's clock
     await until('late', async () => await redisTime() > sent + 2)
     link.holdFrom = ''
     link.release()
-    await until('refused as late', async () => /errorstat_LATE:count=[1-9]/.test(await third.client.info('errorstats')))
+    await until('rejected as late', async () => /errorstat_LATE:count=[1-9]/.test(await third.client.info('errorstats')))
     t.match(JSON.parse(await third.client.hget(KEY, 'record') as string), { windows: [] })
   })
 })
 
-t.test('Redis is away at boot: ready within 6 s, `whenUnknown`, caught up soon; close() does not wait', { buffered: true }, async t => {
+t.test('Redis is down at boot: ready within 6 s with `whenUnknown`, then caught up; close() does not wait', { buffered: true }, async t => {
   for (const fault of ['refuses', 'is mute']) {
     await t.test(fault, async t => {
       const server = await startRedis(t, [], { down: true })
       const mute = fault === 'is mute' ? await startMute(t, server.port) : null
       const servers = await Promise.all((['closed', 'open'] as const).map(whenUnknown => boot(t, server.url, { whenUnknown, store: { pollInterval: 3_600_000 } })))
-      for (const [i, { took, status, code, told }] of servers.entries()) {
+      for (const [i, { took, status, code, logged }] of servers.entries()) {
         t.comment(`ready after ${took} ms`)
         t.match(status(), { active: i === 0, source: 'unknown', store: { kind: 'redis', connected: false, lastReadAt: null, error: /no connection/ } })
         t.equal(await code(), i === 0 ? 503 : 200)
-        t.equal(told(/store error for site 'default': no connection/).length, 1)
+        t.equal(logged(/store error for site 'default': no connection/).length, 1)
       }
       const closing = await boot(t, server.url)
       await t.resolves(closing.app.close(), 'closed')
@@ -425,17 +425,17 @@ t.test('Redis is away at boot: ready within 6 s, `whenUnknown`, caught up soon; 
   }
 })
 
-t.test('close() does not wait while Redis is stopped, nor for a set() that is under way', { buffered: true }, async t => {
+t.test('close() waits neither for a stopped Redis nor for a pending set()', { buffered: true }, async t => {
   const server = await startRedis(t)
   const { app, maintenance } = await boot(t, server.url)
   await maintenance.set(true)
   server.stop()
   const write = maintenance.set(false).catch(error => error)
-  await t.resolves(app.close(), 'which waits for neither')
+  await t.resolves(app.close(), 'it waits for neither')
   t.match((await write).code, STORE)
 })
 
-t.test('a connection that breaks before the answer: the error says so', { buffered: true }, async t => {
+t.test('a connection that breaks before the answer: the error names it', { buffered: true }, async t => {
   const server = await startRedis(t)
   const proxy = await startProxy(t, server.port)
   const app = await boot(t, proxy.url, { store: { pollInterval: 3_600_000 } })
@@ -447,7 +447,7 @@ t.test('a connection that breaks before the answer: the error says so', { buffer
   t.match(await refreshed, { store: { connected: false, error: 'the connection closed before Redis answered' } })
 })
 
-t.test('a link that is half open is noticed by both connections, and healed', { buffered: true }, async t => {
+t.test('both connections detect a half-open link, and reconnect', { buffered: true }, async t => {
   const server = await startRedis(t)
   const proxy = await startProxy(t, server.port)
   const far = await boot(t, proxy.url, { store: { pollInterval: 3_600_000 } })
@@ -461,13 +461,13 @@ t.test('a link that is half open is noticed by both connections, and healed', { 
   await until('noticed', () => proxy.opened > opened)
   t.match(far.status(), { active: true, message: null })
   proxy.frozen = false
-  // nothing but the watchdog leads there: no poll, no hint
+  // only the watchdog can do this: no poll, no hint
   await until('healed', () => far.status().revision === revision)
   await near.maintenance.set(false)
-  await until('hears again', () => !far.maintenance.active)
+  await until('it follows again', () => !far.maintenance.active)
   t.match(await far.maintenance.set(true), { active: true })
 
-  await t.test('what sends commands heals without being asked to listen', async t => {
+  await t.test('the command connection reconnects without the listener', async t => {
     proxy.frozen = true
     await until('noticed', async () => (await far.maintenance.refresh()).store.connected === false)
     await t.rejects(far.maintenance.set(false), { code: STORE })
@@ -477,7 +477,7 @@ t.test('a link that is half open is noticed by both connections, and healed', { 
   })
 })
 
-t.test('hints that are lost: the poll finds what was written', { buffered: true }, async t => {
+t.test('hints that are lost: the poll finds the change', { buffered: true }, async t => {
   const server = await startRedis(t)
   const { maintenance, status } = await boot(t, server.url, { store: { pollInterval: 200 } })
   await listening(server.client, 1)
@@ -487,7 +487,7 @@ t.test('hints that are lost: the poll finds what was written', { buffered: true 
   t.match(status(), { revision, source: 'store' })
 })
 
-t.test('SCRIPT FLUSH and a restart harm no write', { buffered: true }, async t => {
+t.test('writes survive SCRIPT FLUSH and a restart', { buffered: true }, async t => {
   const server = await startRedis(t)
   const { maintenance } = await boot(t, server.url)
   for (const on of [true, false]) {
@@ -509,29 +509,29 @@ t.test('an expected revision', { buffered: true }, async t => {
   t.match(one.status(), { active: true })
 })
 
-t.test('a failover that loses an acknowledged write: servers that know better repair it', { buffered: true }, async t => {
+t.test('a failover that loses an acknowledged write: servers that know it repair the record', { buffered: true }, async t => {
   const master = await startRedis(t)
   const replica = await startRedis(t, ['--replicaof', '127.0.0.1', String(master.port)])
   await until('replicates', async () => /master_link_status:up/.test(await replica.client.info('replication')))
   const sentinels = await startSentinels(t, master.port)
   const at = { sentinels: sentinels.map(({ port }) => ({ host: '127.0.0.1', port })), name: 'mymaster' }
-  // one that reads from replicas
+  // a client that reads from replicas
   const user = new Redis({ ...at, role: 'slave', lazyConnect: true })
   t.teardown(() => user.disconnect())
   const servers = [await boot(t, at), await boot(t, user)]
   await servers[0]!.maintenance.set(false)
   await until('replicated', async () => await heldRevision(replica.client) > 0)
-  // what is written from now on never arrives
+  // writes from now on never arrive
   await replica.client.replicaof('127.0.0.1', 1)
   const { revision } = await servers[0]!.maintenance.set(true, { message: 'acknowledged' })
   await until('followed', () => servers[1]!.maintenance.active)
   await master.kill()
   await replica.client.replicaof('127.0.0.1', master.port)
-  t.not(await heldRevision(replica.client), revision, 'it is lost')
+  t.not(await heldRevision(replica.client), revision, 'the write is lost')
   const begin = Date.now()
   await until('promoted', async () => /role:master/.test(await replica.client.info('replication')))
-  await until('put back', async () => await heldRevision(replica.client) === revision)
-  t.comment(`Sentinel: put back ${Date.now() - begin} ms after the kill`)
+  await until('restored', async () => await heldRevision(replica.client) === revision)
+  t.comment(`Sentinel: restored ${Date.now() - begin} ms after the kill`)
   for (const { status, code, handler } of servers) {
     t.match(status(), { active: true, message: 'acknowledged', revision })
     t.equal(await code(), 503)
@@ -539,10 +539,10 @@ t.test('a failover that loses an acknowledged write: servers that know better re
   }
   await until('written', () => servers[1]!.maintenance.set(false).then(() => true, () => false))
   await until('followed', () => !servers[0]!.maintenance.active)
-  t.equal(user.status, 'wait', 'the client of the user was never used')
+  t.equal(user.status, 'wait', "the user's client was never used")
 })
 
-t.test('Cluster: switches, a failover, history; the client of the user is never in subscriber mode', { buffered: true }, async t => {
+t.test("Cluster: switches, a failover, history; the user's client never enters subscriber mode", { buffered: true }, async t => {
   const nodes = await startCluster(t)
   const cluster = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })), { keyPrefix: 'app:', redisOptions: { password: 'hunter2' } })
   cluster.on('error', () => {})
@@ -560,7 +560,7 @@ t.test('Cluster: switches, a failover, history; the client of the user is never 
   }
   t.equal(await cluster.get('x'), null)
 
-  await t.test('with the least rights', async t => {
+  await t.test('with minimal rights', async t => {
     const rights = ['~fastify-maintenance:*', '&fastify-maintenance:*', '+hmget', '+time', '+lrange', '+subscribe', '+eval', '+hset', '+lindex', '+lpush', '+ltrim', '+publish', '+cluster', '+info']
     await Promise.all(nodes.map(({ client }) => client.call('ACL', 'SETUSER', 'least', 'reset', 'on', '>secret', ...rights)))
     const least = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })), { lazyConnect: true, redisOptions: { username: 'least', password: 'secret' } })
@@ -582,7 +582,7 @@ t.test('Cluster: switches, a failover, history; the client of the user is never 
     t.teardown(() => turns.disconnect())
     const { app, maintenance, status } = await boot(t, turns, { store: { pollInterval: 300 } })
     t.match(await maintenance.set(true), { active: true })
-    t.equal((await Promise.all(nodes.map(({ client }) => client.exists(`turns:${KEY}`).catch(() => 0)))).includes(1), true, 'the prefix stands there once')
+    t.equal((await Promise.all(nodes.map(({ client }) => client.exists(`turns:${KEY}`).catch(() => 0)))).includes(1), true, 'the prefix occurs once')
     await setUser('>hunter2')
     await Promise.all(nodes.map(({ client }) => client.call('CLIENT', 'KILL', 'USER', 'turns')))
     await until('refused', () => !status().store.connected)
@@ -596,7 +596,7 @@ t.test('Cluster: switches, a failover, history; the client of the user is never 
   const owner = (await Promise.all(nodes.map(async node => [node, await node.client.exists(`app:${KEY}`).catch(() => 0), await node.client.info('replication')] as const)))
     .find(([, held, info]) => held === 1 && info.includes('role:master'))![0]
   const begin = Date.now()
-  // it keeps its connections: only who asks for an answer notices
+  // its connections stay open: only missing answers show it
   owner.stop()
   await until('the cluster writes again', () => one.maintenance.set(false, { by: 'after' }).then(() => true, () => false))
   t.comment(`Cluster: written again ${Date.now() - begin} ms after the owner was stopped`)

@@ -23,7 +23,7 @@ import { callsOf, startMute, startProxy, startRedis } from './fixtures/redis.ts'
 const server = await startRedis(t)
 const prefixes = (function * () { for (let i = 0; ; i++) yield `test${i}:` })()
 
-/** A part of the Redis of this file that nobody else uses. */
+/** A database of this file's Redis for one test only. */
 const own = (): { redis: string, prefix: string } => ({ redis: server.url, prefix: prefixes.next().value as string })
 
 async function boot (t: Test, store: RedisStoreOptions, options: FastifyMaintenanceOptions = {}) {
@@ -32,7 +32,7 @@ async function boot (t: Test, store: RedisStoreOptions, options: FastifyMaintena
   return { app, lines, maintenance: app.maintenance }
 }
 
-/** Until its own connection listens: then a change is known at once. */
+/** Waits until its connection listens, so that it reads a change at once. */
 async function listening (client: Redis, channel: string, count: number): Promise<void> {
   await until(`${count} listen to ${channel}`, async () => (await client.pubsub('NUMSUB', channel) as [string, number])[1] === count)
 }
@@ -51,7 +51,7 @@ function directory (t: Test): string {
   return path
 }
 
-/** A server of its own, in a process of its own. */
+/** A server in its own process. */
 async function startServer (t: Test, options: FastifyMaintenanceOptions, { shift = 0, preload = [] as string[] } = {}) {
   const imports = ['tsx', ...['ioredis.ts', ...preload].map(name => new URL(`fixtures/${name}`, import.meta.url).href)]
   const child: ChildProcess = fork(new URL('fixtures/redis-server.ts', import.meta.url), [JSON.stringify(options)], {
@@ -89,7 +89,7 @@ t.test('forms of a client: a URL, options, a client, with user, password, db and
     'URL with a password': [`redis://:${encodeURIComponent('the secret/#?')}@127.0.0.1:${guarded.port}`, 0, 'm:{default}'],
     'URL with user, password and db': [`redis://ops:${encodeURIComponent('p@ss:word')}@127.0.0.1:${guarded.port}/3`, 3, 'm:{default}'],
     options: [{ ...at, username: 'ops', password: 'p@ss:word', db: 4, keyPrefix: 'o:' } satisfies RedisOptions, 4, 'o:m:{default}'],
-    '{ url } and options beside it': [{ url: `redis://:${encoded}@127.0.0.1:${guarded.port}/6`, keyPrefix: 'u:' }, 6, 'u:m:{default}'],
+    '{ url } with other options': [{ url: `redis://:${encoded}@127.0.0.1:${guarded.port}/6`, keyPrefix: 'u:' }, 6, 'u:m:{default}'],
     'URL with options in it': [`redis://:${encoded}@127.0.0.1:${guarded.port}/7?keyPrefix=q:&enableOfflineQueue=true`, 7, 'q:m:{default}'],
     'client with db and keyPrefix': [client, 2, 'app:m:{default}'],
     'client of the older protocol': [plain, 5, 'm:{default}']
@@ -104,7 +104,7 @@ t.test('forms of a client: a URL, options, a client, with user, password, db and
       await one.set(true, { message: name })
       await until('followed', () => other.status().message === name)
       t.match(other.status(), { active: true, source: 'store' })
-      // a client that was moved to another db by hand is duplicated as it was made
+      // a client that has selected another db is duplicated with its original one
       await guarded.client.select(name === 'client of the older protocol' ? 0 : db)
       t.equal(JSON.parse(await guarded.client.hget(key, 'record') as string).windows[0].message, name)
       t.strictSame(lines.filter(({ msg }) => msg.includes('the store is')).map(({ msg }) => msg), [`maintenance: the store is Redis at 127.0.0.1:${guarded.port}, database ${name.includes('older') ? 0 : db}`])
@@ -112,7 +112,7 @@ t.test('forms of a client: a URL, options, a client, with user, password, db and
     })
   }
   t.equal(await client.get('x'), null, 'the client is not in subscriber mode')
-  t.equal(await plain.get('x'), null, 'nor is this one')
+  t.equal(await plain.get('x'), null, 'neither is this one')
   t.equal(plain.status, 'ready')
 })
 
@@ -132,7 +132,7 @@ t.test('fastify.redis of @fastify/redis', async t => {
   await until('closed by its owner', () => apps[0]!.redis.status === 'end')
 })
 
-t.test('the log names where the state is kept, and no password', async t => {
+t.test('the log names the location of the state, without a password', async t => {
   const describe = (redis: unknown): string => createConnector(redis).description
   t.equal(describe('rediss://ops:hunter2@redis.example'), 'redis.example:6379, database 0')
   t.equal(describe({ path: '/run/redis.sock', db: 1 }), '/run/redis.sock, database 1')
@@ -142,7 +142,7 @@ t.test('the log names where the state is kept, and no password', async t => {
   t.equal(describe(cluster), 'the cluster of localhost:7000 and c2:7001 and c3:7002 and c4:7003 and a node and localhost:6379')
 })
 
-t.test('without ioredis: iovalkey is taken, else a clear coded error', async t => {
+t.test('without ioredis: iovalkey is used, or else a clear error is thrown', async t => {
   const back = hide('ioredis')
   t.equal(createConnector(`${server.url}/3`).description, `127.0.0.1:${server.port}, database 3`)
   const allBack = hide('iovalkey')
@@ -162,7 +162,7 @@ t.test('without ioredis: iovalkey is taken, else a clear coded error', async t =
 
 t.test('5 servers, 200 switches: all follow', async t => {
   const store = own()
-  // one page of its own: to compress the bundled ones in nine languages for five servers is another question
+  // a simple page, because compressing the bundled ones in nine languages for five servers takes long
   const template = join(directory(t), 'page.eta')
   writeFileSync(template, 'closed')
   const servers = await Promise.all([1, 2, 3, 4, 5].map(() => boot(t, { ...store, pollInterval: 3_600_000 }, { response: { template } })))
@@ -185,26 +185,26 @@ t.test('5 servers, 200 switches: all follow', async t => {
   took.sort((a, b) => a - b)
   const at = (part: number): number => took[Math.floor(took.length * part)] as number
   t.comment(`set() and followed by a server: p50 ${at(0.5).toFixed(1)} ms, p99 ${at(0.99).toFixed(1)} ms, max ${took.at(-1)?.toFixed(1)} ms`)
-  t.equal(took.length, 1000, 'by what Redis tells: there is no poll')
+  t.equal(took.length, 1000, 'by notifications, without a poll')
 })
 
 t.test('two operators at once', async t => {
   const store = own()
   const [one, two] = await Promise.all([boot(t, store), boot(t, store)])
-  // each tries until its time is over: on a busy machine, some of them may fail, which they say
+  // each retries until its timeout: on a busy machine, some may fail, with an error
   const sets = await Promise.allSettled(Array.from({ length: 30 }, (_, i) => (i % 2 === 0 ? one : two).maintenance.set(true, { by: `operator ${i}` })))
   const done = sets.flatMap(set => set.status === 'fulfilled' ? [set.value] : [])
   const revisions = done.map(status => status.revision)
   t.ok(sets.every(set => set.status === 'fulfilled' || /^FST_ERR_MAINTENANCE_STORE/.test(set.reason.code)))
   t.ok(done.length >= 2, `${done.length} of 30 were in time`)
   const history = await one!.maintenance.history()
-  t.equal(new Set(history.map(entry => entry.by)).size, history.length, 'each of them once')
+  t.equal(new Set(history.map(entry => entry.by)).size, history.length, 'each once')
   for (const { by } of done) t.ok(history.some(entry => entry.by === by), `${by} was acknowledged`)
   t.ok(history.every((entry, i) => i === 0 || entry.revision < history[i - 1]!.revision), 'increasing')
   t.ok(revisions.every(revision => revision <= history[0]!.revision))
-  await until('both know the last', () => [one, two].every(({ maintenance }) => maintenance.status().revision === history[0]!.revision))
+  await until('both have the last change', () => [one, two].every(({ maintenance }) => maintenance.status().revision === history[0]!.revision))
 
-  // the very same change, so that only who was first tells them apart
+  // the same change, so that only the order distinguishes them
   const expectedRevision = history[0]!.revision
   const results = await Promise.allSettled(Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? one : two).maintenance.set(true, { expectedRevision })))
   t.equal(results.filter(result => result.status === 'fulfilled').length, 1)
@@ -226,10 +226,10 @@ t.test('history: the last 100, newest first, trimmed, for all servers', async t 
   await server.client.set(key, 'something else')
   await t.rejects(other.history(), { code: 'FST_ERR_MAINTENANCE_STORE', message: /WRONGTYPE/ })
   await maintenance.set(true)
-  t.equal((await other.history()).length, 1, 'a history that is none begins anew')
+  t.equal((await other.history()).length, 1, 'an invalid history starts over')
 })
 
-t.test('history: a repair does not double an entry', async t => {
+t.test('history: a repair does not duplicate an entry', async t => {
   const store = own()
   const { maintenance } = await boot(t, { ...store, pollInterval: 100 })
   await maintenance.set(true)
@@ -250,23 +250,23 @@ t.test('several sites in one Redis and in one server: a hint costs one read of i
   await until('listens', async () => (await own1.client.pubsub('NUMSUB', 'fastify-maintenance:{shop}:changes') as [string, number])[1] === 2)
   await maintenance.for('blog').refresh()
   const before = maintenance.for('blog').status().store.lastReadAt
-  // what is under way since boot is done
+  // the reads from boot are done
   let calls = -1
   await until('quiet', async () => calls === (calls = await callsOf(own1.client, 'hmget')))
   await own1.client.config('RESETSTAT')
   await shop.set(true)
   await until('followed', () => maintenance.for('shop').active)
   const reads = await callsOf(own1.client, 'hmget')
-  // set: one read, one look by the script, and one read of each of the two for the hint
+  // set: one read, one by the script, and one by each of the two servers for the hint
   t.equal(reads, 4)
   t.equal(maintenance.for('blog').status().store.lastReadAt, before, 'another site is not read')
   for (const [site, code] of [['shop', 503], ['blog', 200], ['news', 200]] as const) t.equal((await app.inject({ url: '/x', headers: { 'x-site': site } })).statusCode, code)
-  // the watchdogs of both connections look at times of their own
+  // the watchdogs of both connections have their own timers
   await until('quiet', async () => calls === (calls = await callsOf(own1.client, 'hmget')))
   await own1.client.config('RESETSTAT')
   for (let i = 0; i < 1000; i++) await app.inject({ url: '/x', headers: { 'x-site': 'shop' } })
   const calls1000 = await callsOf(own1.client, 'hmget') + await callsOf(own1.client, 'subscribe')
-  t.ok(calls1000 < 100, `a request costs Redis nothing: ${calls1000} for 1,000, by the watchdogs`)
+  t.ok(calls1000 < 100, `a request costs Redis nothing: ${calls1000} for 1,000, from the watchdogs`)
   t.equal((await own1.client.pubsub('CHANNELS') as string[]).length, 3)
 })
 
@@ -279,16 +279,16 @@ t.test('1,000 sites are polled in a few round trips', async t => {
   const reads = () => followers.map(({ health }) => health.lastReadAt).sort()
   await until('booted', () => reads()[0] !== null)
   await listening(server.client, `${prefix}{site999}:changes`, 1)
-  // the reads after boot are over when two looks see the same; then the next ones are a poll
+  // the reads after boot are done once two samples are equal; the next ones are a poll
   let chunks = -1
   await until('quiet', () => new Promise(resolve => setTimeout(() => resolve(chunks === (chunks = proxy.chunks)), 100)))
   const [last] = reads().reverse()
   await until('polled', () => String(reads()[0]) > String(last))
-  t.comment(`${proxy.chunks - chunks} pieces for 1,000 reads`)
+  t.comment(`${proxy.chunks - chunks} chunks for 1,000 reads`)
   t.ok(proxy.chunks - chunks <= 10)
   t.equal(proxy.open, 2)
 
-  // a network may merge what was sent in small pieces; here it is counted before it is sent
+  // a network may merge small chunks, so they are counted before they are sent
   const client = (await createConnector(server.url)).connect() as Redis
   const store = createRedisStore({ keyPrefix: '', connect: () => client }, { prefix, sites: [] })
   t.teardown(() => store.close())
@@ -303,7 +303,7 @@ t.test('1,000 sites are polled in a few round trips', async t => {
   t.ok(writes <= 3, `${writes} writes`)
 })
 
-t.test('either connection hints when it comes back: what was published meanwhile is lost', async t => {
+t.test('each connection gives a hint when it reconnects, as it has missed messages', async t => {
   const own1 = await startRedis(t)
   const store = createRedisStore(await createConnector(own1.url), { prefix: '', sites: ['x'] })
   t.teardown(() => store.close())
@@ -318,7 +318,7 @@ t.test('either connection hints when it comes back: what was published meanwhile
   t.pass('both')
 })
 
-t.test('1,000 sites whose Redis is away wait as one', async t => {
+t.test('1,000 sites wait as one while Redis is down', async t => {
   const warnings: string[] = []
   const onWarning = (warning: Error): void => { warnings.push(warning.message) }
   process.on('warning', onWarning)
@@ -351,7 +351,7 @@ t.test('20,000 hints in a burst: at most 10 reads', async t => {
   t.ok(reads >= 1 && reads <= 10, `${reads} reads`)
 })
 
-t.test('a mirror: written on change, read at boot while Redis is away, and a repair for an emptied Redis', async t => {
+t.test('a mirror is written on change, read at boot while Redis is down, and repairs an emptied Redis', async t => {
   const own1 = await startRedis(t)
   const mirror = join(directory(t), 'mirror.json')
   const store = { redis: own1.url, mirror, pollInterval: 200 }
@@ -370,10 +370,10 @@ t.test('a mirror: written on change, read at boot while Redis is away, and a rep
   t.match(away.maintenance.status(), { active: true, message: 'kept', revision, source: 'mirror', store: { kind: 'redis', connected: false, error: /ECONNREFUSED/ } })
   t.equal((await away.app.inject('/')).statusCode, 503)
   await own1.start()
-  await until('put back', async () => JSON.parse(await own1.client.hget('fastify-maintenance:{default}', 'record') ?? '{}').revision === revision)
-  await until('known from the store', () => away.maintenance.status().source === 'store')
+  await until('restored', async () => JSON.parse(await own1.client.hget('fastify-maintenance:{default}', 'record') ?? '{}').revision === revision)
+  await until('read from the store', () => away.maintenance.status().source === 'store')
   t.ok(away.lines.some(line => /repaired the record of site 'default'/.test(line.msg)))
-  t.notOk([...running.lines, ...sharing.lines, ...away.lines].some(line => /mirror/.test(line.msg)), 'no complaint')
+  t.notOk([...running.lines, ...sharing.lines, ...away.lines].some(line => /mirror/.test(line.msg)), 'nothing is logged')
 })
 
 t.test('a mirror that cannot be read or written is a warning', async t => {
@@ -385,11 +385,11 @@ t.test('a mirror that cannot be read or written is a warning', async t => {
     await maintenance.set(true)
     t.match(maintenance.status(), { active: true, store: { error: null } })
     if (mirror === garbled) await until('repaired', () => readFileSync(garbled, 'utf8').includes('sites'))
-    for (const words of mirror === garbled ? ['read'] : ['read', 'written']) await until('told', () => lines.some(line => line.level === 40 && line.msg.includes(`the mirror of site 'default' cannot be ${words}`)))
+    for (const words of mirror === garbled ? ['read'] : ['read', 'written']) await until('logged', () => lines.some(line => line.level === 40 && line.msg.includes(`the mirror of site 'default' cannot be ${words}`)))
   }
 })
 
-t.test('rights: what the least user may, and what is missed without', async t => {
+t.test('rights: the minimal ones, and the effect of missing ones', async t => {
   const own1 = await startRedis(t)
   const user = (name: string, ...rights: string[]) => own1.client.call('ACL', 'SETUSER', name, 'reset', 'on', '>secret', ...rights)
   const redis = (name: string): string => `redis://${name}:secret@127.0.0.1:${own1.port}`
@@ -407,11 +407,11 @@ t.test('rights: what the least user may, and what is missed without', async t =>
   await until('followed', () => reader.maintenance.active)
   t.equal((await reader.maintenance.history()).length, 1)
   await until('they see each other', async () => (await Promise.all([reader, writer].map(({ maintenance }) => maintenance.servers()))).every(servers => servers.length === 2 && servers.every(server => server.sites[0]?.active)))
-  t.strictSame([...reader.lines, ...writer.lines].filter(line => line.level >= 40).map(line => line.msg).filter(text => /store error|NOPERM|watched|cannot see/.test(text)), [], 'nobody complains')
+  t.strictSame([...reader.lines, ...writer.lines].filter(line => line.level >= 40).map(line => line.msg).filter(text => /store error|NOPERM|watched|cannot see/.test(text)), [], 'no warnings')
   await t.rejects(reader.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /nothing was changed: NOPERM/, cause: { message: /NOPERM/ } })
   t.match(reader.maintenance.status(), { active: true })
 
-  await t.test('without PUBLISH, TIME and the history: the state is written all the same, and polled', async t => {
+  await t.test('without PUBLISH, TIME and the history: the state is still written and polled', async t => {
     await user('quiet', KEYS, CHANNELS, '+hmget', '+subscribe', '+eval', '+hset')
     const quiet = await boot(t, { redis: redis('quiet') })
     const polling = await boot(t, { redis: redis('reader'), pollInterval: 100 })
@@ -421,18 +421,18 @@ t.test('rights: what the least user may, and what is missed without', async t =>
     t.equal((await reader.maintenance.history()).length, 1)
   })
 
-  await t.test('without SUBSCRIBE: only polled, and told', async t => {
+  await t.test('without SUBSCRIBE: polled only, and logged', async t => {
     await user('deaf', KEYS, '+hmget', '+time')
     const deaf = await boot(t, { redis: redis('deaf'), pollInterval: 100 })
-    await until('told', () => deaf.lines.some(line => line.level === 40 && /cannot be watched, it is only polled: NOPERM .*subscribe/.test(line.msg)))
+    await until('logged', () => deaf.lines.some(line => line.level === 40 && /cannot be watched, it is only polled: NOPERM .*subscribe/.test(line.msg)))
     await writer.maintenance.set(true)
     await until('polled', () => deaf.maintenance.active)
     await user('deaf', KEYS, CHANNELS, '+hmget', '+time', '+subscribe')
     await listening(own1.client, 'fastify-maintenance:{default}:changes', 3)
-    t.pass('once it is allowed, it listens')
+    t.pass('it listens once it has the right')
   })
 
-  await t.test('without the rights of a server: nobody sees it, nobody waits for it, and that is logged', async t => {
+  await t.test('without the rights for heartbeats: others neither see it nor wait for it, and it is logged', async t => {
     await user('hidden', KEYS, CHANNELS, ...READER)
     const hidden = await boot(t, { redis: redis('hidden') })
     t.ok(hidden.lines.some(line => line.level === 40 && /other servers cannot see this one: NOPERM .*eval/.test(line.msg)))
@@ -440,7 +440,7 @@ t.test('rights: what the least user may, and what is missed without', async t =>
     t.equal((await reader.maintenance.servers()).length, 2)
     const store = createRedisStore(await createConnector(redis('hidden')), { prefix: 'fastify-maintenance:', sites: [] })
     t.teardown(() => store.close())
-    // two are for a server that leaves, and either of EVAL and EVALSHA is enough
+    // two are for a server that leaves, and one of EVAL and EVALSHA is enough
     for (const missing of SERVER.filter(right => !['+hdel', '+zrem', '+evalsha'].includes(right))) {
       const without = missing === '+eval' ? ['-eval', '-evalsha'] : [missing.replace('+', '-')]
       await user('hidden', KEYS, CHANNELS, ...READER, ...SERVER, ...without)
@@ -448,14 +448,14 @@ t.test('rights: what the least user may, and what is missed without', async t =>
     }
   })
 
-  await t.test('without reading: the fallback, and told', async t => {
+  await t.test('without the right to read: the fallback, and logged', async t => {
     await user('blind', KEYS, CHANNELS, '+subscribe')
     const blind = await boot(t, { redis: redis('blind') }, { whenUnknown: 'closed' })
     t.match(blind.maintenance.status(), { active: true, source: 'unknown', store: { connected: false, error: /NOPERM/ } })
     await t.rejects(blind.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_STORE' })
   })
 
-  await t.test('a script that may not look writes over nothing', async t => {
+  await t.test('a script without the right to read overwrites nothing', async t => {
     await user('half', KEYS, CHANNELS, '+eval', '+hset', '+del')
     const half = new Redis(redis('half'), { enableReadyCheck: false })
     t.teardown(() => half.disconnect())
@@ -465,7 +465,7 @@ t.test('rights: what the least user may, and what is missed without', async t =>
   })
 })
 
-t.test('clocks five minutes apart: the clock of Redis counts', async t => {
+t.test("clocks five minutes apart: Redis's clock counts", async t => {
   const minutes = 5 * 60_000
   for (const shift of [-minutes, minutes]) {
     const store = own()
@@ -475,8 +475,8 @@ t.test('clocks five minutes apart: the clock of Redis counts', async t => {
     t.ok(Math.abs(value.revision - Date.now()) < 60_000, `a clock ${shift / 1000} s off`)
     await until('followed', () => right!.maintenance.active)
     const { revision } = await right!.maintenance.set(false)
-    await until('followed by the other', async () => (await wrong!.ask('status')).value.revision === revision)
-    // someone who knows nothing, after a loss: the later write wins, whatever its clock says
+    await until('the other server follows', async () => (await wrong!.ask('status')).value.revision === revision)
+    // a new server after a loss: the later write wins, whatever its clock
     await server.client.del(`${store.prefix}{default}`)
     t.equal((await wrong!.ask('set', true)).value.active, true)
     await until('wins', () => right!.maintenance.active)
@@ -494,11 +494,11 @@ t.test('no connection, listener or timer is left over', async t => {
   await listening(own1.client, 'fastify-maintenance:{default}:changes', 1)
   const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
   const before = timers()
-  t.equal(await clients(), 3, 'two of its own, one of the test')
+  t.equal(await clients(), 3, "two of the plugin, one of the test")
   for (let i = 0; i < 200; i++) await maintenance.set(i % 2 === 0)
   for (let i = 0; i < 100; i++) {
     for (const type of ['pubsub', 'normal']) await own1.client.call('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes')
-    // one of the test's own and two of ours, of which one listens
+    // one of the test and two of the plugin, of which one listens
     await until('back', async () => await clients() === 3 && (await own1.client.pubsub('NUMSUB', 'fastify-maintenance:{default}:changes') as [string, number])[1] === 1)
   }
   t.ok(Number(/total_connections_received:(\d+)/.exec(await own1.client.info('stats'))?.[1]) > 200)
@@ -521,7 +521,7 @@ t.test('after close() the process ends', async t => {
   }
 })
 
-t.test('the command line: several sites, prefix, a keyPrefix of an application', async t => {
+t.test("the command: several sites, prefix, an application's keyPrefix", async t => {
   const { redis, prefix } = own()
   const at = ['--store', redis, '--prefix', prefix]
   t.match(await run(['status', 'shop', ...at]), { code: 0, out: /^shop: open \(nothing stored at redis:/, err: '' })
@@ -531,7 +531,7 @@ t.test('the command line: several sites, prefix, a keyPrefix of an application',
   await until('followed', () => maintenance.active && maintenance.for('blog').active)
   t.match(await run(['status', 'blog', 'other', ...at]), { code: 4 })
   t.match(await run(['off', 'shop'], { MAINTENANCE_STORE: redis }), { code: 2, err: /neither stored in .* nor served/ })
-  t.ok(maintenance.active, 'another prefix is another family')
+  t.ok(maintenance.active, 'another prefix is separate')
   t.match(await run(['off', 'shop', ...at]), { code: 0 })
   await until('followed', () => !maintenance.active)
 
@@ -540,10 +540,10 @@ t.test('the command line: several sites, prefix, a keyPrefix of an application',
   const { maintenance: prefixed } = await boot(t, { redis: client, prefix })
   await listening(server.client, `app:${prefix}{default}:changes`, 1)
   t.match(await run(['on', '--store', redis, '--prefix', `app:${prefix}`]), { code: 0 })
-  await until('reached by the whole prefix', () => prefixed.active)
+  await until('found by the full prefix', () => prefixed.active)
 })
 
-t.test('the command line: all sites are looked at before the first is changed', async t => {
+t.test('the command: all sites are checked before the first one changes', async t => {
   const own1 = await startRedis(t)
   await own1.client.call('ACL', 'SETUSER', 'shop', 'reset', 'on', '>secret', '~*{shop}*', '&*', '+@all')
   const result = await run(['on', 'shop', 'blog', '--store', `redis://shop:secret@127.0.0.1:${own1.port}`])
@@ -554,25 +554,25 @@ t.test('the command line: all sites are looked at before the first is changed', 
   t.match(await run(['on', 'shop', 'blog', '--force', '--store', `redis://reader:secret@127.0.0.1:${own1.port}`]), { code: 1, err: /^fastify-maintenance: site 'shop': the store failed, nothing was changed: .*can't run this command/ })
 })
 
-t.test('the command line: Redis unreachable, mute, refusing: exit 1 within 5 s, one line, no password', async t => {
+t.test('the command: Redis unreachable, mute or denying: exit code 1 within 5 s, one line, no password', async t => {
   const guarded = await startRedis(t, [], { password: 'right' })
   const stopped = await startRedis(t)
   stopped.stop()
   const mute = await startMute(t)
   const proxy = await startProxy(t, server.port)
   proxy.frozen = true
-  // ioredis 5 calls a connection ready before Redis has said anything
+  // ioredis 5 reports a connection as ready before Redis has answered
   const SILENT = /no connection|Command timed out/
   const cases: Record<string, [url: string, words: RegExp]> = {
-    'nobody listens': ['redis://ops:hunter2@127.0.0.1:1', /ECONNREFUSED/],
+    'nothing listens': ['redis://ops:hunter2@127.0.0.1:1', /ECONNREFUSED/],
     'no such name': ['redis://ops:hunter2@no-such-host.invalid', /ENOTFOUND|EAI_AGAIN/],
-    'accepts and says nothing': [`redis://ops:hunter2@127.0.0.1:${mute.port}`, SILENT],
+    'accepts and never answers': [`redis://ops:hunter2@127.0.0.1:${mute.port}`, SILENT],
     'stopped by a signal': [`redis://127.0.0.1:${stopped.port}`, SILENT],
-    'behind a link that is half open': [proxy.url, SILENT],
+    'behind a half-open link': [proxy.url, SILENT],
     'wrong password': [`redis://:hunter2@127.0.0.1:${guarded.port}`, /WRONGPASS/],
     'wrong user': [`redis://ops:hunter2@127.0.0.1:${guarded.port}`, /WRONGPASS/],
     'no password': [guarded.url, /NOAUTH/],
-    'TLS where there is none': [`rediss://ops:hunter2@127.0.0.1:${server.port}`, /no connection/]
+    'TLS to a plain port': [`rediss://ops:hunter2@127.0.0.1:${server.port}`, /no connection/]
   }
   await Promise.all(Object.entries(cases).flatMap(([name, [url, words]]) => ['status', 'on', 'off'].map(async command => {
     const { code, out, err, took } = await run([command, 'shop', 'blog', '--store', url])
@@ -590,7 +590,7 @@ t.test('the command line: Redis unreachable, mute, refusing: exit 1 within 5 s, 
   }
 })
 
-t.test('a connection is cut once, and only where there is one', async t => {
+t.test('a connection is cut once, and only if there is one', async t => {
   const client = (await createConnector(server.url)).connect() as Redis
   t.teardown(() => client.disconnect())
   let closed = 0
@@ -601,11 +601,11 @@ t.test('a connection is cut once, and only where there is one', async t => {
   await whenReady(client)
   reconnect(client)
   reconnect(client)
-  await until('made anew', () => closed > 0 && client.status === 'ready')
+  await until('reconnected', () => closed > 0 && client.status === 'ready')
   t.equal(closed, 1)
 })
 
-t.test('the renewals of a lease are no transitions: they stay out of the history', async t => {
+t.test('lease renewals are no transitions, and are not in the history', async t => {
   const { redis, prefix } = own()
   const { app } = await createApp(t, { store: { redis, prefix } })
   let changes = 0
@@ -616,20 +616,20 @@ t.test('the renewals of a lease are no transitions: they stay out of the history
   t.strictSame((await app.maintenance.history()).map(entry => [entry.kind, entry.ended]), [['run', true], ['run', false]])
 })
 
-t.test('the script: a write that a cluster client sends once more is done once', async t => {
+t.test('the script: a write that a cluster client sends twice is done once', async t => {
   const { prefix } = own()
   const write = (token: string) => server.client.eval(WRITE, 2, `${prefix}{x}`, `${prefix}{x}:history`, 'text', 5, 0, 'c', Date.now(), Date.now() + 1000, token)
   t.equal(await write('one'), -1)
-  t.equal(await write('one'), -1, 'the very same write')
-  t.equal(await write('two'), 5, 'another one that expects the same')
+  t.equal(await write('one'), -1, 'the same write')
+  t.equal(await write('two'), 5, 'another write with the same expectation')
   t.equal(await server.client.llen(`${prefix}{x}:history`), 1)
 })
 
-t.test('a cluster, whose nodes have clocks of their own: a write is late by none of them', async t => {
+t.test("a cluster whose nodes' clocks differ: a write is late by none of them", async t => {
   const { redis, prefix } = own()
   const wrong = new Redis(redis)
   t.teardown(() => wrong.disconnect())
-  // as told by another node
+  // as another node reports it
   wrong.time = async () => [Math.round(Date.now() / 1000) - 300, 0]
   const store = createRedisStore({ keyPrefix: '', connect: () => wrong }, { prefix, sites: [] })
   await store.read('x')
@@ -639,7 +639,7 @@ t.test('a cluster, whose nodes have clocks of their own: a write is late by none
   t.ok(Math.abs(Number(store.now?.()) - Date.now()) < 60_000)
 })
 
-t.test('a database that cannot be selected is no connection: nothing is written to another one', async t => {
+t.test('a database that cannot be selected: no connection, and no write to another one', async t => {
   const own1 = await startRedis(t)
   await own1.client.call('ACL', 'SETUSER', 'noselect', 'reset', 'on', '>secret', '~*', '&*', '+@all', '-select')
   for (const [url, words] of [[`${own1.url}/99`, /DB index is out of range/], [`redis://noselect:secret@127.0.0.1:${own1.port}/3`, /NOPERM .*select/]] as const) {
@@ -651,7 +651,7 @@ t.test('a database that cannot be selected is no connection: nothing is written 
   t.strictSame(await own1.client.keys('*'), [])
 })
 
-t.test('the command ends', async t => {
+t.test('the command exits', async t => {
   const { redis, prefix } = own()
   const child = spawn(process.execPath, ['--import', 'tsx', 'lib/cli/bin.ts', 'on', '--force', '--store', redis, '--prefix', prefix], { env: { PATH: process.env.PATH, MAINTENANCE_IOREDIS: process.env.MAINTENANCE_IOREDIS, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: 'ignore' })
   t.teardown(() => child.kill('SIGKILL'))

@@ -20,20 +20,20 @@ import type { DrainErrorDetails, FastifyMaintenanceOptions, MaintenanceStore, Se
 import { createApp, stateFile, until } from './fixtures/app.ts'
 import { startRedis } from './fixtures/redis.ts'
 
-// What lets a wait say "safe", and what must not.
+// When a wait may report "safe", and when it must not.
 
 t.jobs = 4
 
 const MINUTE = 60_000
 const ago = (ms: number): string => new Date(Date.now() - ms).toISOString()
 
-/** A store in memory that several servers share. */
+/** A memory store that several servers share. */
 function sharedStore () {
   const records = new Map<string, { record: string, revision: number }>()
   const hints = new Set<(site?: string) => void>()
   const store = {
     entries: new Map<string, { text: string, until: number }>(),
-    /** What fails, and with it what an unreachable store does. */
+    /** The methods that fail, as in an unreachable store. */
     broken: { heartbeat: false, heartbeats: false, read: false },
     async read (site: string): Promise<string | null> {
       if (store.broken.read) throw new Error('away')
@@ -86,7 +86,7 @@ const entry = (more: Partial<ServerEntry> = {}): ServerEntry => ({
   ...more
 })
 
-/** The site as a server has it that has followed. */
+/** The site of a server that has followed. */
 const closed = (revision: number, draining = {}): ServerEntry['sites'] => [{ site: 'default', revision, active: true, pinned: false, draining }]
 
 async function startApp (t: Test, store: MaintenanceStore, options: FastifyMaintenanceOptions = {}) {
@@ -95,7 +95,7 @@ async function startApp (t: Test, store: MaintenanceStore, options: FastifyMaint
   return { app, lines }
 }
 
-/** What a wait rejects with. */
+/** The error that a wait rejects with. */
 async function unsafe (wait: Promise<unknown>): Promise<DrainErrorDetails & Error> {
   return wait.then(() => { throw new Error('it said safe') }, error => {
     if (error.code !== 'FST_ERR_MAINTENANCE_DRAIN') throw error
@@ -105,20 +105,20 @@ async function unsafe (wait: Promise<unknown>): Promise<DrainErrorDetails & Erro
 
 const labels = (servers: readonly ServerStatus[] = []): string[] => servers.map(({ label }) => label)
 
-t.test('a goodbye is an entry, and it is the last word', { buffered: true }, async t => {
+t.test('a goodbye is an entry, and the last one', { buffered: true }, async t => {
   const store = sharedStore()
   const { app } = await startApp(t, store)
   const [id = ''] = store.entries.keys()
   t.match(store.get(id), { left: false, running: 0, space: processSpace(), fence: null })
-  t.ok((store.entries.get(id)?.until ?? 0) > Date.now() + 10 * MINUTE, 'a server that vanishes is remembered')
+  t.ok((store.entries.get(id)?.until ?? 0) > Date.now() + 10 * MINUTE, 'a server that disappears is remembered')
   await app.close()
   t.match(store.get(id), { left: true, inFlight: 0, draining: {} })
   const other = await startApp(t, store)
   t.equal((await other.app.maintenance.servers()).length, 1, 'it is not listed')
-  await t.resolves(other.app.maintenance.set(true, { wait: 5000 }), 'and not waited for')
+  await t.resolves(other.app.maintenance.set(true, { wait: 5000 }), 'the wait ignores it')
 })
 
-t.test('a goodbye waits for what is running', { buffered: true }, async t => {
+t.test('a goodbye waits for running requests', { buffered: true }, async t => {
   const store = sharedStore()
   const { app, lines } = await createApp(t, { store })
   let release = () => {}
@@ -134,7 +134,7 @@ t.test('a goodbye waits for what is running', { buffered: true }, async t => {
   await until('goodbye', () => store.get(id)?.left === true)
 })
 
-t.test('servers() shows lost servers, and forgets none that is only late', { buffered: true }, async t => {
+t.test('servers() shows lost servers, and keeps late ones', { buffered: true }, async t => {
   const store = sharedStore()
   const { app } = await startApp(t, store)
   store.put(entry({ id: 'late', label: 'late', seenAt: ago(10_000) }))
@@ -143,20 +143,20 @@ t.test('servers() shows lost servers, and forgets none that is only late', { buf
   store.put(entry({ id: 'elsewhere', label: 'elsewhere', sites: [] }))
   const servers = await app.maintenance.servers()
   t.strictSame(servers.filter(({ label }) => !label.includes('process')).map(({ label, lost }) => [label, lost]), [['late', false], ['lost', true]])
-  t.notOk('space' in (servers[0] ?? {}), 'what servers ask each other is not shown')
+  t.notOk('space' in (servers[0] ?? {}), 'internal fields are not shown')
 })
 
-t.test('a wait and a lost server: not safe, and it is named; assumeDead strikes it off', { buffered: true }, async t => {
+t.test('a wait with a lost server is not safe and names it, unless assumeDead removes it', { buffered: true }, async t => {
   const store = sharedStore()
   const { app, lines } = await startApp(t, store)
   store.put(entry({ seenAt: ago(20_000), inFlight: 2 }))
   const began = performance.now()
   const error = await unsafe(app.maintenance.set(true, { wait: '30s', by: 'ada' }))
-  t.ok(performance.now() - began < 25_000, 'it does not wait in vain')
+  t.ok(performance.now() - began < 25_000, 'it ends early')
   t.match(error.message, /not safe after \d+ ms, but the change stands: app-2 \(process 7\) is lost, last seen at \S+Z, when it ran 2 requests: it crashed, was killed, hangs, or cannot reach the store/)
   t.strictSame([labels(error.servers), labels(error.lost), labels(error.pinned)], [[], ['app-2 (process 7)'], []])
   t.match(error.status, { active: true, by: 'ada' })
-  t.ok(app.maintenance.active, 'the change stands')
+  t.ok(app.maintenance.active, 'the change is kept')
 
   const short = await unsafe(app.maintenance.set(true, { wait: 400 }))
   t.strictSame(labels(short.lost), ['app-2 (process 7)'])
@@ -168,7 +168,7 @@ t.test('a wait and a lost server: not safe, and it is named; assumeDead strikes 
   }
 })
 
-t.test('a run that is not safe does nothing, and the site is back as it was', { buffered: true }, async t => {
+t.test('a run that is not safe does nothing, and the site returns to its state', { buffered: true }, async t => {
   const store = sharedStore()
   const { app } = await startApp(t, store)
   store.put(entry())
@@ -178,7 +178,7 @@ t.test('a run that is not safe does nothing, and the site is back as it was', { 
   t.strictSame([labels(error.servers), ran, app.maintenance.active], [['app-2 (process 7)'], false, false])
 })
 
-t.test('a server that is pinned to the opposite: not safe at once, whether it opens or closes, assumed dead or not', { buffered: true }, async t => {
+t.test('a server pinned to the opposite is never safe: opening or closing, assumed dead or not', { buffered: true }, async t => {
   const store = sharedStore()
   const { app } = await startApp(t, store)
   const pin = (active: boolean, more = {}) => store.put(entry({ sites: [{ site: 'default', revision: 0, active, pinned: true, draining: {} }], ...more }))
@@ -195,7 +195,7 @@ t.test('a server that is pinned to the opposite: not safe at once, whether it op
   t.match(await unsafe(app.maintenance.set(false, { wait: '30s' })), { message: /stays closed/ })
 })
 
-t.test('wait is rejected before anything is written where the store cannot know the servers; memory knows its own', { buffered: true }, async t => {
+t.test('wait is rejected before any write if the store does not keep servers; memory knows its own', { buffered: true }, async t => {
   for (const missing of ['heartbeat', 'heartbeats']) {
     const { app } = await startApp(t, { ...sharedStore(), [missing]: undefined })
     for (const call of [() => app.maintenance.set(true, { wait: 100 }), () => app.maintenance.run(() => {}, { wait: true })]) {
@@ -215,17 +215,17 @@ t.test('assumeDead is checked, and needs a wait', { buffered: true }, async t =>
   }
 })
 
-t.test('a list that cannot be read is not an empty one', { buffered: true }, async t => {
+t.test('a list that cannot be read is not treated as empty', { buffered: true }, async t => {
   const store = sharedStore()
   const { app } = await startApp(t, store)
   store.broken.heartbeats = true
   const error = await unsafe(app.maintenance.set(true, { wait: 400 }))
   t.match(error, { message: /the list of servers could not be read/, servers: [], lost: [], pinned: [], inFlight: 0, routes: {} })
   await t.rejects(app.maintenance.servers(), { code: 'FST_ERR_MAINTENANCE_STORE' })
-  await t.resolves(app.close(), 'it closes all the same')
+  await t.resolves(app.close(), 'it closes anyway')
 })
 
-/** A wait whose list the test gives. */
+/** A wait whose list of servers the test provides. */
 function startWait (list: () => ServerEntry[] | Promise<ServerEntry[]>, more: Partial<WaitParts> = {}) {
   const remarks: string[] = []
   const strikeOff: string[] = []
@@ -246,14 +246,14 @@ function startWait (list: () => ServerEntry[] | Promise<ServerEntry[]>, more: Pa
   return { result, remarks, strikeOff }
 }
 
-t.test('the store loses its servers during a wait: what was seen is not forgotten', { buffered: true }, async t => {
+t.test('the store loses its servers during a wait: known servers are remembered', { buffered: true }, async t => {
   let looks = 0
   const { result } = startWait(() => ++looks < 3 ? [entry({ sites: closed(5, { 'POST /order': 1 }) })] : [], { timeout: 1500 })
   const error = await unsafe(result)
   t.match(error, { message: /app-2 \(process 7\) runs 1 × POST \/order/, inFlight: 1, routes: { 'POST /order': 1 } })
 })
 
-t.test('the store has lost its servers just before: those that are still missing are waited for', { buffered: true }, async t => {
+t.test('the store has just lost its servers: the wait includes missing ones', { buffered: true }, async t => {
   const first = entry({ id: 'first', sites: closed(5), relistedAt: ago(0) })
   const began = performance.now()
   const { result } = startWait(() => [
@@ -266,7 +266,7 @@ t.test('the store has lost its servers just before: those that are still missing
   t.match(await unsafe(soon.result), { message: /the store has lost its list of servers a moment ago/ })
 })
 
-t.test('servers notice that the store has lost them, and say so', { buffered: true }, async t => {
+t.test('servers notice that the store has lost them, and log it', { buffered: true }, async t => {
   const store = sharedStore()
   const { app } = await startApp(t, store)
   const [id = ''] = store.entries.keys()
@@ -276,22 +276,22 @@ t.test('servers notice that the store has lost them, and say so', { buffered: tr
   await until('it is listed again', () => store.get(id)?.relistedAt !== null && store.get(id) !== null)
 })
 
-t.test('nobody known: not safe in the end, but somebody may still come', { buffered: true }, async t => {
+t.test('no known server: not safe in the end, but one may still appear', { buffered: true }, async t => {
   t.match(await unsafe(startWait(() => [], { timeout: 300 }).result), { message: /no running server uses site 'default'/ })
-  t.match(await unsafe(startWait(() => [entry({ left: true })], { timeout: 300 }).result), { message: /no running server uses site/ }, 'those that have left before are nobody')
+  t.match(await unsafe(startWait(() => [entry({ left: true })], { timeout: 300 }).result), { message: /no running server uses site/ }, 'servers that have left do not count')
   let looks = 0
   t.match(await startWait(() => ++looks < 4 ? [] : [entry({ sites: closed(5), seenAt: ago(0) })]).result, { known: 1, followed: 1 })
 })
 
-t.test('a server that stops in order during a wait holds nobody up', { buffered: true }, async t => {
+t.test('a server that stops properly during a wait does not delay it', { buffered: true }, async t => {
   let looks = 0
   const { result } = startWait(() => [entry({ left: ++looks > 3, sites: closed(1, { 'GET /': 1 }) })])
   t.match(await result, { known: 1, servers: [], unready: [] })
 })
 
-t.test('a server that is late is not lost: its clock may be wrong, and a debugger may hold it', { buffered: true }, async t => {
+t.test('a late server is not lost: its clock may be wrong, or a debugger may have stopped it', { buffered: true }, async t => {
   const began = performance.now()
-  // five minutes behind, but it goes on
+  // five minutes behind, but still sending
   const { result } = startWait(() => {
     const passed = performance.now() - began
     return [entry({ seenAt: new Date(Date.now() - 5 * MINUTE - (passed < 5000 ? passed : 0)).toISOString(), sites: closed(passed < 5000 ? 1 : 5) })]
@@ -299,7 +299,7 @@ t.test('a server that is late is not lost: its clock may be wrong, and a debugge
   t.match(await result, { known: 1, lost: [] })
 })
 
-t.test('a lost server that is heard of again counts again, though it was assumed dead', { buffered: true }, async t => {
+t.test('a lost server that reports again counts again, even if assumed dead', { buffered: true }, async t => {
   const began = performance.now()
   const hasReturned = (): boolean => performance.now() - began > 6500
   const lost = entry({ seenAt: ago(MINUTE) })
@@ -311,7 +311,7 @@ t.test('a lost server that is heard of again counts again, though it was assumed
   t.strictSame(strikeOff, [])
 })
 
-t.test('servers that cannot be read any more are named as they were seen last', { buffered: true }, async t => {
+t.test('servers that cannot be read any more are named by their last heartbeat', { buffered: true }, async t => {
   let looks = 0
   const { result } = startWait(() => {
     if (++looks > 1) throw new Error('away')
@@ -322,14 +322,14 @@ t.test('servers that cannot be read any more are named as they were seen last', 
   t.strictSame(labels(error.servers), ['app-2 (process 7)'])
 })
 
-t.test('an aborted wait ends with the reason', { buffered: true }, async t => {
+t.test("an aborted wait rejects with the signal's reason", { buffered: true }, async t => {
   const ending = new AbortController()
   const { result } = startWait(() => [entry()], { signal: ending.signal })
   setTimeout(() => ending.abort(new Error('enough')), 50)
   await t.rejects(result, { message: 'enough' })
 })
 
-t.test('a lost server with a fence is closed, and safe a minute later', { buffered: true }, async t => {
+t.test('a lost server with a fence closes, and is safe a minute later', { buffered: true }, async t => {
   const fenced = (age: number, draining = {}) => entry({ fence: 12_000, seenAt: ago(age), sites: closed(0, draining), inFlight: 1 })
   const [recent, old] = [fenced(20_000), fenced(80_000, { 'POST /order': 1 })]
   const late = startWait(() => [recent], { timeout: 300 })
@@ -339,15 +339,15 @@ t.test('a lost server with a fence is closed, and safe a minute later', { buffer
   t.match(settled.remarks, [/is lost, last seen at \S+, when it ran 1 × POST \/order; its fence has closed it$/])
 })
 
-t.test('a census: silence is measured here, and a goodbye ends it', { buffered: true }, async t => {
+t.test('a census: silence is measured locally, and a goodbye ends it', { buffered: true }, async t => {
   const census = createCensus(() => Date.now())
   t.match(census([entry({ seenAt: ago(20_000) })]), { lost: [{ id: 'other' }], isSure: false, known: 1 })
   t.match(census([]), { lost: [{ id: 'other' }], known: 1 })
-  t.match(census([entry({ seenAt: ago(19_000) })]), { lost: [], present: [{ id: 'other', lost: false }] }, 'it has moved on')
+  t.match(census([entry({ seenAt: ago(19_000) })]), { lost: [], present: [{ id: 'other', lost: false }] }, 'its heartbeat has changed')
   t.match(census([entry({ left: true, seenAt: ago(19_000) })]), { lost: [], present: [], known: 1 })
 })
 
-t.test('the dead are said goodbye for, once what they ran has had its time', { buffered: true }, async t => {
+t.test('dead servers get a goodbye once their requests have had time to end', { buffered: true }, async t => {
   const store = sharedStore()
   const space = processSpace()
   const self = { id: 'self', host: hostname(), space, startedAt: ago(0) }
@@ -355,13 +355,13 @@ t.test('the dead are said goodbye for, once what they ran has had its time', { b
   const elsewhere = { space: 'boot/1', host: hostname(), startedAt: ago(10 * MINUTE) }
   const cases: Record<string, [Partial<ServerEntry>, boolean]> = {
     'dead and idle': [{ ...dead, seenAt: ago(16_000) }, true],
-    'dead a moment ago': [{ ...dead, seenAt: ago(5000) }, false],
-    'dead, and it ran something': [{ ...dead, running: 1, seenAt: ago(30_000) }, false],
-    'dead, and it may have run something': [{ ...dead, running: null, seenAt: ago(30_000) }, false],
-    'dead, and it ran something a while ago': [{ ...dead, running: 1, seenAt: ago(61_000) }, true],
+    'dead recently': [{ ...dead, seenAt: ago(5000) }, false],
+    'dead while it ran something': [{ ...dead, running: 1, seenAt: ago(30_000) }, false],
+    'dead while it may have run something': [{ ...dead, running: null, seenAt: ago(30_000) }, false],
+    'dead, and it ran something long ago': [{ ...dead, running: 1, seenAt: ago(61_000) }, true],
     'alive, and silent': [{ space, pid: process.pid, host: hostname(), seenAt: ago(61_000) }, false],
     'a container that was restarted': [{ ...elsewhere, seenAt: ago(61_000) }, true],
-    'a container of the same name that runs': [{ ...elsewhere, seenAt: new Date(Date.now() + 1000).toISOString() }, false],
+    'a running container of the same name': [{ ...elsewhere, seenAt: new Date(Date.now() + 1000).toISOString() }, false],
     'another host': [{ ...elsewhere, host: 'app-2', seenAt: ago(61_000) }, false],
     'an unknown place': [{ space: null, host: hostname(), seenAt: ago(61_000) }, false],
     'has left': [{ ...dead, seenAt: ago(61_000), left: true, label: 'left' }, true]
@@ -369,16 +369,16 @@ t.test('the dead are said goodbye for, once what they ran has had its time', { b
   for (const [id, [more]] of Object.entries(cases)) store.put(entry({ id, ...more }))
   const entries = Object.keys(cases).map(id => store.get(id) as ServerEntry)
   await sayGoodbyeForDead(store, entries, { ...self, space: null })
-  t.equal([...store.entries.keys()].filter(id => store.get(id)?.left).length, 1, 'nobody can be known to be dead from an unknown place')
+  t.equal([...store.entries.keys()].filter(id => store.get(id)?.left).length, 1, 'from an unknown place, no server is known to be dead')
   await sayGoodbyeForDead(store, entries, self)
   for (const [id, [, left]] of Object.entries(cases)) t.equal(store.get(id)?.left, left, id)
 })
 
-t.test('a server that boots strikes off the dead of its host', { buffered: true }, async t => {
+t.test('a server that boots removes dead ones on its host', { buffered: true }, async t => {
   const store = sharedStore()
   store.put(entry({ space: processSpace(), pid: 2 ** 22 + 1, seenAt: ago(20_000) }))
   await startApp(t, store)
-  await until('struck off', () => store.get('other')?.left === true)
+  await until('it is removed', () => store.get('other')?.left === true)
 })
 
 t.test('a server is known before it reads the state', { buffered: true }, async t => {
@@ -391,7 +391,7 @@ t.test('a server is known before it reads the state', { buffered: true }, async 
   t.equal(order[0], 'heartbeat')
 })
 
-t.test('entries of files last until they expire, also those of dead processes', { buffered: true }, async t => {
+t.test('entries in files last until they expire, also those of dead processes', { buffered: true }, async t => {
   const servers = createFileServers(stateFile(t))
   t.equal(await servers.heartbeat('a', 'one', MINUTE), true, 'there was none')
   t.equal(await servers.heartbeat('a', 'two', MINUTE), false)
@@ -414,7 +414,7 @@ t.test('entries in Redis: the keys do not expire, and a lost entry is noticed', 
   t.match(await redis.client.info('commandstats'), /cmdstat_evalsha/)
   await redis.client.script('FLUSH')
   await app.maintenance.set(false)
-  t.equal(app.maintenance.active, false, 'scripts that Redis has lost are sent again')
+  t.equal(app.maintenance.active, false, 'lost scripts are sent to Redis again')
   await app.close()
   await until('goodbye', async () => (await own() as ServerEntry).left)
 })
@@ -424,11 +424,11 @@ async function listen (app: FastifyInstance): Promise<number> {
   return (app.server.address() as AddressInfo).port
 }
 
-/** Sends a request whose client hangs up once the handler is at work. @returns when it has hung up */
+/** Sends a request whose client hangs up once the handler is running. @returns when it has hung up */
 async function hangUp (app: FastifyInstance, entered: () => boolean, http2: boolean): Promise<void> {
   const port = await listen(app)
   const stop = http2 ? overHttp2(port) : overHttp1(port)
-  await until('at work', entered)
+  await until('it is running', entered)
   stop()
 }
 
@@ -476,12 +476,12 @@ for (const http2 of [false, true]) {
       await t.rejects(app.maintenance.drained({ timeout: 300 }), { code: 'FST_ERR_MAINTENANCE_DRAIN', inFlight: 1 })
       release()
       await t.resolves(app.maintenance.drained({ timeout: 30_000 }))
-      await until('nothing is kept', () => app.maintenance.status().inFlight === 0)
+      await until('no request is kept', () => app.maintenance.status().inFlight === 0)
     })
   }
 }
 
-t.test('a request whose handler never settles counts for a minute after its client hung up, and is named', { buffered: false }, async t => {
+t.test('a request whose handler never settles counts for a minute after its client hangs up, and is named', { buffered: false }, async t => {
   const { app, lines } = await createApp(t)
   let isAtWork = false
   app.get('/', async () => {
@@ -499,7 +499,7 @@ t.test('a request whose handler never settles counts for a minute after its clie
   t.match(lines.filter(({ level }) => level === 40).map(({ msg }) => msg), [/GET \/ never settled after its client hung up: no wait counts it/])
 })
 
-t.test('a handler that returns a thenable is not asked twice', { buffered: true }, async t => {
+t.test("a handler's thenable is not called twice", { buffered: true }, async t => {
   const { app } = await createApp(t)
   let asked = 0
   let isAtWork = false
@@ -515,7 +515,7 @@ t.test('a handler that returns a thenable is not asked twice', { buffered: true 
   t.equal(asked, 1)
 })
 
-t.test('tracked work that a request from before begins while the site is closed counts; other work does not', { buffered: true }, async t => {
+t.test('tracked work that an earlier request begins on a closed site counts; other work does not', { buffered: true }, async t => {
   const infos: string[] = []
   const log = { info: (_fields: object, text: string) => { infos.push(text) } } as never
   let isDraining = false
@@ -536,7 +536,7 @@ t.test('tracked work that a request from before begins while the site is closed 
   t.ok(lines.some(({ msg }) => /'report' began while site 'default' was closed/.test(msg)))
 })
 
-t.test('a fence: up until the first contact, by two clocks, and down only after the state was read', { buffered: false }, async t => {
+t.test('a fence is up until the first contact, by two clocks, and down only after a read', { buffered: false }, async t => {
   const warnings: string[] = []
   const fence = createFence({ after: 1000 }, { info () {}, warn: (text: string) => { warnings.push(text) } } as never)
   const changes: boolean[] = []
@@ -544,7 +544,7 @@ t.test('a fence: up until the first contact, by two clocks, and down only after 
   fence.lower()
   t.equal(fence.check(), true, 'no contact yet')
   fence.extend(instant())
-  t.equal(fence.check(), true, 'nothing was read yet')
+  t.equal(fence.check(), true, 'no read yet')
   fence.lower()
   t.equal(fence.check(), false)
   await sleep(600)
@@ -558,7 +558,7 @@ t.test('a fence: up until the first contact, by two clocks, and down only after 
     t.equal(fence.check(), false)
     const { now } = clock
     clock.now = () => now.call(clock) + 2000
-    t.equal(fence.check(), true, 'a pause that one clock shows')
+    t.equal(fence.check(), true, 'a pause by only one clock')
     clock.now = now
   }
   fence.close()
@@ -566,7 +566,7 @@ t.test('a fence: up until the first contact, by two clocks, and down only after 
   t.equal(warnings.length, 3)
 })
 
-t.test('a fenced server closes itself, says so, and opens when others see it again', { buffered: true }, async t => {
+t.test('a fenced server closes itself, logs it, and opens once others see it again', { buffered: true }, async t => {
   const store = sharedStore()
   const { app, lines } = await createApp(t, { store, fence: { after: '2s' } })
   app.get('/', async () => 'open')
@@ -581,7 +581,7 @@ t.test('a fenced server closes itself, says so, and opens when others see it aga
   await until('closed', async () => await status() === 503)
   t.equal(await status('/off'), 200)
   t.match(app.maintenance.status(), { active: true, mode: 'full', source: 'fenced' })
-  // others close the site; this one must not open before it has read that
+  // others close the site; this one must not open before it has read the change
   store.broken.read = true
   store.broken.heartbeat = false
   await until('others see it again', () => store.get(id)?.sites[0]?.active === true)
@@ -594,7 +594,7 @@ t.test('a fenced server closes itself, says so, and opens when others see it aga
   t.match(await app.maintenance.set(false, { wait: '20s' }), { active: false })
 })
 
-t.test('a fenced server that was frozen blocks the request that wakes it, and follows what it has missed', { buffered: false }, async t => {
+t.test('a fenced server that was frozen blocks the first request, and catches up', { buffered: false }, async t => {
   const store = sharedStore()
   const { app } = await createApp(t, { store, fence: {} })
   app.get('/', async () => 'open')
@@ -606,11 +606,11 @@ t.test('a fenced server that was frozen blocks the request that wakes it, and fo
   t.equal((await app.inject('/')).statusCode, 503)
   performance.now = now
   await app.maintenance.set(true)
-  await until('not fenced any more', () => app.maintenance.status().source === 'store')
+  await until('the fence is down', () => app.maintenance.status().source === 'store')
   t.equal((await app.inject('/')).statusCode, 503)
 })
 
-t.test('the option fence: what is refused', { buffered: true }, async t => {
+t.test('the option fence: invalid values', { buffered: true }, async t => {
   for (const [options, text] of [
     [{ fence: {} }, /option 'fence' needs a store that keeps servers, and the store 'memory' is known to this process only/],
     [{ fence: {}, store: { ...sharedStore(), heartbeats: undefined } }, /this store has no heartbeat\(\) and heartbeats\(\)/],
@@ -656,9 +656,9 @@ t.test('the command: lost, pinned and unready servers by name, and --assume-dead
 
 t.test('a process that was frozen reads the state before it answers a new connection', { buffered: false }, async t => {
   const store = sharedStore()
-  // it hears of no change
+  // it gets no hints
   let held: (() => void)[] | null = null
-  /** What it has read arrives when the test says so. */
+  /** The test decides when a read arrives. */
   const read = async (site: string) => {
     const record = await store.read(site)
     if (held !== null) await new Promise<void>(resolve => { held?.push(resolve) })
@@ -682,7 +682,7 @@ t.test('a process that was frozen reads the state before it answers a new connec
   await other.app.maintenance.set(false)
   store.broken.read = true
   performance.now = () => now.call(performance) + 24_000
-  t.equal(await statusOf('/'), 503, 'what was last known stands where nothing can be read')
+  t.equal(await statusOf('/'), 503, 'the last known state is kept if nothing can be read')
   store.broken.read = false
   const reads: (() => void)[] = held = []
   const arrived = async () => {
@@ -697,11 +697,11 @@ t.test('a process that was frozen reads the state before it answers a new connec
   await other.app.maintenance.set(true)
   await until('the first read is under way', () => reads.length === 1)
   reads[0]?.()
-  t.equal(await first.status, 200, 'it was open when it was read')
+  t.equal(await first.status, 200, 'the site was open at that read')
   await until('the second read is under way', () => reads.length === 2)
   const third = await arrived()
   reads[1]?.()
-  t.strictSame([await second.status, await third.status], [503, 503], 'the read for an earlier freeze does not let them in')
+  t.strictSame([await second.status, await third.status], [503, 503], 'a read for an earlier freeze does not let them through')
   held = null
   performance.now = now
 })

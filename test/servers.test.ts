@@ -8,7 +8,7 @@ import { beatingStore, slowApp, step } from './fixtures/requests.ts'
 
 t.jobs = 4
 
-t.test('servers(): this one, where the store keeps none', { buffered: true }, async t => {
+t.test('servers(): only this one if the store keeps none', { buffered: true }, async t => {
   const { app } = await createApp(t)
   const [server, ...others] = await app.maintenance.servers()
   t.strictSame(others, [])
@@ -19,7 +19,7 @@ t.test('servers(): this one, where the store keeps none', { buffered: true }, as
   t.match(await pinned.app.maintenance.servers(), [{ sites: [{ active: true, pinned: true }], bypassPath: '/maintenance/bypass' }])
 })
 
-t.test('servers(): what others tell, oldest first; garbage is none, what a later version adds is left out', { buffered: true }, async t => {
+t.test('servers(): others, oldest first, without garbage and without fields of later versions', { buffered: true }, async t => {
   const store = beatingStore()
   const { app } = await createApp(t, { store })
   await app.ready()
@@ -38,31 +38,31 @@ t.test('servers(): what others tell, oldest first; garbage is none, what a later
   await t.rejects(app.maintenance.servers(), { code: 'FST_ERR_MAINTENANCE_STORE', message: /gone fishing/, cause: { message: 'gone fishing' } })
 })
 
-t.test('servers(): what a server tells follows it, and goes when it is closed', { buffered: true }, async t => {
+t.test("servers(): a server's heartbeat follows its state, and ends when it closes", { buffered: true }, async t => {
   const store = beatingStore()
   const { app, begin } = await slowApp(t, { store })
-  const told = () => JSON.parse([...store.entries.values()][0] ?? 'null') as ServerStatus
-  const site = () => told().sites[0]
-  t.match(told(), { sites: [{ active: false, revision: 0 }], inFlight: 0 })
+  const heartbeat = () => JSON.parse([...store.entries.values()][0] ?? 'null') as ServerStatus
+  const site = () => heartbeat().sites[0]
+  t.match(heartbeat(), { sites: [{ active: false, revision: 0 }], inFlight: 0 })
   const [one, two] = [await begin(), await begin()]
   const { revision } = await app.maintenance.set(true)
   const began = performance.now()
-  await until('told at once', () => site()?.active === true && site()?.revision === revision && told().inFlight === 2)
-  t.strictSame([told().draining, site()?.draining], [{ 'GET /slow': 2 }, { 'GET /slow': 2 }])
+  await until('reported at once', () => site()?.active === true && site()?.revision === revision && heartbeat().inFlight === 2)
+  t.strictSame([heartbeat().draining, site()?.draining], [{ 'GET /slow': 2 }, { 'GET /slow': 2 }])
   one()
-  await until('told while it goes down', () => told().inFlight === 1)
+  await until('reported while requests end', () => heartbeat().inFlight === 1)
   two()
-  await until('told that nothing runs', () => told().inFlight === 0 && Object.keys(told().draining).length === 0)
+  await until('reported without requests', () => heartbeat().inFlight === 0 && Object.keys(heartbeat().draining).length === 0)
   for (const on of [false, true, false, true]) {
     await app.maintenance.set(on)
-    await until(`told that it is ${on ? 'closed' : 'open'}`, () => site()?.active === on)
+    await until(`reported as ${on ? 'closed' : 'open'}`, () => site()?.active === on)
   }
-  t.ok(performance.now() - began < 20_000, 'the word of every four seconds is not what is seen in each of these eight steps')
+  t.ok(performance.now() - began < 20_000, 'faster than eight of the regular heartbeats, four seconds apart')
   await app.close()
-  t.match(told(), { left: true, inFlight: 0, draining: {} }, 'its last word is a goodbye')
+  t.match(heartbeat(), { left: true, inFlight: 0, draining: {} }, 'its last heartbeat is a goodbye')
 })
 
-t.test('servers(): a store that takes no heartbeat is logged once per change, and asked again', { buffered: true }, async t => {
+t.test('servers(): a store that rejects heartbeats is logged once per change, and retried', { buffered: true }, async t => {
   const store = beatingStore()
   store.fail = 'beat'
   const { app, lines } = await createApp(t, { store })
@@ -77,24 +77,24 @@ t.test('servers(): a store that takes no heartbeat is logged once per change, an
   await until('recovered', () => store.entries.size === 1)
   store.fail = 'beat'
   await app.maintenance.set(false)
-  await until('told anew', () => complaints() === 2)
+  await until('logged again', () => complaints() === 2)
 })
 
-t.test('servers(): a heartbeat that hangs delays neither boot nor close, is logged, and another is tried', { buffered: true }, async t => {
+t.test('servers(): a heartbeat that hangs delays neither boot nor close, is logged and retried', { buffered: true }, async t => {
   const store = beatingStore()
   store.hang = 'beat'
   const { app, lines } = await createApp(t, { store })
   await app.ready()
-  await until('told', () => lines.some(line => /cannot see this one.*no answer within 3000 ms/.test(line.msg)))
+  await until('logged', () => lines.some(line => /cannot see this one.*no answer within 3000 ms/.test(line.msg)))
   store.hang = ''
   await app.maintenance.set(true)
-  await until('heard of again', () => store.entries.size === 1)
+  await until('listed again', () => store.entries.size === 1)
   store.hang = 'beat'
   await app.maintenance.set(false)
   await t.resolves(app.close(), 'it does not wait for the goodbye')
 })
 
-t.test('servers(): what changes while a word is on its way goes out as one', { buffered: true }, async t => {
+t.test('servers(): changes during a heartbeat share the next one', { buffered: true }, async t => {
   const store = beatingStore()
   const revisions: number[] = []
   const go = step()
@@ -102,35 +102,35 @@ t.test('servers(): what changes while a word is on its way goes out as one', { b
   await app.ready()
   for (let i = 0; i < 10; i++) await app.maintenance.set(i % 2 === 0)
   go.resolve()
-  await until('told', () => revisions.at(-1) === app.maintenance.status().revision)
-  t.ok(revisions.length < 6, `${revisions.length} words of 10 changes`)
+  await until('reported', () => revisions.at(-1) === app.maintenance.status().revision)
+  t.ok(revisions.length < 6, `${revisions.length} heartbeats for 10 changes`)
 })
 
-t.test('servers(): after its goodbye a server says nothing more', { buffered: true }, async t => {
+t.test('servers(): no heartbeat follows a goodbye', { buffered: true }, async t => {
   const store = beatingStore()
-  const words: number[] = []
+  const ttls: number[] = []
   const go = step()
   let hangs = false
-  const { app } = await createApp(t, { store: { ...store, heartbeat: async (_id, _entry, ttl) => { words.push(ttl); if (hangs) await go.promise } } })
+  const { app } = await createApp(t, { store: { ...store, heartbeat: async (_id, _entry, ttl) => { ttls.push(ttl); if (hangs) await go.promise } } })
   await app.ready()
   hangs = true
-  words.length = 0
-  // the first word hangs; what follows waits behind it
+  ttls.length = 0
+  // the first heartbeat hangs, and later ones wait for it
   for (const on of [true, false]) await app.maintenance.set(on)
   await app.close()
   go.resolve()
-  await until('goodbye', () => words.length === 2)
-  t.strictSame(words, [615_000, 60_000])
+  await until('goodbye', () => ttls.length === 2)
+  t.strictSame(ttls, [615_000, 60_000])
 })
 
-t.test('servers(): a server is listed before it is ready, even if the store takes its time', { buffered: true }, async t => {
+t.test('servers(): a server is listed before it is ready, even if the store is slow', { buffered: true }, async t => {
   const store = beatingStore()
-  const { app } = await createApp(t, { store: { ...store, heartbeat: async (...word) => { await sleep(2500); return store.heartbeat(...word) } } })
+  const { app } = await createApp(t, { store: { ...store, heartbeat: async (...args) => { await sleep(2500); return store.heartbeat(...args) } } })
   await app.ready()
   t.equal(store.entries.size, 1)
 })
 
-t.test('servers(): until a server is listed it tries again soon', { buffered: true }, async t => {
+t.test('servers(): an unlisted server retries soon', { buffered: true }, async t => {
   const store = beatingStore()
   store.fail = 'beat'
   const { app } = await createApp(t, { store })
@@ -140,13 +140,13 @@ t.test('servers(): until a server is listed it tries again soon', { buffered: tr
   const timer = setTimeout(() => { isLate = true }, 3500)
   await until('tried twice', () => store.beating >= beating + 2)
   clearTimeout(timer)
-  t.notOk(isLate, 'before a listed server sends its next heartbeat')
+  t.notOk(isLate, "before a listed server's next heartbeat")
 })
 
-t.test('servers(): one that boots while the site is closed sees it, or is seen', { buffered: true }, async t => {
+t.test('servers(): one that boots while the site closes sees the change, or is seen', { buffered: true }, async t => {
   const store = beatingStore()
   const { app } = await createApp(t, { store })
-  // closed by somebody else between the first read and the first word, and the hint is lost
+  // another server closes the site between the first read and heartbeat, and the hint is lost
   const other = await createApp(t, { store: { ...store, watch () {} } })
   await other.app.maintenance.set(true)
   t.equal(app.maintenance.active, false)
@@ -154,7 +154,7 @@ t.test('servers(): one that boots while the site is closed sees it, or is seen',
   t.equal(app.maintenance.active, true)
 })
 
-t.test('set(false) beside runs says whether their servers are still there', { buffered: true }, async t => {
+t.test('set(false) during runs reports whether their servers still exist', { buffered: true }, async t => {
   const store = beatingStore()
   const since = new Date().toISOString()
   const run = (pid: number) => storedWindow({ id: `run ${pid}`, kind: 'run', host: 'web-1', pid, at: since, lease: null })
@@ -184,7 +184,7 @@ t.test('set(false) beside runs says whether their servers are still there', { bu
   store.fail = ''
   store.hang = 'list'
   const list = app.maintenance.servers().catch(() => 'the list')
-  t.strictSame(await Promise.race([list, states().then(({ servers }) => servers)]), Array(5).fill('unknown'), 'a list that hangs holds it up for a second')
+  t.strictSame(await Promise.race([list, states().then(({ servers }) => servers)]), Array(5).fill('unknown'), 'a list that hangs delays it for a second')
   await list
   store.hang = ''
   keepClosed(2, 3)

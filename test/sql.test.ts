@@ -28,11 +28,11 @@ const UNKNOWN = { code: 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN' }
 const CONFLICT = { code: 'FST_ERR_MAINTENANCE_CONFLICT' }
 const TABLES = ['maintenance', 'maintenance_history', 'maintenance_servers']
 
-/** A database of each kind, and how the test itself asks it. */
+/** A database of each kind, and how the test queries it. */
 interface Base {
   readonly address: string
   readonly ask: (text: string) => Promise<Record<string, unknown>[]>
-  /** Servers that a test can end, freeze and start. */
+  /** Servers that a test can stop, freeze and start. */
   readonly server?: PostgresServer | MariadbServer
 }
 
@@ -54,7 +54,7 @@ async function mariadb (t: Test): Promise<Base> {
   const server = await startMariadb(t)
   const pool = createPool({ uri: server.url, connectionLimit: 3, multipleStatements: true })
   t.teardown(() => pool.end())
-  // names of another collation, and a mode in which a backslash is no escape
+  // names in another collation, and a mode in which a backslash does not escape
   await pool.query("CREATE DATABASE app COLLATE utf8mb4_general_ci; SET GLOBAL sql_mode = 'NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES'")
   const address = server.url.replace(/mysql$/, 'app').replace('mysql:', 'mariadb:')
   return { address, server, ask: async text => (await pool.query(text.replaceAll(/maintenance/g, 'app.maintenance')))[0] as Record<string, unknown>[] }
@@ -84,7 +84,7 @@ const drop = async ({ ask }: Base): Promise<void> => {
   for (const table of TABLES) await ask(`DROP TABLE IF EXISTS ${table}`)
 }
 
-/** On a busy machine, a database may take longer than a connection or a statement may: the check is made again, on new tables. */
+/** Retries on new tables, because on a busy machine a connection or statement may time out. */
 const patiently = (run: () => Promise<void>, tries = 5): Promise<void> => run().catch(error => {
   if (tries === 1 || !/did not answer within|timeout expired|ETIMEDOUT/.test(error.message)) throw error
   return patiently(run, tries - 1)
@@ -98,7 +98,7 @@ async function contract (t: Test, base: Base, sql: () => SqlOptions, part = /as 
   })) if (part.test(name)) await t.test(name, t => t.resolves(patiently(run)))
 }
 
-/** The command, on a store. */
+/** Runs the command with a store. */
 async function run (store: string, ...args: string[]): Promise<{ code: number, out: string, err: string }> {
   const [out, err]: string[][] = [[], []]
   const output = { out: (text: string) => { out!.push(text) }, err: (text: string) => { err!.push(text) }, terminal: false, color: false, signal: new AbortController().signal }
@@ -106,12 +106,12 @@ async function run (store: string, ...args: string[]): Promise<{ code: number, o
   return { code, out: out!.join(''), err: err!.join('') }
 }
 
-/** What every database must do. */
+/** Tests for every database. */
 async function common (t: Test, base: Base): Promise<void> {
   const { address, ask } = base
   await t.test('passes the contract, by its address', t => contract(t, base, () => ({ client: address }), /./))
 
-  await t.test('reading makes no tables; the first write does, and several servers at once', async t => {
+  await t.test('reading creates no tables; the first write does, also by several servers at once', async t => {
     await drop(base)
     const warnings: string[] = []
     const { store, kind } = await openStore({ sql: { client: address } }, [], { warn: (text: string) => warnings.push(text) } as never)
@@ -151,7 +151,7 @@ async function common (t: Test, base: Base): Promise<void> {
     const [one, other] = apps as [typeof apps[0], typeof apps[0]]
     one.get('/', async () => 'open')
     await Promise.all([one.ready(), other.ready()])
-    await until('both are known', async () => (await one.maintenance.servers()).length === 2)
+    await until('both are listed', async () => (await one.maintenance.servers()).length === 2)
     await other.maintenance.set(true, { message: 'Moving', by: 'ops', wait: '5s' })
     await until('the other follows', () => one.maintenance.active)
     t.equal((await one.inject('/')).statusCode, 503)
@@ -162,11 +162,11 @@ async function common (t: Test, base: Base): Promise<void> {
     await until('it follows', () => !one.maintenance.active)
     t.match(await one.maintenance.history(), [{ kind: 'opened', by: 'me' }, { kind: 'closed', by: 'ops' }])
     t.match(await run(address, 'on', '--prefix', 'other_table', '--force'), { code: 0 })
-    t.equal(one.maintenance.active, false, 'another table')
+    t.equal(one.maintenance.active, false, 'another table is separate')
     await ask('DROP TABLE other_table'.replace('other', base.address.startsWith('mariadb') ? 'app.other' : 'other')).catch(() => {})
   })
 
-  await t.test('what is no record any more: named, and written over', async t => {
+  await t.test('a corrupt record is named and overwritten', async t => {
     await drop(base)
     const store = await open(t, address)
     await store.write('default', 'garbage', { revision: 5 })
@@ -179,11 +179,11 @@ async function common (t: Test, base: Base): Promise<void> {
   })
 }
 
-/** What a database with a server can suffer. */
+/** Tests for faults of a database server. */
 async function faults (t: Test, base: Base, credentials: string): Promise<void> {
   const { address, server } = base as Required<Base>
 
-  await t.test('no right to create: the SQL to run is named, and no password', async t => {
+  await t.test('no right to create tables: the error has the SQL, and no password', async t => {
     await drop(base)
     const poor = address.replace(/\/\/[^@]*@/, `//${credentials}@`)
     const store = await open(t, poor)
@@ -198,7 +198,7 @@ async function faults (t: Test, base: Base, credentials: string): Promise<void> 
     await wrong.read('a').catch(error => t.notMatch(`${error.stack}${JSON.stringify(error)}`, /Wr0ng/))
   })
 
-  await t.test('frozen: given up in time, not known if it was sent, and back without a restart', async t => {
+  await t.test('frozen: times out, outcome unknown if it was sent, and recovers without a restart', async t => {
     const store = await open(t, address)
     await store.write('f', 'first', { revision: 1 })
     await server.stop()
@@ -206,7 +206,7 @@ async function faults (t: Test, base: Base, credentials: string): Promise<void> 
       const begin = performance.now()
       await t.rejects(store.write('f', 'second', { revision: 2, expectedRevision: 1 }), UNKNOWN)
       await t.rejects(store.read('f'), /no connection|did not answer/)
-      await t.rejects(store.write('f', 'third', { revision: 3, expectedRevision: 2 }), /no connection/, 'there was no connection to send it on')
+      await t.rejects(store.write('f', 'third', { revision: 3, expectedRevision: 2 }), /no connection/, 'it was never sent')
       t.ok(performance.now() - begin < 10_000)
     } finally {
       server.go()
@@ -214,7 +214,7 @@ async function faults (t: Test, base: Base, credentials: string): Promise<void> 
     await until('it answers again', () => store.read('f').then(record => record !== null, () => false))
   })
 
-  await t.test('gone and back: the last known state stands, nothing changes, the servers follow again', async t => {
+  await t.test('gone and back: the last known state is kept, and the servers follow again', async t => {
     const { app: one } = await createApp(t, { store: address })
     const { app: other, lines } = await createApp(t, { store: address })
     await one.ready()
@@ -237,7 +237,7 @@ async function faults (t: Test, base: Base, credentials: string): Promise<void> 
     t.notMatch(JSON.stringify(lines), /S3cret/)
   })
 
-  await t.test('a connection that breaks behind a write: not known', async t => {
+  await t.test('a connection that breaks after a write: outcome unknown', async t => {
     const proxy = await startProxy(t, server.port)
     const store = await open(t, address.replace(`:${server.port}`, `:${proxy.port}`))
     await store.write('p', 'first', { revision: 1 })
@@ -246,19 +246,19 @@ async function faults (t: Test, base: Base, credentials: string): Promise<void> 
     setTimeout(() => proxy.cut(), 200)
     await t.rejects(writing, UNKNOWN)
     proxy.frozen = false
-    await until('it is made anew', () => store.read('p').then(record => record === 'first', () => false))
+    await until('it reconnects', () => store.read('p').then(record => record === 'first', () => false))
     store.close()
     await t.rejects(store.read('p'), /the store is closed/)
   })
 }
 
-// started one after the other, before anything is measured in time
+// started in series, before any test with a timeout
 const bases = {
   postgres: noPostgres === false ? await postgres(t) : undefined,
   mariadb: noMariadb === false ? await mariadb(t) : undefined
 }
 
-// each waits for its own database most of the time
+// each mostly waits for its own database
 t.jobs = 3
 
 t.test('PostgreSQL', { skip: noPostgres, buffered: true }, async t => {
@@ -275,7 +275,7 @@ t.test('PostgreSQL', { skip: noPostgres, buffered: true }, async t => {
     await contract(t, base, () => ({ dialect: 'postgres', createTables: true, table: 'public.maintenance', query: rows }))
   })
 
-  await t.test('a pool that is busy with slow queries keeps nobody from closing the site', async t => {
+  await t.test('a pool that is busy with slow queries does not prevent closing the site', async t => {
     const pool = new Pool({ connectionString: address, max: 1 })
     t.teardown(() => pool.end())
     const store = await open(t, { client: pool, createTables: true })
@@ -285,7 +285,7 @@ t.test('PostgreSQL', { skip: noPostgres, buffered: true }, async t => {
     await slow
   })
 
-  await t.test('a write is announced, also after the connection that listens has been ended', async t => {
+  await t.test('a write sends a notification, also after the listening connection has been ended', async t => {
     const [listening, writing] = [await open(t, address), await open(t, address)]
     const hints: (string | undefined)[] = []
     await listening.watch(site => { hints.push(site) })
@@ -293,20 +293,20 @@ t.test('PostgreSQL', { skip: noPostgres, buffered: true }, async t => {
     await writing.write('Shop.1', 'record', { revision: 1 })
     await until('heard', () => hints.includes('Shop.1'))
     await t.rejects(writing.write('Shop.1', 'record', { revision: 3, expectedRevision: 2 }), CONFLICT)
-    t.notOk(hints.slice(2).length, 'what is refused is not announced')
+    t.notOk(hints.slice(2).length, 'rejected writes send none')
     await ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query = 'SELECT 1'")
     await until('it listens again', () => hints.length > 2 && hints.at(-1) === undefined)
     await writing.write('Shop.2', 'record', { revision: 1, expectedRevision: 0 })
-    await until('heard again', () => hints.includes('Shop.2'))
+    await until('notified again', () => hints.includes('Shop.2'))
   })
 
-  await t.test('listening that is refused is tried again', async t => {
+  await t.test('a rejected LISTEN is retried', async t => {
     const proxy = await startProxy(t, server.port)
     const store = await open(t, address.replace(`:${server.port}`, `:${proxy.port}`))
     proxy.muteFrom = 'LISTEN'
     let hints = 0
     const watching = Promise.resolve(store.watch(() => { hints++ }))
-    await until('it has been given up', () => proxy.opened > 1)
+    await until('it has tried again', () => proxy.opened > 1)
     t.equal(hints, 0)
     proxy.muteFrom = ''
     await watching
@@ -329,7 +329,7 @@ t.test('PostgreSQL', { skip: noPostgres, buffered: true }, async t => {
     t.equal(statements, 3)
   })
 
-  await t.test('a locked table: not known, and given up in time; a read-only database: refused', async t => {
+  await t.test('a locked table: timeout, outcome unknown; a read-only database: rejected', async t => {
     const store = await open(t, address)
     await store.write('l', 'first', { revision: 1 })
     const pool = new Pool({ connectionString: address, max: 1 })
@@ -340,7 +340,7 @@ t.test('PostgreSQL', { skip: noPostgres, buffered: true }, async t => {
     const readOnly = await open(t, `${address}?options=-c%20default_transaction_read_only%3Don`)
     t.equal(typeof await readOnly.read('l'), 'string')
     await t.rejects(readOnly.write('l', 'third', { revision: 3 }), { code: '25006', message: /read-only/ })
-    // as after a failover, when the address leads to the new primary
+    // as after a failover, if the address leads to the new primary
     const failed = await open(t, address)
     await pool.query("ALTER ROLE postgres SET default_transaction_read_only = 'on'")
     await t.rejects(failed.write('l', 'third', { revision: 3 }), { code: '25006' })
@@ -350,7 +350,7 @@ t.test('PostgreSQL', { skip: noPostgres, buffered: true }, async t => {
     await failed.write('l', 'third', { revision: 3 })
   })
 
-  await t.test('a name of a table that is too long for a channel', async t => {
+  await t.test('a table name that is too long for a channel', async t => {
     const schema = 's'.repeat(60)
     await ask(`CREATE SCHEMA ${schema}`)
     const [one, other] = [await open(t, { client: address, table: `${schema}.state` }), await open(t, { client: address, table: `${schema}.state` })]
@@ -361,8 +361,8 @@ t.test('PostgreSQL', { skip: noPostgres, buffered: true }, async t => {
     await ask(`DROP SCHEMA ${schema} CASCADE`)
   })
 
-  await t.test('docs/coming-from-django.md: a site of django-maintenancemode-2 moves over with its database', async t => {
-    // as Django's migrations make them
+  await t.test('docs/coming-from-django.md: a site of django-maintenancemode-2 migrates with its database', async t => {
+    // as Django's migrations create them
     await ask(`CREATE TABLE django_site (id serial PRIMARY KEY, domain varchar(100) NOT NULL UNIQUE, name varchar(50) NOT NULL);
       CREATE TABLE maintenancemode_maintenance (id serial PRIMARY KEY, is_being_performed boolean NOT NULL, site_id integer NOT NULL UNIQUE REFERENCES django_site);
       CREATE TABLE maintenancemode_ignoredurl (id serial PRIMARY KEY, pattern varchar(255) NOT NULL, description varchar(75) NOT NULL, maintenance_id integer NOT NULL REFERENCES maintenancemode_maintenance);
@@ -427,13 +427,13 @@ t.test('SQLite', { buffered: true }, async t => {
   const file = address.slice('sqlite:'.length)
   await common(t, base)
 
-  await t.test('passes the contract, by a database of the application', async t => {
+  await t.test("passes the contract, by the application's database", async t => {
     const database = new Sqlite(file)
     t.teardown(() => database.close())
     await contract(t, base, () => ({ client: database, createTables: true }))
   })
 
-  await t.test('a database in memory has one connection: that of the application', async t => {
+  await t.test("an in-memory database has one connection, the application's", async t => {
     const database = new Sqlite(':memory:')
     t.teardown(() => database.close())
     const store = await open(t, { client: database, createTables: true })
@@ -441,7 +441,7 @@ t.test('SQLite', { buffered: true }, async t => {
     t.same(database.prepare('SELECT record FROM maintenance').all(), [{ record: 'record' }])
   })
 
-  await t.test('a transaction of the application keeps nothing back', async t => {
+  await t.test("the application's transaction delays nothing", async t => {
     const database = new Sqlite(file)
     t.teardown(() => database.close())
     const store = await open(t, { client: database })
@@ -451,7 +451,7 @@ t.test('SQLite', { buffered: true }, async t => {
     t.equal(await store.read('own'), 'record')
   })
 
-  await t.test('reading makes no file; a file that was replaced is opened anew', async t => {
+  await t.test('reading creates no file; a replaced file is reopened', async t => {
     const path = join(temporary(t), 'new.db')
     const store = await open(t, `sqlite:${path}`)
     t.equal(await store.read('a'), null)
@@ -467,7 +467,7 @@ t.test('SQLite', { buffered: true }, async t => {
     await t.rejects(store.write('a', 'third', { revision: 2 }), { code: 'SQLITE_NOTADB' })
   })
 
-  await t.test('while another process writes, it waits without holding the process, and gives up in time', async t => {
+  await t.test('while another process writes, it waits without blocking, and times out', async t => {
     const store = await open(t, address)
     await store.write('b', 'first', { revision: 1 })
     const other = new Sqlite(file)
@@ -485,7 +485,7 @@ t.test('SQLite', { buffered: true }, async t => {
   })
 })
 
-t.test('what is not given, and what is wrong', async t => {
+t.test('missing and invalid options', async t => {
   const client = { execute () {} }
   const loop: { pool?: object } = {}
   const wrong: [unknown, RegExp][] = [
@@ -519,19 +519,19 @@ t.test('what is not given, and what is wrong', async t => {
 
 const openSqlOption = async (sql: unknown) => openStore(readStore({ sql } as never), [])
 
-t.test('SQLite of Node.js is there, or it is not', async t => {
+t.test("Node.js's SQLite, with and without it", async t => {
   t.equal(optionalRequire('node:sqlite') === null, Number(process.versions.node.split('.')[0]) < 22)
 })
 
-t.test('without a driver: which one is missing, and how it is installed', async t => {
+t.test('without a driver: the error names it, and how to install it', async t => {
   const missing = { postgres: /the package pg beside it \(npm install pg\)/, mariadb: /npm install mysql2/, sqlite: /npm install better-sqlite3\), or Node.js 22/ }
   for (const [scheme, message] of Object.entries(missing)) {
     t.throws(() => openAddress(`${scheme}://host/x`, () => null), { code: 'FST_ERR_MAINTENANCE_OPTION', message })
   }
 })
 
-t.test('SQLite of Node.js: the same store', async t => {
-  /** Gives rows for every statement, and knows no `reader`. */
+t.test("Node.js's SQLite: the same store", async t => {
+  /** Returns rows for every statement, and has no `reader`. */
   class DatabaseSync {
     readonly database: Sqlite.Database
     constructor (path: string) { this.database = new Sqlite(path, { timeout: 0 }) }
@@ -551,7 +551,7 @@ t.test('SQLite of Node.js: the same store', async t => {
   await store.close()
 })
 
-t.test('a client of knex, and results and errors of other layers', async t => {
+t.test('a knex client, and results and errors of other libraries', async t => {
   const file = join(temporary(t), 'knex.db')
   const database = new Sqlite(file)
   t.teardown(() => database.close())
@@ -568,10 +568,10 @@ t.test('a client of knex, and results and errors of other layers', async t => {
   t.equal(countOf([], 'mysql'), null)
   t.strictSame(rowsOf({ affectedRows: 1 }), [])
   t.strictSame(rowsOf(null), [])
-  t.strictSame(rowsOf([[{ a: 1 }], ['fields']]), [{ a: 1 }], 'of mysql2')
+  t.strictSame(rowsOf([[{ a: 1 }], ['fields']]), [{ a: 1 }], 'from mysql2')
   for (const location of [undefined, () => null]) {
     const handle = { prepare: () => ({ all: () => [{ a: 1 }] }), exec () {}, close () {}, location }
-    t.strictSame(rowsOf(await openDatabase({ client: handle }).query('SELECT 1', [])), [{ a: 1 }], 'a database in memory')
+    t.strictSame(rowsOf(await openDatabase({ client: handle }).query('SELECT 1', [])), [{ a: 1 }], 'an in-memory database')
   }
 
   const failing = (error: unknown, dialect: SqlDialect = 'postgres') => createSqlStore({ dialect, query: () => { throw error } })
@@ -588,7 +588,7 @@ t.test('a client of knex, and results and errors of other layers', async t => {
   failing('').close()
 })
 
-t.test('{ sql }: booting fails with the SQL unless the tables exist, or may be created', async t => {
+t.test('{ sql }: boot fails with the SQL unless the tables exist or can be created', async t => {
   const file = join(temporary(t), 'boot.db')
   const client = new Sqlite(file)
   t.teardown(() => client.close())
@@ -612,7 +612,7 @@ t.test('{ sql }: booting fails with the SQL unless the tables exist, or may be c
   t.match(tablesSql('postgres', 'ops.state'), /"ops"."state_servers"/)
 })
 
-t.test('the mirror and the interval of every store; the errors of a store of your own', async t => {
+t.test("mirror and interval for every store; errors of a custom store", async t => {
   const directory = temporary(t)
   const custom = createSqlStore({ client: `sqlite:${join(directory, 'own.db')}` })
   const mirror = join(directory, 'mirror.json')
@@ -629,7 +629,7 @@ t.test('the mirror and the interval of every store; the errors of a store of you
   t.match(outcomeUnknown(new Error('cut')), { ...UNKNOWN, message: /cut; the change may or may not/ })
 })
 
-t.test('the command prints the SQL, for the database that is named or that of the store', async t => {
+t.test("the command prints the SQL for the named database, or the store's", async t => {
   t.match(await run('', 'sql', 'postgres'), { code: 0, out: /CREATE TABLE IF NOT EXISTS "maintenance" \([^]*bigserial[^]*"maintenance_servers"/ })
   t.match(await run('mariadb://host/app', 'sql', '--prefix', 'ops'), { code: 0, out: /`ops_history`/ })
   t.match(await run('postgresql://host/app', 'sql'), { code: 0, out: /bigserial/ })

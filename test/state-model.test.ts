@@ -6,16 +6,16 @@ import type { Schedule } from '../lib/state/schedule.ts'
 import * as windows from '../lib/state/window.ts'
 import { createRandom } from './fixtures/random.ts'
 
-// Random changes of a site, beside a plain list of its windows. MAINTENANCE_SEQUENCES=100000 plays more of them.
+// Compares random changes of a site with a plain list of its windows. MAINTENANCE_SEQUENCES=100000 runs more.
 
 const MINUTE = 60_000
 const SEQUENCES = Number(process.env.MAINTENANCE_SEQUENCES ?? 1000)
 const STEPS = 14
 const MODES = ['full', 'hold', 'read-only'] as const
-/** Far enough in the past for the clock to run on. */
+/** Far enough in the past for the clock to advance. */
 const BEGIN = Date.UTC(2026, 0, 5, 12)
 
-/** Every four hours for twenty minutes: as the option `schedule` makes it, only faster. */
+/** Every four hours for twenty minutes: a faster version of the option `schedule`. */
 const schedule: Schedule = {
   current: now => now % (240 * MINUTE) < 20 * MINUTE ? [scheduledAt(now - now % (240 * MINUTE))] : [],
   next: now => [scheduledAt(now - now % (240 * MINUTE) + 240 * MINUTE)]
@@ -26,13 +26,13 @@ function scheduledAt (start: number): StoredWindow {
   return { ...windows.assumedWindow('store', start), id: at, kind: 'scheduled', startsAt: at, endsAt: new Date(start + 20 * MINUTE).toISOString(), mode: 'read-only' }
 }
 
-/** What the model knows of a window. */
+/** A window in the model. */
 interface ModelWindow { id: string, kind: string, start: number, end: number, mode: string, message: string | null, lease: number, stays: boolean, created: number }
 
 type Implementation = typeof edits & typeof windows
 type Random = ReturnType<typeof createRandom>
 
-/** The state as a list, without any cleverness. */
+/** The state as a plain list. */
 class Model {
   list: ModelWindow[] = []
   openedAt = -Infinity
@@ -56,7 +56,7 @@ class Model {
 
   forget (now: number): void {
     for (const window of this.list) {
-      // what must stay closed does so without its process
+      // a site that must stay closed does so without its process
       if (window.kind === 'run' && window.lease <= now && window.stays) Object.assign(window, { kind: 'now', lease: Infinity, end: Infinity, stays: false })
     }
     this.list = this.list.filter(window => window.kind === 'run' ? window.lease > now : window.end > now)
@@ -67,26 +67,26 @@ class Model {
   }
 }
 
-/** One sequence of what operators, runs and the clock do. @returns what was seen to differ, or `null` */
+/** Plays one sequence of actions of operators, runs and the clock. @returns the difference, or `null` */
 function play (random: Random, implementation: Implementation): string | null {
   const { closeSite, openSite, updateWindow, cancelWindow, enterRun, renewRun, leaveRun, makeRecord, activeWindows, windowsAhead, closedSince, momentOf, settle } = implementation
   const model = new Model()
   let record: StateRecord = NEVER_WRITTEN
   let now = BEGIN + random(600) * MINUTE
-  /** Minutes at which the site was closed, as the model saw it. */
+  /** When the site closed, by the model. */
   let since: number | null = model.scheduled(now)[0]?.start ?? null
   const log: string[] = []
   const pick = <T>(list: readonly T[]): T => list[random(list.length)] as T
 
-  function apply (edit: edits.Edit): { window: StoredWindow | undefined, refused: string | null } {
+  function apply (edit: edits.Edit): { window: StoredWindow | undefined, rejected: string | null } {
     const context = { record: settle(record, momentOf(now)), schedule, moment: momentOf(now) }
     try {
       const edited = edit(context)
-      if (edited === null) return { window: undefined, refused: null }
+      if (edited === null) return { window: undefined, rejected: null }
       record = parseRecord(serialiseRecord(makeRecord(context, edited, record.revision + 1)), now)
-      return { window: record.windows.find(({ id }) => id === edited.change?.window), refused: null }
+      return { window: record.windows.find(({ id }) => id === edited.change?.window), rejected: null }
     } catch (error) {
-      return { window: undefined, refused: String((error as { code: string }).code) }
+      return { window: undefined, rejected: String((error as { code: string }).code) }
     }
   }
 
@@ -110,8 +110,8 @@ function play (random: Random, implementation: Implementation): string | null {
       const mode = pick(MODES)
       const [start, length] = [pick([5, 30, 300]), pick([0, 10, 60])]
       model.forget(now)
-      const { window, refused } = apply(closeSite(checkSet({ mode, startsAt: `+${start}m`, ...(length > 0 ? { endsAt: `+${length}m` } : {}) })))
-      if (refused !== null) return model.list.filter(({ kind }) => kind === 'planned').length >= 20 ? null : `announcing was refused: ${refused}`
+      const { window, rejected } = apply(closeSite(checkSet({ mode, startsAt: `+${start}m`, ...(length > 0 ? { endsAt: `+${length}m` } : {}) })))
+      if (rejected !== null) return model.list.filter(({ kind }) => kind === 'planned').length >= 20 ? null : `announcing was rejected: ${rejected}`
       const begin = now + start * MINUTE
       model.add({ id: window?.id ?? '?', kind: 'planned', start: begin, end: length > 0 ? begin + length * MINUTE : Infinity, mode })
       return null
@@ -119,23 +119,23 @@ function play (random: Random, implementation: Implementation): string | null {
     open () {
       const force = random(2) === 0
       model.forget(now)
-      const { refused } = apply(openSite(checkOpening({ force })))
+      const { rejected } = apply(openSite(checkOpening({ force })))
       const runs = model.list.some(({ kind }) => kind === 'run')
-      if (runs && !force) return refused === 'FST_ERR_MAINTENANCE_RUNNING' ? null : `open beside a run: ${refused}`
-      if (refused !== null) return `open: ${refused}`
+      if (runs && !force) return rejected === 'FST_ERR_MAINTENANCE_RUNNING' ? null : `open beside a run: ${rejected}`
+      if (rejected !== null) return `open: ${rejected}`
       model.list = model.ahead(now)
       model.openedAt = now
       return null
     },
     extend () {
       model.forget(now)
-      const { refused } = apply(updateWindow(checkUpdate({ endsAt: '+30m' })))
+      const { rejected } = apply(updateWindow(checkUpdate({ endsAt: '+30m' })))
       const stored = model.list.filter(({ kind }) => kind === 'planned')
       const active = [...model.active(now)].filter(({ kind }) => kind === 'planned' || kind === 'scheduled')
       const candidates = model.active(now).length > 0 ? active : stored
       const target = model.list.find(({ kind }) => kind === 'now') ?? (candidates.length === 1 ? candidates[0] : undefined)
-      if (target === undefined) return refused === 'FST_ERR_MAINTENANCE_CHANGE' ? null : `extend without a target: ${refused}`
-      if (refused !== null) return `extend: ${refused}`
+      if (target === undefined) return rejected === 'FST_ERR_MAINTENANCE_CHANGE' ? null : `extend without a target: ${rejected}`
+      if (rejected !== null) return `extend: ${rejected}`
       const base = Math.max(target.end === Infinity ? -Infinity : target.end, target.start > now ? target.start : now)
       if (target.kind !== 'scheduled') target.end = base + 30 * MINUTE
       // a scheduled window is not stored: a closure takes its place
@@ -146,31 +146,31 @@ function play (random: Random, implementation: Implementation): string | null {
       const target = pick([...model.list, undefined])
       if (target === undefined) return null
       model.forget(now)
-      const { refused } = apply(updateWindow(checkUpdate({ mode: 'read-only', message: 'soft' }), target.id))
-      if (!model.list.includes(target)) return refused === 'FST_ERR_MAINTENANCE_CHANGE' ? null : `a window that is over was changed: ${refused}`
+      const { rejected } = apply(updateWindow(checkUpdate({ mode: 'read-only', message: 'soft' }), target.id))
+      if (!model.list.includes(target)) return rejected === 'FST_ERR_MAINTENANCE_CHANGE' ? null : `a window that is over was changed: ${rejected}`
       Object.assign(target, { mode: 'read-only', message: 'soft' })
-      return refused
+      return rejected
     },
     cancel () {
       model.forget(now)
       const planned = model.list.filter(({ kind }) => kind === 'planned')
       const target = pick([...planned, undefined])
       checkCancelling({})
-      const { refused } = apply(cancelWindow(target?.id, null))
+      const { rejected } = apply(cancelWindow(target?.id, null))
       const meant = target ?? (planned.length === 1 ? planned[0] : undefined)
-      if (meant === undefined) return refused === 'FST_ERR_MAINTENANCE_CHANGE' ? null : `cancel of nothing: ${refused}`
+      if (meant === undefined) return rejected === 'FST_ERR_MAINTENANCE_CHANGE' ? null : `cancel of nothing: ${rejected}`
       model.list = model.list.filter(window => window !== meant)
-      return refused
+      return rejected
     },
     enter () {
       const lease = pick([null, 5 * MINUTE])
       const stays = random(5) === 0
       const mode = pick(MODES)
       const id = `run-${model.created}`
-      const { refused } = apply(enterRun(checkSet({ mode }), { id, host: 'h', pid: 1, lease, stayClosed: stays }))
+      const { rejected } = apply(enterRun(checkSet({ mode }), { id, host: 'h', pid: 1, lease, stayClosed: stays }))
       model.forget(now)
       model.add({ id, kind: 'run', start: now, mode, lease: lease === null ? Infinity : now + lease, stays })
-      return refused
+      return rejected
     },
     renew () {
       model.forget(now)
@@ -180,7 +180,7 @@ function play (random: Random, implementation: Implementation): string | null {
       const known = record.windows.some(({ id }) => id === target.id)
       const at = record.at
       apply(renewRun({ id: target.id, lease: 5 * MINUTE }))
-      if (record.at !== at) return 'the renewal of a lease is no change'
+      if (record.at !== at) return 'renewing a lease must not be a change'
       if (known) target.lease = now + 5 * MINUTE
       model.forget(now)
       return null
@@ -203,7 +203,7 @@ function play (random: Random, implementation: Implementation): string | null {
 
   for (let step = 0; step < STEPS; step++) {
     const name = pick(Object.keys(actions))
-    // nothing begins in the millisecond in which something else ends
+    // nothing begins in the same millisecond in which something else ends
     now += step + 1
     const was = model.active(now).length > 0
     log.push(`${name}@${Math.floor((now - BEGIN) / MINUTE)}`)
@@ -212,7 +212,7 @@ function play (random: Random, implementation: Implementation): string | null {
     since = is ? (was && since !== null ? since : now) : null
     const differs = wrong ?? compare()
     if (differs !== null) return `${differs}; ${log.join(' ')}`
-    // minute by minute, so that the model sees each beginning and end
+    // minute by minute, so that the model sees each start and end
     for (let minutes = pick([0, 1, 6, 40]); minutes > 0; minutes--) {
       now += MINUTE
       since = closedSinceThen(now - MINUTE)
@@ -222,7 +222,7 @@ function play (random: Random, implementation: Implementation): string | null {
   }
   return null
 
-  /** Since when the site has been closed; the model was last asked at `before`. */
+  /** When the site closed; the model was last checked at `before`. */
   function closedSinceThen (before: number): number | null {
     if (model.active(now).length === 0) return null
     const ends = [...model.list, ...model.scheduled(before)].flatMap(({ end, lease }) => [end, lease])
@@ -259,15 +259,15 @@ t.test('the state of a site equals a simple list after every step', async t => {
   t.equal(playAll(SEQUENCES, { ...edits, ...windows }, createRandom(t)), null)
 })
 
-t.test('planted mistakes are caught', async t => {
+t.test('planted mistakes are detected', async t => {
   const mutants: Record<string, Partial<Implementation>> = {
-    'opening ends windows that are still to come': { openSite: options => context => ({ ...edits.openSite(options)(context) as edits.Edited, windows: [] }) },
+    'opening ends future windows': { openSite: options => context => ({ ...edits.openSite(options)(context) as edits.Edited, windows: [] }) },
     'opening ignores runs': { openSite: options => edits.openSite({ ...options, force: true }) },
     'a second closure is added': { closeSite: change => context => edits.closeSite(change)({ ...context, record: { ...context.record, windows: context.record.windows.filter(({ kind }) => kind !== 'now') } }) },
-    'a run that leaves takes the others with it': { leaveRun: (id, failed) => context => ({ ...edits.leaveRun(id, failed)(context) as edits.Edited, windows: [] }) },
+    'a run that ends removes the others': { leaveRun: (id, failed) => context => ({ ...edits.leaveRun(id, failed)(context) as edits.Edited, windows: [] }) },
     'a lease never ends': { activeWindows: (record, schedule, moment) => windows.activeWindows(record, schedule, { ...moment, readAt: 0 }) },
     'an extension counts from now': { updateWindow: (change, id) => context => edits.updateWindow(change, id)({ ...context, record: { ...context.record, windows: context.record.windows.map(window => ({ ...window, endsAt: null })) } }) },
-    'the schedule cannot be ended': { makeRecord: (context, edited, revision) => ({ ...edits.makeRecord(context, edited, revision), openedAt: null }) }
+    'opening does not end a scheduled window': { makeRecord: (context, edited, revision) => ({ ...edits.makeRecord(context, edited, revision), openedAt: null }) }
   }
   for (const [name, mutant] of Object.entries(mutants)) t.type(playAll(SEQUENCES, { ...edits, ...windows, ...mutant }, createRandom(t)), 'string', name)
 })

@@ -20,7 +20,7 @@ const record = (windows: readonly Partial<StoredWindow>[] = [], parts: Partial<S
 const CLOSED = [{}]
 const never = () => new Promise<never>(() => {})
 
-t.test('boot: a site never written is open; a stored record counts at once', async t => {
+t.test('boot: a site without a record is open; a stored record applies at once', async t => {
   const store = createTestStore()
   t.match((await createApp(t, { store })).app.maintenance.status(), { active: false, source: 'store', revision: 0, store: { kind: 'custom', connected: true, error: null } })
   store.records.set('default', record([{ message: 'stored' }]))
@@ -31,7 +31,7 @@ t.test('boot: a site never written is open; a stored record counts at once', asy
   ])
 })
 
-t.test('boot: while the store cannot be reached, `whenUnknown` counts', async t => {
+t.test('boot: while the store cannot be reached, `whenUnknown` applies', async t => {
   for (const closed of [true, false]) {
     const store = createTestStore()
     store.beforeRead = () => Promise.reject(new Error('connection refused'))
@@ -40,7 +40,7 @@ t.test('boot: while the store cannot be reached, `whenUnknown` counts', async t 
     t.equal((await app.inject('/')).statusCode, closed ? 503 : 404)
     store.hint()
     await app.maintenance.refresh()
-    t.equal(lines.filter(line => line.level === 50).length, 1, 'told once, not at each try')
+    t.equal(lines.filter(line => line.level === 50).length, 1, 'logged once, not at each attempt')
     store.beforeRead = async () => {}
     store.records.set('default', record(closed ? [] : CLOSED))
     store.hint()
@@ -50,7 +50,7 @@ t.test('boot: while the store cannot be reached, `whenUnknown` counts', async t 
   }
 })
 
-t.test('boot: a store that is mute holds it up for less than 5 s', async t => {
+t.test('boot: a mute store delays it for less than 5 s', async t => {
   const store = createTestStore()
   store.beforeRead = never
   const { app } = await createApp(t, { store, whenUnknown: 'closed' })
@@ -72,7 +72,7 @@ t.test('unreadable: closed at boot, until it is set again', async t => {
   }
 })
 
-t.test('unreadable while running: the last known state stands', async t => {
+t.test('unreadable while running: the last known state is kept', async t => {
   for (const on of [true, false]) {
     const store = createTestStore()
     const { app } = await createApp(t, { store })
@@ -83,11 +83,11 @@ t.test('unreadable while running: the last known state stands', async t => {
   }
 })
 
-t.test('unreadable, but the store knows its revision: it is written over all the same', async t => {
+t.test('unreadable, but the store knows its revision: it is overwritten anyway', async t => {
   const store = createTestStore()
   store.records.set('default', '{"revision":123,"windows":"none"}')
   const write: MaintenanceStore['write'] = store.write
-  // a store that keeps the revision apart, and knows one that cannot be seen in the record
+  // a store that keeps the revision separately, and has one that the record does not show
   let refused = 0
   store.write = async (site, text, { revision, expectedRevision }: WriteOptions) => {
     if (expectedRevision === undefined) return write(site, text, { revision })
@@ -96,7 +96,7 @@ t.test('unreadable, but the store knows its revision: it is written over all the
   }
   const { app } = await createApp(t, { store })
   t.match(await app.maintenance.set(false), { active: false, source: 'store' })
-  t.equal(refused, 0, 'what cannot be read is not compared with')
+  t.equal(refused, 0, 'unreadable records are not compared')
 })
 
 t.test('unreadable at boot, then gone: only a record opens the site', async t => {
@@ -108,7 +108,7 @@ t.test('unreadable at boot, then gone: only a record opens the site', async t =>
   t.match(await app.maintenance.set(false), { active: false, source: 'store' })
 })
 
-t.test('a record that vanished, or was replaced by an older one, is repaired', async t => {
+t.test('a record that disappeared, or was replaced by an older one, is repaired', async t => {
   const store = createTestStore()
   const { app, lines } = await createApp(t, { store })
   await app.maintenance.set(true, { message: 'old' })
@@ -126,16 +126,16 @@ t.test('a record that vanished, or was replaced by an older one, is repaired', a
   await app.maintenance.set(false)
   store.records.delete('default')
   await app.maintenance.refresh()
-  await until('off is a record too', () => JSON.parse(store.records.get('default') ?? '{}').windows?.length === 0)
+  await until('open is a record too', () => JSON.parse(store.records.get('default') ?? '{}').windows?.length === 0)
 })
 
-t.test('a repair never wins over somebody who was faster', async t => {
+t.test('a repair never overwrites a faster change', async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store })
   await app.maintenance.set(true)
   store.records.delete('default')
   const newer = record([], { revision: Date.now() + 1000 })
-  // between the repair's look and its write
+  // between the repair's read and its write
   store.beforeWrite = async () => {
     store.records.set('default', newer)
     store.beforeWrite = async () => {}
@@ -150,11 +150,11 @@ t.test('a repair never wins over somebody who was faster', async t => {
   await app.maintenance.refresh()
   store.records.set('default', 'garbage')
   const { reads } = store
-  await until('the repair looked', () => store.reads > reads)
-  t.equal(store.records.get('default'), 'garbage', 'what cannot be understood is for people to repair')
+  await until('the repair has read', () => store.reads > reads)
+  t.equal(store.records.get('default'), 'garbage', 'a corrupt record is not repaired automatically')
 })
 
-t.test('a read that began before a write says nothing against it', async t => {
+t.test('a read that began before a write does not revert it', async t => {
   const store = createTestStore()
   const { app, lines } = await createApp(t, { store })
   await app.maintenance.set(false)
@@ -169,16 +169,16 @@ t.test('a read that began before a write says nothing against it', async t => {
   t.equal(lines.filter(line => line.level >= 50).length, 0)
 })
 
-t.test('a burst of hints is one read under way and one behind it', async t => {
+t.test('a burst of hints causes one running read and one more', async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store })
-  await until('the read behind the watch', () => store.reads === 2)
+  await until('the read after the watch', () => store.reads === 2)
   for (let i = 0; i < 20_000; i++) store.hint()
   await app.maintenance.refresh()
   t.ok(store.reads <= 5, `${store.reads} reads`)
 })
 
-t.test('set: a store that refuses, with its reason, and nothing changed', async t => {
+t.test('set: a store that rejects, with its reason, and no change', async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store })
   const cause = new Error('READONLY replica')
@@ -191,7 +191,7 @@ t.test('set: a store that refuses, with its reason, and nothing changed', async 
   await t.rejects(app.maintenance.set(true), { code: 'FST_ERR_MAINTENANCE_STORE', message: /'a string'/ })
 })
 
-t.test('set: a store that is mute, and what it did later', async t => {
+t.test('set: a mute store, and its late write', async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store })
   store.beforeRead = never
@@ -208,7 +208,7 @@ t.test('set: a store that is mute, and what it did later', async t => {
   t.match(app.maintenance.status(), { active: true, message: 'late' }, 'the store is read again')
 })
 
-t.test('set: gives up in time where others are always faster, and does not write afterwards', async t => {
+t.test('set: times out if others are always faster, and does not write afterwards', async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store })
   store.write = async () => { throw Object.assign(new Error(), { code: 'FST_ERR_MAINTENANCE_CONFLICT' }) }
@@ -235,7 +235,7 @@ t.test('windows: a record that changes while closed stays in its window', async 
   t.equal(windowId(), first)
   store.records.delete('default')
   await app.maintenance.set(true, { endsAt: new Date(store.time + 50) })
-  t.equal(windowId(), first, 'also where the store has lost it')
+  t.equal(windowId(), first, 'also if the store has lost it')
   store.time += 50
   await until('over', () => !app.maintenance.active)
   await app.maintenance.set(true)
@@ -244,7 +244,7 @@ t.test('windows: a record that changes while closed stays in its window', async 
   t.equal(windowId(), null)
 })
 
-t.test('history: newest first, at most 100; of this process where the store keeps none', async t => {
+t.test("history: newest first, at most 100; this process's if the store keeps none", async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store })
   for (let i = 0; i < 103; i++) await app.maintenance.set(i % 2 === 0, { by: `n${i}` })
@@ -258,9 +258,9 @@ t.test('history: newest first, at most 100; of this process where the store keep
   for (const limit of [0, 101, 1.5, '5' as unknown as number]) await t.rejects(app.maintenance.history({ limit }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /limit is .* expected an integer from 1 to 100/ })
 })
 
-t.test('a mirror that two states reach at once keeps the newer one', async t => {
+t.test('a mirror that gets two states at once keeps the newer one', async t => {
   const [store, mirror] = [createTestStore(), createTestStore()]
-  const log = { info () {}, warn: () => t.fail('nothing to tell'), error () {} }
+  const log = { info () {}, warn: () => t.fail('nothing to log'), error () {} }
   const sync = createSynchroniser({ store, mirror, site: 'default', log: log as never, adopt: async () => {}, onRead () {} })
   await sync.start()
   const write = mirror.write.bind(mirror)
@@ -269,19 +269,19 @@ t.test('a mirror that two states reach at once keeps the newer one', async t => 
   const first = new Promise<void>(resolve => { written = resolve })
   mirror.write = async (...record) => {
     const attempt = ++attempts
-    // the second one has looked before the first one writes, and writes behind it
-    if (attempt === 1) await until('both have looked', () => attempts === 2)
+    // the second one reads before the first one writes, and writes after it
+    if (attempt === 1) await until('both have read', () => attempts === 2)
     if (attempt === 2) await first
     await write(...record).finally(written)
   }
   await sync.write({ edit: closeSite({}) })
   await sync.write({ edit: openSite({}) })
   await until('the newer one', () => (mirror.records.get('default') ?? '').includes(`"revision":${sync.local.record.revision}`))
-  t.equal(attempts, 3, 'the one that was overtaken has tried again')
+  t.equal(attempts, 3, 'the overtaken one has retried')
   t.match(JSON.parse(mirror.records.get('default') ?? ''), { windows: [] })
 })
 
-t.test('history: beside a state file, for all who share it, also when they write together', async t => {
+t.test('history: beside a state file, shared by all its servers, also with simultaneous writes', async t => {
   const file = stateFile(t)
   const one = await createApp(t, { store: { file }, sites: ['default', 'b'] })
   const two = await createApp(t, { store: { file } })
@@ -292,15 +292,15 @@ t.test('history: beside a state file, for all who share it, also when they write
   t.strictSame(await one.app.maintenance.for('b').history(), [])
   await one.app.maintenance.for('b').set(true, { message: 'x'.repeat(10_000) })
   for (let i = 0; i < 6; i++) await one.app.maintenance.for('b').set(true, { message: `${i}`.repeat(10_000) })
-  t.strictSame((await one.app.maintenance.for('b').history()).map(entry => String(entry.message)[0]), ['5', '4', '3', '2'], 'the oldest make room')
+  t.strictSame((await one.app.maintenance.for('b').history()).map(entry => String(entry.message)[0]), ['5', '4', '3', '2'], 'the oldest are removed')
   t.strictSame(await two.app.maintenance.history(), history)
   writeFileSync(`${file}.history`, 'garbage')
   await t.rejects(one.app.maintenance.history(), { code: 'FST_ERR_MAINTENANCE_STORE' })
   await one.app.maintenance.set(false, { by: 'still' })
-  t.equal(one.app.maintenance.active, false, 'the write stands, whatever becomes of its entry')
+  t.equal(one.app.maintenance.active, false, 'the write is kept without its entry')
 })
 
-t.test('history: writers who come together lose no entry', async t => {
+t.test('history: simultaneous writers lose no entry', async t => {
   const pages = createTestStore()
   const { appendHistory, listHistory } = createFileHistory(pages)
   await Promise.all(Array.from({ length: 5 }, (_, i) => appendHistory('x', `${i}`)))
@@ -309,13 +309,13 @@ t.test('history: writers who come together lose no entry', async t => {
   await t.rejects(appendHistory('x', '5'), { message: 'disk full' })
 })
 
-t.test('history: what cannot be understood is passed over', async t => {
+t.test('history: invalid entries are skipped', async t => {
   const store = Object.assign(createTestStore(), { listHistory: async () => ['garbage', record(CLOSED, { by: 'ops' })] })
   const { app } = await createApp(t, { store })
   t.match(await app.maintenance.history(), [{ kind: 'closed', by: 'ops' }])
 })
 
-t.test('following a store: polls, and goes on where it cannot be watched or closed', async t => {
+t.test('following a store: polls, and continues if it cannot be watched or closed', async t => {
   const store = createTestStore()
   const warnings: string[] = []
   const log = { info () {}, error () {}, warn: (_object: unknown, message: string) => { warnings.push(message) } }
@@ -334,7 +334,7 @@ t.test('following a store: polls, and goes on where it cannot be watched or clos
   t.strictSame(warnings, ['maintenance: the store cannot be watched, it is only polled: EMFILE', 'maintenance: the store did not close: stuck'])
 })
 
-t.test('closing: also where the store hangs; nothing is adopted after it', async t => {
+t.test('closing: works if the store hangs; nothing is adopted afterwards', async t => {
   const store = createTestStore()
   store.close = never
   const { app } = await createApp(t, { store })
@@ -349,7 +349,7 @@ t.test('closing: also where the store hangs; nothing is adopted after it', async
   t.match(await reading, { active: true })
 })
 
-t.test('queue: one after the other, and a failure stops nothing', async t => {
+t.test('queue: in series, and a failure stops nothing', async t => {
   const inTurn = createQueue()
   const order: number[] = []
   const slow = inTurn(async () => { await new Promise(resolve => setImmediate(resolve)); order.push(1) })
@@ -361,7 +361,7 @@ t.test('queue: one after the other, and a failure stops nothing', async t => {
   t.strictSame(order, [1, 2, 3])
 })
 
-t.test('a shared run: calls during a run share the one that follows', async t => {
+t.test('a shared run: calls during a run share the next one', async t => {
   let runs = 0
   let finish = () => {}
   const run = createSharedRun(() => {
@@ -391,7 +391,7 @@ const CLOCKS: { [name: string]: () => unknown } = {
 }
 
 for (const [name, clock] of Object.entries(CLOCKS)) {
-  t.test(`a store whose clock fails (${name}): changes, windows and heartbeats go on, and the status says so`, async t => {
+  t.test(`a store whose clock fails (${name}): changes, windows and heartbeats continue, and the status shows it`, async t => {
     let now = clock
     const entries = new Map<string, string>()
     const store = Object.assign(createTestStore(), {
@@ -404,8 +404,8 @@ for (const [name, clock] of Object.entries(CLOCKS)) {
     t.match(await app.maintenance.set(true, { endsAt: new Date(Date.now() + 2000) }), { active: true })
     t.match(await app.maintenance.refresh(), { active: true, store: { connected: true, error: /the store's clock failed, this server's is used: / } })
     t.equal((await app.inject('/')).statusCode, 503)
-    await until('its end has come', () => !app.maintenance.active)
-    t.match(await readServers(guardStore(store).store, 'default'), [{ sites: [{ site: 'default' }], pid: process.pid }], 'it is seen by others')
+    await until('the window has ended', () => !app.maintenance.active)
+    t.match(await readServers(guardStore(store).store, 'default'), [{ sites: [{ site: 'default' }], pid: process.pid }], 'others see it')
     t.match(await app.maintenance.set(true), { active: true })
     now = () => Date.now()
     t.match(await app.maintenance.set(false), { active: false, store: { error: null } })
@@ -413,7 +413,7 @@ for (const [name, clock] of Object.entries(CLOCKS)) {
   })
 }
 
-t.test('a store whose clock fails once goes on by the offset that was seen last', async t => {
+t.test('a store whose clock fails once continues with the last offset', async t => {
   let offset = 3_600_000
   const { store, clockError } = guardStore(Object.assign(createTestStore(), { now: () => Date.now() + offset + 0.5 }))
   t.ok(Number.isInteger(store.now?.()))
@@ -422,12 +422,12 @@ t.test('a store whose clock fails once goes on by the offset that was seen last'
   t.match(clockError(), /now\(\) returned NaN, expected milliseconds since 1970/)
 })
 
-t.test('a store that throws at once is one that fails', async t => {
+t.test('a store that throws synchronously is one that fails', async t => {
   const broken = () => { throw new Error('not connected') }
   const store = Object.assign(createTestStore(), { appendHistory: broken, listHistory: broken, heartbeat: broken, heartbeats: broken })
   const { app, lines } = await createApp(t, { store })
   await app.ready()
-  t.match(await app.maintenance.set(true), { active: true }, 'the write stands without its entry in the history')
+  t.match(await app.maintenance.set(true), { active: true }, 'the write is kept without its history entry')
   await t.rejects(app.maintenance.history(), { code: 'FST_ERR_MAINTENANCE_STORE', message: /not connected/ })
   await t.rejects(app.maintenance.servers(), { code: 'FST_ERR_MAINTENANCE_STORE', message: /not connected/ })
   t.ok(lines.some(line => /cannot see this one.*not connected/.test(line.msg)))
@@ -438,7 +438,7 @@ t.test('a store that throws at once is one that fails', async t => {
   await app.close()
 })
 
-t.test('a store that gives something else than text', async t => {
+t.test('a store that returns no text', async t => {
   const store = Object.assign(createTestStore(), { listHistory: async () => 'x' as never, heartbeats: async () => Array(25_001).fill('') })
   let stored: unknown
   store.read = async () => stored as string
@@ -449,7 +449,7 @@ t.test('a store that gives something else than text', async t => {
   await t.rejects(app.maintenance.servers(), { message: /it returned 25001 entries, at most 25000 are read/ })
 })
 
-t.test('changes that wait behind one that hangs are given up in time', async t => {
+t.test('changes that wait for one that hangs time out', async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store })
   await app.ready()
@@ -458,14 +458,14 @@ t.test('changes that wait behind one that hangs are given up in time', async t =
   t.match([refused[0], refused[3]], [{ code: 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN' }, { code: 'FST_ERR_MAINTENANCE_STORE', message: /no answer within \d+ ms/ }])
 })
 
-t.test('history: entries of other versions, which do not say what they changed', async t => {
+t.test('history: entries of other versions, without their change', async t => {
   const entries = [textOf([storedWindow()], { revision: 7 }), textOf([], { revision: 6 })]
   const store = Object.assign(createTestStore(), { listHistory: async () => entries })
   const { app } = await createApp(t, { store })
   t.match(await app.maintenance.history(), [{ revision: 7, kind: 'closed', mode: null }, { revision: 6, kind: 'opened' }])
 })
 
-t.test('a store that hangs in its history or its list of servers: nothing waits for ever', async t => {
+t.test('a store that hangs in its history or list of servers: nothing waits forever', async t => {
   const store = Object.assign(createTestStore(), { appendHistory: never, listHistory: never, heartbeats: never })
   const { app } = await createApp(t, { store })
   await Promise.all([
@@ -475,7 +475,7 @@ t.test('a store that hangs in its history or its list of servers: nothing waits 
   ])
 })
 
-t.test('listeners that throw, reject, hang or switch themselves, and a log that throws: the site follows', async t => {
+t.test('the site follows despite listeners that throw, reject, hang or change the state, and a log that throws', async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store })
   app.log.info = app.log.warn = app.log.error = () => { throw new Error('no log') }
@@ -488,13 +488,13 @@ t.test('listeners that throw, reject, hang or switch themselves, and a log that 
     if (now.message === 'one') return app.maintenance.set(true, { message: 'two' }).then(() => {})
   })
   t.match(await app.maintenance.set(true, { message: 'one' }), { active: true })
-  await until('switched by a listener', () => app.maintenance.status().message === 'two')
+  await until('changed by a listener', () => app.maintenance.status().message === 'two')
   await app.maintenance.set(false)
   t.strictSame(seen, ['one', 'two', null])
   createSafeLog({ info () { throw new Error('no log') } } as never).info('x')
 })
 
-t.test('a state that cannot be adopted is tried again by the next read', async t => {
+t.test('the next read retries a state that could not be adopted', async t => {
   const store = createTestStore()
   const errors: string[] = []
   const log = { info () {}, warn () {}, error: (_object: unknown, message: string) => { errors.push(message) } }
@@ -510,24 +510,24 @@ t.test('a state that cannot be adopted is tried again by the next read', async t
   sync.close()
   const { reads } = store
   await sync.refresh()
-  t.equal(store.reads, reads, 'closed: nothing is read any more')
+  t.equal(store.reads, reads, 'closed: no more reads')
 })
 
-t.test('a mirror that always refuses to be compared with is written over, not asked for ever', async t => {
+t.test('a mirror that always reports a conflict is overwritten, not retried forever', async t => {
   const [store, mirror] = [createTestStore(), createTestStore()]
   const written: unknown[] = []
   mirror.write = async (_site, _record, { expectedRevision }: WriteOptions) => {
     written.push(expectedRevision)
     if (expectedRevision !== undefined) throw Object.assign(new Error('conflict'), { code: 'FST_ERR_MAINTENANCE_CONFLICT' })
   }
-  const log = { info () {}, warn: () => t.fail('nothing to tell'), error () {} }
+  const log = { info () {}, warn: () => t.fail('nothing to log'), error () {} }
   const sync = createSynchroniser({ store, mirror, site: 'default', log: log as never, adopt: async () => {}, onRead () {} })
   await sync.write({ edit: closeSite({}) })
-  await until('written over', () => written.length > 1)
+  await until('overwritten', () => written.length > 1)
   t.strictSame(written, [0, undefined])
 })
 
-t.test('times far ahead of the clock of the store make a record unreadable; they cancel nothing', async t => {
+t.test("times far ahead of the store's clock make a record unreadable, and cancel nothing", async t => {
   const schedule = { cron: '* * * * *', duration: '1m' }
   for (const ahead of [2 * 86_400_000, 1000 * 365 * 86_400_000]) {
     const store = createTestStore()
@@ -539,10 +539,10 @@ t.test('times far ahead of the clock of the store make a record unreadable; they
   const store = Object.assign(createTestStore(), { now: () => Date.now() + 5 * 86_400_000 })
   const { app } = await createApp(t, { store })
   await app.maintenance.set(true)
-  t.match(await app.maintenance.refresh(), { active: true, store: { error: null } }, 'by the clock of the store, whatever that of the server says')
+  t.match(await app.maintenance.refresh(), { active: true, store: { error: null } }, "by the store's clock, not the server's")
 })
 
-t.test('garbage of a megabyte is repaired by set, and garbage of a neighbour locks nobody out', async t => {
+t.test("a megabyte of garbage is repaired by set, and another site's garbage locks no one out", async t => {
   const store = createTestStore()
   store.records.set('a', 'x'.repeat(2 * 1024 * 1024)).set('b', JSON.stringify({ ['k'.repeat(64 * 1024)]: 1, v: 2 }))
   const { app } = await createApp(t, { store, site: 'c', sites: ['a', 'b', 'c'] })
@@ -557,12 +557,12 @@ t.test('garbage of a megabyte is repaired by set, and garbage of a neighbour loc
   t.match(await beside.app.maintenance.for('b').set(false), { active: false })
 })
 
-t.test('servers: entries that are too long are passed over', async t => {
+t.test('servers: entries that are too long are skipped', async t => {
   const store = Object.assign(createTestStore(), { heartbeats: async () => ['x'.repeat(2_000_000), 'garbage', 1 as never] })
   t.strictSame(await readServers(store, 'default'), [])
 })
 
-t.test('set: a change that nobody could read again is refused', async t => {
+t.test('set: a change that could not be read again is rejected', async t => {
   const { app } = await createApp(t, { store: createTestStore() })
   const routes = (count: number, length: number) => Array.from({ length: count }, (_, i) => `/${i}${'x'.repeat(length)}`)
   await t.rejects(app.maintenance.set(true, { ignoreRoutes: routes(200, 6000) }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /the change is too large/ })
@@ -581,7 +581,7 @@ t.test('update: null unsets each value', async t => {
     const { windows: [after] } = await app.maintenance.update(JSON.parse(`{"${name}":null}`))
     t.strictSame(after, { ...before, [name]: unset[name] }, name)
   }
-  t.match(await app.maintenance.refresh(), { active: true, store: { error: null } }, 'and everything can be read again')
+  t.match(await app.maintenance.refresh(), { active: true, store: { error: null } }, 'everything can be read again')
   for (const name of ['by', 'expectedRevision', 'wait']) await t.rejects(app.maintenance.update({ message: 'x', [name]: null }), { code: 'FST_ERR_MAINTENANCE_CHANGE' }, name)
   await app.maintenance.set(false)
   await app.maintenance.set(true, { startsAt: '+1h' })
@@ -598,9 +598,9 @@ t.test('unknown fields: did you mean', async t => {
   await t.rejects(maintenance.cancel('x', { bye: 'x' } as never), { message: /Did you mean by\?/ })
 })
 
-t.test('an unreadable record stays closed whatever is added to it', async t => {
+t.test('an unreadable record stays closed, whatever window is added', async t => {
   const additions: Record<string, (maintenance: Maintenance) => Promise<unknown>> = {
-    'a window that is planned': maintenance => maintenance.set(true, { startsAt: '+1h' }),
+    'a planned window': maintenance => maintenance.set(true, { startsAt: '+1h' }),
     'a run': maintenance => maintenance.run(() => {})
   }
   for (const [name, add] of Object.entries(additions)) {
@@ -616,11 +616,11 @@ t.test('an unreadable record stays closed whatever is added to it', async t => {
     const store = createTestStore()
     store.records.set('default', 'garbage')
     await updateRecord(store, 'default', { edit: closeSite({ startsAt: { after: 3_600_000 } }) })
-    t.match((await createApp(t, { store })).app.maintenance.status(), { active: true, source: 'store' }, `${name}, by a program that knows nothing`)
+    t.match((await createApp(t, { store })).app.maintenance.status(), { active: true, source: 'store' }, `${name}, by a new server`)
   }
 })
 
-t.test('a state that was known stands behind an unreadable record', async t => {
+t.test('the last known state is kept despite an unreadable record', async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store })
   store.records.set('default', 'garbage')
@@ -628,7 +628,7 @@ t.test('a state that was known stands behind an unreadable record', async t => {
   t.equal(app.maintenance.active, false)
 })
 
-t.test('changes in the same millisecond are changes', async t => {
+t.test('changes in the same millisecond all count', async t => {
   const store = createTimedStore()
   const { app } = await createApp(t, { store })
   const seen: boolean[] = []
@@ -639,7 +639,7 @@ t.test('changes in the same millisecond are changes', async t => {
   t.strictSame((await app.maintenance.history()).map(({ by }) => by), ['b', 'a', null, null, null])
 })
 
-t.test('entries and times of other versions: read as far as they are understood', async t => {
+t.test('entries and times of other versions: valid parts are read', async t => {
   const store = createTestStore()
   const window = {
     id: 'x',
@@ -667,6 +667,6 @@ t.test('entries and times of other versions: read as far as they are understood'
   for (const onlyRoutes of [['/b', 'no pattern'], ['/b', 1], [{}]]) {
     store.records.set('default', JSON.stringify({ v: 2, revision: Date.now(), at: '2026-01-01T00:00:00Z', windows: [{ ...window, onlyRoutes }] }))
     await app.maintenance.refresh()
-    t.equal((await app.inject('/c')).statusCode, 503, 'what a part is cannot be known, so the whole site is closed')
+    t.equal((await app.inject('/c')).statusCode, 503, 'the closed part is unknown, so the whole site is closed')
   }
 })

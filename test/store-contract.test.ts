@@ -60,7 +60,7 @@ const honest = (sites: Records) => ({
   close () {}
 }) satisfies MaintenanceStore
 
-/** A store that is right but for what `parts` replace. */
+/** A correct store, except for the methods in `parts`. */
 function storeOf (parts: Parts): () => StoreUnderTest {
   return () => {
     const sites: Records = new Map()
@@ -81,7 +81,7 @@ const conditioned = (change: (condition: WriteOptions) => WriteOptions): Parts =
   write: (site, record, condition) => honest(sites).write(site, record, change(condition))
 })
 
-/** A history that `write` adds to; `shown` is what is returned of it. */
+/** A history that `write` adds to; `shown` selects the entries that are returned. */
 const withHistory = (shown: (list: string[], all: string[]) => string[], skipsNothing = false): Parts => sites => {
   const entries: [site: string, entry: string][] = []
   return {
@@ -103,11 +103,11 @@ const EXPIRY = 'forgets an entry when its ttl is over, and no other'
 
 const withoutExpected = ({ revision }: WriteOptions): WriteOptions => ({ revision })
 
-/** What is wrong with a store, and the check that must find it. */
+/** Broken stores, each with the check that must find the fault. */
 const BROKEN: [wrong: string, parts: Parts, found: string][] = [
-  ['ignores what is expected', conditioned(withoutExpected), 'rejects another expected revision, and changes nothing'],
-  ['takes 0 for no condition', conditioned(condition => condition.expectedRevision === 0 ? withoutExpected(condition) : condition), 'writes with the expected revision 0 only if nothing is stored'],
-  ['takes no condition for 0', conditioned(({ revision, expectedRevision = 0 }) => ({ revision, expectedRevision })), 'writes over anything without an expected revision'],
+  ['ignores the expected revision', conditioned(withoutExpected), 'rejects another expected revision, and changes nothing'],
+  ['treats 0 as no condition', conditioned(condition => condition.expectedRevision === 0 ? withoutExpected(condition) : condition), 'writes with the expected revision 0 only if nothing is stored'],
+  ['treats no condition as 0', conditioned(({ revision, expectedRevision = 0 }) => ({ revision, expectedRevision })), 'writes over anything without an expected revision'],
   ['keeps all sites in one', renamed(() => 'all'), 'keeps sites apart'],
   ['folds the case of names', renamed(site => site.toLowerCase()), 'keeps sites apart'],
   ['cuts names at a dot', renamed(site => site.split('.')[0]!), 'keeps sites apart'],
@@ -119,8 +119,8 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
   ['looks names up in a plain object', sites => ({
     read: async site => (Object.assign({}, Object.fromEntries(sites)) as Record<string, { record: string }>)[site]?.record ?? (site in {} ? '' : null)
   }), 'reads null if nothing was written'],
-  ['says undefined for nothing', sites => ({ read: async site => sites.get(site)?.record as string }), 'reads null if nothing was written'],
-  ['tells a conflict by an error of its own', sites => ({
+  ['returns undefined for nothing', sites => ({ read: async site => sites.get(site)?.record as string }), 'reads null if nothing was written'],
+  ['reports a conflict with its own error', sites => ({
     write: (site, record, condition) => honest(sites).write(site, record, condition).catch(() => { throw new Error('no') })
   }), 'rejects another expected revision, and changes nothing'],
   ['resolves on a conflict', sites => ({
@@ -133,7 +133,7 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
       if (expectedRevision !== undefined && expectedRevision !== stored) throw new ConflictError(stored, expectedRevision)
     }
   }), 'rejects another expected revision, and changes nothing'],
-  ['keeps the revision of a write that it refused', sites => ({
+  ['keeps the revision of a rejected write', sites => ({
     async write (site, record, { revision, expectedRevision }) {
       const stored = sites.get(site)
       if (expectedRevision !== undefined && expectedRevision !== (stored?.revision ?? 0)) {
@@ -143,7 +143,7 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
       sites.set(site, { record, revision })
     }
   }), 'rejects another expected revision, and changes nothing'],
-  ['takes a lower revision for too old', sites => ({
+  ['rejects a lower revision as too old', sites => ({
     async write (site, record, { revision, expectedRevision }) {
       if ((sites.get(site)?.revision ?? 0) <= revision) await honest(sites).write(site, record, { revision, ...expectedRevision === undefined ? {} : { expectedRevision } })
     }
@@ -156,10 +156,10 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
       sites.set(site, { record, revision })
     }
   }), 'lets exactly one of many concurrent writes win'],
-  ['says that it is written before it is', sites => ({
+  ['resolves before it has written', sites => ({
     write: async (...write) => { setImmediate(() => honest(sites).write(...write).catch(() => {})) }
   }), 'writes if the stored revision is the expected one'],
-  ['copies all sites before a write, and back behind it', sites => ({
+  ['copies all sites before a write, and back after it', sites => ({
     async write (site, record, condition) {
       const copy: Records = new Map(sites)
       await turn()
@@ -168,7 +168,7 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
       for (const [name, entry] of copy) sites.set(name, entry)
     }
   }), 'loses no site when many are written at once'],
-  ['keeps what it read', sites => {
+  ['caches its reads', sites => {
     const cache = new Map<string, string | null>()
     return {
       async read (site) {
@@ -198,11 +198,11 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
       }
     }
   }, 'shows what was written although other reads are under way'],
-  ['takes what servers tell, and gives none back', () => ({ heartbeats: undefined } as never), 'has both heartbeat and heartbeats, or neither'],
-  ['gives servers that nobody could tell of', () => ({ heartbeat: undefined } as never), 'has both heartbeat and heartbeats, or neither'],
-  ['cuts what a server tells', sites => ({ heartbeat: (id, entry, ttl) => honest(sites).heartbeat(id, entry.slice(0, 8192), ttl) }), BEATS],
+  ['accepts heartbeats without returning them', () => ({ heartbeats: undefined } as never), 'has both heartbeat and heartbeats, or neither'],
+  ['returns heartbeats without accepting them', () => ({ heartbeat: undefined } as never), 'has both heartbeat and heartbeats, or neither'],
+  ['truncates heartbeats', sites => ({ heartbeat: (id, entry, ttl) => honest(sites).heartbeat(id, entry.slice(0, 8192), ttl) }), BEATS],
   ['keeps one server', sites => ({ heartbeat: (_id, entry, ttl) => honest(sites).heartbeat('', entry, ttl) }), BEATS],
-  ['keeps everything that a server ever told', sites => ({ heartbeat: (_id, entry, ttl) => honest(sites).heartbeat(entry, entry, ttl) }), BEATS],
+  ['keeps every heartbeat of a server', sites => ({ heartbeat: (_id, entry, ttl) => honest(sites).heartbeat(entry, entry, ttl) }), BEATS],
   ['invents a server', sites => ({ heartbeats: async () => [...await honest(sites).heartbeats(), 'one more'] }), BEATS],
   ['keeps servers to itself', () => {
     const { heartbeat, heartbeats } = honest(new Map())
@@ -214,11 +214,11 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
       else await honest(sites).heartbeat(id, entry, ttl)
     }
   }), LEAVING],
-  ['keeps who leaves', sites => ({
+  ['keeps servers that leave', sites => ({
     async heartbeat (id, entry, ttl) { if (ttl > 0) await honest(sites).heartbeat(id, entry, ttl) }
   }), LEAVING],
   ['never forgets a server', sites => ({ heartbeat: (id, entry, ttl) => honest(sites).heartbeat(id, entry, ttl * 1e6) }), EXPIRY],
-  ['counts from the first word', sites => ({
+  ['counts from the first heartbeat', sites => ({
     async heartbeat (id, entry, ttl) {
       const known = beatsOf(sites).find(beat => beat.id === id)
       await honest(sites).heartbeat(id, entry, ttl)
@@ -229,13 +229,13 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
     heartbeats: async () => beatsOf(sites).some(beat => beat.until <= Date.now()) ? [] : await honest(sites).heartbeats()
   }), EXPIRY],
   ['lists the oldest change first', withHistory(list => list.reverse()), HISTORY],
-  ['lists more than it is asked for', withHistory((_list, all) => all), HISTORY],
-  ['remembers what was to be skipped', withHistory(list => list, true), HISTORY],
+  ['lists more than requested', withHistory((_list, all) => all), HISTORY],
+  ['keeps skipped entries', withHistory(list => list, true), HISTORY],
   ['returns one site of all', sites => ({ readAll: async () => new Map([...sites].slice(0, 1).map(([site, { record }]) => [site, record])) }), 'returns the records of all sites, if it has readAll'],
-  ['counts seconds', () => ({ now: () => Math.floor(Date.now() / 1000) }), 'has a clock in milliseconds, if it has one'],
+  ['has a clock in seconds', () => ({ now: () => Math.floor(Date.now() / 1000) }), 'has a clock in milliseconds, if it has one'],
   ['cannot be watched', () => ({ watch: () => { throw new Error('not here') } }), 'can be watched, and closed twice'],
-  ['closes for all', sites => ({ close: () => sites.clear() }), 'can be watched, and closed twice'],
-  ['closes once', () => {
+  ['clears all sites when it closes', sites => ({ close: () => sites.clear() }), 'can be watched, and closed twice'],
+  ['closes only once', () => {
     let closed = false
     return {
       close () {
@@ -246,23 +246,23 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
   }, 'can be watched, and closed twice']
 ]
 
-t.test('the contract finds what is wrong with a store that', async t => {
+t.test('the contract finds a store that', async t => {
   for (const [wrong, parts, found] of BROKEN) {
     t.test(wrong, async t => {
       const check = storeContract(storeOf(parts)).find(({ name }) => name === `a store ${found}`)
-      if (check === undefined) return t.fail(`no check is called '${found}'`)
+      if (check === undefined) return t.fail(`there is no check '${found}'`)
       await t.rejects(check.run())
     })
   }
 })
 
-t.test('the contract finds nothing wrong with the store that the broken ones are made of', async t => {
+t.test('the contract accepts the store that the broken ones are made of', async t => {
   for (const parts of [() => ({}), withHistory(list => list)]) {
     for (const { name, run } of storeContract(storeOf(parts))) t.test(name, t => t.resolves(run()))
   }
 })
 
-t.test('a check that fails closes what it opened, and removes it', async t => {
+t.test('a check that fails closes and removes its store', async t => {
   const seen: string[] = []
   const create = (): StoreUnderTest => ({
     connect: () => ({ ...honest(new Map()), read: async () => 'never written', close: () => { seen.push('closed') } }),
@@ -272,12 +272,12 @@ t.test('a check that fails closes what it opened, and removes it', async t => {
   t.same(seen, ['closed', 'removed'])
 })
 
-t.test('the file store: entries that are none are left out of readAll', async t => {
+t.test('the file store: readAll skips invalid entries', async t => {
   const file = join(t.testdir({ 'state.json': '{"v":1,"sites":{"shop":{"revision":7,"record":"a"},"blog":{"revision":"x"}}}' }), 'state.json')
   t.strictSame([...await createFileStore(file).readAll?.() ?? []], [['shop', 'a']])
 })
 
-t.test('the file store leaves no more than its file behind', async t => {
+t.test('the file store leaves only its file behind', async t => {
   const directory = t.testdir()
   for (const { run } of storeContract(() => ({ connect: () => createFileStore(join(directory, 'state.json')), remove: () => rm(join(directory, 'state.json'), { force: true }) }))) await run()
   t.same(await readdir(directory), [])
@@ -285,9 +285,9 @@ t.test('the file store leaves no more than its file behind', async t => {
 
 // The store of docs/custom-stores.md, on a real etcd.
 
-t.test('the page shows the store that is tested, and it is short', async t => {
+t.test('the page shows the tested store, and it is short', async t => {
   const code = readFileSync('examples/etcd-store.ts', 'utf8')
-  t.ok(readFileSync('docs/custom-stores.md', 'utf8').includes(`\`\`\`ts\n${code}\`\`\``), 'docs/custom-stores.md holds examples/etcd-store.ts as it is')
+  t.ok(readFileSync('docs/custom-stores.md', 'utf8').includes(`\`\`\`ts\n${code}\`\`\``), 'docs/custom-stores.md contains examples/etcd-store.ts unchanged')
   t.ok(code.split('\n').length - 1 < 60, 'under 60 lines')
 })
 
@@ -304,9 +304,9 @@ t.test('the store in etcd', { skip: noEtcd }, async t => {
     for (const { name, run } of storeContract(create)) await t.test(name, t => t.resolves(run()))
   })
 
-  await t.test('two servers: the other follows, and both keep what they know while etcd is gone', async t => {
+  await t.test('two servers: the other follows, and both keep their state while etcd is gone', async t => {
     const directory = await mkdtemp(join(tmpdir(), 'maintenance-etcd-mirrors-'))
-    // a mirror may still be written when its server has closed
+    // a mirror may still be written after its server has closed
     t.teardown(() => rm(directory, { recursive: true, maxRetries: 10 }))
     const here = { createEtcdStore: () => createEtcdStore(server.url), maintenance }
     const [one, other] = await Promise.all(['one', 'other'].map(async name => {
@@ -333,7 +333,7 @@ t.test('the store in etcd', { skip: noEtcd }, async t => {
     await t.rejects(one.maintenance.set(true, { expectedRevision: 1 }), { code: 'FST_ERR_MAINTENANCE_CONFLICT' })
   })
 
-  await t.test('a write is announced to those who watch', async () => {
+  await t.test('a write notifies watchers', async () => {
     const [watching, writing] = [createEtcdStore(server.url, '/told'), createEtcdStore(server.url, '/told')]
     let hints = 0
     watching.watch(() => { hints++ })

@@ -9,8 +9,8 @@ import { createMemoryStore } from '../lib/stores/memory.ts'
 import type { MaintenanceStore } from '../types/index.ts'
 import { randomFrom } from './fixtures/random.ts'
 
-// Servers that share a store over a network that delays, loses and partitions, by clocks that differ by up to ten minutes,
-// beside garbage, emptied and restored stores, and crashes. MAINTENANCE_SCHEDULES=100000 checks more of them.
+// Servers share a store over a network that delays, loses and partitions, with clocks that differ by up to ten minutes,
+// with garbage, emptied and restored stores, and crashes. MAINTENANCE_SCHEDULES=100000 checks more of them.
 
 const SCHEDULES = Number(process.env.MAINTENANCE_SCHEDULES ?? 1000)
 const STEPS = 25
@@ -19,10 +19,10 @@ const POLL = 5000
 
 type Random = ReturnType<typeof randomFrom>
 
-/** What all servers share. */
-class World {
+/** The store and network that all servers share. */
+class Network {
   data: string | null = null
-  /** What a backup may bring back. */
+  /** Earlier records, which a backup may restore. */
   readonly before: (string | null)[] = [null]
   readonly servers: Server[] = []
   readonly random: Random
@@ -41,7 +41,7 @@ class World {
     if (server.cutOff) throw new Error('no route to the store')
   }
 
-  /** The store as one server reaches it. */
+  /** The store, as one server reaches it. */
   storeOf (server: Server): MaintenanceStore {
     return {
       read: async () => {
@@ -73,17 +73,17 @@ class Server {
   readonly mirror = createMemoryStore()
   sync: Synchroniser
   highest = 0
-  readonly world: World
-  constructor (world: World) {
-    this.world = world
-    this.skew = world.random(2 * SKEW) - SKEW
+  readonly network: Network
+  constructor (network: Network) {
+    this.network = network
+    this.skew = network.random(2 * SKEW) - SKEW
     this.sync = this.start()
   }
 
   start (): Synchroniser {
     const log = { info () {}, warn () {}, error () {} }
     this.highest = 0
-    const sync = createSynchroniser({ store: this.world.storeOf(this), mirror: this.mirror, site: 'default', log, adopt: async () => {}, onRead () {} })
+    const sync = createSynchroniser({ store: this.network.storeOf(this), mirror: this.mirror, site: 'default', log, adopt: async () => {}, onRead () {} })
     sync.start()
     return sync
   }
@@ -94,7 +94,7 @@ class Server {
   }
 }
 
-/** Lets this much time pass: what falls due runs, and so do the promises behind it. */
+/** Advances the time: runs due timers and their promises. */
 async function pass (ms: number): Promise<void> {
   for (let left = ms; left > 0; left -= 125) {
     mock.timers.tick(Math.min(125, left))
@@ -102,23 +102,23 @@ async function pass (ms: number): Promise<void> {
   }
 }
 
-/** @returns what was seen to be wrong, or `null` */
+/** @returns what is wrong, or `null` */
 async function play (random: Random): Promise<string | null> {
-  const world = new World(random)
-  for (let i = 0; i < 1 + random(3); i++) world.servers.push(new Server(world))
-  /** Writes that were refused, by name: nobody may ever see them. */
-  const refused = new Set<string>()
-  /** The highest revision that a writer was promised, as long as somebody who knows it is there. */
+  const network = new Network(random)
+  for (let i = 0; i < 1 + random(3); i++) network.servers.push(new Server(network))
+  /** Names of rejected writes, which must never be visible. */
+  const rejected = new Set<string>()
+  /** The highest acknowledged revision. */
   let promised = 0
-  const pick = (): Server => world.servers[random(world.servers.length)] as Server
-  const known = (): number[] => world.servers.map(({ sync }) => sync.local.record.revision)
+  const pick = (): Server => network.servers[random(network.servers.length)] as Server
+  const known = (): number[] => network.servers.map(({ sync }) => sync.local.record.revision)
 
   function write (server: Server): void {
     const by = `write-${random(1e9)}`
     const edit = random(2) === 0 ? closeSite(checkSet({ by })) : openSite(checkOpening({ by }))
     const { sync } = server
     sync.write({ edit }).then(record => { promised = Math.max(promised, record.revision) }, error => {
-      if (codeOf(error) === 'FST_ERR_MAINTENANCE_STORE') refused.add(by)
+      if (codeOf(error) === 'FST_ERR_MAINTENANCE_STORE') rejected.add(by)
     })
   }
 
@@ -127,17 +127,17 @@ async function play (random: Random): Promise<string | null> {
     () => write(pick()),
     () => { const server = pick(); server.cutOff = !server.cutOff },
     () => { pick().sync.refresh() },
-    () => { world.data = [null, '', '{', '{"v":3}', '{"v":2,"revision":-1}'][random(5)] as string | null },
-    () => { world.data = world.before[random(world.before.length)] as string | null },
+    () => { network.data = [null, '', '{', '{"v":3}', '{"v":2,"revision":-1}'][random(5)] as string | null },
+    () => { network.data = network.before[random(network.before.length)] as string | null },
     () => { pick().crash() }
   ]
 
   function wrong (): string | null {
-    for (const server of world.servers) {
+    for (const server of network.servers) {
       const { record, source } = server.sync.local
       if (source === 'store' && record.revision < server.highest) return `revision ${record.revision} after ${server.highest}`
       server.highest = Math.max(server.highest, record.revision)
-      if (record.by !== null && refused.has(record.by)) return `${record.by} was refused, and came into force`
+      if (record.by !== null && rejected.has(record.by)) return `${record.by} was rejected, and came into force`
     }
     return null
   }
@@ -145,32 +145,32 @@ async function play (random: Random): Promise<string | null> {
   for (let i = 0; i < STEPS; i++) {
     (actions[random(actions.length)] as () => void)()
     await pass(random(1500))
-    for (const { sync, cutOff } of world.servers) if (!cutOff && random(3) === 0) sync.refresh()
-    const seen = wrong()
-    if (seen !== null) return seen
+    for (const { sync, cutOff } of network.servers) if (!cutOff && random(3) === 0) sync.refresh()
+    const problem = wrong()
+    if (problem !== null) return problem
   }
-  for (const server of world.servers) server.cutOff = false
-  // somebody must still know what was promised
-  const survives = Math.max(world.revision() || 0, ...known())
+  for (const server of network.servers) server.cutOff = false
+  // a server or the store must still have the acknowledged revision
+  const survives = Math.max(network.revision() || 0, ...known())
   for (let i = 0; i < 3; i++) {
-    for (const { sync } of world.servers) sync.refresh()
+    for (const { sync } of network.servers) sync.refresh()
     await pass(POLL)
   }
-  const isGarbage = Number.isNaN(world.revision()) || parses(world.data) === null
+  const isGarbage = Number.isNaN(network.revision()) || parses(network.data) === null
   if (!isGarbage) {
     const expected = Math.max(Math.min(promised, survives), ...known())
-    if (known().some(revision => revision !== expected)) return `the servers know ${known().join(', ')}; ${expected} was promised, stored is ${world.revision()}`
+    if (known().some(revision => revision !== expected)) return `the servers have ${known().join(', ')}; ${expected} was acknowledged, ${network.revision()} is stored`
   }
-  // garbage hides what others have written: by clocks that differ, only the one that knows most can write what is newest
-  const last = world.servers.find(({ sync }) => sync.local.record.revision === Math.max(...known())) as Server
+  // garbage hides the revisions of others: with different clocks, only the most up-to-date server can write a newer one
+  const last = network.servers.find(({ sync }) => sync.local.record.revision === Math.max(...known())) as Server
   const written = last.sync.write({ edit: closeSite(checkSet({ by: 'last' })) })
   await pass(POLL)
   await written
-  for (const { sync } of world.servers) sync.refresh()
+  for (const { sync } of network.servers) sync.refresh()
   await pass(POLL)
-  const ends = world.servers.map(({ sync }) => sync.local.record)
-  for (const { sync } of world.servers) sync.close()
-  if (ends.some(({ by, windows }) => by !== 'last' || windows.length === 0)) return `after a write that nothing disturbs, the servers know ${ends.map(({ by }) => by).join(', ')}`
+  const ends = network.servers.map(({ sync }) => sync.local.record)
+  for (const { sync } of network.servers) sync.close()
+  if (ends.some(({ by, windows }) => by !== 'last' || windows.length === 0)) return `after an undisturbed write, the servers have ${ends.map(({ by }) => by).join(', ')}`
   return null
 }
 
@@ -182,7 +182,7 @@ function parses (data: string | null): object | null {
   }
 }
 
-t.test(`${SCHEDULES} schedules of writes and faults: no revision goes back, nothing refused comes into force, all agree in the end`, async t => {
+t.test(`${SCHEDULES} schedules of writes and faults: no revision decreases, no rejected write comes into force, all agree in the end`, async t => {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: Date.UTC(2026, 0, 5, 12) })
   t.teardown(() => mock.timers.reset())
   const { random } = Math
@@ -190,10 +190,10 @@ t.test(`${SCHEDULES} schedules of writes and faults: no revision goes back, noth
   const begin = Number(process.env.MAINTENANCE_SEED ?? 1)
   for (let seed = begin; seed < begin + SCHEDULES; seed++) {
     const chance = randomFrom(seed)
-    // the jitter of the synchroniser comes from the same seed
+    // the synchroniser's jitter uses the same seed
     Math.random = () => chance(1e9) / 1e9
-    const seen = await play(chance)
-    if (seen !== null) return t.fail(`MAINTENANCE_SEED=${seed} MAINTENANCE_SCHEDULES=1: ${seen}`)
+    const problem = await play(chance)
+    if (problem !== null) return t.fail(`MAINTENANCE_SEED=${seed} MAINTENANCE_SCHEDULES=1: ${problem}`)
   }
   t.pass()
 })

@@ -20,24 +20,24 @@ const HOUR = 3_600_000
 const at = (time: string): number => Date.parse(time)
 const entry = { cron: '0 1 * * sun', duration: HOUR, timeZone: 'Europe/Berlin', mode: 'full', message: null } as const
 
-// the library's own timers keep no process alive: without this, it would end while a test waits for one of them
+// the library's timers are unref'd: without this, the process would exit while a test waits for one
 const alive = setInterval(() => {}, 60_000)
 t.teardown(() => clearInterval(alive))
 
-/** Time is ours: the clock and the timers that look at it; what Fastify and the network need goes on. */
+/** Mocks the clock and the timers that read it, but not those of Fastify and the network. */
 function useClock (t: { teardown (work: () => unknown): void }, now: string): (ms: number) => Promise<void> {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: at(now) })
   t.teardown(() => mock.timers.reset())
   return async ms => {
     for (let left = ms; left > 0; left -= 1000) {
       mock.timers.tick(Math.min(left, 1000))
-      // what a turn starts is done after some rounds of the event loop
+      // a transition settles after some turns of the event loop
       for (let i = 0; i < 3; i++) await new Promise(resolve => setImmediate(resolve))
     }
   }
 }
 
-/** Teardowns run last to first: a clock that stands would keep an application from closing. */
+/** Teardowns run in reverse order: a stopped clock would keep an application from closing. */
 const withClock = <T>(t: { teardown (work: () => unknown): void }, made: T): T => {
   t.teardown(() => mock.timers.reset())
   return made
@@ -45,7 +45,7 @@ const withClock = <T>(t: { teardown (work: () => unknown): void }, made: T): T =
 const bareApp = (t: Parameters<typeof makeApp>[0]) => withClock(t, makeApp(t))
 const createApp = async (...args: Parameters<typeof makeReadyApp>) => withClock(args[0], await makeReadyApp(...args))
 
-t.test('windows: start and end are met after a long wait, and after a sleep of the machine', async t => {
+t.test('windows start and end on time after a long wait, and after the machine was asleep', async t => {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: at('2026-01-01T00:00:00Z') })
   t.teardown(() => mock.timers.reset())
   const looks: string[] = []
@@ -68,7 +68,7 @@ t.test('windows: start and end are met after a long wait, and after a sleep of t
   t.equal(looks[1], '2026-03-01T00:00:10.000Z')
   transitions.expect(null)
   mock.timers.tick(100_000)
-  t.equal(looks.length, 2, 'nothing is ahead any more')
+  t.equal(looks.length, 2, 'no transition is left')
   transitions.expect(Date.now() + 1)
   transitions.close()
   transitions.expect(Date.now() + 1)
@@ -76,7 +76,7 @@ t.test('windows: start and end are met after a long wait, and after a sleep of t
   t.equal(looks.length, 2, 'closed')
 })
 
-t.test('windows: a transition that fails is logged, and one that is not over is tried again', async t => {
+t.test('windows: a transition that fails is logged, and an unfinished one is retried', async t => {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: at('2026-01-01T00:00:00Z') })
   t.teardown(() => mock.timers.reset())
   const errors: string[] = []
@@ -92,7 +92,7 @@ t.test('windows: a transition that fails is logged, and one that is not over is 
   transitions.close()
 })
 
-t.test('windows: all servers go by the clock of the store, where it has one', async t => {
+t.test("windows: all servers follow the store's clock, if it has one", async t => {
   const store = Object.assign(createTestStore(), { now: () => Date.now() + 5 * 60_000 })
   const { app } = await createApp(t, { store })
   await t.rejects(app.maintenance.set(true, { endsAt: new Date(Date.now() + 4 * 60_000) }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /a time in the future/ })
@@ -103,7 +103,7 @@ t.test('windows: all servers go by the clock of the store, where it has one', as
   t.ok(retryAfter > 50 && retryAfter <= 60, `${retryAfter}`)
 })
 
-t.test('windows: an end that was promised, and a change that promises none', async t => {
+t.test('windows: an announced end, and a change without one', async t => {
   const store = createTimedStore()
   const { app } = await createApp(t, { store })
   await app.maintenance.set(true, { endsAt: new Date(store.time + 100) })
@@ -113,7 +113,7 @@ t.test('windows: an end that was promised, and a change that promises none', asy
   t.match((await app.inject('/')), { statusCode: 503, headers: { 'retry-after': '300' } })
 })
 
-t.test('schedule: a window that begins while somebody closes the site takes nothing back, at whatever moment', async t => {
+t.test('schedule: a window that begins while the site is being closed never reverts the change', async t => {
   const pass = useClock(t, '2026-11-21T10:59:55Z')
   const schedule: ScheduleOptions = { cron: '0 12 * * *', duration: '2h', timeZone: 'Europe/Berlin', message: 'lunch' }
   const lost: number[] = []
@@ -131,7 +131,7 @@ t.test('schedule: a window that begins while somebody closes the site takes noth
   t.strictSame(lost, [])
 })
 
-t.test('upcoming: an announced window, for banners, until it begins or is called off', async t => {
+t.test('upcoming: an announced window, for banners, until it begins or is cancelled', async t => {
   const { app } = await createApp(t)
   app.get('/', async request => request.maintenance.upcoming)
   t.equal((await app.inject('/')).body, 'null')
@@ -141,12 +141,12 @@ t.test('upcoming: an announced window, for banners, until it begins or is called
   t.strictSame(status.upcoming, upcoming)
   t.strictSame((await app.inject('/')).json(), upcoming)
   t.equal(app.maintenance.active, false)
-  t.strictSame((await app.maintenance.set(false)).upcoming, upcoming, 'opening leaves what is to come')
+  t.strictSame((await app.maintenance.set(false)).upcoming, upcoming, 'opening keeps announced windows')
   t.equal((await app.maintenance.cancel()).upcoming, null)
   t.equal((await app.inject('/')).body, 'null')
 })
 
-t.test('schedule: recurring windows in their time zone, daylight saving both ways', async t => {
+t.test('schedule: recurring windows in their time zone, with both daylight saving changes', async t => {
   const schedule = createSchedule([entry])
   const windows = (from: string) => {
     const found = []
@@ -161,12 +161,12 @@ t.test('schedule: recurring windows in their time zone, daylight saving both way
   t.strictSame(windows('2026-03-20T00:00:00Z'), ['2026-03-22T00:00 1', '2026-03-29T00:00 1', '2026-04-04T23:00 1'])
   t.strictSame(windows('2026-10-17T00:00:00Z'), ['2026-10-17T23:00 1', '2026-10-24T23:00 1', '2026-11-01T00:00 1'])
   const nightly = createSchedule([{ ...entry, cron: '30 2 * * *' }])
-  t.equal(nightly.next(at('2026-03-28T12:00:00Z'))[0]?.startsAt, '2026-03-29T01:00:00.000Z', 'half past two does not exist: at three')
-  t.equal(nightly.next(at('2026-10-24T12:00:00Z'))[0]?.startsAt, '2026-10-25T00:30:00.000Z', 'half past two exists twice: once')
+  t.equal(nightly.next(at('2026-03-28T12:00:00Z'))[0]?.startsAt, '2026-03-29T01:00:00.000Z', 'half past two does not exist, so at three')
+  t.equal(nightly.next(at('2026-10-24T12:00:00Z'))[0]?.startsAt, '2026-10-25T00:30:00.000Z', 'half past two exists twice, so once')
   t.equal(nightly.next(at('2026-10-25T00:30:00Z'))[0]?.startsAt, '2026-10-26T01:30:00.000Z')
 })
 
-t.test('schedule: what counts at a time', async t => {
+t.test('schedule: the active windows at a time', async t => {
   const schedule = createSchedule([entry, { ...entry, cron: '0 12 * * *', duration: 2 * HOUR, mode: 'read-only', message: 'lunch' }])
   const open = recordOf()
   const modes = (record: typeof open, time: string) =>
@@ -187,10 +187,10 @@ t.test('schedule: what counts at a time', async t => {
   t.strictSame(ahead.map(({ startsAt }) => startsAt), ['2026-11-21T11:00:00.000Z', '2026-11-22T00:00:00.000Z', '2026-12-01T00:00:00.000Z'])
   t.equal(nextTransition(open, schedule, at('2026-11-21T11:30:00Z')), at('2026-11-21T13:00:00Z'))
   t.equal(nextTransition(open, NO_SCHEDULE, 0), null)
-  t.strictSame(createSchedule([{ ...entry, cron: '2020-01-01T00:00:00' }]).next(at('2026-01-01T00:00:00Z')), [], 'what was once does not come again')
+  t.strictSame(createSchedule([{ ...entry, cron: '2020-01-01T00:00:00' }]).next(at('2026-01-01T00:00:00Z')), [], 'a single date does not recur')
 })
 
-t.test('schedule: a server closes and opens by it, and an operator has the last word', async t => {
+t.test('schedule: it closes and opens the site, and operators can override it', async t => {
   const pass = useClock(t, '2026-11-21T10:59:50Z')
   const schedule: ScheduleOptions = { cron: '0 12 * * *', duration: '2h', timeZone: 'Europe/Berlin', mode: 'read-only', message: 'lunch' }
   const { app, lines } = bareApp(t)
@@ -205,13 +205,13 @@ t.test('schedule: a server closes and opens by it, and an operator has the last 
   await app.maintenance.set(true, { message: 'longer' })
   t.match(app.maintenance.status(), { mode: 'full', message: 'longer' })
   await pass(2 * HOUR)
-  t.equal(app.maintenance.active, true, 'the end of the scheduled window does not open what an operator closed')
+  t.equal(app.maintenance.active, true, 'a scheduled window does not open a site closed by an operator')
   await app.maintenance.set(false)
   t.equal(app.maintenance.active, false)
   await pass(22 * HOUR + 30 * 60_000)
   t.match(app.maintenance.status(), { active: true, message: 'lunch' }, 'the next day')
   await app.maintenance.set(false, { by: 'ops' })
-  t.match(app.maintenance.status(), { active: false, by: 'ops' }, 'opened for the rest of it')
+  t.match(app.maintenance.status(), { active: false, by: 'ops' }, 'open for the rest of the window')
   t.strictSame(lines.filter(line => line.msg.startsWith('maintenance: ') && line.level === 30).map(line => line.msg.replace(/\d{4}-.*Z/, 'T')), [
     "maintenance: site 'default' is now closed (read-only), until T",
     "maintenance: everyone is blocked from site 'default'. Reopen with: app.maintenance.for('default').set(false)",
@@ -225,7 +225,7 @@ t.test('schedule: a server closes and opens by it, and an operator has the last 
   ])
 })
 
-t.test('read-only: from full and back without an open moment', async t => {
+t.test('read-only: from full and back, without being open in between', async t => {
   const { app } = await createApp(t)
   const run = counter()
   app.post('/', run)
@@ -245,7 +245,7 @@ t.test('read-only: from full and back without an open moment', async t => {
   t.equal(run.runs, 0)
 })
 
-t.test('run: each on its server; what was there before is there again', async t => {
+t.test('run: one per server, and the earlier state is restored', async t => {
   const entries: string[] = []
   const store = Object.assign(createTestStore(), {
     appendHistory: async (_site: string, entry: string) => { entries.unshift(entry) },
@@ -265,7 +265,7 @@ t.test('run: each on its server; what was there before is there again', async t 
   await until('seen', async () => (await two.refresh()).windows.length === 2)
   second.end()
   await second.ended
-  t.strictSame(await closed(), [true, true], 'the first still runs')
+  t.strictSame(await closed(), [true, true], 'the first is still running')
   first.end()
   await first.ended
   t.strictSame(await closed(), [false, false])
@@ -281,7 +281,7 @@ t.test('run: each on its server; what was there before is there again', async t 
   t.equal((await one.refresh()).message, 'longer')
 })
 
-t.test('run with a lease: renewed while the work goes on, without a word', async t => {
+t.test('run with a lease: renewed silently while the work is running', async t => {
   const store = createTimedStore()
   const { app, lines } = await createApp(t, { store })
   const lease = () => Date.parse(app.maintenance.status().windows[0]?.lease ?? '')
@@ -305,7 +305,7 @@ t.test('run with a lease: renewed while the work goes on, without a word', async
   }
 })
 
-t.test('run: one that died long ago holds nobody up', async t => {
+t.test('run: one that died long ago does not block others', async t => {
   const store = createTestStore()
   const past = new Date(Date.now() - 60_000).toISOString()
   const run = (id: string, lease: string | null) => storedWindow({ id, kind: 'run', lease, at: past, host: 'h', pid: 1 })
@@ -314,19 +314,19 @@ t.test('run: one that died long ago holds nobody up', async t => {
   await app.maintenance.run(() => {
     t.strictSame(app.maintenance.status().windows.map(({ id }) => ['dead', 'alive'].includes(id) ? id : 'own'), ['alive', 'own'])
   })
-  t.equal(app.maintenance.active, true, 'another one still runs')
+  t.equal(app.maintenance.active, true, 'another one is still running')
 })
 
-t.test('run: only force ends it, and its work learns of it', async t => {
+t.test('run: only force ends it, and its work is notified', async t => {
   const store = createTestStore()
   const { app, lines } = await createApp(t, { store })
   const result = await app.maintenance.run(async ({ signal }) => {
     await t.rejects(app.maintenance.set(false, { by: 'ops' }), { code: 'FST_ERR_MAINTENANCE_RUNNING', statusCode: 409, runs: [{ pid: process.pid }] })
-    t.equal(app.maintenance.active, true, 'a refusal changes nothing')
+    t.equal(app.maintenance.active, true, 'a rejected change has no effect')
     await app.maintenance.set(false, { by: 'ops', force: true })
     t.match(signal, { aborted: true, reason: { code: 'FST_ERR_MAINTENANCE_RUNNING' } })
     const { reads } = store
-    await until('the next renewal has looked', () => store.reads > reads)
+    await until('the next renewal has read the state', () => store.reads > reads)
     return 'finished'
   }, { lease: 1000 })
   t.equal(result, 'finished')
@@ -334,7 +334,7 @@ t.test('run: only force ends it, and its work learns of it', async t => {
   t.match(app.maintenance.status(), { active: false, by: 'ops' }, 'it is not added again')
 })
 
-t.test('run: an end is only what visitors are told', async t => {
+t.test('run: an end is only shown to visitors', async t => {
   const { app } = await createApp(t, { store: createTestStore() })
   await app.maintenance.run(() => t.match(app.maintenance.status(), { endsAt: '2999-01-01T00:00:00.000Z' }), { endsAt: '2999-01-01T00:00:00Z' })
   const store = createTimedStore()
@@ -342,19 +342,19 @@ t.test('run: an end is only what visitors are told', async t => {
   await late.maintenance.run(async () => {
     store.time += 2000
     const answer = await late.inject('/')
-    t.match(answer, { statusCode: 503, headers: { 'retry-after': '300' } }, 'it lasts longer, and no client is sent back at once')
+    t.match(answer, { statusCode: 503, headers: { 'retry-after': '300' } }, 'it takes longer, and no client should retry at once')
     t.equal(answer.json().endsAt, null)
   }, { endsAt: new Date(store.time + 1000) })
 })
 
-t.test('run: what is refused', async t => {
+t.test('run: invalid arguments', async t => {
   const { app } = await createApp(t, { store: createTestStore() })
   for (const [options, message] of [[{ stayClosed: 1 }, /stayClosed is 1/], [{ startsAt: new Date() }, /startsAt is .*, expected nothing: a run starts at once/]] as const) {
     await t.rejects(app.maintenance.run(() => t.fail('must not run'), options as never), { code: 'FST_ERR_MAINTENANCE_CHANGE', message })
   }
 })
 
-t.test('run: a write of which nothing is known is taken back, and the work is not done', async t => {
+t.test('run: a write with an unknown outcome is reverted, and the work does not begin', async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store })
   const { write } = store
@@ -367,7 +367,7 @@ t.test('run: a write of which nothing is known is taken back, and the work is no
   await until('the window is removed', async () => (await app.maintenance.refresh()).windows.length === 0)
 })
 
-t.test('run: on a server that closes the work is aborted at once, and closing does not wait for ever', async t => {
+t.test('run: a closing server aborts the work at once, and does not wait forever', async t => {
   const errors: string[] = []
   const runs = createRuns({ info () {}, warn () {}, error: (text: string) => { errors.push(text) } } as never)
   const site = { name: 'shop', ownRuns: new Set<string>(), write: async () => {}, onRecord: () => () => {} }
@@ -384,7 +384,7 @@ t.test('run: on a server that closes the work is aborted at once, and closing do
   await t.rejects(late, { code: 'FST_ERR_MAINTENANCE_RUNNING', message: /the server closes/ })
 })
 
-t.test('closedSince: through windows that touched, were removed, or are still run', t => {
+t.test('closedSince: across adjacent, removed and running windows', t => {
   const moment = momentOf(at('2026-01-01T03:00:00Z'))
   const since = (windows: StoredWindow[], parts: Partial<StateRecord> = {}) =>
     new Date(closedSince(recordOf(windows, { at: '2026-01-01T02:00:00.000Z', ...parts }), NO_SCHEDULE, moment) ?? 0).toISOString()
@@ -393,11 +393,11 @@ t.test('closedSince: through windows that touched, were removed, or are still ru
   })
   t.equal(since([from(1, 2, { id: 'earlier' }), from(2, null)]), '2026-01-01T01:00:00.000Z')
   t.equal(since([from(0, 1, { id: 'earlier' }), from(2, null)]), '2026-01-01T02:00:00.000Z', 'with a gap')
-  t.equal(since([from(2, null)], { closedSince: '2026-01-01T00:30:00.000Z' }), '2026-01-01T00:30:00.000Z', 'its window is gone')
+  t.equal(since([from(2, null)], { closedSince: '2026-01-01T00:30:00.000Z' }), '2026-01-01T00:30:00.000Z', 'its window was removed')
   t.equal(since([from(2, null)], { closedSince: '2026-01-01T02:30:00.000Z' }), '2026-01-01T02:00:00.000Z')
   t.equal(since([from(2, null)], { closedSince: null }), '2026-01-01T02:00:00.000Z')
-  t.equal(since([from(2, null)], { closedSince: '2026-01-01T00:30:00.000Z', at: null }), '2026-01-01T02:00:00.000Z', 'nobody knows when that was')
-  t.equal(since([from(0, 1, { id: 'run', kind: 'run', host: 'h', pid: 1 }), from(2, null)]), '2026-01-01T00:00:00.000Z', 'a run that is still there')
+  t.equal(since([from(2, null)], { closedSince: '2026-01-01T00:30:00.000Z', at: null }), '2026-01-01T02:00:00.000Z', 'an unknown time')
+  t.equal(since([from(0, 1, { id: 'run', kind: 'run', host: 'h', pid: 1 }), from(2, null)]), '2026-01-01T00:00:00.000Z', 'a run that still exists')
   t.equal(since([from(0, 1, { id: 'run', kind: 'run', lease: '2026-01-01T02:00:00.000Z', host: 'h', pid: 1 }), from(2, null)]), '2026-01-01T00:00:00.000Z', 'until its lease ended')
   t.end()
 })
@@ -427,18 +427,18 @@ t.test('planned windows: at most twenty', async t => {
   await t.rejects(app.maintenance.set(true, { startsAt: new Date(Date.now() + 3_600_000), wait: '1s' }), { code: 'FST_ERR_MAINTENANCE_CHANGE' })
 })
 
-t.test('run with a lease: a renewal that fails is logged, and tried again', async t => {
+t.test('run with a lease: a renewal that fails is logged and retried', async t => {
   const store = createTestStore()
   const { app, lines } = await createApp(t, { store })
   await app.maintenance.run(async () => {
     store.beforeWrite = () => Promise.reject(new Error('gone'))
-    await until('told', () => lines.some(line => line.msg.includes('could not be renewed')))
+    await until('logged', () => lines.some(line => line.msg.includes('could not be renewed')))
     store.beforeWrite = async () => {}
   }, { lease: 1000 })
   t.equal(app.maintenance.active, false)
 })
 
-t.test('run with a lease: one that is lost leaves a closure behind, if the site must stay closed', async t => {
+t.test('run with a lease: a lost run leaves the site closed, with stayClosed', async t => {
   const store = createTimedStore()
   const lease = new Date(store.time + 1000).toISOString()
   const run = storedWindow({ id: 'run', kind: 'run', lease, host: 'h', pid: 1, stayClosed: true })
@@ -488,5 +488,5 @@ t.test('run with a lease: kill -9, and the site opens automatically', async t =>
   await once(child, 'exit')
   const last = lease()
   await until('open', () => !app.maintenance.active)
-  t.ok(Date.now() >= Date.parse(last ?? ''), 'when its lease is over')
+  t.ok(Date.now() >= Date.parse(last ?? ''), 'when its lease has expired')
 })

@@ -18,7 +18,7 @@ async function start (t: Test, options: FastifyMaintenanceOptions = {}, port = 0
   return { app, address, url: `${address}/maintenance/` }
 }
 
-/** The heading of a site tells its state. */
+/** The heading of a site shows its state. */
 const stateOf = (page: Page) => page.locator('h2 .look')
 const shows = (page: Page, text: string) => stateOf(page).filter({ hasText: new RegExp(`^${text}$`) }).waitFor()
 /** A form of the first site, unfolded: for a new window, or for the only one. */
@@ -32,7 +32,7 @@ const isLive = (page: Page) => page.getByText(/^Live/).waitFor()
 t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
   const browser = await launch(t)
 
-  t.test('light, dark, phone, forced colours, German: legible, and nothing refused by its policy', async t => {
+  t.test('light, dark, phone, forced colours, German: legible, and nothing blocked by its policy', async t => {
     const { app, url } = await start(t, { site: 'shop', sites: ['shop', 'blog'], schedule: { cron: '0 1 * * sun', duration: '1h', message: 'Every week' } })
     await app.maintenance.set(true, { message: 'We are moving.\nBack soon', endsAt: '2999-01-01T00:00:00Z', by: 'Maria', ignoreRoutes: [{ pattern: '/checkout/*', description: 'Orders under way' }] })
     const looks: [string, BrowserContextOptions][] = [
@@ -47,7 +47,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
       await page.goto(url)
       await isLive(page)
       const check = async (what: string) => {
-        t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${name}, ${what}: nothing sticks out`)
+        t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${name}, ${what}: nothing overflows`)
         if (['light', 'dark'].includes(name)) t.strictSame(await violations(page), [], `${name}, ${what}: axe-core`)
         if (screenshots !== undefined) await page.screenshot({ path: `${screenshots}/admin-${name}-${what}.png`, fullPage: true })
       }
@@ -60,12 +60,12 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
       t.ok(await page.evaluate("document.activeElement.getAttribute('role') === 'alert'"), 'a screen reader announces it')
       await page.waitForResponse(answer => answer.url() === url && answer.request().method() === 'GET')
       await check('with errors')
-      t.notOk(await page.locator('#once-0 .stale').isVisible(), 'nobody else has changed anything')
+      t.notOk(await page.locator('#once-0 .stale').isVisible(), 'no other change was made')
       t.strictSame(problems, [], name)
     }
   })
 
-  t.test('closing and opening, by keyboard; a window in the zone of the browser; the history', async t => {
+  t.test("closing and opening by keyboard; a window in the browser's time zone; the history", async t => {
     const { app, address, url } = await start(t)
     const { page, problems, context } = await open(t, browser, { timezoneId: 'America/New_York' })
     await page.goto(url)
@@ -81,12 +81,12 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     await shows(page, 'Read-only')
     t.match(app.maintenance.status(), { active: true, mode: 'read-only', message: 'Two\nlines', endsAt: '2999-01-01T00:00:00.000Z', by: 'ops' })
     const change = await formOf(page, 'window')
-    t.equal(await change.getByLabel(/^End/).inputValue(), '2998-12-31T19:00', 'and back again')
+    t.equal(await change.getByLabel(/^End/).inputValue(), '2998-12-31T19:00', 'it is converted back')
     t.match(await page.locator('#windows-0 dl time').last().textContent(), /Dec 31, 2998/)
     await change.getByLabel('Nothing').check()
     await page.getByRole('button', { name: 'Save changes' }).click()
     await shows(page, 'Closed')
-    t.equal(app.maintenance.status().endsAt, '2999-01-01T00:00:00.000Z', 'what was not touched stays')
+    t.equal(app.maintenance.status().endsAt, '2999-01-01T00:00:00.000Z', 'other fields are kept')
     const visitor = await context.newPage()
     await visitor.goto(address)
     t.equal(await visitor.locator('h1').textContent(), 'Down for maintenance')
@@ -106,14 +106,14 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     t.strictSame(problems, [])
   })
 
-  t.test('ignored routes: rows are added and removed, and are reached', async t => {
+  t.test('ignored routes: rows are added and removed, and the routes are reachable', async t => {
     const { app, address, url } = await start(t)
     const { page, problems } = await open(t, browser)
     await page.goto(url)
     const close = await formOf(page, 'close')
     await close.getByLabel('Path 1').fill('/gone')
     await close.getByLabel('Path 1').press('Enter')
-    t.equal(app.maintenance.active, false, 'a key that is hit by mistake closes no site')
+    t.equal(app.maintenance.active, false, 'the Enter key does not close the site by mistake')
     await close.getByLabel('Path 2').fill('/checkout/*')
     await close.getByRole('button', { name: 'Add a route' }).click()
     await close.getByLabel('What for 2').fill('Orders <under> way')
@@ -135,7 +135,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     t.strictSame(problems, [])
   })
 
-  t.test('a bypass link, shown once, opened in another browser', async t => {
+  t.test('a bypass link: shown once, opened in another browser', async t => {
     const { address, url } = await start(t)
     const { page, problems, context } = await open(t, browser)
     await context.grantPermissions(['clipboard-read', 'clipboard-write'])
@@ -160,7 +160,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     t.strictSame([...problems, ...tester.problems], [])
   })
 
-  t.test('live: a change of the command line, a server, a lost connection', async t => {
+  t.test('live: a change by the command, a server, a lost connection', async t => {
     const file = stateFile(t)
     const { app, url } = await start(t, { store: { file } })
     const { page, problems } = await open(t, browser)
@@ -175,7 +175,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     const change = await formOf(page, 'window')
     const id = await change.getByLabel('Message to visitors').getAttribute('id')
     const message = page.locator(`#${id}`)
-    t.equal(await message.inputValue(), 'from the command line', 'the form too, where nobody types')
+    t.equal(await message.inputValue(), 'from the command line', 'also in a form without input')
 
     await message.fill('typing')
     await main(['off', '--store', `file:${file}`], {}, io)
@@ -194,7 +194,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     t.strictSame(problems, [])
   })
 
-  t.test('two people at once: the second one sees what the first did, and loses nothing', async t => {
+  t.test("two users at once: the second one sees the first one's change, and loses no input", async t => {
     const { app, url } = await start(t)
     const one = await open(t, browser, { extraHTTPHeaders: { 'x-user': 'Ada' } })
     const two = await one.context.newPage()
@@ -215,12 +215,12 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     t.equal(await change.getByLabel('Message to visitors').inputValue(), 'from the second')
     t.equal(app.maintenance.status().message, 'from the first')
     await change.getByRole('button', { name: 'Save changes' }).click()
-    await until('knowing it, the second one wins', () => app.maintenance.status().message === 'from the second')
+    await until('the second one saves anyway', () => app.maintenance.status().message === 'from the second')
     await one.page.getByText('from the second').first().waitFor()
     t.strictSame([...one.problems, ...problems], [])
   })
 
-  t.test('several sites: what is typed at one stays while another one is changed', async t => {
+  t.test('several sites: input at one is kept while another one changes', async t => {
     const { app, url } = await start(t, { site: 'shop', sites: ['shop', 'blog'] })
     const { page, problems } = await open(t, browser)
     await page.goto(url)
@@ -232,7 +232,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     await page.locator('#site-0').getByRole('button', { name: 'Close the site' }).click()
     await page.locator('#head-0 .look').filter({ hasText: 'Closed' }).waitFor()
     t.equal(await page.locator('#message-1-close').inputValue(), 'typed at the blog')
-    t.ok(await page.locator('#message-0-announce').isVisible(), 'what was unfolded stays so')
+    t.ok(await page.locator('#message-0-announce').isVisible(), 'unfolded forms stay unfolded')
     t.equal(await page.locator('#overview').innerText(), 'Closed shop\nClosed blog')
     await page.locator('#edit-1-close .send button').click()
     await page.getByText('Someone else made a change first').waitFor()
@@ -242,7 +242,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     t.strictSame(problems, [])
   })
 
-  t.test('the server takes it not: nothing typed is lost', async t => {
+  t.test('the server does not answer: no input is lost', async t => {
     const { app, url } = await start(t)
     const { page, problems } = await open(t, browser)
     await page.goto(url)
@@ -302,7 +302,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     t.strictSame(problems, [])
   })
 
-  t.test('behind a proxy that rewrites Host: the form works, with and without script', async t => {
+  t.test('behind a proxy that rewrites Host: the form works with and without script', async t => {
     const { app } = await start(t)
     const { port } = app.server.address() as AddressInfo
     const proxy = createServer((incoming, outgoing) => {
@@ -352,7 +352,7 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
         await page.goto(`http://${host}:${(evil.address() as AddressInfo).port}${path}`)
         if (path === '/fetch') await page.waitForFunction("document.title === 'done'")
         else await (path === '/sandbox' ? page.frameLocator('iframe') : page).getByText('Go').click()
-        await until(`${host}${path} has come`, () => seen.length > before)
+        await until(`${host}${path} has arrived`, () => seen.length > before)
       }
     }
     t.strictSame([...new Set(seen)], ['cross-site http://evil.localhost:', 'cross-site null', 'same-site http://evil.shop.localhost:'])

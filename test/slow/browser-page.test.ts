@@ -8,7 +8,7 @@ import { blocksOf } from '../fixtures/docs.ts'
 import { launch, noBrowser, open, screenshots, violations } from '../fixtures/browser.ts'
 import { LOOKS, show, windowOf } from '../fixtures/looks.ts'
 
-t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t => {
+t.test('how the page looks, and how it returns to the site', { skip: noBrowser }, async t => {
   const browser = await launch(t)
 
   async function visit (t: Test, path: string, { plugin = {}, context = {} }: { plugin?: FastifyMaintenanceOptions, context?: BrowserContextOptions } = {}) {
@@ -23,7 +23,7 @@ t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t
     return { app, address, ...opened, answerWith (work: typeof html) { html = work } }
   }
 
-  t.test('in every language and mode, at 320 px, dark and light: no axe violation, nothing sticks out', async t => {
+  t.test('in every language and mode, at 320 px, dark and light: no axe violation or overflow', async t => {
     const logo = '<svg viewBox="0 0 8 8"><circle cx="4" cy="4" r="4" fill="#888"/></svg>'
     const { app } = await createApp(t, { hold: { timeout: 1 }, response: { brand: { name: 'An Application With a Name', logo, color: '#777' } } })
     app.get('/write', { config: { maintenance: 'write' } }, async () => 'done')
@@ -46,7 +46,7 @@ t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t
         t.equal(await page.locator('html').getAttribute('dir'), language === 'ar' ? 'rtl' : 'ltr')
         if (look.javaScriptEnabled !== false) {
           if (i < 4 || language === 'ar') t.strictSame(await violations(page), [], `${name}: axe-core`)
-          t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${name}: nothing sticks out`)
+          t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${name}: nothing overflows`)
         }
         if (screenshots !== undefined) await page.screenshot({ path: `${screenshots}/page-${name.replaceAll(' ', '-')}.png` })
       }
@@ -55,7 +55,7 @@ t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t
     }
   })
 
-  t.test('in every look of the contact sheet: no axe violation, nothing sticks out', async t => {
+  t.test('in every look of the contact sheet: no axe violation or overflow', async t => {
     for (const look of LOOKS) {
       const { app } = await createApp(t, look.plugin)
       app.get('/page', { config: { maintenance: 'write' } }, async () => 'open')
@@ -66,13 +66,13 @@ t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t
       await show(page, `${address}/page`, look)
       t.equal(await page.locator('#no-script').isVisible(), look.script === false, `${look.name}: with or without script`)
       t.strictSame(await violations(page), [], `${look.name}: axe-core`)
-      t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${look.name}: nothing sticks out`)
+      t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${look.name}: nothing overflows`)
       t.strictSame(problems, [], look.name)
       await context.close()
     }
   })
 
-  t.test('it goes back to the whole URL, with the fragment that a router in the browser needs', async t => {
+  t.test('it returns to the full URL, with the fragment for client-side routers', async t => {
     const { app, page, address, problems } = await visit(t, '/page?a=b#/orders/42')
     await app.maintenance.set(false)
     await comesBack(page)
@@ -80,7 +80,7 @@ t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t
     t.strictSame(problems, [])
   })
 
-  t.test('a redirect means that the site is back, wherever it leads', async t => {
+  t.test('any redirect means that the site is back', async t => {
     const login = bareApp(t).app
     login.get('/', async (_request, reply) => reply.type('text/html').send('<h1>Login</h1>'))
     const elsewhere = (await login.listen({ port: 0, host: '127.0.0.1' })).replace('127.0.0.1', 'localhost')
@@ -91,7 +91,7 @@ t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t
     await page.getByText('Login').waitFor()
   })
 
-  t.test('whatever is neither a page nor a redirect means not yet, and it goes on asking', async t => {
+  t.test('any answer except a page or a redirect means not yet, and it keeps checking', async t => {
     const { app, page, answerWith } = await visit(t, '/page')
     let asked = 0
     let status = 429
@@ -111,7 +111,7 @@ t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t
     await comesBack(page)
   })
 
-  t.test('a server that does not know HEAD is asked by GET', async t => {
+  t.test('it uses GET if the server does not support HEAD', async t => {
     for (const refusal of [404, 405, 501]) {
       const { app, page } = await visit(t, '/page')
       app.server.prependListener('request', (request, response) => {
@@ -122,7 +122,7 @@ t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t
     }
   })
 
-  t.test('a form that was refused: the home page is offered once it is back', async t => {
+  t.test('a blocked form: the home page is offered once it is back', async t => {
     const { app, page } = await visit(t, '/only-a-form')
     await app.maintenance.set(false)
     await asksAgain(page, '/only-a-form')
@@ -133,7 +133,7 @@ t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t
     t.ok(await page.getByText("We're back.", { exact: true }).isVisible())
   })
 
-  t.test('a download does not keep the visitor waiting, nor does it begin again and again', async t => {
+  t.test('a download does not keep the visitor waiting, and does not start repeatedly', async t => {
     const { app, page, answerWith } = await visit(t, '/page')
     answerWith(async reply => reply.header('content-disposition', 'attachment; filename="a"').send('a'))
     await app.maintenance.set(false)
@@ -141,26 +141,26 @@ t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t
     await page.getByText('Go to the home page').waitFor()
   })
 
-  t.test('with a public status, that is asked first, and the page only when the site is open', async t => {
+  t.test('a public status is requested first, and the page only once the site is open', async t => {
     const { app, page } = await visit(t, '/page#part', { plugin: { publicStatus: '/status' } })
     const { blocked } = app.maintenance.status().counts
     const answer = page.waitForResponse(/\/status$/)
     await page.clock.fastForward(41_000)
     t.strictSame((await (await answer).json()).active, true)
-    t.equal(app.maintenance.status().counts.blocked, blocked, 'the page was not asked for')
+    t.equal(app.maintenance.status().counts.blocked, blocked, 'the page was not requested')
     await app.maintenance.set(false)
     await comesBack(page)
     t.match(page.url(), /\/page#part$/)
   })
 
-  t.test('a status that says nothing is no reason to stay', async t => {
+  t.test('an invalid status does not keep it waiting', async t => {
     const { app, page } = await visit(t, '/page', { plugin: { publicStatus: '/status' } })
     await page.route('**/status', route => route.fulfill({ status: 200, body: 'a page of the proxy' }))
     await app.maintenance.set(false)
     await comesBack(page)
   })
 
-  t.test('an old browser without Intl.RelativeTimeFormat sees the end, and comes back', async t => {
+  t.test('an old browser without Intl.RelativeTimeFormat shows the end, and returns', async t => {
     const { app } = await createApp(t)
     app.get('/page', async (_request, reply) => reply.type('text/html').send('<h1>open</h1>'))
     const address = await app.listen({ port: 0, host: '127.0.0.1' })
@@ -188,7 +188,7 @@ t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t
     await comesBack(current.page)
   })
 
-  t.test('the service worker of docs/the-answer.md keeps neither the page nor its events', async t => {
+  t.test('the service worker in docs/the-answer.md caches neither the page nor its events', async t => {
     const worker = blocksOf('docs/the-answer.md').find(({ code }) => code.startsWith('// service-worker.js'))?.code
     const { app } = await createApp(t)
     app.get('/worker.js', { config: { maintenance: 'off' } }, async (_request, reply) => reply.type('text/javascript').send(worker))
@@ -214,11 +214,11 @@ t.test('how the page looks, and how it comes back', { skip: noBrowser }, async t
     await page.goto(`${address}/page`)
     await app.close()
     await page.goto(`${address}/page`)
-    t.equal(await heading(), 'open', 'offline: what it kept is the page of the site')
+    t.equal(await heading(), 'open', "offline: the cached page is the site's")
     t.strictSame(problems, [])
   })
 
-  t.test('within a frame that the application allows', async t => {
+  t.test('in a frame that the application allows', async t => {
     const { app } = bareApp(t)
     const partner = bareApp(t).app
     partner.get('/', async (_request, reply) => reply.type('text/html').send(`<iframe src="${address}"></iframe>`))

@@ -9,7 +9,7 @@ import { addEarlier } from '../fixtures/headers.ts'
 t.test('the page in a real browser', { skip: noBrowser }, async t => {
   const browser = await launch(t)
 
-  t.test('light, dark, phone, right to left: legible, and nothing refused by its policy', async t => {
+  t.test('light, dark, phone, right to left: legible, and nothing blocked by its policy', async t => {
     const { app } = await createApp(t)
     const address = await app.listen({ port: 0, host: '127.0.0.1' })
     const looks: [string, BrowserContextOptions][] = [
@@ -32,14 +32,14 @@ t.test('the page in a real browser', { skip: noBrowser }, async t => {
       t.equal(await page.locator('time').textContent(), words, `${name}: the end in the visitor's time zone`)
       t.match(await page.locator('#left').textContent(), /50|٥٠/)
       t.ok(await page.locator('#status').isVisible())
-      t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${name}: nothing sticks out`)
+      t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${name}: nothing overflows`)
       t.strictSame(await violations(page), [], `${name}: axe-core`)
       if (screenshots !== undefined) await page.screenshot({ path: `${screenshots}/${name}.png` })
       t.strictSame(problems, [], name)
     }
   })
 
-  t.test('behind helmet, CORS and a request id, in every encoding that the browser accepts', async t => {
+  t.test('with helmet, CORS and a request id, in every encoding that the browser accepts', async t => {
     const { app } = bareApp(t)
     for (const earlier of ['helmet', 'cors', 'a request id', 'Content-Encoding']) await addEarlier(app, earlier)
     await app.register(maintenance)
@@ -53,7 +53,7 @@ t.test('the page in a real browser', { skip: noBrowser }, async t => {
     t.strictSame(problems, [])
   })
 
-  t.test('it comes back automatically, to the same page', async t => {
+  t.test('it returns automatically to the same page', async t => {
     const { app } = await createApp(t)
     app.get('/page', async (_request, reply) => reply.type('text/html').send('<h1>open</h1>'))
     const address = await app.listen({ port: 0, host: '127.0.0.1' })
@@ -71,7 +71,7 @@ t.test('the page in a real browser', { skip: noBrowser }, async t => {
     t.strictSame(problems, [])
   })
 
-  t.test('a form that was refused is not posted again', async t => {
+  t.test('a blocked form is not posted again', async t => {
     const { app } = await createApp(t)
     const methods: string[] = []
     app.addContentTypeParser('application/x-www-form-urlencoded', (_request, _payload, done) => done(null))
@@ -94,7 +94,7 @@ t.test('the page in a real browser', { skip: noBrowser }, async t => {
     t.strictSame(problems, [])
   })
 
-  t.test('read-only: what was refused is a write, so the page stays', async t => {
+  t.test('read-only: the blocked request was a write, so the page stays', async t => {
     const { app } = await createApp(t)
     app.get('/unsubscribe', { config: { maintenance: 'write' } }, async () => 'done')
     const address = await app.listen({ port: 0, host: '127.0.0.1' })
@@ -105,7 +105,7 @@ t.test('the page in a real browser', { skip: noBrowser }, async t => {
     t.notOk(await page.locator('#status').isVisible())
   })
 
-  t.test('without script it says so, and offers a link', async t => {
+  t.test('without script it shows a hint and a link', async t => {
     const { app } = await createApp(t)
     app.get('/page', async () => 'open')
     const address = await app.listen({ port: 0, host: '127.0.0.1' })
@@ -122,9 +122,9 @@ t.test('the page in a real browser', { skip: noBrowser }, async t => {
   })
 })
 
-/** Time in the page is ours: it asks within 40 s, and the server sees it. */
+/** Advances the page's clock: it checks within 40 s, and the server sees it. */
 async function asksAgain (page: Page, app: FastifyInstance): Promise<void> {
   const { blocked } = app.maintenance.status().counts
   await page.clock.fastForward(41_000)
-  await until('the page asks', () => app.maintenance.status().counts.blocked > blocked)
+  await until('the page checks', () => app.maintenance.status().counts.blocked > blocked)
 }

@@ -4,7 +4,7 @@ import { wordsOf } from '../../lib/answer/texts.ts'
 import { createApp, until } from '../fixtures/app.ts'
 import { noFirefox, openFirefox } from '../fixtures/firefox.ts'
 
-// What of the page and the event stream depends on the browser. Everything else is in browser-page.test.ts, with chromium.
+// Parts of the page and the event stream that depend on the browser. All others are in browser-page.test.ts, with chromium.
 
 t.test('the page in Firefox', { skip: noFirefox }, async t => {
   const tab = await openFirefox(t)
@@ -19,7 +19,7 @@ t.test('the page in Firefox', { skip: noFirefox }, async t => {
   const heading = async () => tab.evaluate('document.querySelector("h1")?.textContent')
   const shows = async (text: string) => until(`the page shows: ${text}`, async () => await heading() === text)
 
-  t.test('it is styled, its script runs, and it goes back to the whole URL, with the fragment', async t => {
+  t.test('it is styled, its script runs, and it returns to the full URL with the fragment', async t => {
     await app.maintenance.set(true, { endsAt: '+2h' })
     await tab.goto(`${address}/page?a=b#/orders/42`)
     t.equal(await heading(), wordsOf({}, 'en', 'full').title)
@@ -31,7 +31,7 @@ t.test('the page in Firefox', { skip: noFirefox }, async t => {
     t.equal(await tab.evaluate('location.href'), `${address}/page?a=b#/orders/42`)
   })
 
-  t.test('it comes back through a redirect', async () => {
+  t.test('it returns through a redirect', async () => {
     await app.maintenance.set(true)
     await tab.goto(`${address}/page`)
     answer = async reply => reply.redirect('/login')
@@ -39,7 +39,7 @@ t.test('the page in Firefox', { skip: noFirefox }, async t => {
     await shows('Login')
   })
 
-  t.test('what is neither a page nor a redirect keeps it waiting', async t => {
+  t.test('any answer except a page or a redirect keeps it waiting', async t => {
     await app.maintenance.set(true)
     await tab.goto(`${address}/page`)
     let asked = 0
@@ -48,28 +48,28 @@ t.test('the page in Firefox', { skip: noFirefox }, async t => {
       return reply.code(429).send('too many')
     }
     await app.maintenance.set(false)
-    await until('it has asked twice', () => asked >= 2)
+    await until('it has checked twice', () => asked >= 2)
     t.equal(await heading(), wordsOf({}, 'en', 'full').title)
     answer = open
     await shows('open')
   })
 
-  t.test('read-only: the refusal of a write stays', async t => {
+  t.test('read-only: the page stays for a blocked write', async t => {
     await app.maintenance.set(true, { mode: 'read-only' })
     await tab.goto(`${address}/write`)
     t.equal(await heading(), wordsOf({}, 'en', 'read-only').title)
     t.equal(await tab.evaluate('document.getElementById("status").hidden'), true)
   })
 
-  t.test('an event stream hears of it, and goes on once the site is open', async t => {
+  t.test('an event stream is notified, and continues once the site is open', async t => {
     await tab.goto(`${address}/page`)
     await app.maintenance.set(true)
     await tab.evaluate(`window.heard = []
       window.events = new EventSource('/news')
       for (const name of ['maintenance', 'hello']) events.addEventListener(name, ({ type }) => heard.push(type))`)
-    await until('it was told', async () => await tab.evaluate('heard.includes("maintenance")') === true)
+    await until('it has the event', async () => await tab.evaluate('heard.includes("maintenance")') === true)
     await app.maintenance.set(false)
-    await until('it goes on', async () => await tab.evaluate('heard.includes("hello")') === true)
+    await until('it continues', async () => await tab.evaluate('heard.includes("hello")') === true)
     t.not(await tab.evaluate('events.readyState'), 2, 'not stopped for good')
   })
 })

@@ -9,14 +9,14 @@ import { ACCEPT, ASK, asksReply, BLOCKED, blockedReplies, EARLY, HANDLER, isAske
 import { createParser } from '../fixtures/http1-parser.ts'
 import { createRandom } from '../fixtures/random.ts'
 
-// Whatever hooks, callbacks and clients do, in any combination and at any moment of a change of state: every request gets one
-// answer that its states allow, or its connection is closed for a reason; nothing runs that should not; nothing is left.
-// The numbers are random, the seed is printed: MAINTENANCE_FUZZ=20000 for more requests, MAINTENANCE_SEED for the same again.
+// Whatever hooks, callbacks and clients do, in any combination and at any time of a state change, every request gets one
+// answer that its states allow, or its connection is closed for a reason; no blocked handler runs; nothing is left behind.
+// The seed is printed: MAINTENANCE_SEED repeats a test, and MAINTENANCE_FUZZ=20000 sends more requests.
 
 const REQUESTS = Number(process.env.MAINTENANCE_FUZZ ?? 2500)
-/** Connections at a time. */
+/** Simultaneous connections. */
 const LANES = 48
-/** The longest way: ignore.request (3 s), a hold, onBlocked (3 s), an answer that was begun (3 s). */
+/** The longest path: ignore.request (3 s), a hold, onBlocked (3 s), an unfinished answer (3 s). */
 const BOUND = 12_000
 /** A request whose client has hung up counts for 60 s if its handler never answers. */
 const QUIET_WITHIN = 75_000
@@ -56,12 +56,12 @@ t.test('hooks × answers, at random', { timeout: 240_000 + REQUESTS * 60 }, asyn
       slow: random(80)
     }
     if (made.blocked === 'replies late' && !['nothing', 'bad headers'].includes(made.early)) return { ...made, early: 'nothing' }
-    // what Fastify rejects ends the process, if it comes from a timer
+    // an error that Fastify throws in a timer ends the process
     if (made.blocked === 'bad headers' && ['begins a reply', 'slow'].includes(made.early)) return { ...made, early: 'nothing' }
     return made.blocked === 'unsendable' ? { ...made, onSend: 0 } : made
   }
 
-  /** The small oracle: what may have happened, given all states that the request may have seen. */
+  /** The small oracle: whether the outcome is possible, given all states during the request. */
   function isAllowed (plan: Plan, { version, config }: Target, { status, headers }: Outcome, lifetime: readonly State[]): boolean {
     const letIn = lifetime.some(state => isLetIn(plan, state, config))
     const blocked = lifetime.some(state => !isLetIn(plan, state, config) || (config === 'timeout' && isAsked(plan, state)))
@@ -79,7 +79,7 @@ t.test('hooks × answers, at random', { timeout: 240_000 + REQUESTS * 60 }, asyn
       // Fastify's own
       case 500: return blocked && plan.blocked === 'unsendable'
       case 503: return config === 'timeout' && (letIn || ['slow', 'begins a reply'].includes(early) || asksReply(plan, config) || callbacks)
-      // Fastify closes the connection when handlerTimeout or a reply comes after the head
+      // Fastify closes the connection if handlerTimeout or a reply comes after the head
       case 'closed': return version === 1 && early === 'writes the head' && (config === 'timeout' || asksReply(plan, config) || blockedReplies(plan, config))
       default: return false
     }
@@ -118,7 +118,7 @@ t.test('hooks × answers, at random', { timeout: 240_000 + REQUESTS * 60 }, asyn
     const parser = createParser(() => waiting[0]?.method === 'HEAD', (status, headers) => {
       const plan = waiting.shift()
       closes = headers.connection === 'close' || (closes as boolean)
-      if (plan === undefined) violations.push(`an answer too many (${status}): ${JSON.stringify(plans)}`)
+      if (plan === undefined) violations.push(`one answer too many (${status}): ${JSON.stringify(plans)}`)
       else judge(plan, target, { status, headers }, since)
       if (waiting.length === 0) setTimeout(() => socket.destroy(), 5)
     })
@@ -128,7 +128,7 @@ t.test('hooks × answers, at random', { timeout: 240_000 + REQUESTS * 60 }, asyn
     const timer = abortAfter === null ? undefined : setTimeout(() => { waiting.length = 0; socket.destroy() }, abortAfter)
     await closed(socket)
     clearTimeout(timer)
-    // of those behind one that closed the connection, nothing is known
+    // nothing is known about requests after one that closed the connection
     if (waiting.length > 0 && !closes) judge(waiting[0] as Plan, target, CLOSED, since)
   }
 
@@ -175,7 +175,7 @@ t.test('hooks × answers, at random', { timeout: 240_000 + REQUESTS * 60 }, asyn
     settled = states.length - 1
   }
 
-  // the first quarter warms up: code is compiled, caches fill
+  // the first quarter is a warm-up: code is compiled, caches fill
   const heaps: number[] = []
   const alive: number[] = []
   for (let quarter = 1; quarter <= 4; quarter++) {
@@ -191,16 +191,16 @@ t.test('hooks × answers, at random', { timeout: 240_000 + REQUESTS * 60 }, asyn
   t.ok(id >= REQUESTS)
   child.disconnect()
 
-  /** Nothing is in flight, nothing is held, and all replies are let go. */
+  /** Waits until nothing is in flight or held, and all replies are released. */
   async function quiet (): Promise<Measured> {
     let last = await ask(child, {})
     const isQuiet = ({ alive, statuses }: Measured): boolean => alive < 60 && statuses.every(({ inFlight, held }) => inFlight === 0 && held === 0)
-    await until('nothing is left', async () => isQuiet(last = await ask(child, {})), QUIET_WITHIN).catch(error => { violations.push(`${error.message}: ${JSON.stringify(last)}`) })
+    await until('nothing is left behind', async () => isQuiet(last = await ask(child, {})), QUIET_WITHIN).catch(error => { violations.push(`${error.message}: ${JSON.stringify(last)}`) })
     return last
   }
 })
 
-/** `once` rejects at an error. */
+/** `once` rejects on an error. */
 const closed = (stream: EventEmitter): Promise<unknown> => new Promise(resolve => { stream.once('close', resolve) })
 
 const urlOf = (plan: Plan): string => `${plan.path}?p=${encodeURIComponent(JSON.stringify(plan))}`
@@ -216,7 +216,7 @@ function startServer (t: Test, violations: string[]): ChildProcess {
     child.kill('SIGKILL')
   })
   child.on('message', ({ violation }: Message) => { if (violation !== undefined) violations.push(violation) })
-  child.on('exit', code => { if (code !== 0) t.fail(`the server has ended: ${code}`) })
+  child.on('exit', code => { if (code !== 0) t.fail(`the server has exited: ${code}`) })
   return child
 }
 
@@ -230,7 +230,7 @@ async function ask (child: ChildProcess, message: object): Promise<Measured> {
       resolve(answer)
     }
     function end (): void {
-      reject(new Error('the server has ended'))
+      reject(new Error('the server has exited'))
     }
   })
 }

@@ -4,8 +4,8 @@ import t from 'tap'
 import { checkSite, createPlace, createProject, install, ROOT, runIn } from '../fixtures/hosts.ts'
 import { startRedis } from '../fixtures/redis.ts'
 
-// Where the package runs: the packed tarball, in empty projects. docs/compatibility.md is made from these tests. Needs
-// `npm run build`, and the registry; a host that cannot be had is skipped by name.
+// Where the package runs: the packed tarball, in empty projects. docs/compatibility.md is based on these tests. Needs
+// `npm run build` and the registry; a host that is unavailable is skipped by name.
 
 const FIXTURES = 'test/fixtures/hosts'
 const SITE = [`${FIXTURES}/site.cjs`]
@@ -15,16 +15,16 @@ const { place, tarball } = createPlace(t)
 
 t.setTimeout(0)
 t.jobs = 2
-/** Beside another one, with its output in one piece. */
+/** In parallel, with buffered output. */
 const beside = (name: string) => ({ buffered: true, timeout: 1_200_000, skip: isChosen(name) ? false : 'not named in MAINTENANCE_HOSTS' })
-/** MAINTENANCE_HOSTS=jest,pnpm runs these alone. */
+/** MAINTENANCE_HOSTS=jest,pnpm runs only these. */
 const isChosen = (name: string): boolean => process.env.MAINTENANCE_HOSTS?.split(',').includes(name) ?? true
 
 interface Host {
   readonly packages: string[]
   readonly files?: string[]
   readonly type?: 'commonjs'
-  /** Each a test, with the folder of the project. */
+  /** The tests, which get the folder of the project. */
   readonly tests: Record<string, (t: Tap, dir: string) => Promise<void>>
 }
 type Tap = Parameters<typeof createPlace>[0]
@@ -41,7 +41,7 @@ const bundled = (bundler: string) => async (t: Tap, dir: string): Promise<void> 
   await checkSite(t, away)
 }
 
-/** The site on another program than this Node. */
+/** The site on another runtime than this Node. */
 const runBy = (find: (dir: string) => [string, ...string[]]) => async (t: Tap, dir: string): Promise<void> => {
   const [program, ...args] = find(dir)
   await checkSite(t, dir, program, args)
@@ -125,10 +125,10 @@ const HOSTS: Record<string, Host> = {
 for (const [name, { packages, files = [], type, tests }] of Object.entries(HOSTS)) {
   t.test(name, beside(name), async t => {
     const dir = createProject(place, name, files, type === undefined ? {} : { type })
-    // what a project has comes first, and the plugin is added to it
+    // the project's packages come first, and the plugin is added to them
     const missing = await install(dir, packages) ?? await install(dir, [tarball])
     for (const [title, test] of Object.entries(tests)) {
-      await t.test(title, missing === null ? {} : { skip: `not to be had here: ${missing}` }, t => test(t, dir))
+      await t.test(title, missing === null ? {} : { skip: `unavailable here: ${missing}` }, t => test(t, dir))
     }
   })
 }
@@ -137,7 +137,7 @@ t.test('pnpm, strict: node-linker isolated', beside('pnpm'), async t => {
   const dir = createProject(place, 'pnpm', SITE, { dependencies: { fastify: '5', 'fastify-maintenance': `file:${tarball}` } })
   const tools = createProject(place, 'pnpm tools', [])
   const missing = await install(tools, ['pnpm@10'])
-  if (missing !== null) return t.pass('skipped', { skip: `not to be had here: ${missing}` })
+  if (missing !== null) return t.pass('skipped', { skip: `unavailable here: ${missing}` })
   appendFileSync(join(dir, '.npmrc'), 'node-linker=isolated\nhoist=false\n')
   await runIn(dir, process.execPath, [join(tools, 'node_modules/pnpm/bin/pnpm.cjs'), 'install', '--store-dir', join(tools, 'store')], { CI: 'true' })
   await checkSite(t, dir)
@@ -147,7 +147,7 @@ t.test("Yarn 4, Plug'n'Play", beside('yarn'), async t => {
   const dir = createProject(place, 'yarn', SITE, { dependencies: { fastify: '5', 'fastify-maintenance': `file:${tarball}` } })
   const tools = createProject(place, 'yarn tools', [])
   const missing = await install(tools, ['@yarnpkg/cli-dist@4'])
-  if (missing !== null) return t.pass('skipped', { skip: `not to be had here: ${missing}` })
+  if (missing !== null) return t.pass('skipped', { skip: `unavailable here: ${missing}` })
   const yarn = join(tools, 'node_modules/@yarnpkg/cli-dist/bin/yarn.js')
   const env = { YARN_ENABLE_TELEMETRY: '0', YARN_GLOBAL_FOLDER: join(tools, 'global'), YARN_ENABLE_IMMUTABLE_INSTALLS: 'false' }
   writeFileSync(join(dir, 'yarn.lock'), '')
@@ -160,14 +160,14 @@ t.test("Yarn 4, Plug'n'Play", beside('yarn'), async t => {
 t.test('npm ci --omit=dev, as a user without rights, on a read-only disk', beside('read-only'), async t => {
   const dir = createProject(place, 'read-only', SITE, { devDependencies: { ms: '2' } })
   const missing = await install(dir, ['fastify@5', tarball])
-  if (missing !== null) return t.pass('skipped', { skip: `not to be had here: ${missing}` })
+  if (missing !== null) return t.pass('skipped', { skip: `unavailable here: ${missing}` })
   await runIn(dir, 'npm', ['ci', '--omit=dev', '--no-audit', '--no-fund', '--prefer-offline'])
-  if (process.getuid?.() !== 0) return t.pass('skipped', { skip: 'not to be had here: root, who can become nobody and mount a disk' })
+  if (process.getuid?.() !== 0) return t.pass('skipped', { skip: 'unavailable here: root, who can become nobody and mount a disk' })
   const state = join(place, 'writable')
   mkdirSync(state)
   chmodSync(state, 0o777)
   chmodSync(place, 0o755)
-  // all but the folder of the state file is read-only
+  // everything except the folder of the state file is read-only
   const mounts = `mount --bind ${q(dir)} ${q(dir)} && mount -o remount,bind,ro ${q(dir)} && cd ${q(dir)} && ! touch file 2>/dev/null`
   const nobody = `setpriv --reuid=65534 --regid=65534 --clear-groups ${q(process.execPath)} site.cjs`
   for (const prefix of ['', `STATE=${q(join(state, 'maintenance.json'))} `]) {

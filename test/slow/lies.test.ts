@@ -10,9 +10,9 @@ import { main } from '../../lib/cli/main.ts'
 import { until } from '../fixtures/app.ts'
 import { startProxy, startRedis, type Proxy, type RedisServer } from '../fixtures/redis.ts'
 
-// Does `on --wait` ever say "safe" before the last write? Three real servers under load on a Redis of their own, one of them with
-// a fault. The writes are counted in a file. Needs `npm run build`. `ROUNDS=50 npx tap … test/slow/lies.test.ts` writes the rows of
-// the table in docs/planning-maintenance.md; `ONLY=pinned` plays some of the faults.
+// Does `on --wait` ever report "safe" before the last write? Three real servers under load, with their own Redis, and one with
+// a fault. A file counts the writes. Needs `npm run build`. `ROUNDS=50 npx tap … test/slow/lies.test.ts` writes the rows of
+// the table in docs/planning-maintenance.md; `ONLY=pinned` runs some of the faults.
 
 const ROUNDS = Number(process.env.ROUNDS ?? 2)
 const AT_ONCE = Number(process.env.AT_ONCE ?? 2)
@@ -23,7 +23,7 @@ const TABLE_END = '<!-- end of the table that test/slow/lies.test.ts writes -->'
 
 interface Server {
   readonly url: string
-  /** Had it reached the store, for its state and its heartbeat, when it had booted? */
+  /** Whether its boot reached the store, for its state and its heartbeat. */
   isKnown: boolean
   readonly child: ChildProcess
   readonly link: Proxy
@@ -32,7 +32,7 @@ interface Server {
 interface World {
   readonly t: Test
   readonly redis: RedisServer
-  /** The one with the fault is the last. */
+  /** The last one has the fault. */
   readonly servers: Server[]
   /** @param latency of its link to Redis, each way, ms */
   start (options?: object, latency?: number): Promise<Server>
@@ -40,22 +40,22 @@ interface World {
 }
 
 interface Fault {
-  /** Of all servers. */
+  /** For all servers. */
   readonly options?: { readonly fence?: object }
   /** @default 3 */
   readonly servers?: number
   readonly path?: string
   readonly wait?: string
-  /** Before the wait begins. */
+  /** Runs before the wait. */
   readonly before?: (world: World) => unknown
-  /** While it is under way. */
+  /** Runs during the wait. */
   readonly during?: (world: World) => unknown
-  /** Nothing of the fault can be seen: it must not say safe at all. */
+  /** The fault is not detectable: the wait must never report safe. */
   readonly never?: boolean
   /** A false alarm: every server stops properly or is only slow, so the wait must end well. */
   readonly always?: boolean
-  /** How long to look for writes after the end, ms: longer than what may still be running. */
-  readonly look?: number
+  /** How long to check for writes after the end, ms: longer than any request may still run. */
+  readonly observe?: number
 }
 
 const last = ({ servers }: World): Server => servers.at(-1) as Server
@@ -75,9 +75,9 @@ const FAULTS: Record<string, Fault> = {
   'no fault': {},
   'cut off from Redis': { before: cutOff, never: true },
   'cut off from Redis, with fence': { options: { fence: {} }, before: cutOff, wait: '2m' },
-  'stopped and resumed': { before: stop(20_000), never: true, look: 10_000 },
+  'stopped and resumed': { before: stop(20_000), never: true, observe: 10_000 },
   'stopped and resumed, with fence': { options: { fence: {} }, before: stop(20_000), wait: '2m' },
-  'event loop blocked for 18 s': { before: world => last(world).child.send(18_000), never: true, look: 8000 },
+  'event loop blocked for 18 s': { before: world => last(world).child.send(18_000), never: true, observe: 8000 },
   'booting while its link breaks, with fence': { options: { fence: {} }, wait: '2m', before: breakLinkOfNewServer },
   'pinned open': { before: world => world.start({ pinned: 'open' }), never: true },
   'Redis emptied': { during: randomly(({ redis }) => redis.client.flushall()) },
@@ -108,14 +108,14 @@ async function rollingRestart (world: World): Promise<void> {
   }
 }
 
-/** As a rolling deploy does that adds before it removes. */
+/** A rolling deploy that adds servers before it removes others. */
 async function replaceServers (world: World): Promise<void> {
   const old = [...world.servers]
   await Promise.all(old.map(() => world.start()))
   await close(...old)
 }
 
-/** They boot while the wait begins, and their first heartbeat takes longer than the wait for the others. */
+/** They boot as the wait begins, and their first heartbeat takes longer than the wait for the others. */
 async function addServersOnSlowLinks (world: World): Promise<void> {
   for (let i = 0; i < 3; i++) world.start({}, 300 + Math.random() * 150).catch(() => {})
   await sleep(Math.random() * 4000)
@@ -127,7 +127,7 @@ async function scaleToZero (world: World): Promise<void> {
   await Promise.all([world.start(), world.start()])
 }
 
-/** It is not waited for: it may boot without Redis. */
+/** Does not wait for the server: it may boot without Redis. */
 async function breakLinkOfNewServer (world: World): Promise<void> {
   const started = world.start()
   await sleep(300 + Math.random() * 1500)
@@ -197,8 +197,8 @@ async function createWorld (t: Test, options: object, servers: number): Promise<
     while (load.goesOn && child.exitCode === null) if (await send(url, path, Math.round(100 + Math.random() * 1500)) !== 200) await sleep(300)
   }
   await Promise.all(Array.from({ length: servers }, () => world.start()))
-  // on a busy machine, a first heartbeat may fail: nobody can know a server that never reached the store
-  await until('all servers are known', async () => await redis.client.hlen(SERVERS) === servers, 120_000)
+  // on a busy machine, a first heartbeat may fail: a server that never reached the store is unknown
+  await until('all servers are listed', async () => await redis.client.hlen(SERVERS) === servers, 120_000)
   for (const server of world.servers) server.isKnown = true
   return world
 }
@@ -207,11 +207,11 @@ interface Outcome {
   readonly safe: boolean
   readonly writes: number
   readonly why: string
-  /** A server without a fence never reached the store, so that nobody can know it. */
+  /** A server without a fence never reached the store, so it is unknown to all. */
   readonly unseen: boolean
 }
 
-async function play (t: Test, { options = {}, servers = 3, path = '/work', wait = '40s', before, during, look = 4000 }: Fault): Promise<Outcome> {
+async function play (t: Test, { options = {}, servers = 3, path = '/work', wait = '40s', before, during, observe = 4000 }: Fault): Promise<Outcome> {
   const world = await createWorld(t, options, servers)
   world.load(path)
   await sleep(1500)
@@ -224,7 +224,7 @@ async function play (t: Test, { options = {}, servers = 3, path = '/work', wait 
   const writes = (): number => readFileSync(world.log, 'utf8').split('\n').length
   const { safe } = code === 0 || code === 3 ? JSON.parse(out).sites[0] as { safe: boolean } : { safe: false }
   const written = writes()
-  await sleep(look)
+  await sleep(observe)
   world.stopLoad()
   const unseen = options.fence === undefined && world.servers.some(({ isKnown }) => !isKnown)
   return { safe, writes: writes() - written, why: err, unseen }
@@ -232,7 +232,7 @@ async function play (t: Test, { options = {}, servers = 3, path = '/work', wait 
 
 t.jobs = AT_ONCE
 
-/** Puts the result of a fault into the docs. */
+/** Writes the result of a fault to the docs. */
 function writeRow (fault: string, rounds: number, safe: number, lies: number): void {
   const row = `| ${fault} | ${rounds} | ${safe} | ${lies} |`
   const text = readFileSync(DOCS, 'utf8')
@@ -253,9 +253,9 @@ for (const [name, fault] of Object.entries(FAULTS).filter(([name]) => ONLY === u
     if (unseen.length > 0) t.comment(`not counted: ${unseen.length} rounds with a server that had not reached the store at boot: ${JSON.stringify(unseen)}`)
     const safe = outcomes.filter(outcome => outcome.safe)
     const lies = safe.filter(({ writes }) => writes > 0)
-    t.equal(lies.length, 0, `${lies.length} of ${outcomes.length} rounds said safe before the last write`)
-    if (fault.never === true) t.equal(safe.length, 0, 'it never says safe')
-    if (fault.always === true) t.equal(safe.length, outcomes.length, 'it always says safe')
+    t.equal(lies.length, 0, `${lies.length} of ${outcomes.length} rounds reported safe before the last write`)
+    if (fault.never === true) t.equal(safe.length, 0, 'it never reports safe')
+    if (fault.always === true) t.equal(safe.length, outcomes.length, 'it always reports safe')
     t.comment(outcomes.map(({ safe, writes, why }) => `${safe ? 'safe' : `not safe: ${why.trim()}`}, ${writes} writes after it`).join('\n'))
     if (process.env.ROUNDS !== undefined && process.env.WRITE !== '0') writeRow(name, outcomes.length, safe.length, lies.length)
   })

@@ -10,7 +10,7 @@ import { compareWithServer, CONFIGURATIONS, createTargets, type Routing } from '
 
 const random = createRandom(t)
 
-// find-my-way before 9.9 finds the path of an absolute-form target in another way
+// find-my-way before 9.9 finds the path of an absolute-form target differently
 t.test('Fastify 5.0.0 with find-my-way 9.1 runs the handlers of ignored requests only', { timeout: 300_000 }, async t => {
   const oldest = await installOldest(t)
   for (const [i, options] of CONFIGURATIONS.entries()) {

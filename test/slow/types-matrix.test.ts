@@ -9,7 +9,7 @@ import { checkAlone, checkProjects, installInto, majorOf, type Project } from '.
 
 const run = promisify(execFile)
 const VERSIONS = ['5.4', '5.5', '5.6', '5.7', '5.8', '5.9', '6.0', 'latest']
-/** MAINTENANCE_TYPESCRIPTS=5.4,latest runs these alone. */
+/** MAINTENANCE_TYPESCRIPTS=5.4,latest runs only these. */
 const isChosen = (version: string): boolean => process.env.MAINTENANCE_TYPESCRIPTS?.split(',').includes(version) ?? true
 
 t.test('the types of the packed tarball, in every TypeScript since 5.4', async t => {

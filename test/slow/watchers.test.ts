@@ -10,7 +10,7 @@ import t, { type Test } from 'tap'
 import { main } from '../../lib/cli/main.ts'
 import { until } from '../fixtures/app.ts'
 
-// Development servers that restart when a file changes: heartbeats must not be such a change. Needs `npm run build`, and the
+// Development servers that restart when a file changes: heartbeats must not restart them. Needs `npm run build`, and the
 // registry for nodemon.
 
 const BOOTS_FOR = 20_000
@@ -32,7 +32,7 @@ const nodemon = join(tools, 'node_modules/.bin/nodemon')
 // port 0 would be its default, 3000
 const fastify = async () => [bin('fastify'), 'start', '--watch', '--address', '127.0.0.1', '--port', String(await freePort()), 'plugin.cjs']
 
-/** The ones that see the state file change are told to ignore it, as docs/file-store.md says, before the site is switched. */
+/** Those that detect changes of the state file must ignore it before the site switches, as docs/file-store.md explains. */
 const WATCHERS: Record<string, { args: string[], switches: boolean }> = {
   nodemon: { args: [nodemon, 'server.cjs'], switches: false },
   'nodemon that ignores the file': { args: [nodemon, '--ignore', 'maintenance.json', 'server.cjs'], switches: true },
@@ -46,7 +46,7 @@ t.jobs = 3
 t.setTimeout(120_000)
 
 for (const [name, { args: [program, ...args], switches }] of Object.entries(WATCHERS)) {
-  t.test(`${name} boots the server once, and its entry is there`, { buffered: true, timeout: 100_000 }, async t => {
+  t.test(`${name} boots the server once, and its entry exists`, { buffered: true, timeout: 100_000 }, async t => {
     const place = mkdtempSync(join(tmpdir(), 'maintenance-watch-'))
     writeFileSync(join(place, 'package.json'), '{}')
     writeFileSync(join(place, 'plugin.cjs'), `${PLUGIN}module.exports = plugin\n`)
@@ -63,7 +63,7 @@ for (const [name, { args: [program, ...args], switches }] of Object.entries(WATC
   })
 }
 
-/** Starts a program in a process group of its own, which ends with the test. */
+/** Starts a program in its own process group, which ends with the test. */
 function watch (t: Test, program: string, args: string[], cwd: string): () => string {
   const child = spawn(program, args, { cwd, detached: true, stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, HOME: process.env.HOME } })
   t.teardown(async () => {
@@ -83,7 +83,7 @@ async function freePort (): Promise<number> {
   return port
 }
 
-/** A store that was too slow on a busy machine is asked again. */
+/** Retries a store that was too slow on a busy machine. */
 async function command (place: string, name: string): Promise<{ code: number, out: string }> {
   for (let tries = 1; ; tries++) {
     let out = ''

@@ -17,12 +17,12 @@ import { createApp as createPressed } from '../../examples/under-pressure/app.ts
 import { until, stateFile } from '../fixtures/app.ts'
 import { freePort, startRedis } from '../fixtures/redis.ts'
 
-// docs/around-fastify.md: every example, run as its user would.
+// Runs every example of docs/around-fastify.md as a user would.
 
 const statusOf = async (app: FastifyInstance, url: string, method: 'GET' | 'POST' = 'GET', payload?: object) =>
   (await app.inject({ method, url, ...(payload === undefined ? {} : { payload }) })).statusCode
 
-/** A server as a process of its own, with a state file that the command closes and opens. */
+/** A server in its own process, with a state file that the command closes and opens. */
 async function startProcess (t: Test, args: string[]) {
   const port = await freePort()
   const file = stateFile(t)
@@ -35,14 +35,14 @@ async function startProcess (t: Test, args: string[]) {
   const ask = async (path: string, method = 'GET') => await fetch(`http://127.0.0.1:${port}${path}`, { method })
   const get = async (path: string, method?: string) => (await ask(path, method)).status
   await until('it answers', () => {
-    if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`)
+    if (child.exitCode !== null) throw new Error(`it exited with ${child.exitCode}`)
     return get('/').then(() => true, () => false)
   }, 60_000)
   const command = (name: 'on' | 'off') => promisify(execFile)(process.execPath, ['dist/lib/cli/bin.js', name, '--store', `file:${file}`], { env })
   return { ask, get, command }
 }
 
-t.test('NestJS: RouteConfig, and the decorators, on handlers and controllers; no middleware runs for a refused request', async t => {
+t.test('NestJS: RouteConfig and the decorators, on handlers and controllers; no middleware runs for a blocked request', async t => {
   const { ask, get, command } = await startProcess(t, ['node_modules/tsx/dist/cli.mjs', '--tsconfig', 'examples/nestjs/tsconfig.json', 'examples/nestjs/main.ts'])
   const all = async () => await Promise.all([get('/shop'), get('/shop/about'), get('/shop/imprint'), get('/shop/search', 'POST'), get('/health'), get('/health/old'), get('/nowhere')])
   const greeting = async () => (await ask('/shop')).headers.get('x-greeting')
@@ -64,23 +64,23 @@ t.test('fastify-cli with autoload: route files with a config', async t => {
   t.equal(await get('/health'), 200)
 })
 
-t.test('@fastify/swagger: the 503 stands at every route that may answer it', async t => {
+t.test('@fastify/swagger: every route that can be blocked documents the 503', async t => {
   const app = await createDocumented()
   t.teardown(() => app.close())
   const { paths } = (await app.inject('/openapi.json')).json()
   t.strictSame(Object.keys(paths['/books'].get.responses), ['200', '503'])
   t.strictSame(Object.keys(paths['/plain'].get.responses), ['503'])
-  t.notOk('503' in (paths['/openapi.json'].get.responses ?? {}), 'not where a route is never refused')
+  t.notOk('503' in (paths['/openapi.json'].get.responses ?? {}), 'a route that is never blocked does not')
   const { content, headers } = paths['/books'].get.responses[503]
   t.ok(headers['retry-after'])
   await app.maintenance.set(true, { endsAt: '2099-12-01T03:00:00Z' })
   const answer = await app.inject('/books')
   t.equal(answer.statusCode, 503)
-  t.strictSame(Object.keys(answer.json()).sort(), Object.keys(content['application/json'].schema.properties).sort(), 'documented as it is')
+  t.strictSame(Object.keys(answer.json()).sort(), Object.keys(content['application/json'].schema.properties).sort(), 'the schema matches the answer')
   t.equal(await statusOf(app, '/openapi.json'), 200)
 })
 
-t.test('@fastify/under-pressure: each says its own 503', async t => {
+t.test('@fastify/under-pressure: each plugin sends its own 503', async t => {
   let healthy = true
   const app = await createPressed(async () => healthy)
   t.teardown(() => app.close())
@@ -95,11 +95,11 @@ t.test('@fastify/under-pressure: each says its own 503', async t => {
   await until('under pressure', async () => await statusOf(app, '/alive') === 503)
   t.strictSame([await ask('/'), await ask('/alive')], [[503, 'full', 'FST_ERR_MAINTENANCE'], [503, null, 'FST_UNDER_PRESSURE']], 'both')
   await app.maintenance.set(false)
-  await until('under pressure, at its next look', async () => await statusOf(app, '/') === 503)
+  await until('under pressure, at its next check', async () => await statusOf(app, '/') === 503)
   t.strictSame(await ask('/'), [503, null, 'FST_UNDER_PRESSURE'])
 })
 
-t.test('a type provider: schemas and what routes declare, side by side', async t => {
+t.test('a type provider: schemas together with config.maintenance', async t => {
   const app = await createTyped()
   t.teardown(() => app.close())
   await app.ready()
@@ -107,10 +107,10 @@ t.test('a type provider: schemas and what routes declare, side by side', async t
   const order = (payload: object) => statusOf(app as unknown as FastifyInstance, '/orders', 'POST', payload)
   t.strictSame([await search({ text: 'a' }), await search({ text: 1 }), await order({ book: 'b' })], [200, 400, 200])
   await app.maintenance.set(true, { mode: 'read-only' })
-  t.strictSame([await search({ text: 'a' }), await search({ text: 1 }), await order({ book: 'b' }), await order({})], [200, 400, 503, 503], 'refused before it is validated')
+  t.strictSame([await search({ text: 'a' }), await search({ text: 1 }), await order({ book: 'b' }), await order({})], [200, 400, 503, 503], 'blocked before validation')
 })
 
-t.test('a worker of BullMQ rests while the site is closed', async t => {
+t.test('a BullMQ worker pauses while the site is closed', async t => {
   const redis = await startRedis(t)
   const connection = { host: '127.0.0.1', port: redis.port }
   const queue = new Queue('mails', { connection })
@@ -129,11 +129,11 @@ t.test('a worker of BullMQ rests while the site is closed', async t => {
   await until('the first job is done', () => done.includes('first'))
   await queue.add('slow', {})
   await until('the slow job has begun', () => isSlow)
-  await t.rejects(app.maintenance.set(true, { wait: 1000 }), { code: 'FST_ERR_MAINTENANCE_DRAIN', routes: { 'job slow': 1 } }, 'a wait sees the job')
+  await t.rejects(app.maintenance.set(true, { wait: 1000 }), { code: 'FST_ERR_MAINTENANCE_DRAIN', routes: { 'job slow': 1 } }, 'a wait includes the job')
   t.ok(worker.isPaused())
   release()
   await app.maintenance.set(true, { wait: true })
-  await until('what was under way is finished', () => done.includes('slow'))
+  await until('the running job is finished', () => done.includes('slow'))
   await queue.add('second', {})
   const late = await startWorker(connection, async job => { done.push(`${job.name}, by the second worker`) })
   t.teardown(() => late.app.close())
@@ -144,7 +144,7 @@ t.test('a worker of BullMQ rests while the site is closed', async t => {
   await until('the second job is done', () => done.includes('second'))
 })
 
-t.test('prom-client and fastify-metrics: open or closed, refused by reason, let in', async t => {
+t.test('prom-client and fastify-metrics: open or closed, blocked by reason, let through', async t => {
   const app = await createMeasured()
   t.teardown(() => app.close())
   const read = async () => (await app.inject('/metrics')).body
@@ -160,7 +160,7 @@ t.test('prom-client and fastify-metrics: open or closed, refused by reason, let 
   ]) t.match(text, line)
 })
 
-t.test('OpenTelemetry: spans of refused requests are marked, or left out', async t => {
+t.test('OpenTelemetry: spans of blocked requests are marked or left out', async t => {
   for (const leaveOut of [false, true]) {
     const exporter = new InMemorySpanExporter()
     const simple = new SimpleSpanProcessor(exporter)
@@ -178,7 +178,7 @@ t.test('OpenTelemetry: spans of refused requests are marked, or left out', async
   }
 })
 
-t.test('every piece of code in the documentation stands in an example', async t => {
+t.test('every piece of code in the documentation is in an example', async t => {
   const lines = (text: string) => text.split('\n').map(line => line.trim()).join('\n')
   const sources = readdirSync('examples', { recursive: true, withFileTypes: true })
     .filter(entry => entry.isFile()).map(entry => lines(readFileSync(join(entry.parentPath, entry.name), 'utf8')))

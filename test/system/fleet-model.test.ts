@@ -11,9 +11,9 @@ import { noPostgres, startPostgres } from '../fixtures/postgres.ts'
 import { createRandom } from '../fixtures/random.ts'
 import { startRedis } from '../fixtures/redis.ts'
 
-// Operators, runs, crashes and the clock, in random order, on one to three servers that share a store. After each step, every
+// Random actions of operators, runs, crashes and the clock, on one to three servers that share a store. After each step, every
 // server has the windows of a plain list, and lets a request through only if all active windows of that list do.
-// MAINTENANCE_SEQUENCES=1000 plays more of them, MAINTENANCE_SEED the same again.
+// MAINTENANCE_SEQUENCES=1000 runs more of them, MAINTENANCE_SEED repeats them.
 
 const SEQUENCES = Number(process.env.MAINTENANCE_SEQUENCES ?? 5)
 const STEPS = 14
@@ -29,21 +29,21 @@ interface Rules {
   ignoreRoutes?: string[] | undefined
 }
 
-/** What the list knows of a window. */
+/** A window in the list. */
 interface Window extends Rules {
   readonly id: string
   kind: 'now' | 'planned' | 'run' | 'scheduled'
   start: number
   end: number
   mode: Mode
-  /** A run is active until its lease ends, whatever visitors are told. */
+  /** A run is active until its lease ends, whatever end visitors see. */
   lease: number
   stays: boolean
 }
 
 interface Server {
   readonly app: FastifyInstance
-  /** Its link to the store is gone: it was killed. */
+  /** It was killed: its link to the store is gone. */
   readonly link: { cut: boolean }
 }
 
@@ -56,7 +56,7 @@ interface Run {
 
 type Random = (below: number) => number
 
-/** A clock that every server of the world has from the store. */
+/** The store's clock, which all servers use. */
 function withClock (store: MaintenanceStore, clock: { now: number }, link: { cut: boolean }): MaintenanceStore {
   const linked = Object.entries(store).map(([name, member]) => [name, typeof member !== 'function'
     ? member
@@ -67,7 +67,7 @@ function withClock (store: MaintenanceStore, clock: { now: number }, link: { cut
   return { ...Object.fromEntries(linked), now: () => clock.now, watch () {}, close () {} } as MaintenanceStore
 }
 
-/** What every window says of a request. */
+/** The verdict of each window about a request. */
 const blocks = ({ mode, onlyRoutes, ignoreRoutes }: Window, { method, url }: { method: string, url: string }): boolean =>
   (onlyRoutes?.some(pattern => matches(pattern, url)) ?? true) &&
   !ignoreRoutes?.some(pattern => matches(pattern, url)) && !(mode === 'read-only' && method === 'GET')
@@ -77,7 +77,7 @@ const matches = (pattern: string, url: string): boolean =>
 
 /** @returns what differs, or `null` */
 async function play (store: MaintenanceStore, site: string, random: Random): Promise<string | null> {
-  // in the past: stores refuse revisions from the future
+  // in the past, because stores reject revisions from the future
   const clock = { now: BEGIN + random(600) * MINUTE }
   const pick = <T>(list: readonly T[]): T => list[random(list.length)] as T
   const servers: Server[] = []
@@ -103,7 +103,7 @@ async function play (store: MaintenanceStore, site: string, random: Random): Pro
 
   const isOver = ({ kind, end, lease }: Window): boolean => kind === 'run' ? lease <= clock.now : end <= clock.now
 
-  /** What every write does: windows that are over leave the record. */
+  /** As every write does: removes windows that have ended. */
   function settle (): void {
     for (const window of list) {
       if (window.kind === 'run' && isOver(window) && window.stays) Object.assign(window, { kind: 'now', end: Infinity, lease: Infinity, stays: false })
@@ -156,10 +156,10 @@ async function play (store: MaintenanceStore, site: string, random: Random): Pro
     async open () {
       const force = random(2) === 0
       settle()
-      const refused = await any().set(false, { force }).then(() => null, codeOf)
+      const rejected = await any().set(false, { force }).then(() => null, codeOf)
       const isRun = list.some(({ kind }) => kind === 'run')
-      if (isRun && !force) return refused === 'FST_ERR_MAINTENANCE_RUNNING' ? null : `open beside a run: ${refused}`
-      if (refused !== null) return `open: ${refused}`
+      if (isRun && !force) return rejected === 'FST_ERR_MAINTENANCE_RUNNING' ? null : `open beside a run: ${rejected}`
+      if (rejected !== null) return `open: ${rejected}`
       list = list.filter(({ kind, start }) => kind !== 'run' && start > clock.now)
       openedAt = clock.now
       return null
@@ -207,7 +207,7 @@ async function play (store: MaintenanceStore, site: string, random: Random): Pro
       else list = list.filter(other => other !== window)
       return null
     },
-    /** The process dies in the middle of a run: its lease ends it. */
+    /** The process dies during a run: its lease ends it. */
     async kill () {
       const server = pick(servers)
       await begin(server, { mode: pick(MODES), ...patterns() }, 5 * MINUTE)
@@ -264,7 +264,7 @@ async function play (store: MaintenanceStore, site: string, random: Random): Pro
 
   try {
     for (let step = 0; step < STEPS; step++) {
-      // nothing begins in the millisecond in which something else ends
+      // nothing begins in the same millisecond in which something else ends
       clock.now += step + 1
       const name = pick(Object.keys(actions))
       log.push(`${name}@${Math.floor(clock.now / MINUTE) % 1440}`)

@@ -17,7 +17,7 @@ import { directory as temporaryDirectory } from '../fixtures/file-store.ts'
 import { startProxy, startRedis } from '../fixtures/redis.ts'
 import { createTestStore } from '../fixtures/store.ts'
 
-// Safe to migrate: real servers, the real command, and a log that the handlers write to.
+// Is it safe to migrate? Real servers, the real command, and a log that the handlers write to.
 
 t.jobs = 3
 
@@ -30,7 +30,7 @@ interface Fleet {
 
 interface Result { readonly code: number, readonly out: string, readonly err: string }
 
-/** A store that was too slow on a busy machine is asked again. */
+/** Retries a store that was too slow on a busy machine. */
 const patiently = (run: (args: string[]) => Promise<Result>) => async (...args: string[]): Promise<Result> => {
   const deadline = Date.now() + 60_000
   for (;;) {
@@ -39,7 +39,7 @@ const patiently = (run: (args: string[]) => Promise<Result>) => async (...args: 
   }
 }
 
-/** The command, in this process. */
+/** Runs the command in this process. */
 async function runOnce (args: readonly string[]): Promise<Result> {
   let out = ''
   let err = ''
@@ -49,7 +49,7 @@ async function runOnce (args: readonly string[]): Promise<Result> {
 
 const command = patiently(runOnce)
 
-/** The same, as operators start it. */
+/** The same as a process, as operators run it. */
 const program = patiently(args => new Promise(resolve => {
   execFile(process.execPath, ['dist/lib/cli/bin.js', ...args], (error, out, err) => resolve({ code: Number(error?.code ?? 0), out, err }))
 }))
@@ -57,7 +57,7 @@ const program = patiently(args => new Promise(resolve => {
 async function startServer (t: Test, options: object): Promise<{ url: string, kill: () => void }> {
   const child = fork('test/fixtures/drain-server.ts', [JSON.stringify(options)], { execArgv: ['--import', 'tsx'], env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' } })
   const exited = once(child, 'exit')
-  // what it still writes would come into a directory that is being removed
+  // it would still write to a directory that is being removed
   t.teardown(async () => {
     child.kill('SIGKILL')
     await exited
@@ -66,7 +66,7 @@ async function startServer (t: Test, options: object): Promise<{ url: string, ki
   return { url, kill: () => child.kill('SIGKILL') }
 }
 
-/** Mostly short, some long, as in life, ms. */
+/** Realistic durations in ms: mostly short, some long. */
 function duration (): number {
   const [dice, more] = [Math.random(), Math.random()]
   return Math.floor(dice < 0.75 ? 100 + 200 * more : dice < 0.95 ? 300 + 700 * more : 1000 + 2000 * more)
@@ -75,7 +75,7 @@ function duration (): number {
 const agent = new Agent({ keepAlive: true })
 t.teardown(() => agent.destroy())
 
-/** @returns the status; 0 where the client hung up */
+/** @returns the status; 0 if the client hung up */
 function post (url: string, hangUpAfter: number | null): Promise<number> {
   return new Promise(resolve => {
     const request = httpRequest(url, { method: 'POST', agent }, response => response.resume().on('close', () => resolve(response.statusCode ?? 0)))
@@ -84,13 +84,13 @@ function post (url: string, hangUpAfter: number | null): Promise<number> {
   })
 }
 
-/** Looks less often than `until`: what is looked at costs more. */
+/** Checks less often than `until`, because the check costs more. */
 const eventually = (what: string, condition: () => boolean | Promise<boolean>): Promise<void> => until(what, async () => {
   await sleep(100)
   return condition()
 }, 60_000)
 
-/** Sends one request after the other, and hangs up on some. */
+/** Sends requests in series, and aborts some of them. */
 async function load (url: string, site: string, on: { goesOn: boolean }): Promise<void> {
   for (let i = 0; on.goesOn; i++) {
     const ms = duration()
@@ -133,7 +133,7 @@ async function prove (t: Test, { store, args }: Fleet, sites = 10): Promise<void
   on.goesOn = false
   await Promise.all(clients)
   t.equal(rounds, SITES.length * ROUNDS)
-  t.ok(waits > rounds / 2, `in ${waits} of ${rounds} rounds something was running`)
+  t.ok(waits > rounds / 2, `requests were running in ${waits} of ${rounds} rounds`)
   t.strictSame(violations, [])
 }
 
@@ -143,12 +143,12 @@ t.test('safe to migrate, on Redis: 50 rounds under load on three servers, and no
 })
 
 t.test('safe to migrate, on one file: the same', { buffered: true }, async t => {
-  // tap removes the directory before it runs teardowns, unless the first teardown is older than the directory
+  // tap removes the directory before it runs teardowns, unless the first teardown is older
   const file = stateFile(t)
   await prove(t, { store: { file }, args: ['--store', `file:${file}`] }, 4)
 })
 
-t.test('on Redis: a server that was killed holds the wait until it is lost, and so does one that cannot reach Redis; neither is safe', { buffered: true }, async t => {
+t.test('on Redis: a killed server and one without a connection delay the wait until lost; neither is safe', { buffered: true }, async t => {
   const redis = await startRedis(t)
   const proxy = await startProxy(t, redis.port)
   t.teardown(() => {})
@@ -163,15 +163,15 @@ t.test('on Redis: a server that was killed holds the wait until it is lost, and 
 
   async function killed (): Promise<void> {
     post(`${victim.url}/work?site=victim&id=1&ms=60000`, null)
-    await eventually('it works', () => existsSync(join(logs, 'victim.log')))
+    await eventually('it is running', () => existsSync(join(logs, 'victim.log')))
     const waiting = command('on', 'victim', '--wait=60s', ...args)
-    await eventually('it tells what it runs', async () => /closed, revision \d+, 1 request running \(from before: 1 × POST \/work\), seen/.test((await command('servers', 'victim', ...args)).out))
+    await eventually('it reports its requests', async () => /closed, revision \d+, 1 request running \(from before: 1 × POST \/work\), seen/.test((await command('servers', 'victim', ...args)).out))
     victim.kill()
     const seen = await seenAt('victim')
     const { code, out, err } = await waiting
     t.ok(await now() >= seen + LOST_AFTER - 1000, 'not before it is lost')
     t.match({ code, out, err }, { code: 3, out: /victim: 1 of 1 server closed, 1 request running\nvictim: 0 of 0 servers closed, 0 requests running, 1 lost\n$/, err: /lost/ })
-    t.match(await command('on', 'victim', '--wait=60s', '--force', '--assume-dead', ...args), { code: 0, out: /victim: safe to proceed\n$/ }, 'for operators who checked')
+    t.match(await command('on', 'victim', '--wait=60s', '--force', '--assume-dead', ...args), { code: 0, out: /victim: safe to proceed\n$/ }, 'for operators who have checked')
   }
 
   async function silent (): Promise<void> {
@@ -179,8 +179,8 @@ t.test('on Redis: a server that was killed holds the wait until it is lost, and 
     const seen = await seenAt('mute')
     let returned = false
     const waiting = command('on', 'mute', '--wait=60s', ...args).finally(() => { returned = true })
-    await eventually('it is shown as silent', async () => /\): open \(has not followed\), revision 0, .*, seen .* \(\d+ seconds ago\)/.test((await command('servers', 'mute', ...args)).out))
-    t.equal(returned, false, 'nothing is claimed while it may be open')
+    await eventually('it is listed as silent', async () => /\): open \(has not followed\), revision 0, .*, seen .* \(\d+ seconds ago\)/.test((await command('servers', 'mute', ...args)).out))
+    t.equal(returned, false, 'the wait does not return while it may be open')
     const { code, out } = await waiting
     t.ok(await now() >= seen + LOST_AFTER - 1000, 'not before it is lost')
     t.match({ code, out }, { code: 3, out: /mute: 0 of 0 servers closed, 0 requests running, 1 lost\n$/ })
@@ -193,8 +193,8 @@ t.test('on Redis: a server that was killed holds the wait until it is lost, and 
   await Promise.all([killed(), silent()])
 })
 
-t.test('on a file: a server that was killed is lost at once, and its entry stays; what is no entry is none', { buffered: true }, async t => {
-  // a short path: one of more than 107 bytes is cut where a socket is made, and the socket is left behind
+t.test('on a file: a killed server is lost at once, and its entry stays; other files are ignored', { buffered: true }, async t => {
+  // a short path: one of more than 107 bytes is truncated for a socket, and the socket is left behind
   const directory = temporaryDirectory(t)
   const file = join(directory, 'state.json')
   const args = ['--store', `file:${file}`]
@@ -205,17 +205,17 @@ t.test('on a file: a server that was killed is lost at once, and its entry stays
   const entries = () => readdirSync(folder)
   t.equal(entries().length, 2)
   post(`${victim.url}/work?site=default&id=1&ms=60000`, null)
-  await eventually('it works', () => existsSync(join(directory, 'default.log')))
+  await eventually('it is running', () => existsSync(join(directory, 'default.log')))
   const waiting = command('on', '--wait=60s', ...args)
-  await eventually('it tells what it runs', async () => /1 × POST/.test((await command('servers', ...args)).out))
+  await eventually('it reports its requests', async () => /1 × POST/.test((await command('servers', ...args)).out))
   const expires = Math.min(...entries().map(name => JSON.parse(readFileSync(join(folder, name), 'utf8')).until))
   victim.kill()
   const { code, out } = await waiting
-  t.ok(Date.now() < expires, 'it has not expired, it is known to be dead')
+  t.ok(Date.now() < expires, 'it is known to be dead before it expires')
   t.match({ code, out }, { code: 3, out: /default: 1 of 1 server closed, 0 requests running, 1 lost\n$/ })
   t.equal(entries().length, 2)
 
-  // what others leave there
+  // files that others leave there
   const odd: Record<string, (path: string) => void> = {
     empty: path => writeFileSync(path, ''),
     'no JSON': path => writeFileSync(path, '{'),
@@ -234,9 +234,9 @@ t.test('on a file: a server that was killed is lost at once, and its entry stays
   writeFileSync(join(folder, 'far'), JSON.stringify({ until: 1, pid: 1, space: 'elsewhere', entry: 'old' }))
   t.equal(JSON.parse((await command('servers', '--json', ...args)).out).sites[0].servers.length, 2)
   t.equal(existsSync(join(folder, 'far')), false, 'an expired entry is removed')
-  t.ok(Object.keys(odd).every(name => entries().includes(name)), 'nothing else is')
+  t.ok(Object.keys(odd).every(name => entries().includes(name)), 'no other is removed')
 
-  // a server that must not be overlooked
+  // a server that must not be missed
   const { open } = fsp
   fsp.open = async (path, ...rest) => {
     if (String(path).includes('.servers.swp')) throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' })
@@ -253,7 +253,7 @@ t.test('on a file: a server that was killed is lost at once, and its entry stays
   restore()
 })
 
-t.test('on a file: a server that boots removes the entries of the dead, and says goodbye when it closes', { buffered: false }, async t => {
+t.test('on a file: a server that boots removes entries of dead servers, and says goodbye when it closes', { buffered: false }, async t => {
   const file = stateFile(t)
   const folder = join(dirname(file), '.state.json.servers.swp')
   const store = createFileServers(file)
@@ -262,12 +262,12 @@ t.test('on a file: a server that boots removes the entries of the dead, and says
   await sleep(5)
   const { app } = await createApp(t, { store: { file } })
   await app.ready()
-  // The name of a temporary file starts with a dot: an entry is written beside its place, then renamed.
+  // A temporary file has a leading dot: an entry is written beside its target, then renamed.
   const entries = () => readdirSync(folder).filter(name => !name.startsWith('.'))
   await until('swept', () => entries().length === 1 && !entries().some(name => name.includes('dead')))
   t.match(entries()[0], /^[0-9a-f-]{36}$/)
   await app.close()
   const goodbye = JSON.parse(readFileSync(join(folder, entries()[0] as string), 'utf8'))
   t.match(JSON.parse(goodbye.entry), { left: true, running: 0 })
-  t.strictSame(await readServers(Object.assign(createTestStore(), store), 'default'), [], 'it is listed no more')
+  t.strictSame(await readServers(Object.assign(createTestStore(), store), 'default'), [], 'it is no longer listed')
 })

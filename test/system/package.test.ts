@@ -18,32 +18,32 @@ import { publicNames, undocumented } from '../fixtures/public.ts'
 
 const run = promisify(execFile)
 
-/** What `attw` and `publint` say of it. */
+/** Checks it with `attw` and `publint`. */
 async function lint (t: Test, tarball: string): Promise<void> {
   const bytes = new Uint8Array(readFileSync(tarball))
   const types = await checkPackage(createPackageFromTarballData(bytes))
   t.strictSame(types.types === false ? 'no types' : types.problems, [], 'are the types wrong?')
   const { messages, pkg } = await publint({ pack: { tarball: bytes.buffer }, strict: true })
   t.strictSame(messages, [], 'publint')
-  t.notOk(Object.keys(pkg.scripts ?? {}).some(name => /^(pre|post)?install$|^prepare$/.test(name)), 'nothing runs at installation')
+  t.notOk(Object.keys(pkg.scripts ?? {}).some(name => /^(pre|post)?install$|^prepare$/.test(name)), 'no install scripts')
 }
 
-t.test('the packed tarball works from an empty directory: as the pages say, as ES module and CommonJS, in TypeScript', async t => {
+t.test('the packed tarball works from an empty directory: the pages, ES modules, CommonJS, TypeScript', async t => {
   const [dir, packs] = ['walk', 'pack'].map(name => mkdtempSync(join(tmpdir(), `fastify-maintenance-${name}-`))) as [string, string]
   t.teardown(() => [dir, packs].forEach(path => rmSync(path, { recursive: true, force: true })))
-  // built by `npm test` before; --ignore-scripts does not build it once more under the feet of other tests
+  // already built; --ignore-scripts avoids a second build while other tests run
   const packed = JSON.parse((await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', packs])).stdout)
   const { filename, files } = [packed].flat()[0] ?? Object.values(packed)[0]
   const tarball = join(packs, filename)
   const paths: string[] = files.map(({ path }: { path: string }) => path)
-  t.strictSame(paths.filter(path => !/^(dist\/(index|lib\/.*|types\/.*)\.(c?js|js\.map|d\.c?ts|eta|css)|dist\/lib\/.*\/locales\/[\w-]+\.json|dist\/package\.json|package\.json|README\.md|LICENSE)$/.test(path)), [], 'nothing but what is built')
+  t.strictSame(paths.filter(path => !/^(dist\/(index|lib\/.*|types\/.*)\.(c?js|js\.map|d\.c?ts|eta|css)|dist\/lib\/.*\/locales\/[\w-]+\.json|dist\/package\.json|package\.json|README\.md|LICENSE)$/.test(path)), [], 'only built files')
   isReadable(t, paths.filter(path => /(?<!\.client)\.js$/.test(path)))
   hasAssets(t, paths)
   await lint(t, tarball)
 
-  await t.test('the walk-through of the README, typed as written', t => walkThrough(t, dir, tarball))
-  await t.test('your own tests, as the page has them', t => runTestingPage(t, dir))
-  await t.test('a store of your own, as the page has it', t => runStorePage(t, dir))
+  await t.test('the quick start of the README, as written', t => walkThrough(t, dir, tarball))
+  await t.test('your own tests, as on the page', t => runTestingPage(t, dir))
+  await t.test('a custom store, as on the page', t => runStorePage(t, dir))
 
   const body = `
     const app = Fastify()
@@ -82,10 +82,10 @@ t.test('the packed tarball works from an empty directory: as the pages say, as E
     t.equal((await run(process.execPath, [name], { cwd: dir })).stdout, '503 true\n', name)
   }
 
-  await t.test('the three pages, from the package and from one file that esbuild made of it', t => renderPages(t, dir))
+  await t.test('the three pages, from the package and from a bundle by esbuild', t => renderPages(t, dir))
 
   const wrong = "require('fastify')().register(require('fastify-maintenance'), { nope: 1 }).ready(error => console.log(error.stack))"
-  t.match((await run(process.execPath, ['--enable-source-maps', '-e', wrong], { cwd: dir })).stdout, /option 'nope'[^]* at checkShape [^]* at readOptions \(.*lib\/options\.ts:\d+/, 'a stack trace has the names and lines of the sources')
+  t.match((await run(process.execPath, ['--enable-source-maps', '-e', wrong], { cwd: dir })).stdout, /option 'nope'[^]* at checkShape [^]* at readOptions \(.*lib\/options\.ts:\d+/, 'a stack trace has names and lines of the sources')
 
   const typescript = dirname(createRequire(import.meta.url).resolve('typescript/package.json'))
   for (const verbatim of [false, true]) {
@@ -93,7 +93,7 @@ t.test('the packed tarball works from an empty directory: as the pages say, as E
   }
 })
 
-t.test('every public name has a comment, and is exported by its entry', async t => {
+t.test('every public name has a comment and is exported by its entry', async t => {
   for (const file of ['types/index.ts', 'types/admin.ts', 'lib/nest.ts', 'lib/stores/contract.ts']) t.strictSame(undocumented(file), [], file)
   t.ok(publicNames('types/index.ts').length > 30)
   for (const [entry, types] of [['lib/entry.d.cts', 'types/index.ts'], ['lib/admin/entry.d.cts', 'types/admin.ts']] as const) {
@@ -103,23 +103,23 @@ t.test('every public name has a comment, and is exported by its entry', async t 
   }
 })
 
-/** As tsc emits it: no minifier, no bundler, and a map with the source in it. */
+/** As tsc emits it: not minified or bundled, and with a source map that includes the source. */
 function isReadable (t: Test, files: string[]): void {
   const sources = readdirSync('lib', { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.ts'))
-  t.strictSame(sources.map(file => `dist/lib/${file.replace(/ts$/, 'js')}`).filter(file => !files.includes(file)), [], 'a file for each source')
+  t.strictSame(sources.map(file => `dist/lib/${file.replace(/ts$/, 'js')}`).filter(file => !files.includes(file)), [], 'one file per source')
   for (const file of files) {
     const code = readFileSync(file, 'utf8')
     const { sources: [source = ''], sourcesContent } = JSON.parse(readFileSync(`${file}.map`, 'utf8'))
     const inSource = Math.max(...String(sourcesContent).split('\n').map(line => line.length))
-    // one line of tsc names all exports
+    // tsc puts all exports on one line
     const longest = Math.max(...code.split('\n').filter(line => !line.endsWith('= void 0;')).map(line => line.length))
     if (longest > 200 + inSource) t.fail(`${file} has a line of ${longest} characters`)
-    if (!code.trimEnd().endsWith(`//# sourceMappingURL=${basename(file)}.map`)) t.fail(`${file} names no map`)
-    if (readFileSync(join(dirname(file), source), 'utf8') !== String(sourcesContent)) t.fail(`${file}.map is not that of ${source}`)
+    if (!code.trimEnd().endsWith(`//# sourceMappingURL=${basename(file)}.map`)) t.fail(`${file} has no source map`)
+    if (readFileSync(join(dirname(file), source), 'utf8') !== String(sourcesContent)) t.fail(`${file}.map does not belong to ${source}`)
   }
 }
 
-/** Templates, styles, browser scripts and locales arrive as they are, and the module that is read has the same texts. */
+/** Templates, styles, browser scripts and locales are packed unchanged, and the built module has the same texts. */
 function hasAssets (t: Test, paths: string[]): void {
   const { readAsset } = createRequire(import.meta.url)('../../dist/lib/util/asset.cjs')
   const assets = readdirSync('lib', { recursive: true, encoding: 'utf8' }).filter(file => /\.(eta|css|client\.js|json)$/.test(file))
@@ -154,10 +154,10 @@ async function renderPages (t: Test, dir: string): Promise<void> {
   }
 }
 
-/** As a user has it: nothing of the test runner, nor of the npm that runs it. */
+/** A user's environment, without variables of the test runner and its npm. */
 const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(NODE_OPTIONS|_?TAP|INIT_CWD|npm_package|npm_lifecycle|npm_config_local_prefix)/.test(name)))
 
-/** Types a line, and gives what it prints. */
+/** Runs a line, and returns its output. */
 async function type (line: string, dir: string): Promise<string> {
   const { stdout } = await promisify(exec)(line, { cwd: dir, env })
   return stdout
@@ -167,7 +167,7 @@ async function type (line: string, dir: string): Promise<string> {
 const filesIn = (page: string): [string, string][] =>
   [...page.matchAll(/\b[Aa]s `([\w.-]+)`:\n\n```js\n([^]*?)^```$/gm)].map(([, name = '', code = '']) => [name, code])
 
-/** From an empty directory, with nothing but Node and npm. */
+/** From an empty directory, with only Node and npm. */
 async function walkThrough (t: Test, dir: string, tarball: string): Promise<void> {
   t.strictSame(readdirSync(dir), [])
   const [page = ''] = /^## Install\n[^]*?(?=^## Who still)/m.exec(readFileSync('README.md', 'utf8')) ?? []
@@ -177,15 +177,15 @@ async function walkThrough (t: Test, dir: string, tarball: string): Promise<void
   for (const { language, code } of blocksIn(page)) {
     seen.push(language)
     if (language === 'js') writeFileSync(join(dir, file), server.replace('3000', String(port)))
-    else if (language === 'http') t.equal(masked(withoutHops(await ask(port))), masked(code.trimEnd()), 'answers what the page says')
+    else if (language === 'http') t.equal(masked(withoutHops(await ask(port))), masked(code.trimEnd()), 'the answer is the one on the page')
     else if (code === `node ${file}\n`) await startServer(t, dir, file, port)
-    // this build stands for the published one
+    // this build replaces the published one
     else await type(code.replace(/^(npm install .*)fastify-maintenance$/m, `$1--no-audit --no-fund --prefer-offline ${tarball}`), dir)
   }
-  t.strictSame(seen, ['sh', 'js', 'sh', 'sh', 'http', 'sh'], 'every block has its turn')
+  t.strictSame(seen, ['sh', 'js', 'sh', 'sh', 'http', 'sh'], 'every block was run')
 }
 
-/** Headers of the connection and of HTTP, which the page leaves out. */
+/** Connection and HTTP headers, which the page leaves out. */
 function withoutHops (answer: string): string {
   return answer.replace(/^(date|connection|keep-alive|content-length): .*\n/gim, '')
 }
@@ -199,7 +199,7 @@ async function startServer (t: Test, dir: string, file: string, port: number): P
   await until('the server of the README answers', async () => await ask(port).then(answer => answer.includes('200 OK'), () => false))
 }
 
-/** What comes back for `GET /`, byte for byte but for the line ends. */
+/** The answer to `GET /`, exact except for the line ends. */
 async function ask (port: number): Promise<string> {
   const socket = connect(port, 'localhost')
   let answer = ''
@@ -221,7 +221,7 @@ async function runTestingPage (t: Test, dir: string): Promise<void> {
   const files = blocksIn(readFileSync('docs/testing-your-app.md', 'utf8')).flatMap(({ code }) => [...code.matchAll(/^\/\/ (\S+\.js)\n[^]*/g)])
   for (const [code, name = ''] of files) writeFileSync(join(app, name), code)
   t.match(await type('node --test', app), /^\S pass 5\n\S fail 0$/m)
-  t.strictSame(readdirSync(app).sort(), ['app.js', 'app.test.js', 'package.json'], 'no state is left behind')
+  t.strictSame(readdirSync(app).sort(), ['app.js', 'app.test.js', 'package.json'], 'no state file is left behind')
 }
 
 async function runStorePage (t: Test, dir: string): Promise<void> {
@@ -231,7 +231,7 @@ async function runStorePage (t: Test, dir: string): Promise<void> {
   t.match(await type(line?.code ?? '', dir), /^\S pass [1-9]\d\n\S fail 0$/m)
 }
 
-t.test('npm run lint:imports finds an import that runs backwards, and a circle', async t => {
+t.test('npm run lint:imports finds a backward import and a circle', async t => {
   t.teardown(() => {})
   const folder = t.testdir({
     'tsconfig.json': '{}',

@@ -12,9 +12,9 @@ import { noPostgres, startPostgres } from '../fixtures/postgres.ts'
 import { startCluster, startSentinels } from '../fixtures/redis-cluster.ts'
 import { freePort, startRedis } from '../fixtures/redis.ts'
 
-// The modules of docs/command.md, as the page writes them but for the addresses: a server uses one, and so does the command.
+// The modules of docs/command.md as written, except for the addresses, used by a server and the command.
 
-// those that mostly wait, two at a time
+// two at a time, as they mostly wait
 t.jobs = 2
 
 const MODULES = blocksOf('docs/command.md').filter(({ language, code }) => language === 'js' && code.includes('export default'))
@@ -22,7 +22,7 @@ const NODE_REDIS = 'examples/node-redis-store.mjs'
 
 type Addresses = readonly (readonly [shown: string, real: string])[]
 
-/** Saves a module of the page, which a comment on its first line names. @returns its path */
+/** Saves a module of the page, named by the comment on its first line. @returns its path */
 function saveModule (folder: string, name: string, addresses: Addresses): string {
   const code = MODULES.find(({ code }) => code.startsWith(`// ${name}`))?.code ?? ''
   const path = join(folder, 'maintenance-store.mjs')
@@ -42,13 +42,13 @@ async function type (...args: string[]) {
   return { code, out, err }
 }
 
-/** In a process of its own: what the module has opened must not keep it. */
+/** In its own process, which must exit although the module has opened connections. */
 const spawned = (...args: string[]): Promise<{ code: number, out: string }> => new Promise(resolve => {
   const env = { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' }
   execFile(process.execPath, ['dist/lib/cli/bin.js', ...args], { env, timeout: 60_000 }, (error, out) => resolve({ code: Number(error?.code ?? 0), out }))
 })
 
-/** A server and the command on the store of one module. */
+/** A server and the command with one module's store. */
 async function operate (t: Test, path: string): Promise<void> {
   const exported = (await import(pathToFileURL(path).href)).default as FastifyMaintenanceOptions['store'] | (() => MaintenanceStore)
   const { app } = await createApp(t, { store: typeof exported === 'function' ? exported() : exported })
@@ -56,7 +56,7 @@ async function operate (t: Test, path: string): Promise<void> {
   const { maintenance } = app
   const store = ['--store', path]
 
-  await until('the server is known', async () => (await type('servers', ...store)).out.includes('open, revision'))
+  await until('the server is listed', async () => (await type('servers', ...store)).out.includes('open, revision'))
   t.match(await type('on', '--message', 'Moving', '--by', 'ann', ...store), { code: 0, err: '', out: new RegExp(`^default: closed [^]*stored in: ${path}\n`) })
   await until('it has followed', () => maintenance.active)
   t.match(await type('status', ...store), { code: 4, out: /message: Moving\n {2}servers: 1 of 1 closed/ })
@@ -94,10 +94,10 @@ t.test('Redis with TLS and client certificates', { buffered: true }, async t => 
 
   const stranger = join(folder, 'stranger.mjs')
   writeFileSync(stranger, readFileSync(path, 'utf8').replace(", cert: read('client.pem'), key: read('client-key.pem')", ''))
-  t.match(await type('status', '--store', stranger), { code: 1, out: '', err: /certificate|closed|ECONNRESET/i }, 'without a certificate, nobody enters')
+  t.match(await type('status', '--store', stranger), { code: 1, out: '', err: /certificate|closed|ECONNRESET/i }, 'no access without a certificate')
 })
 
-/** An authority, and what it has signed for a server and for a client. */
+/** A CA, and its certificates for a server and a client. */
 function makeCertificates (folder: string): void {
   const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'ignore' })
   const make = (name: string, subject: string, ...rest: string[]) =>
@@ -118,11 +118,11 @@ t.test('node-redis', { buffered: true }, async t => {
   const folder = t.testdir()
   copyFileSync(NODE_REDIS, join(folder, 'node-redis-store.mjs'))
 
-  await t.test('docs/custom-stores.md holds the example as it is', async t => {
+  await t.test('docs/custom-stores.md contains the example unchanged', async t => {
     t.ok(readFileSync('docs/custom-stores.md', 'utf8').includes(`\`\`\`js\n${readFileSync(NODE_REDIS, 'utf8')}\`\`\``))
   })
 
-  await t.test('the command beside a server', async t => {
+  await t.test('the command and a server', async t => {
     await operate(t, saveModule(folder, 'The package redis', [['redis://redis.internal:6379', server.url]]))
   })
 
@@ -138,7 +138,7 @@ t.test('node-redis', { buffered: true }, async t => {
     for (const { name, run } of storeContract(create)) await t.test(name, t => t.resolves(run()))
   })
 
-  await t.test('Redis is killed: the last known state stays, and then it goes on', async t => {
+  await t.test('Redis is killed: the last known state is kept, and it reconnects', async t => {
     const { app } = await createApp(t, { store: { custom: createNodeRedisStore({ url: server.url }, 'killed:'), pollInterval: 200 } })
     const { maintenance } = app
     await maintenance.set(true)
@@ -147,7 +147,7 @@ t.test('node-redis', { buffered: true }, async t => {
     t.equal(maintenance.active, true)
     await t.rejects(maintenance.set(false), { code: /FST_ERR_MAINTENANCE_(STORE|OUTCOME_UNKNOWN)/ })
     await server.start()
-    await until('it goes on', () => maintenance.set(false).then(() => true, () => false))
+    await until('it works again', () => maintenance.set(false).then(() => true, () => false))
     await app.close()
   })
 })
