@@ -1,6 +1,7 @@
 import type { Settings } from './options.ts'
 import type { RouteConfigs } from './route-config.ts'
 import type { StoredWindow } from './state/record.ts'
+import type { StoreOption } from './stores/options.ts'
 import type { Log } from './util/log.ts'
 
 /** Which requests a closed site still lets through, in words. Being locked out is the most frequent complaint. */
@@ -20,11 +21,17 @@ export function exemptionsOf ({ ignore }: Settings, routes: RouteConfigs, window
 
 /** What opens the site again, ready to be typed. */
 export function openingCommand ({ store }: Settings, site: string): string {
-  if (typeof store === 'object' && 'file' in store) {
-    return `npx fastify-maintenance off ${site} --store file:${store.file}`
-  }
-  if (typeof store === 'object' && 'redis' in store) return `npx fastify-maintenance off ${site} --store redis://…`
-  return `app.maintenance.for('${site}').set(false)`
+  const address = typeof store === 'object' ? addressOf(store) : null
+  if (address === null) return `app.maintenance.for('${site}').set(false)`
+  return `npx fastify-maintenance off ${site} --store ${address}`
+}
+
+/** As the command takes it, without a password; `null`: the command cannot reach the store by an address. */
+function addressOf (store: Exclude<StoreOption, string>): string | null {
+  if ('file' in store) return `file:${store.file}`
+  if ('redis' in store) return 'redis://…'
+  if (!('sql' in store) || typeof store.sql.client !== 'string') return null
+  return store.sql.client.startsWith('sqlite:') ? store.sql.client : `${store.sql.client.split('//', 1)[0]}//…`
 }
 
 /** A rule for users is useless if the page where they sign in is blocked. */

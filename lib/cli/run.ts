@@ -24,7 +24,7 @@ class UnsafeError extends Error {}
 class InterruptedError extends Error {
   readonly signal: NodeJS.Signals
   constructor (signal: NodeJS.Signals) {
-    super(`interrupted by ${signal}`)
+    super(`interrupted by ${signal}, so nothing was run`)
     this.signal = signal
   }
 }
@@ -97,7 +97,9 @@ async function closeAndRun (
       child?.stop()
     })
     code = await track(child.ended, 'the command')
-    if (code !== 0) throw new CommandError(`the command ended with exit code ${code}`)
+    if (code === 0) return
+    tell(output, `the command failed with exit code ${code}`)
+    throw new CommandError(`the command failed with exit code ${code}`)
   }
 
   try {
@@ -131,7 +133,7 @@ async function waitUntilSafe (
 /** For what ended the run before its command began. @returns `null` if the store or the state is the reason */
 function exitCodeOf (error: unknown, output: Output): number | null {
   if (!(error instanceof InterruptedError || error instanceof UnsafeError)) return null
-  tell(output, `${error.message}. The site is as it was, and nothing was run`)
+  tell(output, error.message)
   return error instanceof UnsafeError ? EXIT.unsafe : codeOfSignal(error.signal)
 }
 

@@ -60,7 +60,9 @@ export async function waitFor (
     return { safe: true, servers, unready: [], lost: fenced, pinned: [], problem: null }
   } catch (error) {
     const { servers: unready, lost, pinned } = error as Required<DrainErrorDetails>
-    return { safe: false, servers: last, unready, lost, pinned, problem: `site '${site}': ${timesInWords(reasonOf(error))}` }
+    const advice = lost.length === 0 ? '' : '. If you have made sure that it is dead, add --assume-dead'
+    const problem = `site '${site}': ${timesInWords(reasonOf(error))}${advice}`
+    return { safe: false, servers: last, unready, lost, pinned, problem }
   }
 }
 

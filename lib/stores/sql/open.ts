@@ -20,6 +20,7 @@ export async function openSql (options: SqlOptions, log?: Log): Promise<OpenedSq
   const { table = DEFAULT_TABLE, createTables } = options
   const database = openDatabase(options)
   const byAddress = typeof options.client === 'string'
+  log?.info(`maintenance: the store is the table ${table} ${placeOf(options)}`)
   const creates = createTables ?? byAddress
   if (!byAddress) {
     const exist = await hasTables(database, table).catch(error =>
@@ -35,4 +36,12 @@ export async function openSql (options: SqlOptions, log?: Log): Promise<OpenedSq
   }
   const store = createStore(database, { table, createTables: creates, log })
   return { store, pollInterval: database.listen === undefined ? POLL_INTERVAL : BACKSTOP_INTERVAL }
+}
+
+/** The database, without its password. */
+function placeOf ({ client }: SqlOptions): string {
+  if (typeof client !== 'string') return "in the application's database"
+  if (client.startsWith('sqlite:')) return `in ${client}`
+  const { host, pathname } = new URL(client)
+  return `at ${host}${pathname}`
 }
