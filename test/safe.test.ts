@@ -97,7 +97,7 @@ async function startApp (t: Test, store: MaintenanceStore, options: FastifyMaint
 
 /** The error that a wait rejects with. */
 async function unsafe (wait: Promise<unknown>): Promise<DrainErrorDetails & Error> {
-  return wait.then(() => { throw new Error('it said safe') }, error => {
+  return wait.then(() => { throw new Error('it reported safe') }, error => {
     if (error.code !== 'FST_ERR_MAINTENANCE_DRAIN') throw error
     return error
   })
