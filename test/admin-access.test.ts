@@ -179,15 +179,15 @@ t.test('authorize: no answer in time is a 403, and a late answer has no effect',
 t.test('authorize: a client that hangs up ends the wait', async t => {
   const { app } = await createApp(t)
   let asked = 0
-  let refused = false
-  app.addHook('onError', async (_request, _reply, error) => { refused = error.message === 'maintenance: authorize refused the request' })
+  let rejected = false
+  app.addHook('onError', async (_request, _reply, error) => { rejected = error.message === 'maintenance: authorize refused the request' })
   await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize: (_request, _reply, _done) => { asked++ } })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
   socket.write('GET /maintenance/ HTTP/1.1\r\nHost: localhost\r\n\r\n')
   await until('authorize is called', () => asked === 1)
   socket.destroy()
-  await until('the request is rejected', () => refused, 5000)
+  await until('the request is rejected', () => rejected, 5000)
 })
 
 t.test('by: from authorize, or else from the body', async t => {
@@ -199,7 +199,7 @@ t.test('by: from authorize, or else from the body', async t => {
 
 t.test('a change must come from the page; anything else is rejected, and changes nothing', async t => {
   const app = await adminApp(t, {}, {}, { trustProxy: '127.0.0.1' })
-  const refused: Record<string, string>[] = [
+  const rejected: Record<string, string>[] = [
     { 'sec-fetch-site': 'cross-site' },
     { 'sec-fetch-site': 'same-site', origin: 'http://evil.localhost:80' },
     { 'sec-fetch-site': 'none' },
@@ -218,7 +218,7 @@ t.test('a change must come from the page; anything else is rejected, and changes
     { 'sec-fetch-site': 'Same-Origin' },
     { origin: 'https://localhost', 'x-forwarded-host': 'admin.example' }
   ]
-  for (const headers of refused) {
+  for (const headers of rejected) {
     for (const answer of [await postForm(app, { action: 'on' }, headers), await postJson(app, { action: 'on' }, headers)]) {
       t.match(answer, { statusCode: 403, headers: PROTECTED, body: /FST_ERR_MAINTENANCE_FORBIDDEN/ }, JSON.stringify(headers))
     }

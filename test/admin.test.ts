@@ -215,9 +215,9 @@ t.test('a run keeps the site closed until forced; renewing its lease is no confl
   const { changedAt, revision } = app.maintenance.status()
   t.match((await postJson(app, { action: 'off' })).json(), { statusCode: 409, code: 'FST_ERR_MAINTENANCE_RUNNING', runs: [{ pid: process.pid, by: 'deploy' }] })
   await until('the lease was renewed', () => app.maintenance.status().revision > revision)
-  const refused = await postForm(app, { action: 'off', expectedRevision: String(revision), changedAt: String(changedAt) })
-  t.match(refused, { statusCode: 409, body: /Open anyway/ })
-  t.match(refused.body, `process ${process.pid} · deploy`)
+  const rejected = await postForm(app, { action: 'off', expectedRevision: String(revision), changedAt: String(changedAt) })
+  t.match(rejected, { statusCode: 409, body: /Open anyway/ })
+  t.match(rejected.body, `process ${process.pid} · deploy`)
   t.match(await postForm(app, { action: 'off', force: 'true' }), { statusCode: 303 })
   await running
   t.ok(aborted)

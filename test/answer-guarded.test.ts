@@ -116,14 +116,14 @@ const ROWS: { readonly [name: string]: Row } = {
     ...ours
   },
 
-  'handlerTimeout before ignore.request says no': { server: timeout(50), options: ignoring(async () => { await sleep(150); return false }), ...ours },
-  'handlerTimeout before ignore.request says yes': { server: timeout(50), options: ignoring(async () => { await sleep(150); return true }), ...ours },
+  'handlerTimeout before ignore.request returns false': { server: timeout(50), options: ignoring(async () => { await sleep(150); return false }), ...ours },
+  'handlerTimeout before ignore.request returns true': { server: timeout(50), options: ignoring(async () => { await sleep(150); return true }), ...ours },
   'handlerTimeout before ignore.request ends, its answer still on the way': { server: timeout(50), before: slowSend(200), options: ignoring(async () => { await sleep(150); return true }), ...ours },
   'handlerTimeout before onBlocked ends': { server: timeout(50), options: onBlocked(() => sleep(150)), ...ours },
   'handlerTimeout during a hold': { server: timeout(50), options: { hold: { timeout: 200 } }, ...ours },
   'handlerTimeout during a hold, its answer still on the way': { server: timeout(50), before: slowSend(300), options: { hold: { timeout: 200 }, onBlocked: () => { throw new Error('never called') } }, ...ours },
-  'handlerTimeout before ignore.request says no, and a writeHead that throws': { server: timeout(50), before: broken, options: ignoring(async () => { await sleep(150); return false }), ...ours },
-  'handlerTimeout before ignore.request says yes, and a writeHead that throws': { server: timeout(50), before: broken, options: ignoring(async () => { await sleep(150); return true }), ...ours },
+  'handlerTimeout before ignore.request returns false, and a writeHead that throws': { server: timeout(50), before: broken, options: ignoring(async () => { await sleep(150); return false }), ...ours },
+  'handlerTimeout before ignore.request returns true, and a writeHead that throws': { server: timeout(50), before: broken, options: ignoring(async () => { await sleep(150); return true }), ...ours },
   'handlerTimeout before onBlocked ends, and a writeHead that throws': { server: timeout(50), before: broken, options: onBlocked(() => sleep(150)), ...ours },
   'handlerTimeout during a hold, and a writeHead that throws': { server: timeout(50), before: broken, options: { hold: { timeout: 200 } }, ...ours }
 }

@@ -45,28 +45,28 @@ t.test('negotiation: a flood of different headers is answered, and bounded in me
   t.equal(negotiate(`${'a,'.repeat(500)}text/html`), 'json', 'later ones are not')
 })
 
-async function refusal (t: Parameters<typeof createApp>[0], options: FastifyMaintenanceOptions, change: MaintenanceChange, accept?: string) {
+async function blockedAnswer (t: Parameters<typeof createApp>[0], options: FastifyMaintenanceOptions, change: MaintenanceChange, accept?: string) {
   const { app } = await createApp(t, options)
   await app.maintenance.set(true, change)
   return app.inject({ url: '/', headers: accept === undefined ? {} : { accept } })
 }
 
 t.test('JSON, problem, text: the exact bodies', async t => {
-  const json = await refusal(t, {}, {})
+  const json = await blockedAnswer(t, {}, {})
   t.equal(json.statusCode, 503)
   t.equal(json.body, '{"statusCode":503,"code":"FST_ERR_MAINTENANCE","error":"Service Unavailable","message":"We\'re doing some maintenance. Please check back soon.","retryAfter":300,"endsAt":null}')
   t.match(json.headers, { 'content-type': 'application/json; charset=utf-8', 'retry-after': '300', 'cache-control': 'no-store', vary: 'Accept', 'maintenance-mode': 'full' })
   t.equal(json.headers['content-length'], String(Buffer.byteLength(json.body)))
   t.notOk('etag' in json.headers)
 
-  const problem = await refusal(t, {}, { message: 'Größer' }, 'application/problem+json')
+  const problem = await blockedAnswer(t, {}, { message: 'Größer' }, 'application/problem+json')
   t.match(problem.headers['content-type'], /^application\/problem\+json/)
   t.strictSame(problem.json(), { type: 'about:blank', title: 'Service Unavailable', status: 503, detail: 'Größer', code: 'FST_ERR_MAINTENANCE', retryAfter: 300, endsAt: null })
 
   const endsAt = new Date(Date.now() + 90_000)
-  const text = await refusal(t, {}, { message: 'Back soon', endsAt }, 'text/plain')
+  const text = await blockedAnswer(t, {}, { message: 'Back soon', endsAt }, 'text/plain')
   t.equal(text.body, `Back soon\nExpected back: ${endsAt.toISOString()}\n`)
-  t.equal((await refusal(t, {}, { message: 'x' }, 'text/plain')).body, 'x\n')
+  t.equal((await blockedAnswer(t, {}, { message: 'x' }, 'text/plain')).body, 'x\n')
 })
 
 t.test('short and long bodies, which are written differently, arrive intact', async t => {
@@ -87,20 +87,20 @@ t.test('short and long bodies, which are written differently, arrive intact', as
 
 t.test('HTML: one document that loads nothing, with everything escaped', async t => {
   const message = '<script>alert(1)</script> & "quotes"\nsecond line <%= process.version %>'
-  const { headers, body } = await refusal(t, {}, { message, endsAt: new Date(Date.now() + 60_000) }, 'text/html')
+  const { headers, body } = await blockedAnswer(t, {}, { message, endsAt: new Date(Date.now() + 60_000) }, 'text/html')
   t.equal(headers['content-type'], 'text/html; charset=utf-8')
   t.match(headers['content-security-policy'], /^default-src 'none'; style-src 'sha256-.{44}'; script-src 'sha256-.{44}'; .*frame-ancestors 'none'$/)
   t.equal(body.match(/<script/g)?.length, 1, 'one script only')
   t.notMatch(body, /<script>alert|src=|href="[^"/]|v\d+\.\d/)
   t.match(body, '&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quotes&quot;\nsecond line &lt;%= process.version %&gt;')
   t.match(body, /<time datetime="/)
-  t.match((await refusal(t, {}, { mode: 'read-only' }, 'text/html')).statusCode, 404, 'reads are let through')
+  t.match((await blockedAnswer(t, {}, { mode: 'read-only' }, 'text/html')).statusCode, 404, 'reads are let through')
 })
 
 t.test('Retry-After: the end of the window, the record, the option, or none', async t => {
   const store = createTimedStore()
   const retryAfter = async (options: FastifyMaintenanceOptions, change: MaintenanceChange) => {
-    const answer = await refusal(t, { store, ...options }, change)
+    const answer = await blockedAnswer(t, { store, ...options }, change)
     t.equal(answer.json().retryAfter, answer.headers['retry-after'] === undefined ? null : Number(answer.headers['retry-after']))
     return answer.headers['retry-after']
   }
@@ -132,19 +132,19 @@ t.test("a route declared 'on' works while the site is open", async t => {
 })
 
 t.test('the response options', async t => {
-  const status = await refusal(t, { response: { statusCode: 599, headers: { 'X-Reason': 'upgrade', vary: 'Origin' } } }, {})
+  const status = await blockedAnswer(t, { response: { statusCode: 599, headers: { 'X-Reason': 'upgrade', vary: 'Origin' } } }, {})
   t.equal(status.statusCode, 599)
   t.match(status.json(), { statusCode: 599, error: 'Maintenance' })
   t.match(status.headers, { 'x-reason': 'upgrade', vary: 'Accept, Origin' })
   const refresh = { response: { refresh: 30 } }
-  t.equal((await refusal(t, refresh, {}, 'text/html')).headers.refresh, '30')
-  t.equal((await refusal(t, refresh, {})).headers.refresh, undefined, 'with HTML only')
+  t.equal((await blockedAnswer(t, refresh, {}, 'text/html')).headers.refresh, '30')
+  t.equal((await blockedAnswer(t, refresh, {})).headers.refresh, undefined, 'with HTML only')
   const csp = { response: { headers: { 'Content-Security-Policy': "default-src 'self'" } } }
-  t.equal((await refusal(t, csp, {}, 'text/html')).headers['content-security-policy'], "default-src 'self'")
-  t.match((await refusal(t, { response: { type: 'text' } }, {}, 'text/html')).headers['content-type'], /^text\/plain/)
-  t.match((await refusal(t, { response: { type: () => 'html' } }, {}, 'application/json')).headers['content-type'], /^text\/html/)
-  t.match((await refusal(t, { response: { type: () => 'pdf' as 'html' } }, {}, 'text/plain')).headers['content-type'], /^text\/plain/)
-  t.match((await refusal(t, { response: { type: () => { throw new Error('no') } } }, {}, 'text/plain')).headers['content-type'], /^text\/plain/)
+  t.equal((await blockedAnswer(t, csp, {}, 'text/html')).headers['content-security-policy'], "default-src 'self'")
+  t.match((await blockedAnswer(t, { response: { type: 'text' } }, {}, 'text/html')).headers['content-type'], /^text\/plain/)
+  t.match((await blockedAnswer(t, { response: { type: () => 'html' } }, {}, 'application/json')).headers['content-type'], /^text\/html/)
+  t.match((await blockedAnswer(t, { response: { type: () => 'pdf' as 'html' } }, {}, 'text/plain')).headers['content-type'], /^text\/plain/)
+  t.match((await blockedAnswer(t, { response: { type: () => { throw new Error('no') } } }, {}, 'text/plain')).headers['content-type'], /^text\/plain/)
 })
 
 t.test('HEAD: the same headers, no body, and keep-alive', async t => {

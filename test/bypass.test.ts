@@ -84,7 +84,7 @@ t.test('entering: the page, the post, the cookie', async t => {
   t.equal((await app.inject('/')).statusCode, 503)
 })
 
-t.test('over https the cookie is a __Host- one, and only that counts', async t => {
+t.test('over https, only a __Host- cookie counts', async t => {
   const { app, secret } = await closedApp(t)
   const https = { 'x-forwarded-proto': 'https' }
   const answer = await post(app, { secret }, https)

@@ -39,7 +39,7 @@ async function serve (t: Test, options = {}, files = {}) {
   return { app, base, file, env: { MAINTENANCE_STORE: `file:${file}` } }
 }
 
-t.test('run: the site is closed while the command runs, and open afterwards; the exit code is the command\'s', async t => {
+t.test("run: the site is closed while the command runs, and the exit code is the command's", async t => {
   const { app, base, env } = await serve(t)
   const script = `fetch('${base}').then(({ status }) => { console.log(status); process.exit(7) })`
   const { code, out, err } = await command(['run', '--message', 'Upgrading', '--', process.execPath, '-e', script], env)

@@ -41,7 +41,7 @@ function section (page: string, heading: string): string {
 }
 
 /** The application that the pages assume, and a directory for its state. */
-async function createWorld (t: Test, piece: string) {
+async function createPageApp (t: Test, piece: string) {
   const directory = mkdtempSync(join(tmpdir(), 'maintenance-docs-'))
   const app = Fastify()
   t.teardown(async () => {
@@ -329,7 +329,7 @@ t.test('every piece of code', async t => {
 })
 
 async function runAndCheck (t: TapTest, piece: string, check: Check): Promise<void> {
-  const { app, directory } = await createWorld(t, piece)
+  const { app, directory } = await createPageApp(t, piece)
   const calls: string[] = []
   const handler = async () => 'ran'
   const scope = {

@@ -246,7 +246,7 @@ t.test('temporary files of killed servers are removed once old', async t => {
   for (const id of ['0', '1']) writeFileSync(join(servers, temporary(id)), '')
   utimesSync(join(servers, temporary('0')), Date.now() / 1000 - 20, Date.now() / 1000 - 20)
   await store.heartbeat('a', 'entry', 60_000)
-  await until('swept', () => readdirSync(servers).length === 2)
+  await until('old files are removed', () => readdirSync(servers).length === 2)
   t.same(readdirSync(servers).sort(), [temporary('1'), 'a'])
 })
 

@@ -89,9 +89,9 @@ for (const [recipe, path] of [['mercurius.js', '/graphql'], ['apollo.js', '/grap
         t.match(answer.json(), { errors: [{ message: 'Only reads', extensions: EXTENSIONS }] })
         t.strictSame(Object.keys(answer.json().errors[0].extensions).filter(key => key !== 'stacktrace'), Object.keys(EXTENSIONS))
       }
-      const refused = { errors: [{ message: 'Only reads', extensions: EXTENSIONS }] }
-      t.match(await overSocket(client, MUTATION).catch(errors => ({ errors })), refused)
-      t.match(await overSocket(client, BOTH, 'Set').catch(errors => ({ errors })), refused)
+      const blocked = { errors: [{ message: 'Only reads', extensions: EXTENSIONS }] }
+      t.match(await overSocket(client, MUTATION).catch(errors => ({ errors })), blocked)
+      t.match(await overSocket(client, BOTH, 'Set').catch(errors => ({ errors })), blocked)
       t.match(await overSocket(client, QUERY), { data: { value: 2 } }, 'the connection stays open')
       t.equal(number.writes, 0)
     })

@@ -102,7 +102,7 @@ t.test('no accepted expression backtracks more often than its weight per charact
 
 t.test('nor does a random expression', async t => {
   let accepted = 0
-  let refused = 0
+  let rejected = 0
   const wrong = []
   while (accepted < 1500) {
     const source = ['^', '^', '^', ''][random(4)] + sequence(2) + ['$', ''][random(2)]
@@ -110,7 +110,7 @@ t.test('nor does a random expression', async t => {
     if (expression === null) continue
     if (!/[*+,]/.test(source)) continue
     if (!isLinear(expression)) {
-      refused++
+      rejected++
       continue
     }
     accepted++
@@ -118,7 +118,7 @@ t.test('nor does a random expression', async t => {
     if (path !== null) wrong.push(`${expression} on ${path.slice(0, 60)}`)
   }
   t.strictSame(wrong, [])
-  t.ok(refused > accepted / 10, `${refused} were rejected`)
+  t.ok(rejected > accepted / 10, `${rejected} were rejected`)
 })
 
 /** A path of about 2,000 characters on which it backtracks too often, if there is one. */

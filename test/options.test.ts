@@ -289,7 +289,7 @@ t.test('records: parsing reverses writing, keeps new members, and rejects invali
   t.equal(({} as { on?: boolean }).on, undefined)
 })
 
-t.test('windows: closed from the start until the end', async t => {
+t.test('windows: closed from start to end', async t => {
   const window = storedWindow({ startsAt: '2026-12-01T00:00:00.000Z', endsAt: '2026-12-01T01:00:00.000Z' })
   const at = (time: string) => isActive(window, momentOf(Date.parse(time)))
   t.equal(at('2026-11-30T23:59:59.999Z'), false)

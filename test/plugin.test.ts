@@ -360,10 +360,10 @@ t.test('ignore.request that never settles blocks after 3 s; earlier rows do not 
   app.get('/', run)
   app.get('/health', async () => 'well')
   await app.maintenance.set(true)
-  const refused = app.inject('/').then(answer => answer.statusCode)
+  const blocked = app.inject('/').then(answer => answer.statusCode)
   t.equal((await app.inject('/health')).body, 'well')
-  t.equal(await Promise.race([refused, sleep(1000, 'waiting')]), 'waiting')
-  t.equal(await refused, 503)
+  t.equal(await Promise.race([blocked, sleep(1000, 'waiting')]), 'waiting')
+  t.equal(await blocked, 503)
   t.equal(run.runs, 0)
 })
 

@@ -103,7 +103,7 @@ for (const [plugin, session] of Object.entries(sessionPlugins)) {
     t.strictSame(await whoIsIn(await everybody(anonymous.app)), ['visitor', 'ada', 'sam', 'root', 'boss'])
   })
 
-  t.test(`${plugin}: a session of a child comes too late for the gate of its parent`, async t => {
+  t.test(`${plugin}: a child's session is too late for its parent's gate`, async t => {
     const { app, complaints } = await createSite(t, letIn(isStaff))
     const handler = counter()
     app.register(async child => {

@@ -270,7 +270,7 @@ t.test('the page: every recipe, as written', async t => {
         else this.success(user)
       }
     }
-    const world = {
+    const scope = {
       ...{ app, maintenance, cookie, session, secureSession, jwt, passport, promisify, randomUUID, checkPassword, findUser },
       passwordStrategy: new PasswordStrategy('password'),
       process: { env: { SESSION_SECRET: SECRET, SESSION_KEY: KEY.toString('base64'), JWT_SECRET: SECRET } }
@@ -278,7 +278,7 @@ t.test('the page: every recipe, as written', async t => {
     const AsyncFunction = Object.getPrototypeOf(async () => {}).constructor
     for (const piece of [recipes.get(heading)?.[which], ...more]) {
       if (piece === undefined) throw new Error(`no such code: ${heading}, ${which}`)
-      await new AsyncFunction(...Object.keys(world), piece)(...Object.values(world))
+      await new AsyncFunction(...Object.keys(scope), piece)(...Object.values(scope))
     }
     const handler = counter()
     app.get('/', handler)

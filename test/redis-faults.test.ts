@@ -103,7 +103,7 @@ t.test('if the stored state is lost, the last known state is kept and restored',
         const repairs = one.logged('repaired the record').length + two.logged('repaired the record').length
         await fault()
         await until('repaired', async () => await heldRevision(server.client) === revision)
-        await until('well', () => one.status().store.error === null && two.status().store.error === null)
+        await until('both have recovered', () => one.status().store.error === null && two.status().store.error === null)
         for (const { status, code } of [one, two]) {
           t.match(status(), { active: on, revision, source: 'store' })
           t.equal(await code(), on ? 503 : 200)
@@ -334,7 +334,7 @@ t.test('credentials that change: each connection uses the current ones', { buffe
 
     password = () => new Promise(() => {})
     await rotate('>hunter4')
-    await until('gone', () => !status().store.connected)
+    await until('disconnected', () => !status().store.connected)
     await t.resolves(app.close(), 'it does not wait for the password')
     const before = calls
     await sleep(2500)
@@ -462,7 +462,7 @@ t.test('both connections detect a half-open link, and reconnect', { buffered: tr
   t.match(far.status(), { active: true, message: null })
   proxy.frozen = false
   // only the watchdog can do this: no poll, no hint
-  await until('healed', () => far.status().revision === revision)
+  await until('reconnected', () => far.status().revision === revision)
   await near.maintenance.set(false)
   await until('it follows again', () => !far.maintenance.active)
   t.match(await far.maintenance.set(true), { active: true })
@@ -472,7 +472,7 @@ t.test('both connections detect a half-open link, and reconnect', { buffered: tr
     await until('noticed', async () => (await far.maintenance.refresh()).store.connected === false)
     await t.rejects(far.maintenance.set(false), { code: STORE })
     proxy.frozen = false
-    await until('healed', async () => (await far.maintenance.refresh()).store.connected)
+    await until('reconnected', async () => (await far.maintenance.refresh()).store.connected)
     t.match(await retried(() => far.maintenance.set(false)), { active: false })
   })
 })
@@ -585,7 +585,7 @@ t.test("Cluster: switches, a failover, history; the user's client never enters s
     t.equal((await Promise.all(nodes.map(({ client }) => client.exists(`turns:${KEY}`).catch(() => 0)))).includes(1), true, 'the prefix occurs once')
     await setUser('>hunter2')
     await Promise.all(nodes.map(({ client }) => client.call('CLIENT', 'KILL', 'USER', 'turns')))
-    await until('refused', () => !status().store.connected)
+    await until('disconnected', () => !status().store.connected)
     t.comment(`the error reads: ${status().store.error}`)
     turns.options.redisOptions!.password = 'hunter2'
     await until('recovered', () => status().store.connected)

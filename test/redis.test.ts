@@ -239,7 +239,7 @@ t.test('history: a repair does not duplicate an entry', async t => {
   t.strictSame((await maintenance.history()).map(entry => entry.kind), ['opened', 'closed'])
 })
 
-t.test('several sites in one Redis and in one server: a hint costs one read of its site', async t => {
+t.test('several sites in one Redis and one server: a hint costs one read of its site', async t => {
   const own1 = await startRedis(t)
   const store = { redis: own1.url }
   const { app } = await createApp(t, { store: { ...store, pollInterval: 3_600_000 }, site: request => String(request.headers['x-site']), sites: ['shop', 'blog', 'news'] })
@@ -494,7 +494,7 @@ t.test('no connection, listener or timer is left over', async t => {
   await listening(own1.client, 'fastify-maintenance:{default}:changes', 1)
   const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
   const before = timers()
-  t.equal(await clients(), 3, "two of the plugin, one of the test")
+  t.equal(await clients(), 3, 'two of the plugin, one of the test')
   for (let i = 0; i < 200; i++) await maintenance.set(i % 2 === 0)
   for (let i = 0; i < 100; i++) {
     for (const type of ['pubsub', 'normal']) await own1.client.call('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes')
@@ -506,11 +506,11 @@ t.test('no connection, listener or timer is left over', async t => {
   await until('no more timers', () => timers() <= before + 1)
   t.match(await maintenance.set(true), { active: true })
   await app.close()
-  await until('gone', async () => await clients() === 1)
+  await until('disconnected', async () => await clients() === 1)
   t.strictSame(warnings, [])
 })
 
-t.test('after close() the process ends', async t => {
+t.test('the process exits after close()', async t => {
   const proxy = await startProxy(t, server.port)
   for (const state of ['well', 'frozen', 'refusing']) {
     const redis = state === 'refusing' ? 'redis://127.0.0.1:1' : proxy.url

@@ -97,7 +97,7 @@ async function startApp (t: Test, store: MaintenanceStore, options: FastifyMaint
 
 /** The error that a wait rejects with. */
 async function unsafe (wait: Promise<unknown>): Promise<DrainErrorDetails & Error> {
-  return wait.then(() => { throw new Error('it said safe') }, error => {
+  return wait.then(() => { throw new Error('it reported safe') }, error => {
     if (error.code !== 'FST_ERR_MAINTENANCE_DRAIN') throw error
     return error
   })
@@ -695,10 +695,10 @@ t.test('a process that was frozen reads the state before it answers a new connec
   performance.now = () => now.call(performance) + 48_000
   const second = await arrived()
   await other.app.maintenance.set(true)
-  await until('the first read is under way', () => reads.length === 1)
+  await until('the first read has begun', () => reads.length === 1)
   reads[0]?.()
   t.equal(await first.status, 200, 'the site was open at that read')
-  await until('the second read is under way', () => reads.length === 2)
+  await until('the second read has begun', () => reads.length === 2)
   const third = await arrived()
   reads[1]?.()
   t.strictSame([await second.status, await third.status], [503, 503], 'a read for an earlier freeze does not let them through')

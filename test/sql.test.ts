@@ -134,7 +134,7 @@ async function common (t: Test, base: Base): Promise<void> {
     await stores[0]!.write('room', 'record', { revision: 1, expectedRevision: 0 })
   })
 
-  await t.test('keeps the last 100 changes of a site, and the time of the database', async t => {
+  await t.test("keeps the last 100 changes of a site, by the database's clock", async t => {
     const store = await open(t, address)
     for (let i = 0; i < 105; i++) await store.appendHistory?.('a', `entry ${i}`)
     await store.appendHistory?.('b', 'another')
@@ -612,7 +612,7 @@ t.test('{ sql }: boot fails with the SQL unless the tables exist or can be creat
   t.match(tablesSql('postgres', 'ops.state'), /"ops"."state_servers"/)
 })
 
-t.test("mirror and interval for every store; errors of a custom store", async t => {
+t.test('mirror and interval for every store; errors of a custom store', async t => {
   const directory = temporary(t)
   const custom = createSqlStore({ client: `sqlite:${join(directory, 'own.db')}` })
   const mirror = join(directory, 'mirror.json')

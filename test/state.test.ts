@@ -88,15 +88,15 @@ t.test('unreadable, but the store knows its revision: it is overwritten anyway',
   store.records.set('default', '{"revision":123,"windows":"none"}')
   const write: MaintenanceStore['write'] = store.write
   // a store that keeps the revision separately, and has one that the record does not show
-  let refused = 0
+  let rejected = 0
   store.write = async (site, text, { revision, expectedRevision }: WriteOptions) => {
     if (expectedRevision === undefined) return write(site, text, { revision })
-    refused++
+    rejected++
     throw Object.assign(new Error('conflict'), { code: 'FST_ERR_MAINTENANCE_CONFLICT' })
   }
   const { app } = await createApp(t, { store })
   t.match(await app.maintenance.set(false), { active: false, source: 'store' })
-  t.equal(refused, 0, 'unreadable records are not compared')
+  t.equal(rejected, 0, 'unreadable records are not compared')
 })
 
 t.test('unreadable at boot, then gone: only a record opens the site', async t => {
@@ -120,7 +120,7 @@ t.test('a record that disappeared, or was replaced by an older one, is repaired'
     const status = await app.maintenance.refresh()
     t.match(status, { active: true, message: 'new', revision, store: { error: name === 'missing' ? 'the state record is missing' : /is older than the known one/ } })
     await until('repaired', () => JSON.parse(store.records.get('default') ?? '{}').revision === revision)
-    await until('told', () => app.maintenance.status().store.error === null)
+    await until('repaired', () => app.maintenance.status().store.error === null)
   }
   t.equal(lines.filter(line => line.msg.includes('repaired the record')).length, 2)
   await app.maintenance.set(false)
@@ -237,7 +237,7 @@ t.test('windows: a record that changes while closed stays in its window', async 
   await app.maintenance.set(true, { endsAt: new Date(store.time + 50) })
   t.equal(windowId(), first, 'also if the store has lost it')
   store.time += 50
-  await until('over', () => !app.maintenance.active)
+  await until('the window has ended', () => !app.maintenance.active)
   await app.maintenance.set(true)
   t.not(windowId(), first)
   await app.maintenance.set(false)
@@ -454,8 +454,8 @@ t.test('changes that wait for one that hangs time out', async t => {
   const { app } = await createApp(t, { store })
   await app.ready()
   store.write = never
-  const refused = await Promise.all([1, 2, 3, 4].map(() => app.maintenance.set(true).then(() => t.fail('written'), error => error)))
-  t.match([refused[0], refused[3]], [{ code: 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN' }, { code: 'FST_ERR_MAINTENANCE_STORE', message: /no answer within \d+ ms/ }])
+  const errors = await Promise.all([1, 2, 3, 4].map(() => app.maintenance.set(true).then(() => t.fail('written'), error => error)))
+  t.match([errors[0], errors[3]], [{ code: 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN' }, { code: 'FST_ERR_MAINTENANCE_STORE', message: /no answer within \d+ ms/ }])
 })
 
 t.test('history: entries of other versions, without their change', async t => {

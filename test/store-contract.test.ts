@@ -339,7 +339,7 @@ t.test('the store in etcd', { skip: noEtcd }, async t => {
     watching.watch(() => { hints++ })
     await until('it watches', () => hints === 1)
     await writing.write('shop', 'record', { revision: 1 })
-    await until('told', () => hints > 1)
+    await until('notified', () => hints > 1)
     await Promise.all([watching.close(), writing.close()])
   })
 })

@@ -48,32 +48,32 @@ const createApp = async (...args: Parameters<typeof makeReadyApp>) => withClock(
 t.test('windows start and end on time after a long wait, and after the machine was asleep', async t => {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: at('2026-01-01T00:00:00Z') })
   t.teardown(() => mock.timers.reset())
-  const looks: string[] = []
+  const clockReads: string[] = []
   const record = recordOf([storedWindow({ startsAt: '2026-03-01T00:00:00.000Z', endsAt: '2026-03-01T00:00:10.000Z' })])
   const expectNext = () => transitions.expect(nextTransition(record, NO_SCHEDULE, Date.now()))
   const onTransition = (): void => {
-    looks.push(new Date().toISOString())
+    clockReads.push(new Date().toISOString())
     expectNext()
   }
   const transitions = createTransitions(Date.now, onTransition, console as never)
   expectNext()
   mock.timers.setTime(at('2026-02-28T23:59:59.500Z'))
   mock.timers.tick(400)
-  t.strictSame(looks, [])
+  t.strictSame(clockReads, [])
   mock.timers.tick(100)
-  t.strictSame(looks, ['2026-03-01T00:00:00.000Z'])
+  t.strictSame(clockReads, ['2026-03-01T00:00:00.000Z'])
   mock.timers.tick(9_000)
-  t.equal(looks.length, 1)
+  t.equal(clockReads.length, 1)
   mock.timers.tick(1_000)
-  t.equal(looks[1], '2026-03-01T00:00:10.000Z')
+  t.equal(clockReads[1], '2026-03-01T00:00:10.000Z')
   transitions.expect(null)
   mock.timers.tick(100_000)
-  t.equal(looks.length, 2, 'no transition is left')
+  t.equal(clockReads.length, 2, 'no transition is left')
   transitions.expect(Date.now() + 1)
   transitions.close()
   transitions.expect(Date.now() + 1)
   mock.timers.tick(10)
-  t.equal(looks.length, 2, 'closed')
+  t.equal(clockReads.length, 2, 'closed')
 })
 
 t.test('windows: a transition that fails is logged, and an unfinished one is retried', async t => {
@@ -81,12 +81,12 @@ t.test('windows: a transition that fails is logged, and an unfinished one is ret
   t.teardown(() => mock.timers.reset())
   const errors: string[] = []
   const log = { error: (_object: unknown, message: string) => { errors.push(message) } }
-  let looks = 0
-  const transitions = createTransitions(Date.now, () => { if (++looks === 3) throw new Error('no clock') }, log as never)
+  let clockReads = 0
+  const transitions = createTransitions(Date.now, () => { if (++clockReads === 3) throw new Error('no clock') }, log as never)
   transitions.expect(Date.now() + 10)
   mock.timers.tick(10)
   mock.timers.tick(1000)
-  t.equal(looks, 2)
+  t.equal(clockReads, 2)
   mock.timers.tick(1000)
   t.strictSame(errors, ['maintenance: the clock could not be followed: no clock'])
   transitions.close()
@@ -108,7 +108,7 @@ t.test('windows: an announced end, and a change without one', async t => {
   const { app } = await createApp(t, { store })
   await app.maintenance.set(true, { endsAt: new Date(store.time + 100) })
   store.time += 100
-  await until('over', () => !app.maintenance.active)
+  await until('the window has ended', () => !app.maintenance.active)
   await app.maintenance.set(true, { message: 'longer' })
   t.match((await app.inject('/')), { statusCode: 503, headers: { 'retry-after': '300' } })
 })
@@ -199,9 +199,9 @@ t.test('schedule: it closes and opens the site, and operators can override it', 
   t.match(app.maintenance.status(), { active: false, upcoming: { startsAt: '2026-11-21T11:00:00.000Z', message: 'lunch' } })
   await pass(11_000)
   t.match(app.maintenance.status(), { active: true, mode: 'read-only', message: 'lunch', windows: [{ kind: 'scheduled', by: 'schedule' }, {}], endsAt: '2026-11-21T13:00:00.000Z', upcoming: { startsAt: '2026-11-22T11:00:00.000Z' } })
-  const refused = await app.inject({ method: 'POST', url: '/' })
-  t.match(refused, { statusCode: 503, headers: { 'retry-after': '7199', 'maintenance-mode': 'read-only' } })
-  t.match(refused.json(), { message: 'lunch', mode: 'read-only' })
+  const blocked = await app.inject({ method: 'POST', url: '/' })
+  t.match(blocked, { statusCode: 503, headers: { 'retry-after': '7199', 'maintenance-mode': 'read-only' } })
+  t.match(blocked.json(), { message: 'lunch', mode: 'read-only' })
   await app.maintenance.set(true, { message: 'longer' })
   t.match(app.maintenance.status(), { mode: 'full', message: 'longer' })
   await pass(2 * HOUR)
@@ -262,7 +262,7 @@ t.test('run: one per server, and the earlier state is restored', async t => {
   const first = begin(one)
   await until('closed', () => one.active)
   const second = begin(two)
-  await until('seen', async () => (await two.refresh()).windows.length === 2)
+  await until('both runs are read', async () => (await two.refresh()).windows.length === 2)
   second.end()
   await second.ended
   t.strictSame(await closed(), [true, true], 'the first is still running')
@@ -409,7 +409,7 @@ t.test('runs: at most a hundred at a time', async t => {
   await t.rejects(app.maintenance.run(() => t.fail('must not run')), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /at most 100 runs at a time/ })
 })
 
-t.test('windows: times that contradict each other', async t => {
+t.test('windows: contradictory times', async t => {
   const { app } = await createApp(t)
   const { windows: [planned] } = await app.maintenance.set(true, { startsAt: '+2h', endsAt: '+3h' })
   const window = planned?.id as string

@@ -29,7 +29,7 @@ interface Server {
   readonly link: Proxy
 }
 
-interface World {
+interface Fleet {
   readonly t: Test
   readonly redis: RedisServer
   /** The last one has the fault. */
@@ -47,9 +47,9 @@ interface Fault {
   readonly path?: string
   readonly wait?: string
   /** Runs before the wait. */
-  readonly before?: (world: World) => unknown
+  readonly before?: (fleet: Fleet) => unknown
   /** Runs during the wait. */
-  readonly during?: (world: World) => unknown
+  readonly during?: (fleet: Fleet) => unknown
   /** The fault is not detectable: the wait must never report safe. */
   readonly never?: boolean
   /** A false alarm: every server stops properly or is only slow, so the wait must end well. */
@@ -58,17 +58,17 @@ interface Fault {
   readonly observe?: number
 }
 
-const last = ({ servers }: World): Server => servers.at(-1) as Server
+const last = ({ servers }: Fleet): Server => servers.at(-1) as Server
 
-const cutOff = (world: World): void => { last(world).link.frozen = true }
-const stop = (resumeAfter: number) => (world: World): void => {
-  const { child } = last(world)
+const cutOff = (fleet: Fleet): void => { last(fleet).link.frozen = true }
+const stop = (resumeAfter: number) => (fleet: Fleet): void => {
+  const { child } = last(fleet)
   child.kill('SIGSTOP')
   setTimeout(() => child.kill('SIGCONT'), resumeAfter)
 }
-const randomly = (work: (world: World) => unknown) => async (world: World): Promise<void> => {
+const randomly = (work: (fleet: Fleet) => unknown) => async (fleet: Fleet): Promise<void> => {
   await sleep(Math.random() * 1000)
-  await work(world)
+  await work(fleet)
 }
 
 const FAULTS: Record<string, Fault> = {
@@ -77,14 +77,14 @@ const FAULTS: Record<string, Fault> = {
   'cut off from Redis, with fence': { options: { fence: {} }, before: cutOff, wait: '2m' },
   'stopped and resumed': { before: stop(20_000), never: true, observe: 10_000 },
   'stopped and resumed, with fence': { options: { fence: {} }, before: stop(20_000), wait: '2m' },
-  'event loop blocked for 18 s': { before: world => last(world).child.send(18_000), never: true, observe: 8000 },
+  'event loop blocked for 18 s': { before: fleet => last(fleet).child.send(18_000), never: true, observe: 8000 },
   'booting while its link breaks, with fence': { options: { fence: {} }, wait: '2m', before: breakLinkOfNewServer },
-  'pinned open': { before: world => world.start({ pinned: 'open' }), never: true },
+  'pinned open': { before: fleet => fleet.start({ pinned: 'open' }), never: true },
   'Redis emptied': { during: randomly(({ redis }) => redis.client.flushall()) },
   'Redis restarted empty': { during: randomly(async ({ redis }) => { await redis.kill(); await redis.start() }) },
   'entries evicted': { during: randomly(({ redis }) => redis.client.del(SERVERS, `${SERVERS}:until`)) },
   'entries evicted before': { before: ({ redis }) => redis.client.del(SERVERS, `${SERVERS}:until`) },
-  'client hung up 9 s before the write': { before: world => { for (const { url } of world.servers) world.send(url, '/work', 9500, 200) } },
+  'client hung up 9 s before the write': { before: fleet => { for (const { url } of fleet.servers) fleet.send(url, '/work', 9500, 200) } },
   'tracked work after the reply': { path: '/later' },
   'killed, and its statement goes on': { path: '/statement', before: ({ servers }) => servers.at(-1)?.child.kill('SIGKILL'), never: true },
   'rolling restart of ten servers': { servers: 10, during: rollingRestart, wait: '2m', always: true },
@@ -101,41 +101,41 @@ const close = async (...servers: Server[]): Promise<void> => {
   }))
 }
 
-async function rollingRestart (world: World): Promise<void> {
-  for (const server of [...world.servers]) {
+async function rollingRestart (fleet: Fleet): Promise<void> {
+  for (const server of [...fleet.servers]) {
     await close(server)
-    await world.start()
+    await fleet.start()
   }
 }
 
 /** A rolling deploy that adds servers before it removes others. */
-async function replaceServers (world: World): Promise<void> {
-  const old = [...world.servers]
-  await Promise.all(old.map(() => world.start()))
+async function replaceServers (fleet: Fleet): Promise<void> {
+  const old = [...fleet.servers]
+  await Promise.all(old.map(() => fleet.start()))
   await close(...old)
 }
 
 /** They boot as the wait begins, and their first heartbeat takes longer than the wait for the others. */
-async function addServersOnSlowLinks (world: World): Promise<void> {
-  for (let i = 0; i < 3; i++) world.start({}, 300 + Math.random() * 150).catch(() => {})
+async function addServersOnSlowLinks (fleet: Fleet): Promise<void> {
+  for (let i = 0; i < 3; i++) fleet.start({}, 300 + Math.random() * 150).catch(() => {})
   await sleep(Math.random() * 4000)
 }
 
-async function scaleToZero (world: World): Promise<void> {
-  await close(...world.servers)
+async function scaleToZero (fleet: Fleet): Promise<void> {
+  await close(...fleet.servers)
   await sleep(1000)
-  await Promise.all([world.start(), world.start()])
+  await Promise.all([fleet.start(), fleet.start()])
 }
 
 /** Does not wait for the server: it may boot without Redis. */
-async function breakLinkOfNewServer (world: World): Promise<void> {
-  const started = world.start()
+async function breakLinkOfNewServer (fleet: Fleet): Promise<void> {
+  const started = fleet.start()
   await sleep(300 + Math.random() * 1500)
-  last(world).link.frozen = true
+  last(fleet).link.frozen = true
   await started
 }
 
-async function createWorld (t: Test, options: object, servers: number): Promise<World & { log: string, stopLoad: () => void, load: (path: string) => void }> {
+async function createFleet (t: Test, options: object, servers: number): Promise<Fleet & { log: string, stopLoad: () => void, load: (path: string) => void }> {
   const directory = mkdtempSync(join(tmpdir(), 'maintenance-lies-'))
   const log = join(directory, 'writes.log')
   writeFileSync(log, '')
@@ -161,7 +161,7 @@ async function createWorld (t: Test, options: object, servers: number): Promise<
     })
   }
 
-  const world = {
+  const fleet = {
     t,
     redis,
     log,
@@ -174,7 +174,7 @@ async function createWorld (t: Test, options: object, servers: number): Promise<
       const child = fork('test/fixtures/writing-server.mjs', [JSON.stringify(config)], { execArgv: [], env: { PATH: process.env.PATH } })
       children.push(child)
       const server = { url: '', isKnown: false, child, link }
-      world.servers.push(server)
+      fleet.servers.push(server)
       const [message] = await Promise.race([once(child, 'message'), once(child, 'exit')])
       if (message === null) throw new Error('a server did not boot')
       const { url, source } = message as { url: string, source: string }
@@ -186,7 +186,7 @@ async function createWorld (t: Test, options: object, servers: number): Promise<
     },
     load (path: string) {
       load.path = path
-      for (const server of world.servers) send3(server, path)
+      for (const server of fleet.servers) send3(server, path)
     },
     stopLoad () { load.goesOn = false }
   }
@@ -196,11 +196,11 @@ async function createWorld (t: Test, options: object, servers: number): Promise<
   async function keepSending ({ url, child }: Server, path: string): Promise<void> {
     while (load.goesOn && child.exitCode === null) if (await send(url, path, Math.round(100 + Math.random() * 1500)) !== 200) await sleep(300)
   }
-  await Promise.all(Array.from({ length: servers }, () => world.start()))
+  await Promise.all(Array.from({ length: servers }, () => fleet.start()))
   // on a busy machine, a first heartbeat may fail: a server that never reached the store is unknown
   await until('all servers are listed', async () => await redis.client.hlen(SERVERS) === servers, 120_000)
-  for (const server of world.servers) server.isKnown = true
-  return world
+  for (const server of fleet.servers) server.isKnown = true
+  return fleet
 }
 
 interface Outcome {
@@ -212,21 +212,21 @@ interface Outcome {
 }
 
 async function play (t: Test, { options = {}, servers = 3, path = '/work', wait = '40s', before, during, observe = 4000 }: Fault): Promise<Outcome> {
-  const world = await createWorld(t, options, servers)
-  world.load(path)
+  const fleet = await createFleet(t, options, servers)
+  fleet.load(path)
   await sleep(1500)
-  await before?.(world)
+  await before?.(fleet)
   let out = ''
   let err = ''
-  const waiting = main(['on', `--wait=${wait}`, '--json', '--force', '--store', world.redis.url], {}, { out: text => { out += text }, err: text => { err += text } })
-  await during?.(world)
+  const waiting = main(['on', `--wait=${wait}`, '--json', '--force', '--store', fleet.redis.url], {}, { out: text => { out += text }, err: text => { err += text } })
+  await during?.(fleet)
   const code = await waiting
-  const writes = (): number => readFileSync(world.log, 'utf8').split('\n').length
+  const writes = (): number => readFileSync(fleet.log, 'utf8').split('\n').length
   const { safe } = code === 0 || code === 3 ? JSON.parse(out).sites[0] as { safe: boolean } : { safe: false }
   const written = writes()
   await sleep(observe)
-  world.stopLoad()
-  const unseen = options.fence === undefined && world.servers.some(({ isKnown }) => !isKnown)
+  fleet.stopLoad()
+  const unseen = options.fence === undefined && fleet.servers.some(({ isKnown }) => !isKnown)
   return { safe, writes: writes() - written, why: err, unseen }
 }
 

@@ -264,7 +264,7 @@ t.test('on a file: a server that boots removes entries of dead servers, and says
   await app.ready()
   // A temporary file has a leading dot: an entry is written beside its target, then renamed.
   const entries = () => readdirSync(folder).filter(name => !name.startsWith('.'))
-  await until('swept', () => entries().length === 1 && !entries().some(name => name.includes('dead')))
+  await until('the dead entry is removed', () => entries().length === 1 && !entries().some(name => name.includes('dead')))
   t.match(entries()[0], /^[0-9a-f-]{36}$/)
   await app.close()
   const goodbye = JSON.parse(readFileSync(join(folder, entries()[0] as string), 'utf8'))
