@@ -4,6 +4,7 @@ import { createPages } from './lib/answer/page.ts'
 import { createRedirect, localPath } from './lib/answer/redirect.ts'
 import { createGuesses } from './lib/bypass/request.ts'
 import { addBypassRoutes, BYPASS_PATH } from './lib/bypass/routes.ts'
+import { warnOfMissingKey } from './lib/bypass/settings.ts'
 import { nameOf } from './lib/drain/activity.ts'
 import { closeStreams } from './lib/drain/close-streams.ts'
 import { watchHandlers } from './lib/drain/handlers.ts'
@@ -38,6 +39,7 @@ async function maintenance (fastify: FastifyInstance, options: FastifyMaintenanc
   const settings = readOptions(options)
   const { ignore, response, siteOf } = settings
   const log = createSafeLog(fastify.log)
+  warnOfMissingKey(options, log)
 
   // before anything is awaited, because routes may be declared in the meantime
   const routes = watchRoutes(fastify)

@@ -641,7 +641,28 @@ t.test('the log names the exemptions of a closed site, or how to open it if ther
     t.equal(ways.length, 1, 'once')
     t.match(ways[0], command)
   }
-  t.equal(openingCommand(readOptions({ store: { redis: 'redis://u:secret@host' } }), 'shop'), 'npx fastify-maintenance off shop --store redis://…')
+  const commands = {
+    'redis://u:secret@host': 'redis://…',
+    'postgres://u:secret@host/app': 'postgres://…',
+    'sqlite:./app.db': 'sqlite:./app.db'
+  }
+  for (const [store, address] of Object.entries(commands)) {
+    t.equal(openingCommand(readOptions({ store }), 'shop'), `npx fastify-maintenance off shop --store ${address}`)
+  }
+  const pool = { query: async () => [], dialect: 'sqlite' } as const
+  t.equal(openingCommand(readOptions({ store: { sql: pool } }), 'shop'), "app.maintenance.for('shop').set(false)")
+  const custom = { custom: createTestStore() }
+  t.equal(openingCommand(readOptions({ store: custom }), 'shop'), "app.maintenance.for('shop').set(false)")
+})
+
+t.test('a key that is undefined logs a warning', async t => {
+  const warned = async (bypass: FastifyMaintenanceOptions['bypass']) => {
+    const { app, lines } = await createApp(t, { bypass })
+    await app.ready()
+    return lines.some(({ msg }) => msg.includes("option 'bypass.key' is undefined"))
+  }
+  t.equal(await warned({ key: undefined }), true)
+  for (const bypass of [undefined, {}, { key: KEY }]) t.equal(await warned(bypass), false)
 })
 
 t.test('a rule for users without a route to sign in logs a warning', async t => {

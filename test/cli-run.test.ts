@@ -163,7 +163,7 @@ t.test('run --bypass prints the link for testers once the site is closed', async
 
 t.test('run --stay-closed: a command that fails leaves the site closed', async t => {
   const { app, env } = await serve(t)
-  t.match(await call(['run', '--stay-closed', '--message', 'Half migrated', '--', 'false'], env), { code: 1, err: /stays closed/ })
+  t.match(await call(['run', '--stay-closed', '--message', 'Half migrated', '--', 'false'], env), { code: 1, err: /the command failed with exit code 1\n[^]*stays closed/ })
   await app.maintenance.refresh()
   t.match(app.maintenance.status(), { active: true, message: 'Half migrated', windows: [{ kind: 'now' }] })
 })

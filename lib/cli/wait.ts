@@ -59,7 +59,8 @@ export async function waitFor (
     })
     return { safe: true, servers, unready: [], lost: fenced, pinned: [], problem: null }
   } catch (error) {
-    const { servers: unready, lost, pinned } = error as Required<DrainErrorDetails>
+    // a signal that ended the wait carries nothing
+    const { servers: unready = [], lost = [], pinned = [] } = error as Partial<DrainErrorDetails>
     const advice = lost.length === 0 ? '' : '. If you have made sure that it is dead, add --assume-dead'
     const problem = `site '${site}': ${timesInWords(reasonOf(error))}${advice}`
     return { safe: false, servers: last, unready, lost, pinned, problem }
