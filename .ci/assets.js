@@ -1,4 +1,5 @@
-// The module dist/lib/util/asset.cjs: esbuild and webpack leave out files that are read at run time, so in dist/ the assets
+// The module dist/lib/util/asset.cjs: esbuild and webpack leave out files that are read at run time, so in dist/ the
+// assets
 // are in a module as well.
 import { readdirSync, readFileSync } from 'node:fs'
 

@@ -3,6 +3,8 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
-const sources = ['index.ts', ...readdirSync('lib', { recursive: true }).map(file => join('lib', file)).filter(file => file.endsWith('.ts') && !file.endsWith('bin.ts'))]
+const sources = ['index.ts', ...readdirSync('lib', { recursive: true }).map(file => join('lib', file)).filter(
+  file => file.endsWith('.ts') && !file.endsWith('bin.ts')
+)]
 
 export default () => sources

@@ -17,7 +17,9 @@ const offset = NOW - realNow()
 Date.now = () => realNow() + offset
 
 const app = Fastify()
-await app.register(maintenance, { site: 'shop', bypass: {}, schedule: { cron: '0 1 * * sun', duration: '1h', timeZone: 'UTC', message: 'Weekly backup' } })
+await app.register(maintenance, {
+  site: 'shop', bypass: {}, schedule: { cron: '0 1 * * sun', duration: '1h', timeZone: 'UTC', message: 'Weekly backup' }
+})
 await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize: () => 'Maria' })
 const address = await app.listen({ port: 0, host: '127.0.0.1' })
 await app.maintenance.set(true, { by: 'Nils', message: 'A first try' })
@@ -29,11 +31,18 @@ await app.maintenance.set(true, {
   ignoreRoutes: [{ pattern: '/checkout/*', description: 'Orders under way' }]
 })
 
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--force-color-profile=srgb'] })
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: [
+    '--no-sandbox', '--disable-gpu', '--force-color-profile=srgb'
+  ]
+})
 mkdirSync(folder, { recursive: true })
 
 async function take (name, url, { width, height, fullPage = false, ...options }) {
-  const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'UTC', viewport: { width, height }, ...options })
+  const context = await browser.newContext({
+    locale: 'en-GB', timezoneId: 'UTC', viewport: { width, height }, ...options
+  })
   const page = await context.newPage()
   await page.clock.setFixedTime(NOW)
   await page.goto(`${address}${url}`)
@@ -54,7 +63,9 @@ async function takeContactSheet () {
   const figures = []
   for (const look of LOOKS) {
     const picture = await takeLook(look)
-    figures.push(`<figure><img src="data:image/png;base64,${picture.toString('base64')}"><figcaption>${look.name}</figcaption></figure>`)
+    figures.push(`<figure><img src="data:image/png;base64,${picture.toString(
+      'base64'
+    )}"><figcaption>${look.name}</figcaption></figure>`)
   }
   const page = await browser.newPage({ viewport: { width: 1640, height: 800 } })
   await page.setContent(`<style>
@@ -73,7 +84,9 @@ async function takeLook (look) {
   const address = await app.listen({ port: 0, host: '127.0.0.1' })
   await app.maintenance.set(true, windowOf(look, NOW))
   while (!app.maintenance.active) await new Promise(resolve => setTimeout(resolve, 50))
-  const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'UTC', viewport: { width: 800, height: 450 }, ...look.context })
+  const context = await browser.newContext({
+    locale: 'en-GB', timezoneId: 'UTC', viewport: { width: 800, height: 450 }, ...look.context
+  })
   const page = await context.newPage()
   await page.clock.setFixedTime(NOW)
   await show(page, `${address}/page`, look)
@@ -97,7 +110,8 @@ async function withPalette (png) {
     const context = new OffscreenCanvas(width, height).getContext('2d')
     context.drawImage(image, 0, 0)
     const { data } = context.getImageData(0, 0, width, height)
-    const colours = new Uint32Array(width * height).map((_, i) => data[4 * i] << 16 | data[4 * i + 1] << 8 | data[4 * i + 2])
+    const colours =
+      new Uint32Array(width * height).map((_, i) => data[4 * i] << 16 | data[4 * i + 1] << 8 | data[4 * i + 2])
     const counts = new Map()
     for (const colour of colours) counts.set(colour, (counts.get(colour) ?? 0) + 1)
     const channels = colour => [colour >> 16, colour >> 8 & 255, colour & 255]
@@ -105,21 +119,34 @@ async function withPalette (png) {
     const palette = []
     // the frequent ones first, and none that is nearly there
     for (const [colour] of [...counts].sort((a, b) => b[1] - a[1])) {
-      if (palette.length < 64 && palette.every(known => distance(known, colour) > 200 || counts.get(colour) > 2000)) palette.push(colour)
+      if (palette.length < 64 && palette.every(known => distance(known, colour) > 200 || counts.get(colour) > 2000)) {
+        palette.push(colour)
+      }
     }
-    const nearest = new Map([...counts.keys()].map(colour => [colour, palette.reduce((best, known, i) => distance(known, colour) < distance(palette[best], colour) ? i : best, 0)]))
+    const nearest = new Map([...counts.keys()].map(colour => [
+      colour,
+      palette.reduce((best, known, i) => distance(known, colour) < distance(palette[best], colour) ? i : best, 0)
+    ]))
     let pixels = ''
     for (const colour of colours) pixels += String.fromCharCode(nearest.get(colour))
     return { width, height, palette: palette.map(channels), pixels: btoa(pixels) }
   }, png.toString('base64'))
   await context.close()
   const rows = Buffer.from(pixels, 'base64')
-  const lines = Buffer.concat(Array.from({ length: height }, (_, y) => Buffer.concat([Buffer.alloc(1), rows.subarray(y * width, (y + 1) * width)])))
+  const lines = Buffer.concat(Array.from({ length: height }, (_, y) => Buffer.concat([
+    Buffer.alloc(1), rows.subarray(y * width, (y + 1) * width)
+  ])))
   const header = Buffer.alloc(13)
   header.writeUInt32BE(width, 0)
   header.writeUInt32BE(height, 4)
   header.set([8, 3], 8)
-  return Buffer.concat([Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]), chunk('IHDR', header), chunk('PLTE', Buffer.from(palette.flat())), chunk('IDAT', deflateSync(lines, { level: 9 })), chunk('IEND', Buffer.alloc(0))])
+  return Buffer.concat([
+    Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]),
+    chunk('IHDR', header),
+    chunk('PLTE', Buffer.from(palette.flat())),
+    chunk('IDAT', deflateSync(lines, { level: 9 })),
+    chunk('IEND', Buffer.alloc(0))
+  ])
 }
 
 /** PNG, section 5.3: length, name, data, CRC. */

@@ -30,7 +30,9 @@ const files = [
 for (const file of files) {
   for (const [index, line] of readFileSync(file, 'utf8').split('\n').entries()) {
     for (const [found, ...phrases] of line.matchAll(PHRASES)) {
-      console.error(`${file}:${index + 1}: "${found}"; better: ${ADVICE[phrases.findIndex(phrase => phrase !== undefined)]}`)
+      console.error(
+        `${file}:${index + 1}: "${found}"; better: ${ADVICE[phrases.findIndex(phrase => phrase !== undefined)]}`
+      )
       process.exitCode = 1
     }
   }

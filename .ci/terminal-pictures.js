@@ -1,5 +1,7 @@
-// Draws what the command prints on a terminal: npm run screenshots (needs the build, redis-server, and script of util-linux).
-// Real servers, a real Redis, a pseudo-terminal; only the names of the hosts, the processes and the day are those of a shop.
+// Draws what the command prints on a terminal: npm run screenshots (needs the build, redis-server, and script of
+// util-linux).
+// Real servers, a real Redis, a pseudo-terminal; only the names of the hosts, the processes and the day are those of a
+// shop.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
@@ -43,7 +45,9 @@ console.log(await app.listen({ port: 0, host: '127.0.0.1' }))`
 
 /** @returns the process of a server, and its address */
 async function startServer (env = {}) {
-  const child = start(process.execPath, ['--input-type=module', '--eval', SERVER], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = start(process.execPath, ['--input-type=module', '--eval', SERVER], {
+    env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit']
+  })
   const [address] = await once(child.stdout, 'data')
   return { child, address: String(address).trim() }
 }
@@ -51,7 +55,9 @@ async function startServer (env = {}) {
 /** Types a command on a pseudo-terminal. @returns what it printed, each time */
 async function type (line) {
   const env = { ...process.env, MAINTENANCE_STORE: store, SUDO_USER: 'ann', TZ: 'UTC', NO_COLOR: '' }
-  const child = start('script', ['-qec', `'${process.execPath}' dist/lib/cli/bin.js ${line}`, '/dev/null'], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = start('script', [
+    '-qec', `'${process.execPath}' dist/lib/cli/bin.js ${line}`, '/dev/null'
+  ], { env, stdio: ['ignore', 'pipe', 'inherit'] })
   const pieces = []
   child.stdout.on('data', piece => pieces.push(toShop(String(piece))))
   await once(child, 'close')
@@ -103,7 +109,10 @@ const escape = text => text.replace(/[&<>]/g, letter => `&#${letter.charCodeAt(0
 
 function rowToSvg (row, y) {
   const [first, ...colored] = row.trimEnd().split('\u001b[')
-  const parts = colored.map(part => part.replace(/^(\d+)m([^]*)/, (_all, color, text) => color === '39' ? escape(text) : `<tspan class="c${color}">${escape(text)}</tspan>`))
+  const parts = colored.map(part => part.replace(
+    /^(\d+)m([^]*)/,
+    (_all, color, text) => color === '39' ? escape(text) : `<tspan class="c${color}">${escape(text)}</tspan>`
+  ))
   // eslint-disable-next-line no-control-regex -- the colours of terminals
   const width = row.trimEnd().replace(/\u001b\[\d+m/g, '').length * CHAR
   return `<text x="16" y="${48 + y * LINE}" textLength="${width.toFixed(1)}">${escape(first)}${parts.join('')}</text>\n`
@@ -120,18 +129,28 @@ function draw (name, command, screens) {
   const frames = last === 0
     ? []
     : screens.map((screen, i) => ({
-      style: `@keyframes f${i}{0%{visibility:${i === 0 ? 'visible' : 'hidden'}}${percent(i)}%{visibility:visible}${percent(i + 1)}%{visibility:${i === last ? 'visible' : 'hidden'}}}\n.f${i}{animation:f${i} ${2 * screens.length}s step-end infinite}\n`,
-      group: `<g class="f${i}" visibility="${i === last ? 'visible' : 'hidden'}">\n${screen.map((row, y) => y < fixed ? '' : rowToSvg(row, y)).join('')}</g>\n`
+      style: `@keyframes f${i}{0%{visibility:${i === 0
+        ? 'visible'
+        : 'hidden'}}${percent(i)}%{visibility:visible}${percent(i +
+        1)}%{visibility:${i === last
+          ? 'visible'
+          : 'hidden'}}}\n.f${i}{animation:f${i} ${2 * screens.length}s step-end infinite}\n`,
+      group: `<g class="f${i}" visibility="${i === last ? 'visible' : 'hidden'}">\n${screen.map(
+        (row, y) => y < fixed ? '' : rowToSvg(row, y)
+      ).join('')}</g>\n`
     }))
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}">
+  const svg =
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}">
 <style>
 text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace;fill:#d6dde6;white-space:pre}
 .c31{fill:#ff7b72}.c32{fill:#7ee787}.p{fill:#8b949e}
 ${frames.map(({ style }) => style).join('')}@media (prefers-reduced-motion:reduce){g{animation:none!important}}
 </style>
 <rect x=".5" y=".5" width="${width - 1}" height="${height - 1}" rx="8" fill="#161b22" stroke="#484f58"/>
-<text x="16" y="28" textLength="${((command.length + 2) * CHAR).toFixed(1)}"><tspan class="p">$ </tspan>${escape(command)}</text>
-${rows.slice(0, last === 0 ? rows.length : fixed).map((row, y) => rowToSvg(row, y)).join('')}${frames.map(({ group }) => group).join('')}</svg>
+<text x="16" y="28" textLength="${((command.length +
+  2) * CHAR).toFixed(1)}"><tspan class="p">$ </tspan>${escape(command)}</text>
+${rows.slice(0, last === 0 ? rows.length : fixed).map((row, y) => rowToSvg(row, y))
+  .join('')}${frames.map(({ group }) => group).join('')}</svg>
 `
   writeFileSync(join(root, 'docs/images', `${name}.svg`), svg)
   console.log(`docs/images/${name}.svg: ${svg.length} bytes`)

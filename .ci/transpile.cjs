@@ -1,5 +1,5 @@
-// How tap makes JavaScript of a test and of the sources: as it always does, by TypeScript, but each version of a file once.
-// Without this, each of forty test files, and each command that one of them starts, would compile a hundred sources anew.
+// How tap makes JavaScript of a test and of the sources: as it always does, by TypeScript, but each version of a file
+// once. Without this, forty test files, and each command that one of them starts, would each compile a hundred sources.
 'use strict'
 
 const { createHash } = require('node:crypto')
@@ -14,7 +14,10 @@ exports.create = ({ service, nodeModuleEmitKind }) => {
   const module = nodeModuleEmitKind === 'nodeesm' ? ts.ModuleKind.ES2022 : ts.ModuleKind.CommonJS
   const compilerOptions = { ...service.config.options, module, moduleResolution: ts.ModuleResolutionKind.Bundler }
   const setting = ts.version + JSON.stringify(compilerOptions)
-  return { transpile: (code, { fileName }) => once(setting + fileName + code, () => ts.transpileModule(code, { fileName, compilerOptions })) }
+  return {
+    transpile: (code, { fileName }) =>
+      once(setting + fileName + code, () => ts.transpileModule(code, { fileName, compilerOptions }))
+  }
 }
 
 /** What `make` returns, kept beside the packages. */

@@ -21,12 +21,14 @@ t.test('negotiation: specificity, weights, exclusion, ties', async t => {
   const cases: [string | undefined, string][] = [
     [undefined, 'json'], ['', 'json'], ['*/*', 'json'], ['image/webp', 'json'], ['image/webp,*/*', 'json'],
     ['text/html', 'html'], ['TEXT/HTML', 'html'], ['text/*', 'html'], ['text/plain', 'text'], ['application/*', 'json'],
-    ['application/json', 'json'], ['application/problem+json', 'problem'], ['application/problem+json, application/json', 'json'],
+    ['application/json', 'json'], ['application/problem+json', 'problem'],
+    ['application/problem+json, application/json', 'json'],
     ['text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8', 'html'],
     ['application/json, text/plain, */*', 'json'], ['text/plain, */*', 'text'], ['text/html, */*', 'html'],
     ['text/html;q=0.5, application/json;q=0.9', 'json'], ['text/html;q=0.9, application/json;q=0.5', 'html'],
     ['text/html;q=0.5, text/*;q=0.8', 'text'], ['text/html;q=0.4, */*;q=0.8', 'json'],
-    ['text/html;q=0, */*', 'json'], ['application/json;q=0, */*', 'html'], ['application/json;q=0, text/html;q=0, */*', 'problem'],
+    ['text/html;q=0, */*', 'json'], ['application/json;q=0, */*', 'html'],
+    ['application/json;q=0, text/html;q=0, */*', 'problem'],
     ['*/*;q=0', 'json'], ['text/html;q=0', 'json'], ['text/html; level=1 ; q=0.7, text/plain;q=0.6', 'html'],
     ['text/html;q=abc', 'json'], ['text/html;q=2', 'json'], ['text/html;q=-1', 'json'], [';;;,,,', 'json']
   ]
@@ -45,7 +47,9 @@ t.test('negotiation: a flood of different headers is answered, and bounded in me
   t.equal(negotiate(`${'a,'.repeat(500)}text/html`), 'json', 'later ones are not')
 })
 
-async function blockedAnswer (t: Parameters<typeof createApp>[0], options: FastifyMaintenanceOptions, change: MaintenanceChange, accept?: string) {
+async function blockedAnswer (
+  t: Parameters<typeof createApp>[0], options: FastifyMaintenanceOptions, change: MaintenanceChange, accept?: string
+) {
   const { app } = await createApp(t, options)
   await app.maintenance.set(true, change)
   return app.inject({ url: '/', headers: accept === undefined ? {} : { accept } })
@@ -54,14 +58,31 @@ async function blockedAnswer (t: Parameters<typeof createApp>[0], options: Fasti
 t.test('JSON, problem, text: the exact bodies', async t => {
   const json = await blockedAnswer(t, {}, {})
   t.equal(json.statusCode, 503)
-  t.equal(json.body, '{"statusCode":503,"code":"FST_ERR_MAINTENANCE","error":"Service Unavailable","message":"We\'re doing some maintenance. Please check back soon.","retryAfter":300,"endsAt":null}')
-  t.match(json.headers, { 'content-type': 'application/json; charset=utf-8', 'retry-after': '300', 'cache-control': 'no-store', vary: 'Accept', 'maintenance-mode': 'full' })
+  t.equal(
+    json.body,
+    '{"statusCode":503,"code":"FST_ERR_MAINTENANCE","error":"Service Unavailable","message":"We\'re doing some maintenance. Please check back soon.","retryAfter":300,"endsAt":null}'
+  )
+  t.match(json.headers, {
+    'content-type': 'application/json; charset=utf-8',
+    'retry-after': '300',
+    'cache-control': 'no-store',
+    vary: 'Accept',
+    'maintenance-mode': 'full'
+  })
   t.equal(json.headers['content-length'], String(Buffer.byteLength(json.body)))
   t.notOk('etag' in json.headers)
 
   const problem = await blockedAnswer(t, {}, { message: 'Größer' }, 'application/problem+json')
   t.match(problem.headers['content-type'], /^application\/problem\+json/)
-  t.strictSame(problem.json(), { type: 'about:blank', title: 'Service Unavailable', status: 503, detail: 'Größer', code: 'FST_ERR_MAINTENANCE', retryAfter: 300, endsAt: null })
+  t.strictSame(problem.json(), {
+    type: 'about:blank',
+    title: 'Service Unavailable',
+    status: 503,
+    detail: 'Größer',
+    code: 'FST_ERR_MAINTENANCE',
+    retryAfter: 300,
+    endsAt: null
+  })
 
   const endsAt = new Date(Date.now() + 90_000)
   const text = await blockedAnswer(t, {}, { message: 'Back soon', endsAt }, 'text/plain')
@@ -89,10 +110,16 @@ t.test('HTML: one document that loads nothing, with everything escaped', async t
   const message = '<script>alert(1)</script> & "quotes"\nsecond line <%= process.version %>'
   const { headers, body } = await blockedAnswer(t, {}, { message, endsAt: new Date(Date.now() + 60_000) }, 'text/html')
   t.equal(headers['content-type'], 'text/html; charset=utf-8')
-  t.match(headers['content-security-policy'], /^default-src 'none'; style-src 'sha256-.{44}'; script-src 'sha256-.{44}'; .*frame-ancestors 'none'$/)
+  t.match(
+    headers['content-security-policy'],
+    /^default-src 'none'; style-src 'sha256-.{44}'; script-src 'sha256-.{44}'; .*frame-ancestors 'none'$/
+  )
   t.equal(body.match(/<script/g)?.length, 1, 'one script only')
   t.notMatch(body, /<script>alert|src=|href="[^"/]|v\d+\.\d/)
-  t.match(body, '&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quotes&quot;\nsecond line &lt;%= process.version %&gt;')
+  t.match(
+    body,
+    '&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quotes&quot;\nsecond line &lt;%= process.version %&gt;'
+  )
   t.match(body, /<time datetime="/)
   t.match((await blockedAnswer(t, {}, { mode: 'read-only' }, 'text/html')).statusCode, 404, 'reads are let through')
 })
@@ -101,14 +128,19 @@ t.test('Retry-After: the end of the window, the record, the option, or none', as
   const store = createTimedStore()
   const retryAfter = async (options: FastifyMaintenanceOptions, change: MaintenanceChange) => {
     const answer = await blockedAnswer(t, { store, ...options }, change)
-    t.equal(answer.json().retryAfter, answer.headers['retry-after'] === undefined ? null : Number(answer.headers['retry-after']))
+    t.equal(
+      answer.json().retryAfter,
+      answer.headers['retry-after'] === undefined ? null : Number(answer.headers['retry-after'])
+    )
     return answer.headers['retry-after']
   }
   t.equal(await retryAfter({}, {}), '300')
   t.equal(await retryAfter({ response: { retryAfter: 60 } }, {}), '60')
   t.equal(await retryAfter({ response: { retryAfter: false } }, {}), undefined)
   t.equal(await retryAfter({ response: { retryAfter: 60 } }, { retryAfter: 7 }), '7')
-  t.equal(await retryAfter({ response: { retryAfter: false } }, { retryAfter: 7, endsAt: new Date(store.time + 120_500) }), '121')
+  t.equal(await retryAfter({ response: { retryAfter: false } }, {
+    retryAfter: 7, endsAt: new Date(store.time + 120_500)
+  }), '121')
   t.equal(await retryAfter({}, { endsAt: new Date(store.time + 400) }), '1', 'never below 1')
 })
 
@@ -132,7 +164,8 @@ t.test("a route declared 'on' works while the site is open", async t => {
 })
 
 t.test('the response options', async t => {
-  const status = await blockedAnswer(t, { response: { statusCode: 599, headers: { 'X-Reason': 'upgrade', vary: 'Origin' } } }, {})
+  const status =
+    await blockedAnswer(t, { response: { statusCode: 599, headers: { 'X-Reason': 'upgrade', vary: 'Origin' } } }, {})
   t.equal(status.statusCode, 599)
   t.match(status.json(), { statusCode: 599, error: 'Maintenance' })
   t.match(status.headers, { 'x-reason': 'upgrade', vary: 'Accept, Origin' })
@@ -141,16 +174,28 @@ t.test('the response options', async t => {
   t.equal((await blockedAnswer(t, refresh, {})).headers.refresh, undefined, 'with HTML only')
   const csp = { response: { headers: { 'Content-Security-Policy': "default-src 'self'" } } }
   t.equal((await blockedAnswer(t, csp, {}, 'text/html')).headers['content-security-policy'], "default-src 'self'")
-  t.match((await blockedAnswer(t, { response: { type: 'text' } }, {}, 'text/html')).headers['content-type'], /^text\/plain/)
-  t.match((await blockedAnswer(t, { response: { type: () => 'html' } }, {}, 'application/json')).headers['content-type'], /^text\/html/)
-  t.match((await blockedAnswer(t, { response: { type: () => 'pdf' as 'html' } }, {}, 'text/plain')).headers['content-type'], /^text\/plain/)
-  t.match((await blockedAnswer(t, { response: { type: () => { throw new Error('no') } } }, {}, 'text/plain')).headers['content-type'], /^text\/plain/)
+  t.match(
+    (await blockedAnswer(t, { response: { type: 'text' } }, {}, 'text/html')).headers['content-type'],
+    /^text\/plain/
+  )
+  t.match(
+    (await blockedAnswer(t, { response: { type: () => 'html' } }, {}, 'application/json')).headers['content-type'],
+    /^text\/html/
+  )
+  t.match(
+    (await blockedAnswer(t, { response: { type: () => 'pdf' as 'html' } }, {}, 'text/plain')).headers['content-type'],
+    /^text\/plain/
+  )
+  t.match((await blockedAnswer(t, {
+    response: { type: () => { throw new Error('no') } }
+  }, {}, 'text/plain')).headers['content-type'], /^text\/plain/)
 })
 
 t.test('HEAD: the same headers, no body, and keep-alive', async t => {
   const { app } = await createApp(t)
   await app.maintenance.set(true)
-  const answer = await sendRaw(app, 'HEAD / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+  const answer =
+    await sendRaw(app, 'HEAD / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
   const [head, rest] = answer.split('HTTP/1.1 503 Service Unavailable').slice(1)
   t.match(head, /\r\nConnection: keep-alive\r\n/i)
   t.match(head, /content-length: 174\r\n/)
@@ -162,11 +207,15 @@ t.test("headers of earlier hooks are kept, the plugin's win, lists are joined", 
   const { app } = bareApp(t)
   await app.register(cors, { origin: true, exposedHeaders: ['X-Total'] })
   app.addHook('onRequest', async (_request, reply) => {
-    reply.headers({ 'x-request-id': 'r1', etag: '"x"', 'cache-control': 'public', 'last-modified': 'x', 'set-cookie': ['a=1', 'b=2'] })
+    reply.headers({
+      'x-request-id': 'r1', etag: '"x"', 'cache-control': 'public', 'last-modified': 'x', 'set-cookie': ['a=1', 'b=2']
+    })
   })
   await app.register(maintenance)
   await app.maintenance.set(true)
-  const { headers } = await app.inject({ url: '/', headers: { origin: 'https://a.example', 'if-none-match': '"x"', range: 'bytes=0-1' } })
+  const { headers } = await app.inject({
+    url: '/', headers: { origin: 'https://a.example', 'if-none-match': '"x"', range: 'bytes=0-1' }
+  })
   t.match(headers, {
     'x-request-id': 'r1',
     'cache-control': 'no-store',
@@ -178,14 +227,17 @@ t.test("headers of earlier hooks are kept, the plugin's win, lists are joined", 
   const simple = bareApp(t)
   await simple.app.register(cors)
   await simple.app.register(maintenance, { pinned: 'closed' })
-  t.match((await simple.app.inject('/')).headers, { 'access-control-allow-origin': '*', 'access-control-expose-headers': 'Retry-After, Maintenance-Mode', vary: 'Accept' })
+  t.match((await simple.app.inject('/')).headers, {
+    'access-control-allow-origin': '*', 'access-control-expose-headers': 'Retry-After, Maintenance-Mode', vary: 'Accept'
+  })
   t.notOk('etag' in headers || 'last-modified' in headers)
 })
 
 t.test('an upgrade gets the 503, and its socket is closed', async t => {
   const { app } = await createApp(t)
   await app.maintenance.set(true)
-  const handshake = 'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
+  const handshake =
+    'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
   t.match(await sendRaw(app, handshake), /^HTTP\/1\.1 503 [^]*connection: close\r\n[^]*"statusCode":503/i)
   t.equal(await new Promise(resolve => app.server.getConnections((_error, count) => resolve(count))), 0)
 })
@@ -217,8 +269,11 @@ t.test('HTTP/2: the 503, without connection headers', async t => {
 t.test("languages: the bundled page is in the visitor's language", async t => {
   const { app } = await createApp(t)
   await app.maintenance.set(true)
-  const get = (language: string) => app.inject({ url: '/', headers: { accept: 'text/html', 'accept-language': language } })
-  const explained = [...readFileSync('docs/translating.md', 'utf8').matchAll(/^\| `(.*?)` \| \S/gm)].map(([, key]) => key)
+  const get = (language: string) =>
+    app.inject({ url: '/', headers: { accept: 'text/html', 'accept-language': language } })
+  const explained = [
+    ...readFileSync('docs/translating.md', 'utf8').matchAll(/^\| `(.*?)` \| \S/gm)
+  ].map(([, key]) => key)
   for (const language of LANGUAGES) {
     const { headers, body, rawPayload } = await get(`xx, ${language}-XX;q=0.9, en;q=0.1`)
     t.match(body, `<html lang="${language}" dir="${language === 'ar' ? 'rtl' : 'ltr'}">`)
@@ -227,7 +282,11 @@ t.test("languages: the bundled page is in the visitor's language", async t => {
     t.ok(rawPayload.length <= 14 * 1024, `${language}: ${rawPayload.length} bytes`)
     const { hold, 'read-only': readOnly, ...words } = TEXTS[language]
     t.ok([hold, readOnly, words].flatMap(texts => Object.values(texts)).every(text => text.length > 1))
-    const keys = [...Object.keys(words), ...Object.keys(readOnly).map(key => `read-only.${key}`), ...Object.keys(hold).map(key => `hold.${key}`)]
+    const keys = [
+      ...Object.keys(words),
+      ...Object.keys(readOnly).map(key => `read-only.${key}`),
+      ...Object.keys(hold).map(key => `hold.${key}`)
+    ]
     t.strictSame(keys, explained, `${language}: the texts in docs/translating.md`)
   }
   t.match((await get('xx')).body, '<html lang="en"')
@@ -250,10 +309,12 @@ t.test('chooseLanguage: by weight, the exact tag before a shorter one, no exclud
 t.test('encodings: compressed in advance, the smallest accepted one is sent', async t => {
   const { app } = await createApp(t)
   await app.maintenance.set(true)
-  const get = async (encoding: string, method: 'GET' | 'HEAD' = 'GET') => app.inject({ url: '/', method, headers: { accept: 'text/html', 'accept-encoding': encoding } })
+  const get = async (encoding: string, method: 'GET' | 'HEAD' = 'GET') =>
+    app.inject({ url: '/', method, headers: { accept: 'text/html', 'accept-encoding': encoding } })
   const plain = (await get('identity')).body
   const cases: [string, string | undefined][] = [
-    ['gzip, deflate, br', 'br'], ['gzip', 'gzip'], ['br;q=0, gzip;q=0.5', 'gzip'], ['*', 'br'], ['br;q=0, *', 'gzip'], ['deflate', undefined], ['', undefined]
+    ['gzip, deflate, br', 'br'], ['gzip', 'gzip'], ['br;q=0, gzip;q=0.5', 'gzip'], ['*', 'br'], ['br;q=0, *', 'gzip'],
+    ['deflate', undefined], ['', undefined]
   ]
   for (const [accept, encoding] of cases) {
     const { headers, rawPayload } = await get(accept)
@@ -272,12 +333,19 @@ t.test('an event stream: 200 and the state, because any other status stops an Ev
     await app.maintenance.set(true, { message: 'Two\nlines', retryAfter: 20 })
     const { statusCode, headers, body } = await app.inject({ url: '/events', headers: { accept: 'text/event-stream' } })
     t.equal(statusCode, 200)
-    t.match(headers, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store', 'maintenance-mode': 'full' })
-    t.equal(body.replace(/^retry: 1\d{4}\n/, ''), 'event: maintenance\ndata: {"statusCode":503,"code":"FST_ERR_MAINTENANCE","error":"Service Unavailable","message":"Two\\nlines","retryAfter":20,"endsAt":null}\n\n')
+    t.match(headers, {
+      'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store', 'maintenance-mode': 'full'
+    })
+    t.equal(
+      body.replace(/^retry: 1\d{4}\n/, ''),
+      'event: maintenance\ndata: {"statusCode":503,"code":"FST_ERR_MAINTENANCE","error":"Service Unavailable","message":"Two\\nlines","retryAfter":20,"endsAt":null}\n\n'
+    )
   }
   const { app } = await createApp(t, { response: { retryAfter: false } })
   await app.maintenance.set(true)
-  t.match((await app.inject({ url: '/', headers: { accept: 'text/event-stream' } })).body, /^retry: (1[5-9]|2\d)\d{4}\n/)
+  t.match((await app.inject({
+    url: '/', headers: { accept: 'text/event-stream' }
+  })).body, /^retry: (1[5-9]|2\d)\d{4}\n/)
 })
 
 t.test('no code of the application touches the answer, wherever it is registered', async t => {
@@ -297,7 +365,10 @@ t.test('no code of the application touches the answer, wherever it is registered
     const run = counter()
     app.get('/', { schema: { response: { '5xx': { type: 'object', properties: { only: { type: 'string' } } } } } }, run)
     await app.maintenance.set(true)
-    for (const conditions of [{}, { 'if-none-match': '*' }, { 'if-modified-since': new Date().toUTCString() }, { 'if-match': '"x"' }, { range: 'bytes=0-1' }, { 'if-none-match': '*', range: 'bytes=0-1' }]) {
+    for (const conditions of [
+      {}, { 'if-none-match': '*' }, { 'if-modified-since': new Date().toUTCString() }, { 'if-match': '"x"' },
+      { range: 'bytes=0-1' }, { 'if-none-match': '*', range: 'bytes=0-1' }
+    ]) {
       const { statusCode, headers, body } = await app.inject({ url: '/', headers: conditions })
       t.equal(statusCode, 503)
       t.equal(JSON.parse(body).code, 'FST_ERR_MAINTENANCE')
@@ -329,15 +400,20 @@ t.test('@fastify/websocket, before or after: a 503, and no socket is left', asyn
     const run = counter()
     app.get('/ws', { websocket: true }, run)
     await app.maintenance.set(true)
-    const handshake = 'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
+    const handshake =
+      'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
     for (let i = 0; i < 5; i++) t.match(await sendRaw(app, handshake), /^HTTP\/1\.1 503 [^]*connection: close\r\n/i)
-    await until('no socket left', () => new Promise(resolve => app.server.getConnections((_error, count) => resolve(count === 0))))
+    await until('no socket left', () => new Promise(
+      resolve => app.server.getConnections((_error, count) => resolve(count === 0))
+    ))
     t.equal(run.runs, 0)
   }
 })
 
 t.test('responses of a closed site must not be cached', async t => {
-  const { app } = await createApp(t, { ignore: { ips: '10.0.0.1', routes: '/health', request: request => request.headers['x-user'] === '1' } })
+  const { app } = await createApp(t, {
+    ignore: { ips: '10.0.0.1', routes: '/health', request: request => request.headers['x-user'] === '1' }
+  })
   await app.register(etag)
   app.addHook('onRequest', async (_request, reply) => { reply.header('cdn-cache-control', 'max-age=600') })
   app.get('/', async (_request, reply) => reply.header('Cache-Control', 'public, max-age=600').send('inside'))
@@ -366,7 +442,11 @@ t.test('responses of a closed site must not be cached', async t => {
     }
     t.equal((await app.inject({ url: '/raw', ...who })).headers['x-a'], '1')
   }
-  t.match((await app.inject('/health')).headers, { 'cache-control': 'public, max-age=1', 'cdn-cache-control': 'max-age=600' }, 'ignored routes keep theirs')
+  t.match(
+    (await app.inject('/health')).headers,
+    { 'cache-control': 'public, max-age=1', 'cdn-cache-control': 'max-age=600' },
+    'ignored routes keep theirs'
+  )
 })
 
 t.test('redirect: navigations only, and never in a loop', async t => {
@@ -374,8 +454,14 @@ t.test('redirect: navigations only, and never in a loop', async t => {
   app.get('/down', async () => 'the other page')
   app.get('/legacy', { config: { maintenance: 'on' } }, async () => 'never')
   await app.maintenance.set(true)
-  const get = (url: string, headers: Record<string, string> = {}, method: 'GET' | 'POST' | 'HEAD' = 'GET') => app.inject({ url, method, headers: { accept: 'text/html', ...headers } })
-  t.match(await get('/page'), { statusCode: 302, headers: { location: '/down?from=here', 'retry-after': '300', 'cache-control': 'no-store', 'maintenance-mode': 'full' } })
+  const get = (url: string, headers: Record<string, string> = {}, method: 'GET' | 'POST' | 'HEAD' = 'GET') =>
+    app.inject({ url, method, headers: { accept: 'text/html', ...headers } })
+  t.match(await get('/page'), {
+    statusCode: 302,
+    headers: {
+      location: '/down?from=here', 'retry-after': '300', 'cache-control': 'no-store', 'maintenance-mode': 'full'
+    }
+  })
   t.equal((await get('/page', {}, 'HEAD')).statusCode, 302)
   t.equal((await get('/page', {}, 'POST')).statusCode, 303)
   t.equal((await get('/legacy')).statusCode, 302)
@@ -386,14 +472,24 @@ t.test('redirect: navigations only, and never in a loop', async t => {
 
   const elsewhere = await createApp(t, { response: { redirect: 'https://status.example/now' } })
   await elsewhere.app.maintenance.set(true)
-  t.match(await elsewhere.app.inject({ url: '/', headers: { accept: 'text/html' } }), { statusCode: 302, headers: { location: 'https://status.example/now' } })
-  t.equal((await elsewhere.app.inject({ url: '/now', headers: { accept: 'text/html', host: 'status.example' } })).statusCode, 503, 'the target is on this host')
-  t.equal((await elsewhere.app.inject({ url: '/', headers: { accept: 'text/html', host: 'a b' } })).statusCode, 302, 'the host does not matter')
+  t.match(await elsewhere.app.inject({ url: '/', headers: { accept: 'text/html' } }), {
+    statusCode: 302, headers: { location: 'https://status.example/now' }
+  })
+  t.equal((await elsewhere.app.inject({
+    url: '/now', headers: { accept: 'text/html', host: 'status.example' }
+  })).statusCode, 503, 'the target is on this host')
+  t.equal((await elsewhere.app.inject({
+    url: '/', headers: { accept: 'text/html', host: 'a b' }
+  })).statusCode, 302, 'the host does not matter')
 
   const nowhere = await createApp(t, { response: { redirect: '/not-there' } })
   await nowhere.app.maintenance.set(true)
-  t.equal((await nowhere.app.inject({ url: '/not-there', headers: { accept: 'text/html' } })).statusCode, 503, 'no route answers the target')
-  t.equal((await nowhere.app.inject({ url: '/', headers: { accept: 'text/html' } })).statusCode, 503, 'so there is no redirect')
+  t.equal((await nowhere.app.inject({
+    url: '/not-there', headers: { accept: 'text/html' }
+  })).statusCode, 503, 'no route answers the target')
+  t.equal((await nowhere.app.inject({
+    url: '/', headers: { accept: 'text/html' }
+  })).statusCode, 503, 'so there is no redirect')
 })
 
 t.test('onBlocked runs before the answer, for blocked requests only, which stay blocked', async t => {
@@ -426,13 +522,20 @@ t.test('onBlocked runs before the answer, for blocked requests only, which stay 
 })
 
 t.test('template: a file, with the bundled Eta if the application has no @fastify/view', async t => {
-  const dir = t.testdir({ 'down.eta': '<h1><%= it.site %></h1><p><%= it.message %></p><%= it.mode %> <%= it.statusCode %> <%= it.retryAfter %> <%= it.endsAt %> <%= it.team %>' })
-  const { app } = await createApp(t, { response: { template: `${dir}/down.eta`, data: { team: 'ops', site: 'not ours' } } })
+  const dir = t.testdir({
+    'down.eta': '<h1><%= it.site %></h1><p><%= it.message %></p><%= it.mode %> <%= it.statusCode %> <%= it.retryAfter %> <%= it.endsAt %> <%= it.team %>'
+  })
+  const { app } = await createApp(t, {
+    response: { template: `${dir}/down.eta`, data: { team: 'ops', site: 'not ours' } }
+  })
   await app.maintenance.set(true, { message: '<b>soon</b>' })
-  const { headers, body } = await app.inject({ url: '/', headers: { accept: 'text/html', 'accept-language': 'de', 'accept-encoding': 'gzip' } })
-    .then(answer => ({ headers: answer.headers, body: gunzipSync(answer.rawPayload).toString() }))
+  const { headers, body } =
+    await app.inject({ url: '/', headers: { accept: 'text/html', 'accept-language': 'de', 'accept-encoding': 'gzip' } })
+      .then(answer => ({ headers: answer.headers, body: gunzipSync(answer.rawPayload).toString() }))
   t.equal(body, '<h1>default</h1><p>&lt;b&gt;soon&lt;/b&gt;</p>full 503 300 null ops')
-  t.match(headers, { vary: 'Accept, Accept-Encoding', 'content-security-policy': undefined, 'content-language': undefined })
+  t.match(headers, {
+    vary: 'Accept, Accept-Encoding', 'content-security-policy': undefined, 'content-language': undefined
+  })
 })
 
 t.test("template: with the application's @fastify/view, registered before or after, under any name", async t => {
@@ -455,9 +558,16 @@ t.test('template: one that is missing, throws, hangs or is invalid is rejected a
   const dir = t.testdir({ 'throws.eta': '<% throw new Error("no") %>', 'syntax.eta': '<% if ( %>' })
   for (const name of ['missing.eta', 'throws.eta', 'syntax.eta']) {
     const { app } = await createApp(t, { response: { template: `${dir}/${name}` } })
-    await t.rejects(async () => { await app.ready() }, { code: 'FST_ERR_MAINTENANCE_TEMPLATE', message: new RegExp(`the template '.*${name}' cannot be rendered: `) }, name)
+    await t.rejects(async () => { await app.ready() }, {
+      code: 'FST_ERR_MAINTENANCE_TEMPLATE',
+      message: new RegExp(
+      `the template '.*${name}' cannot be rendered: `
+      )
+    }, name)
   }
-  const engines: [unknown, RegExp][] = [[() => new Promise(() => {}), /no answer within 1000 ms/], [async () => 42, /it returned no string/]]
+  const engines: [unknown, RegExp][] = [
+    [() => new Promise(() => {}), /no answer within 1000 ms/], [async () => 42, /it returned no string/]
+  ]
   for (const [render, message] of engines) {
     const { app } = bareApp(t)
     app.decorate('paint', Object.assign(render as () => void, { clearCache () {} }) as never)
@@ -469,7 +579,9 @@ t.test('template: one that is missing, throws, hangs or is invalid is rejected a
 t.test('template: a failure rejects set(); a later one is replaced by the bundled page', async t => {
   let render = async (_page: string, { message }: { message: string }) => `own: ${message}`
   const { app, lines } = bareApp(t)
-  app.decorate('view', Object.assign((page: string, variables: { message: string }) => render(page, variables), { clearCache () {} }) as never)
+  app.decorate('view', Object.assign((
+    page: string, variables: { message: string }
+  ) => render(page, variables), { clearCache () {} }) as never)
   const file = stateFile(t)
   await app.register(maintenance, { store: { file }, response: { template: 'x' } })
   await app.ready()
@@ -485,7 +597,9 @@ t.test('template: a failure rejects set(); a later one is replaced by the bundle
   const other = await createApp(t, { store: { file } })
   await other.app.maintenance.set(true, { message: 'three' })
   await app.maintenance.refresh()
-  await until('the failure is logged', () => lines.some(line => line.level === 50 && line.msg.includes("the template of site 'default' failed, serving the bundled page")))
+  await until('the failure is logged', () => lines.some(
+    line => line.level === 50 && line.msg.includes("the template of site 'default' failed, serving the bundled page")
+  ))
   const body = await page()
   t.match(body, '<p class="message" dir="auto">three</p>')
   t.notMatch(body, 'secret')
@@ -499,7 +613,10 @@ t.test('template: a slow one does not delay closing', async t => {
   let release: (html: string) => void = () => {}
   const { app } = bareApp(t)
   let slow = false
-  app.decorate('view', Object.assign(() => slow ? new Promise(resolve => { release = resolve }) : Promise.resolve('fast'), { clearCache () {} }) as never)
+  app.decorate('view', Object.assign(
+    () => slow ? new Promise(resolve => { release = resolve }) : Promise.resolve('fast'),
+    { clearCache () {} }
+  ) as never)
   const file = stateFile(t)
   await app.register(maintenance, { store: { file }, response: { template: 'x' } })
   await app.ready()
@@ -507,7 +624,9 @@ t.test('template: a slow one does not delay closing', async t => {
   const other = await createApp(t, { store: { file } })
   await other.app.maintenance.set(true)
   await app.maintenance.refresh()
-  const page = async () => (await app.inject({ url: '/', headers: { accept: 'text/html', 'accept-encoding': 'identity;q=1, gzip;q=0' } })).body
+  const page = async () => (await app.inject({
+    url: '/', headers: { accept: 'text/html', 'accept-encoding': 'identity;q=1, gzip;q=0' }
+  })).body
   t.match(await page(), '<!doctype html>')
   release('own page')
   await until('its own page', async () => await page() === 'own page')
@@ -523,7 +642,12 @@ t.test('data as a function: called for each page; if it fails, the bundled page 
   t.equal(await page(), 'hello Ann default')
   data = async () => ({ user: { name: '<Bob>' } })
   t.equal(await page(), 'hello &lt;Bob&gt; default')
-  for (const wrong of [() => { throw new Error('no') }, async () => { throw new Error('no') }, () => ({}), () => new Promise<object>(() => {})]) {
+  for (const wrong of [
+    () => { throw new Error('no') },
+    async () => { throw new Error('no') },
+    () => ({}),
+    () => new Promise<object>(() => {})
+  ]) {
     data = wrong
     t.match(await page(), '<!doctype html>')
   }

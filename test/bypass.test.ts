@@ -37,13 +37,22 @@ async function closedApp (t: Parameters<typeof createApp>[0], options: FastifyMa
   return { app, lines, run, ...bypass as Bypass }
 }
 
-const post = (app: FastifyInstance, payload: unknown, headers: Record<string, string> = {}, url = '/maintenance/bypass') =>
-  app.inject({ method: 'POST', url, headers: { 'content-type': 'application/json', ...headers }, payload: typeof payload === 'string' ? payload : JSON.stringify(payload) })
+const post = (
+  app: FastifyInstance, payload: unknown, headers: Record<string, string> = {}, url = '/maintenance/bypass'
+) =>
+  app.inject({
+    method: 'POST',
+    url,
+    headers: { 'content-type': 'application/json', ...headers },
+    payload: typeof payload === 'string' ? payload : JSON.stringify(payload)
+  })
 
 /** The cookie of an answer, as a browser sends it back. */
-const cookieOf = (answer: { headers: Record<string, unknown> }): string => String(answer.headers['set-cookie']).split(';')[0] as string
+const cookieOf = (answer: { headers: Record<string, unknown> }): string =>
+  String(answer.headers['set-cookie']).split(';')[0] as string
 
-const enter = (app: FastifyInstance, cookie: string, headers: Record<string, string> = {}) => app.inject({ url: '/', headers: { cookie, ...headers } })
+const enter = (app: FastifyInstance, cookie: string, headers: Record<string, string> = {}) =>
+  app.inject({ url: '/', headers: { cookie, ...headers } })
 
 t.test('the secret: returned once, stored as a keyed hash only', async t => {
   const file = stateFile(t)
@@ -58,29 +67,52 @@ t.test('the secret: returned once, stored as a keyed hash only', async t => {
   t.equal(window.bypass, createHmac('sha256', window.id).update(secret).digest('base64url'))
   t.not((await app.maintenance.set(true, { bypass: true })).bypass?.secret, secret, 'a fresh one each time')
   const without = await createApp(t)
-  await t.rejects(without.app.maintenance.set(true, { bypass: true }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /bypass links are not enabled\. Add bypass: \{\}/ })
+  await t.rejects(without.app.maintenance.set(true, { bypass: true }), {
+    code: 'FST_ERR_MAINTENANCE_CHANGE', message: /bypass links are not enabled\. Add bypass: \{\}/
+  })
   t.equal(without.app.maintenance.active, false)
-  await t.rejects(app.maintenance.set(true, { bypass: 'yes' as unknown as boolean }), { code: 'FST_ERR_MAINTENANCE_CHANGE' })
+  await t.rejects(
+    app.maintenance.set(true, { bypass: 'yes' as unknown as boolean }),
+    { code: 'FST_ERR_MAINTENANCE_CHANGE' }
+  )
 })
 
 t.test('entering: the page, the post, the cookie', async t => {
   const { app, secret, run } = await closedApp(t)
   const page = await app.inject('/maintenance/bypass')
   t.equal(page.statusCode, 200)
-  t.match(page.headers, { 'cache-control': 'no-store', 'referrer-policy': 'no-referrer', 'x-frame-options': 'DENY', 'content-security-policy': /script-src 'sha256-[^']+'; .*form-action 'self'; frame-ancestors 'none'/ })
+  t.match(page.headers, {
+    'cache-control': 'no-store',
+    'referrer-policy': 'no-referrer',
+    'x-frame-options': 'DENY',
+    'content-security-policy': /script-src 'sha256-[^']+'; .*form-action 'self'; frame-ancestors 'none'/
+  })
 
   const answer = await post(app, { secret })
   t.match(answer, { statusCode: 204, headers: { location: '/', 'cache-control': 'no-store' } })
-  t.match(answer.headers['set-cookie'], /^maintenance=v1\.\d{10}\.[\w-]{22}\.[\w-]{43}; Path=\/; Max-Age=43200; HttpOnly; SameSite=Lax$/)
+  t.match(
+    answer.headers['set-cookie'],
+    /^maintenance=v1\.\d{10}\.[\w-]{22}\.[\w-]{43}; Path=\/; Max-Age=43200; HttpOnly; SameSite=Lax$/
+  )
   const inside = await enter(app, cookieOf(answer))
-  t.match(inside, { statusCode: 200, headers: { 'cache-control': 'private, no-store', 'maintenance-mode': 'full', 'maintenance-pass': 'bypass' } })
+  t.match(inside, {
+    statusCode: 200,
+    headers: { 'cache-control': 'private, no-store', 'maintenance-mode': 'full', 'maintenance-pass': 'bypass' }
+  })
   t.equal((await enter(app, cookieOf(answer))).statusCode, 200, 'also when cached')
   t.equal(run.runs, 2)
 
-  const form = await app.inject({ method: 'POST', url: '/maintenance/bypass?next=/a?b=c', headers: { 'content-type': 'application/x-www-form-urlencoded' }, payload: `secret=${secret}` })
+  const form = await app.inject({
+    method: 'POST',
+    url: '/maintenance/bypass?next=/a?b=c',
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    payload: `secret=${secret}`
+  })
   t.match(form, { statusCode: 303, headers: { location: '/a?b=c' } })
   t.equal((await enter(app, cookieOf(form))).statusCode, 200)
-  t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': secret } })).statusCode, 200, 'scripts send a header')
+  t.equal((await app.inject({
+    url: '/', headers: { 'maintenance-bypass': secret }
+  })).statusCode, 200, 'scripts send a header')
   t.equal((await app.inject('/')).statusCode, 503)
 })
 
@@ -91,13 +123,18 @@ t.test('over https, only a __Host- cookie counts', async t => {
   t.match(answer.headers['set-cookie'], /^__Host-maintenance=.*; Secure$/)
   t.equal((await enter(app, cookieOf(answer), https)).statusCode, 200)
   t.equal((await enter(app, cookieOf(answer).replace('__Host-', ''), https)).statusCode, 503)
-  t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': 'wrong', cookie: cookieOf(answer), ...https } })).statusCode, 200, 'a wrong header does not void the cookie')
+  t.equal((await app.inject({
+    url: '/', headers: { 'maintenance-bypass': 'wrong', cookie: cookieOf(answer), ...https }
+  })).statusCode, 200, 'a wrong header does not void the cookie')
 })
 
 t.test('every wrong secret gets the same answer, and never a 500', async t => {
   const { app, secret, run } = await closedApp(t)
-  const wrong: unknown[] = ['', '{', 'null', '[]', '"x"', {}, { secret: '' }, { secret: 1 }, { secret: null }, { secret: [secret] }, { secret: { length: 32 } }, { secret: `${secret} ` },
-    { secret: secret.slice(0, -1) }, { secret: 'x'.repeat(32) }, { secret: 'x'.repeat(3000) }, { secret: 'x'.repeat(5000) }, { Secret: secret }, '{"__proto__":{"secret":"x"}}']
+  const wrong: unknown[] = ['', '{', 'null', '[]', '"x"', {}, {
+    secret: ''
+  }, { secret: 1 }, { secret: null }, { secret: [secret] }, { secret: { length: 32 } }, { secret: `${secret} ` },
+  { secret: secret.slice(0, -1) }, { secret: 'x'.repeat(32) }, { secret: 'x'.repeat(3000) },
+  { secret: 'x'.repeat(5000) }, { Secret: secret }, '{"__proto__":{"secret":"x"}}']
   const answers = new Set<string>()
   for (const [i, body] of wrong.entries()) {
     const { statusCode, body: text, headers } = await post(app, body, { 'x-forwarded-for': `10.0.0.${i}` })
@@ -109,12 +146,22 @@ t.test('every wrong secret gets the same answer, and never a 500', async t => {
     answers.add(`${statusCode} ${body}`)
   }
   t.strictSame([...answers], ['403 This secret is not valid (any more).\n'])
-  for (const header of ['', 'x', secret.slice(1), 'x'.repeat(4000)]) t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': header } })).statusCode, 503)
+  for (const header of ['', 'x', secret.slice(1), 'x'.repeat(4000)]) {
+    t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': header } })).statusCode, 503)
+  }
   t.equal(run.runs, 0)
   t.ok(app.maintenance.status().counts.failedBypasses >= 20)
-  t.equal((await post(app, { secret, next: '/'.padEnd(4096, 'a') }, { 'x-forwarded-for': '10.0.2.1' })).statusCode, 403, 'a body of more than 4 KB is rejected')
+  t.equal(
+    (await post(app, { secret, next: '/'.padEnd(4096, 'a') }, { 'x-forwarded-for': '10.0.2.1' })).statusCode,
+    403,
+    'a body of more than 4 KB is rejected'
+  )
   await app.maintenance.set(false)
-  t.equal((await post(app, { secret }, { 'x-forwarded-for': '10.0.2.1' })).statusCode, 403, 'nothing to enter while the site is open')
+  t.equal(
+    (await post(app, { secret }, { 'x-forwarded-for': '10.0.2.1' })).statusCode,
+    403,
+    'nothing to enter while the site is open'
+  )
 })
 
 t.test('an invalid stored hash blocks everyone, and is no 500', async t => {
@@ -127,10 +174,14 @@ t.test('an invalid stored hash blocks everyone, and is no 500', async t => {
   for (const hash of ['x', '\u0000', 'x'.repeat(200)]) {
     const whole = parseRecord(await store.read('default') as string)
     const record = { ...whole, windows: whole.windows.map(window => ({ ...window, bypass: hash })) }
-    await store.write('default', serialiseRecord({ ...record, revision: record.revision + 1 }), { revision: record.revision + 1 })
+    await store.write('default', serialiseRecord({
+      ...record, revision: record.revision + 1
+    }), { revision: record.revision + 1 })
     t.equal((await app.maintenance.refresh()).revision, record.revision + 1)
     for (const secret of ['', 'x', hash]) t.equal((await post(app, { secret })).statusCode, 403)
-    t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': 'x', cookie: 'maintenance=x' } })).statusCode, 503)
+    t.equal((await app.inject({
+      url: '/', headers: { 'maintenance-bypass': 'x', cookie: 'maintenance=x' }
+    })).statusCode, 503)
   }
   t.equal(run.runs, 0)
 })
@@ -142,7 +193,9 @@ t.test('options path and cookie, also under a prefix, with any parsers of the ap
     app.addContentTypeParser(type, (_request, _body, done) => done(new Error('not for us')))
   }
   const hidden: unknown[] = []
-  app.addHook('onRoute', ({ url, schema }) => { if (url.includes('enter')) hidden.push((schema as { hide?: boolean } | undefined)?.hide) })
+  app.addHook('onRoute', ({ url, schema }) => {
+    if (url.includes('enter')) hidden.push((schema as { hide?: boolean } | undefined)?.hide)
+  })
   await app.register(async child => {
     await child.register(maintenance, { bypass: { path: '/enter', cookie: 'tester' } })
     child.get('/', counter())
@@ -157,7 +210,9 @@ t.test('options path and cookie, also under a prefix, with any parsers of the ap
   const cookie = cookieOf(await post(app, { secret: made.secret }, {}, '/shop/enter'))
   t.match(cookie, /^tester=v1\./)
   t.equal((await app.inject({ url: '/shop/', headers: { cookie } })).statusCode, 200)
-  t.equal((await app.inject({ url: '/shop/', headers: { cookie: cookie.replace('tester', 'maintenance') } })).statusCode, 503)
+  t.equal((await app.inject({
+    url: '/shop/', headers: { cookie: cookie.replace('tester', 'maintenance') }
+  })).statusCode, 503)
 })
 
 t.test('a prefix with a trailing slash', async t => {
@@ -191,18 +246,32 @@ t.test('digests are compared in constant time; a cookie is verified once, in bou
     return { is: work(), ...calls }
   }
   for (const secret of ['secret', 'secreT', '', 'x'.repeat(5000)]) {
-    t.strictSame(callsOf(() => pass.isSecret(secret)), { is: secret === 'secret', compared: [32, 32], signed: 1 }, 'digests')
+    t.strictSame(
+      callsOf(() => pass.isSecret(secret)),
+      { is: secret === 'secret', compared: [32, 32], signed: 1 },
+      'digests'
+    )
   }
   const cookie = pass.makeCookie(0)
   t.not(pass.makeCookie(0), cookie, 'each cookie differs')
   const wrong = cookie.replace('v1.60', 'v1.61')
   t.strictSame(callsOf(() => pass.isCookie(cookie, 1)), { is: true, compared: [43, 43], signed: 1 })
   t.strictSame(callsOf(() => pass.isCookie(cookie, 1)), { is: true, compared: [], signed: 0 }, 'cached')
-  for (let i = 0; i < 2; i++) t.strictSame(callsOf(() => pass.isCookie(wrong, 1)), { is: false, compared: [43, 43], signed: 1 }, 'wrong cookies are not cached')
+  for (let i = 0; i < 2; i++) {
+    t.strictSame(
+      callsOf(() => pass.isCookie(wrong, 1)),
+      { is: false, compared: [43, 43], signed: 1 },
+      'wrong cookies are not cached'
+    )
+  }
   for (let i = 0; i < 999; i++) if (!pass.isCookie(pass.makeCookie(0), 1)) t.fail('valid')
   t.match(callsOf(() => pass.isCookie(cookie, 1)), { is: true, signed: 0 }, 'a thousand cookies are cached')
   pass.isCookie(pass.makeCookie(0), 1)
-  t.strictSame(callsOf(() => pass.isCookie(cookie, 1)), { is: true, compared: [43, 43], signed: 1 }, 'the oldest is dropped')
+  t.strictSame(
+    callsOf(() => pass.isCookie(cookie, 1)),
+    { is: true, compared: [43, 43], signed: 1 },
+    'the oldest is dropped'
+  )
 })
 
 /** Writes a window with a given secret, which `set` does not allow; returns the record. */
@@ -217,7 +286,8 @@ async function writeWindow (file: string, secret: string): Promise<StateRecord> 
 /** The status for raw bytes on a new socket: no HTTP client would send some of these. */
 async function statusOf (app: FastifyInstance, ...cookies: string[]): Promise<number> {
   const lines = cookies.map(cookie => `cookie: ${cookie}\r\n`).join('')
-  const answer = await sendRaw(app, Buffer.from(`GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n${lines}\r\n`, 'latin1'))
+  const answer =
+    await sendRaw(app, Buffer.from(`GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n${lines}\r\n`, 'latin1'))
   return Number(answer.split(' ')[1])
 }
 
@@ -242,20 +312,47 @@ t.test("cookies: only this window's valid one is let through", async t => {
   const signed = `v1.${expiry}.${nonce}`
   const raised = (cookie: string): string => cookie.replace(/\.\d+/, `.${Number(expiry) + 1000}`)
   const forged = (key: string, hash = '', id = ''): string =>
-    `${signed}.${createHmac('sha256', Buffer.from(hkdfSync('sha256', key, hash, `fastify-maintenance bypass ${id}`, 32))).update(signed).digest('base64url')}`
-  t.equal(forged(KEY, bypass as string, windowId), value, 'this is the signature; each forgery below leaves something out')
+    `${signed}.${createHmac('sha256', Buffer.from(
+      hkdfSync('sha256', key, hash, `fastify-maintenance bypass ${id}`, 32)
+    )).update(signed).digest('base64url')}`
+  t.equal(
+    forged(KEY, bypass as string, windowId),
+    value,
+    'this is the signature; each forgery below leaves something out'
+  )
   const hex = Buffer.from(mac, 'base64url').toString('hex')
   const wrong: Record<string, string[]> = {
     expired: [expired],
-    'a raised expiry': [raised(value), raised(expired), value.replace(expiry, '9'.repeat(12)), value.replace(expiry, '1e99'), value.replace(expiry, `0${expiry}`), value.replace(expiry, 'Infinity')],
+    'a raised expiry': [
+      raised(value), raised(expired), value.replace(expiry, '9'.repeat(12)), value.replace(expiry, '1e99'),
+      value.replace(expiry, `0${expiry}`), value.replace(expiry, 'Infinity')
+    ],
     quoted: [`"${value}"`, `'${value}'`, `"${value}`, `${value}"`],
-    '4 KB': ['x'.repeat(4096), value.padEnd(4096, 'A'), value.padStart(4096, 'A'), `${signed}.${mac.padEnd(4000, 'A')}`, `v1.${expiry.padStart(4000, '0')}.${nonce}.${mac}`],
-    'mac of another type': ['true', 'null', '0', '', '[]', '{}', '[object Object]', `["${mac}"]`, `{"mac":"${mac}"}`, hex, `${mac}=`, Buffer.from(hex, 'hex').toString('base64').replaceAll(/[-_]/g, '+') + '=', 'A'.repeat(43)].map(other => `${signed}.${other}`),
-    malformed: ['', 'v1', ` ${value}`, '.', '...', value.replace('v1', 'v2'), value.replace('v1', 'V1'), signed, `${signed}.`, `${value}.`, `.${value}`, `${value}${value}`, `${value},${value}`, `j:${JSON.stringify(value)}`, encodeURIComponent(value) + '%', value.replaceAll('.', '%2e')],
-    'signed with another key': [forged(''), forged(KEY), forged('', bypass as string, windowId), forged(KEY, '', windowId), forged(KEY, bypass as string), forged(secret, bypass as string, windowId)]
+    '4 KB': [
+      'x'.repeat(4096),
+      value.padEnd(4096, 'A'),
+      value.padStart(4096, 'A'),
+      `${signed}.${mac.padEnd(4000, 'A')}`,
+      `v1.${expiry.padStart(4000, '0')}.${nonce}.${mac}`
+    ],
+    'mac of another type': [
+      'true', 'null', '0', '', '[]', '{}', '[object Object]', `["${mac}"]`, `{"mac":"${mac}"}`, hex, `${mac}=`,
+      Buffer.from(hex, 'hex').toString('base64').replaceAll(/[-_]/g, '+') + '=', 'A'.repeat(43)
+    ].map(other => `${signed}.${other}`),
+    malformed: [
+      '', 'v1', ` ${value}`, '.', '...', value.replace('v1', 'v2'), value.replace('v1', 'V1'), signed, `${signed}.`,
+      `${value}.`, `.${value}`, `${value}${value}`, `${value},${value}`, `j:${JSON.stringify(value)}`,
+      encodeURIComponent(value) + '%', value.replaceAll('.', '%2e')
+    ],
+    'signed with another key': [
+      forged(''), forged(KEY), forged('', bypass as string, windowId), forged(KEY, '', windowId),
+      forged(KEY, bypass as string), forged(secret, bypass as string, windowId)
+    ]
   }
   for (const [what, values] of Object.entries(wrong)) {
-    for (const cookie of values) t.equal(await statusOf(app, `maintenance=${cookie}`), 503, `${what}: ${cookie.slice(0, 100)}`)
+    for (const cookie of values) {
+      t.equal(await statusOf(app, `maintenance=${cookie}`), 503, `${what}: ${cookie.slice(0, 100)}`)
+    }
   }
 
   const flipped: number[] = []
@@ -266,17 +363,31 @@ t.test("cookies: only this window's valid one is let through", async t => {
   }
   t.strictSame([...new Set(flipped)].sort(), [400, 503], 'any bit flipped; 400 if that makes a control character')
 
-  t.equal(await statusOf(app, `x${valid}; other=${value}; maintenance2=${value}; Maintenance=${value}; ${value}`), 503, 'another name')
+  t.equal(await statusOf(
+    app,
+    `x${valid}; other=${value}; maintenance2=${value}; Maintenance=${value}; ${value}`
+  ), 503, 'another name')
   t.equal(run.runs, 3, 'no other request was let through')
-  t.equal(await statusOf(app, `a=b; maintenance=x; maintenance=${expired};maintenance=; maintenance="${value}"; ${valid}`), 200, 'the fifth of five')
+  t.equal(await statusOf(
+    app,
+    `a=b; maintenance=x; maintenance=${expired};maintenance=; maintenance="${value}"; ${valid}`
+  ), 200, 'the fifth of five')
   t.equal(await statusOf(app, `${valid}; maintenance=x; maintenance=`), 200, 'the first of three')
-  t.equal(await statusOf(app, 'maintenance=x', `maintenance=${expired}`, 'maintenance', old, valid), 200, 'the fifth of five headers')
+  t.equal(
+    await statusOf(app, 'maintenance=x', `maintenance=${expired}`, 'maintenance', old, valid),
+    200,
+    'the fifth of five headers'
+  )
   t.equal(await statusOf(app, `maintenance=${'x'.repeat(4096)};${valid} ; a=b`), 200, 'after a cookie of 4 KB')
   t.equal(await statusOf(app, `${'maintenance=x; '.repeat(19)}${valid}`), 200, 'the last of twenty')
   t.equal(await statusOf(app, `${'maintenance=x; '.repeat(20)}${valid}`), 503, 'more are not read')
 })
 
-const stores: { readonly [kind: string]: (t: Test) => Promise<{ option: NonNullable<FastifyMaintenanceOptions['store']>, address: string }> } = {
+const stores: {
+  readonly [kind: string]: (t: Test) => Promise<{
+    option: NonNullable<FastifyMaintenanceOptions['store']>; address: string
+  }>
+} = {
   async file (t) {
     const file = stateFile(t)
     return { option: { file }, address: `file:${file}` }
@@ -295,7 +406,9 @@ async function listen (t: Test, store: NonNullable<FastifyMaintenanceOptions['st
 }
 
 async function fetchCookie (url: string, secret: string): Promise<string> {
-  const answer = await fetch(`${url}/maintenance/bypass`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ secret }) })
+  const answer = await fetch(`${url}/maintenance/bypass`, {
+    method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ secret })
+  })
   await answer.text()
   return answer.headers.get('set-cookie')?.split(';')[0] ?? `none: ${answer.status}`
 }
@@ -311,8 +424,10 @@ for (const [kind, startStore] of Object.entries(stores)) {
     t.test(`two listening servers on one ${kind}, ${word} a shared key`, async t => {
       const { option, address } = await startStore(t)
       const [one, two] = [await listen(t, option, bypass), await listen(t, option, bypass)]
-      const known = (revision: number) => until('both have read it', () => one.api.status().revision === revision && two.api.status().revision === revision)
-      const atBoth = (headers: Record<string, string>) => Promise.all([fetchStatus(one.url, headers), fetchStatus(two.url, headers)])
+      const known = (revision: number) => until('both have read it', () => one.api.status().revision === revision &&
+        two.api.status().revision === revision)
+      const atBoth = (headers: Record<string, string>) =>
+        Promise.all([fetchStatus(one.url, headers), fetchStatus(two.url, headers)])
       const secretOf = ({ bypass }: { bypass?: Bypass | undefined }): string => bypass?.secret as string
 
       const first = await one.api.set(true, { bypass: true })
@@ -334,11 +449,17 @@ for (const [kind, startStore] of Object.entries(stores)) {
       t.strictSame(await atBoth({ cookie: next }), [200, 200])
 
       let printed = ''
-      await main(['on', '--bypass', '--json', '--store', address], {}, { out: text => { printed += text }, err: text => { t.fail(text) } })
+      await main([
+        'on', '--bypass', '--json', '--store', address
+      ], {}, { out: text => { printed += text }, err: text => { t.fail(text) } })
       const [made] = JSON.parse(printed).sites
       await known(made.revision)
       t.strictSame(await atBoth({ cookie: next }), [503, 503], 'a new secret in the same window')
-      for (const { url } of [one, two]) t.strictSame(await atBoth({ cookie: await fetchCookie(url, secretOf(made)) }), [200, 200], 'made by the command')
+      for (const { url } of [one, two]) {
+        t.strictSame(await atBoth({
+          cookie: await fetchCookie(url, secretOf(made))
+        }), [200, 200], 'made by the command')
+      }
     })
   }
 }
@@ -354,7 +475,9 @@ t.test('servers with different keys: the secret is valid on both, a cookie only 
   }
   const { app } = await createApp(t, { store })
   app.get('/', counter())
-  t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': bypass?.secret } })).statusCode, 503, 'a server without the option accepts no secret')
+  t.equal((await app.inject({
+    url: '/', headers: { 'maintenance-bypass': bypass?.secret }
+  })).statusCode, 503, 'a server without the option accepts no secret')
 })
 
 t.test("cookies start and expire by the store's clock, not the server's", async t => {
@@ -364,7 +487,9 @@ t.test("cookies start and expire by the store's clock, not the server's", async 
 })
 
 t.test('no secret or cookie lets a request for an unknown site through while a site is closed', async t => {
-  const { app } = await createApp(t, { site: request => String(request.headers['x-site']), sites: ['a', 'b'], bypass: { key: KEY } })
+  const { app } = await createApp(t, {
+    site: request => String(request.headers['x-site']), sites: ['a', 'b'], bypass: { key: KEY }
+  })
   const run = counter()
   app.get('/', run)
   const { bypass } = await app.maintenance.for('a').set(true, { bypass: true })
@@ -417,7 +542,9 @@ t.test('a new window, or a new secret, voids the old cookies; a change in betwee
   const one_ = cookieOf(await post(app, { secret: first.bypass?.secret }))
   await until('both close the site', () => app.maintenance.status().windows.filter(({ active }) => active).length === 2)
   t.equal((await enter(app, one_)).statusCode, 503, 'only one of two secrets')
-  t.equal((await enter(app, one_, { 'maintenance-bypass': later.bypass?.secret ?? '' })).statusCode, 200, 'one in the cookie, one in the header')
+  t.equal((await enter(app, one_, {
+    'maintenance-bypass': later.bypass?.secret ?? ''
+  })).statusCode, 200, 'one in the cookie, one in the header')
   const both = cookieOf(await post(app, { secret: later.bypass?.secret }, { cookie: one_ }))
   t.equal((await enter(app, both)).statusCode, 200, 'the new cookie has both')
   await app.maintenance.set(false)
@@ -441,7 +568,8 @@ t.test('wrong guesses are limited by address, in bounded memory', async t => {
   t.equal((await post(app, { secret }, { 'x-forwarded-for': '10.0.0.1' })).statusCode, 403)
   t.equal((await post(app, { secret }, { 'x-forwarded-for': '10.0.0.2' })).statusCode, 204, 'another address')
   const guesses = createGuesses()
-  const guess = (ip: string | undefined, right = false) => guesses.check({ ip, raw: { headers: {} } } as never, [{ isSecret: () => right } as unknown as Pass], '')
+  const guess = (ip: string | undefined, right = false) =>
+    guesses.check({ ip, raw: { headers: {} } } as never, [{ isSecret: () => right } as unknown as Pass], '')
   for (let i = 0; i < 20; i++) guess('192.0.2.1')
   for (let i = 0; i < 25_000; i++) guess(`10.0.${i >> 8}.${i & 255}`)
   t.equal(guess('192.0.2.1', true), false, 'others do not unlock an address')
@@ -460,7 +588,8 @@ t.test('wrong guesses: one client has one address in every spelling', async t =>
     [undefined, '', 'unknown', '_hidden', '1.2.3', 'x'.repeat(4000)]
   ]
   const guesses = createGuesses()
-  const guess = (ip: string | undefined, right = false) => guesses.check({ ip, raw: { headers: {} } } as never, [{ isSecret: () => right } as unknown as Pass], '')
+  const guess = (ip: string | undefined, right = false) =>
+    guesses.check({ ip, raw: { headers: {} } } as never, [{ isSecret: () => right } as unknown as Pass], '')
   for (const spellings of clients) {
     for (let i = 0; i < 20; i++) guess(spellings[i % spellings.length])
     for (const ip of spellings) t.equal(guess(ip, true), false, String(ip).slice(0, 40))
@@ -469,14 +598,17 @@ t.test('wrong guesses: one client has one address in every spelling', async t =>
 })
 
 t.test('a wrong guess counts once, even if the gate is asked twice, and for a minute only', async t => {
-  const { app } = await closedApp(t, { ignore: { request: request => app.maintenance.explain(request).blocked === false } })
+  const { app } = await closedApp(t, {
+    ignore: { request: request => app.maintenance.explain(request).blocked === false }
+  })
   t.equal((await app.inject({ url: '/', headers: { 'maintenance-bypass': 'x' } })).statusCode, 503)
   t.equal(app.maintenance.status().counts.failedBypasses, 1)
 
   const guesses = createGuesses()
   let now = 1_000_000
   t.intercept(Date, 'now', { value: () => now })
-  const guess = (right: boolean, ip = '192.0.2.1') => guesses.check({ ip, raw: { headers: {} } } as never, [{ isSecret: () => right } as unknown as Pass], '')
+  const guess = (right: boolean, ip = '192.0.2.1') =>
+    guesses.check({ ip, raw: { headers: {} } } as never, [{ isSecret: () => right } as unknown as Pass], '')
   for (let i = 0; i < 19; i++) guess(false)
   t.equal(guess(true), true, 'after 19')
   now += 59_999
@@ -489,7 +621,9 @@ t.test('a wrong guess counts once, even if the gate is asked twice, and for a mi
 
 t.test('next: 25 hostile values all lead to the home page', async t => {
   const hostile = ['//evil.example', '///evil.example', '/\\evil.example', '\\\\evil.example', '/\t/evil.example', '/\n/evil.example', '\t//evil.example', ' //evil.example', 'https://evil.example',
-    'http:evil.example', 'javascript:alert(1)', 'data:text/html,x', '/.//evil.example', '/..//evil.example', '/a/..//evil.example', 'evil.example', '', '@evil.example', '/\u0000', '/\u2028', '/a b', '/\r\nset-cookie: a=b', '/\u00e9', 'mailto:a@b', '/%\\x']
+    'http:evil.example', 'javascript:alert(1)', 'data:text/html,x', '/.//evil.example', '/..//evil.example',
+    '/a/..//evil.example', 'evil.example', '', '@evil.example', '/\u0000', '/\u2028', '/a b', '/\r\nset-cookie: a=b',
+    '/\u00e9', 'mailto:a@b', '/%\\x']
   t.equal(hostile.length, 25)
   t.strictSame(hostile.filter(next => localPath(next) !== '/'), [])
   for (const next of [undefined, null, 1, ['/a'], {}, '//', '///', '//:', '/\\']) t.equal(localPath(next), '/')
@@ -507,11 +641,15 @@ function readIfThere (file: string): string {
 
 /** Arguments and environment of every process on this machine, as `ps` shows them. */
 const processList = (): string[] => readdirSync('/proc').filter(name => /^\d+$/.test(name))
-  .map(pid => ['cmdline', 'comm', 'environ'].map(file => readIfThere(`/proc/${pid}/${file}`).replaceAll('\0', ' ')).join('\n'))
+  .map(pid => ['cmdline', 'comm', 'environ'].map(
+    file => readIfThere(`/proc/${pid}/${file}`).replaceAll('\0', ' ')
+  ).join('\n'))
 
 /** Runs the command as a process; returns its output and what `ps` showed during and after it. */
 async function runCommand (args: string[]): Promise<{ out: string, seen: Set<string> }> {
-  const child = spawn(process.execPath, ['dist/lib/cli/bin.js', ...args], { env: { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['dist/lib/cli/bin.js', ...args], {
+    env: { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: ['ignore', 'pipe', 'inherit']
+  })
   const seen = new Set<string>()
   const scan = () => { for (const text of processList()) seen.add(text) }
   const scanning = setInterval(scan, 5)
@@ -521,7 +659,9 @@ async function runCommand (args: string[]): Promise<{ out: string, seen: Set<str
   return { out, seen }
 }
 
-t.test('the secret of a whole session is in no log, answer, store or process list', { skip: existsSync('/proc/self/cmdline') ? false : 'no /proc' }, async t => {
+t.test('the secret of a whole session is in no log, answer, store or process list', {
+  skip: existsSync('/proc/self/cmdline') ? false : 'no /proc'
+}, async t => {
   // not the test's folder: a mirror may still be written after its server has closed
   const directory = mkdtempSync(join(tmpdir(), 'maintenance-bypass-'))
   t.teardown(() => rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }))
@@ -531,10 +671,17 @@ t.test('the secret of a whole session is in no log, answer, store or process lis
   t.teardown(() => monitor.disconnect())
   monitor.on('monitor', (_time: string, args: string[]) => { commands.push(args.join(' ')) })
 
-  for (const [store, address] of [[{ file: `${directory}/state.json` }, `file:${directory}/state.json`], [{ redis: url, mirror: `${directory}/mirror.json` }, url]] as const) {
+  for (const [store, address] of [
+    [{ file: `${directory}/state.json` }, `file:${directory}/state.json`],
+    [{ redis: url, mirror: `${directory}/mirror.json` }, url]
+  ] as const) {
     const changes: unknown[] = []
     const answers: string[] = []
-    const { app, lines } = await createApp(t, { store, bypass: { key: KEY }, onChange: (...change) => { changes.push(change) } }, { trustProxy: '127.0.0.1' })
+    const { app, lines } = await createApp(
+      t,
+      { store, bypass: { key: KEY }, onChange: (...change) => { changes.push(change) } },
+      { trustProxy: '127.0.0.1' }
+    )
     app.get('/', counter())
     const base = await app.listen({ port: 0, host: '127.0.0.1' })
     const visit = async (path: string, init: RequestInit = {}) => {
@@ -543,7 +690,8 @@ t.test('the secret of a whole session is in no log, answer, store or process lis
       t.match(answer.headers.get('cache-control'), /no-store/, 'not cached')
       return answer
     }
-    const send = (type: string, body: string, path = '/maintenance/bypass') => visit(path, { method: 'POST', headers: { 'content-type': type }, body })
+    const send = (type: string, body: string, path = '/maintenance/bypass') =>
+      visit(path, { method: 'POST', headers: { 'content-type': type }, body })
 
     const command = await runCommand(['on', '--bypass', '--json', '--store', address])
     const [printed] = JSON.parse(command.out).sites
@@ -554,13 +702,22 @@ t.test('the secret of a whole session is in no log, answer, store or process lis
       const secret = secrets.at(-1) as string
       const json = await send('application/json', JSON.stringify({ secret, next: '/' }))
       const visits = [
-        visit('/'), visit('/maintenance/bypass'), visit('/maintenance/bypass?next=/', { headers: { 'maintenance-bypass': secret } }), json,
-        send('application/x-www-form-urlencoded', `secret=${secret}`), visit('/', { headers: { 'maintenance-bypass': secret } }), visit('/', { headers: { cookie: cookieOf({ headers: Object.fromEntries(json.headers) }) } }),
+        visit('/'), visit('/maintenance/bypass'),
+        visit('/maintenance/bypass?next=/', { headers: { 'maintenance-bypass': secret } }), json,
+        send('application/x-www-form-urlencoded', `secret=${secret}`),
+        visit('/', { headers: { 'maintenance-bypass': secret } }),
+        visit('/', { headers: { cookie: cookieOf({ headers: Object.fromEntries(json.headers) }) } }),
         // almost right
-        send('application/json', JSON.stringify({ secret: `${secret}x` })), send('application/json', `{"secret":"${secret}`), send('text/plain', secret), send('application/json', JSON.stringify({ secret: secret.repeat(200) })),
-        send('application/x-www-form-urlencoded', `secret=${secret}+`), send('application/x-www-form-urlencoded', `secret=${secret}`, '/'), visit('/', { headers: { 'maintenance-bypass': `${secret}, ${secret}` } })
+        send('application/json', JSON.stringify({ secret: `${secret}x` })),
+        send('application/json', `{"secret":"${secret}`), send('text/plain', secret),
+        send('application/json', JSON.stringify({ secret: secret.repeat(200) })),
+        send('application/x-www-form-urlencoded', `secret=${secret}+`),
+        send('application/x-www-form-urlencoded', `secret=${secret}`, '/'),
+        visit('/', { headers: { 'maintenance-bypass': `${secret}, ${secret}` } })
       ]
-      t.strictSame((await Promise.all(visits)).map(answer => answer.status), [503, 200, 200, 204, 303, 200, 200, 403, 403, 403, 403, 403, 503, 503])
+      t.strictSame((await Promise.all(visits)).map(answer => answer.status), [
+        503, 200, 200, 204, 303, 200, 200, 403, 403, 403, 403, 403, 503, 503
+      ])
     }
     for (let i = 0; i < 20; i++) await send('application/json', JSON.stringify({ secret: `${secrets[1]}x` }))
     t.equal((await send('application/json', JSON.stringify({ secret: secrets[1] }))).status, 403, 'the limit')
@@ -568,7 +725,9 @@ t.test('the secret of a whole session is in no log, answer, store or process lis
     const { revision } = await app.maintenance.set(false)
     const history = await app.maintenance.history()
     if ('redis' in store) {
-      await until('the monitor has everything', () => commands.some(command => command.includes(`"revision":${revision}`)))
+      await until('the monitor has everything', () => commands.some(
+        command => command.includes(`"revision":${revision}`)
+      ))
       await until('the mirror has it', () => readFileSync(store.mirror, 'utf8').includes(`${revision}`))
     }
     await app.close()
@@ -629,15 +788,23 @@ t.test('the log names the exemptions of a closed site, or how to open it if ther
     await app.maintenance.set(true, change)
     return lines.filter(line => line.msg.startsWith('maintenance: ')).map(line => line.msg)
   }
-  t.strictSame(await message({ ignore: { routes: ['/a', '/b'], ips: '10.0.0.1', request: () => false }, bypass: {} }, { bypass: true, ignoreRoutes: ['/c'] }), [
+  t.strictSame(await message(
+    { ignore: { routes: ['/a', '/b'], ips: '10.0.0.1', request: () => false }, bypass: {} },
+    { bypass: true, ignoreRoutes: ['/c'] }
+  ), [
     "maintenance: site 'default' is now closed (full); exempt: 3 ignored routes, routes declared 'off', ignored addresses, bypass, users by ignore.request",
     "maintenance: site 'default' stays closed (full)"
   ])
-  for (const [store, command] of [[undefined, "app.maintenance.for('default').set(false)"], [{ file: stateFile(t) }, /npx fastify-maintenance off default --store file:.*state\.json$/]] as const) {
+  for (const [store, command] of [
+    [undefined, "app.maintenance.for('default').set(false)"],
+    [{ file: stateFile(t) }, /npx fastify-maintenance off default --store file:.*state\.json$/]
+  ] as const) {
     const { app, lines } = await createApp(t, store === undefined ? {} : { store })
     await app.maintenance.set(true)
     await app.maintenance.set(true)
-    const ways = lines.filter(line => line.msg.includes("everyone is blocked from site 'default'. Reopen with: ")).map(line => line.msg)
+    const ways = lines.filter(
+      line => line.msg.includes("everyone is blocked from site 'default'. Reopen with: ")
+    ).map(line => line.msg)
     t.equal(ways.length, 1, 'once')
     t.match(ways[0], command)
   }
@@ -681,8 +848,18 @@ t.test('a rule for users without a route to sign in logs a warning', async t => 
 
 const executablePath = findProgram(['chromium', 'chromium-browser', 'google-chrome'], ['chromium'])
 
-t.test('in a real browser, with script and without', { skip: executablePath === null || !existsSync(executablePath) ? 'chromium is missing' : false }, async t => {
-  const browser = await chromium.launch({ executablePath: executablePath as string, args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--no-first-run'] })
+t.test('in a real browser, with script and without', {
+  skip: executablePath === null ||
+  !existsSync(executablePath)
+    ? 'chromium is missing'
+    : false
+}, async t => {
+  const browser = await chromium.launch({
+    executablePath: executablePath as string,
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--no-first-run'
+    ]
+  })
   t.teardown(() => browser.close())
   const { app, secret, path, lines } = await closedApp(t)
   const address = await app.listen({ port: 0, host: '127.0.0.1' })
@@ -692,7 +869,9 @@ t.test('in a real browser, with script and without', { skip: executablePath === 
   for (const javaScriptEnabled of [true, false]) {
     const context = await browser.newContext({ javaScriptEnabled })
     const page = await context.newPage()
-    page.on('console', message => { if (message.type() === 'error' && !message.text().startsWith('Failed to load')) problems.push(message.text()) })
+    page.on('console', message => {
+      if (message.type() === 'error' && !message.text().startsWith('Failed to load')) problems.push(message.text())
+    })
     if (javaScriptEnabled) {
       await page.goto(`${address}${path.replace('#', '?next=/#')}`)
       await page.waitForURL(`${address}/`)

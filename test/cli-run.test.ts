@@ -14,8 +14,12 @@ const BIN = join(process.cwd(), 'lib/cli/bin.ts')
 
 /** Starts the command as a process, from its sources, so that its coverage counts. */
 function start (args: string[], env: Env, cwd = process.cwd()) {
-  const child = spawn(process.execPath, [...process.execArgv, BIN, ...args], { env: { ...process.env, ...env }, cwd, stdio: ['ignore', 'pipe', 'pipe'] })
-  const ended = Promise.all([once(child, 'exit'), text(child.stdout), text(child.stderr)]).then(([[code], out, err]) => ({ code: code as number, out, err }))
+  const child = spawn(process.execPath, [...process.execArgv, BIN, ...args], {
+    env: { ...process.env, ...env }, cwd, stdio: ['ignore', 'pipe', 'pipe']
+  })
+  const ended = Promise.all([
+    once(child, 'exit'), text(child.stdout), text(child.stderr)
+  ]).then(([[code], out, err]) => ({ code: code as number, out, err }))
   return { child, ended }
 }
 
@@ -53,13 +57,21 @@ t.test("run: the site is closed while the command runs, and the exit code is the
 t.test('run on a closed site: the site stays as it was', async t => {
   const { app, env } = await serve(t)
   await app.maintenance.set(true, { message: 'Broken disk' })
-  t.match(await command(['run', '--', 'true'], env), { code: 0, err: /stays closed: 'fastify-maintenance status default' shows by what/ })
+  t.match(await command(['run', '--', 'true'], env), {
+    code: 0, err: /stays closed: 'fastify-maintenance status default' shows by what/
+  })
   t.match(app.maintenance.status(), { active: true, message: 'Broken disk' })
 })
 
 t.test('run: signals are passed on', async t => {
   const { app, env } = await serve(t)
-  const { child, ended } = start(['run', '--', process.execPath, '-e', "process.on('SIGTERM', () => process.exit(5)); setInterval(() => {}, 1000); console.log('ready')"], env)
+  const { child, ended } = start([
+    'run',
+    '--',
+    process.execPath,
+    '-e',
+    "process.on('SIGTERM', () => process.exit(5)); setInterval(() => {}, 1000); console.log('ready')"
+  ], env)
   await once(child.stdout, 'readable')
   child.kill('SIGTERM')
   t.match(await ended, { code: 5 })
@@ -88,19 +100,25 @@ t.test('run: a signal during the wait ends it, and the command never runs', asyn
 t.test('run: a command that cannot run changes nothing', async t => {
   const { app, file, env } = await serve(t, {}, { plain: 'text' })
   const folder = dirname(file)
-  t.match(await call(['run', '--', 'no-such-command'], env), { code: 127, err: /no-such-command: command not found. Nothing was changed/ })
+  t.match(await call(['run', '--', 'no-such-command'], env), {
+    code: 127, err: /no-such-command: command not found. Nothing was changed/
+  })
   t.match(await call(['run', '--', join(folder, 'plain')], env), { code: 126, err: /permission denied/ })
   t.match(await call(['run', '--', folder], env), { code: 127 })
   const script = join(folder, 'no-interpreter')
   writeFileSync(script, '#!/no/such/interpreter\n')
   chmodSync(script, 0o755)
   t.match(await call(['run', '--no-wait', '--', script], env), { code: 126 }, 'detected only at its start')
-  t.match(await call(['run'], env), { code: 2, err: /'run' needs a command behind --, such as: run -- npm run migrate/ })
+  t.match(await call(['run'], env), {
+    code: 2, err: /'run' needs a command behind --, such as: run -- npm run migrate/
+  })
   t.match(await call(['run', './migrate.sh', '--all'], env), { code: 2, err: /unknown option '--all'/ })
   t.match(await call(['run', './migrate.sh'], env), { code: 2, err: /such as: run -- .\/migrate.sh/ })
   t.match(await call(['run', 'a', 'b', '--', 'true'], env), { code: 2, err: /takes one site/ })
   t.match(await call(['run', '--wait=1s', '--no-wait', '--', 'true'], env), { code: 2, err: /contradict each other/ })
-  t.match(await call(['run', '--lease', '30', '--', 'true'], env), { code: 2, err: /--lease is '30', expected a unit: 30s/ })
+  t.match(await call(['run', '--lease', '30', '--', 'true'], env), {
+    code: 2, err: /--lease is '30', expected a unit: 30s/
+  })
   t.match(await call(['run', '--json', '--', 'true'], env), { code: 2, err: /'run' has no option --json/ })
   t.match(await call(['run', '--in', '2h', '--', 'true'], env), { code: 2, err: /'run' has no option --in/ })
   t.match(await call(['run', 'shop', '--', 'true'], env), { code: 2, err: /site 'shop': neither stored/ })
@@ -134,7 +152,9 @@ t.test('run: a store that fails', async t => {
   }
   t.match(await attempt('0', 'at-once.mjs', 'true'), { code: 1, err: /nothing was changed: away/ })
   performance.now = () => now.call(performance) * 100
-  t.match(await attempt('1', 'later.mjs', 'true'), { code: 1, err: /site 'default' could not be opened again and stays closed: fastify-maintenance off default --force/ })
+  t.match(await attempt('1', 'later.mjs', 'true'), {
+    code: 1, err: /site 'default' could not be opened again and stays closed: fastify-maintenance off default --force/
+  })
   t.match(await attempt('1', 'failed.mjs', 'sh', '-c', 'exit 7'), { code: 7, err: /could not be opened again/ })
   performance.now = now
   process.env.UNKNOWN = 'yes'
@@ -143,7 +163,10 @@ t.test('run: a store that fails', async t => {
 
 t.test('run: how the command is found, and its author', async t => {
   const { app, env } = await serve(t)
-  const { child, ended } = start(['run', '--by', 'deploy', '--', process.execPath, '-e', "process.on('SIGINT', () => process.exit(6)); setInterval(() => {}, 1000); console.log('ready')"], env)
+  const { child, ended } = start([
+    'run', '--by', 'deploy', '--', process.execPath, '-e',
+    "process.on('SIGINT', () => process.exit(6)); setInterval(() => {}, 1000); console.log('ready')"
+  ], env)
   await once(child.stdout, 'readable')
   child.kill('SIGINT')
   t.match(await ended, { code: 6 })
@@ -163,7 +186,9 @@ t.test('run --bypass prints the link for testers once the site is closed', async
 
 t.test('run --stay-closed: a command that fails leaves the site closed', async t => {
   const { app, env } = await serve(t)
-  t.match(await call(['run', '--stay-closed', '--message', 'Half migrated', '--', 'false'], env), { code: 1, err: /the command failed with exit code 1\n[^]*stays closed/ })
+  t.match(await call(['run', '--stay-closed', '--message', 'Half migrated', '--', 'false'], env), {
+    code: 1, err: /the command failed with exit code 1\n[^]*stays closed/
+  })
   await app.maintenance.refresh()
   t.match(app.maintenance.status(), { active: true, message: 'Half migrated', windows: [{ kind: 'now' }] })
 })
@@ -174,7 +199,9 @@ t.test('run: off --force sends SIGTERM to the command', async t => {
   await once(child.stdout, 'readable')
   t.match(await call(['off'], env), { code: 2, err: /kept closed by a run on .* use --force to end it/ })
   const [own] = await app.maintenance.servers()
-  const entry = JSON.stringify({ ...own, id: 'dead', pid: child.pid, startedAt: '2001-01-01T00:00:00.000Z', seenAt: '2001-01-01T00:00:00.000Z' })
+  const entry = JSON.stringify({
+    ...own, id: 'dead', pid: child.pid, startedAt: '2001-01-01T00:00:00.000Z', seenAt: '2001-01-01T00:00:00.000Z'
+  })
   await createFileServers(file).heartbeat('dead', entry, 60_000)
   t.match(await call(['off'], env), { code: 2, err: /whose server is lost, .*\. Use --force to end it/ })
   t.match(await call(['off', '--force'], env), { code: 0 })
@@ -229,20 +256,41 @@ t.test('a store from a module, from package.json and from .env', async t => {
     return call(args, {})
   }
   t.match(await at('.', ['on', '--store', './state.mjs', '--force']), { code: 0, err: /warning/ })
-  t.match(await at('sub/deeper', ['status']), { code: 4, out: /stored in: .*state.mjs/ }, 'the path is relative to package.json')
+  t.match(
+    await at('sub/deeper', ['status']),
+    { code: 4, out: /stored in: .*state.mjs/ },
+    'the path is relative to package.json'
+  )
   t.match(await at('.', ['status', '--store', './plain.cjs']), { code: 0, out: /nothing stored/ })
-  t.match(await at('.', ['status', '--store', './wrong.mjs']), { code: 2, err: /wrong.mjs has to export a store by default, or what the option store takes/ })
-  t.match(await at('.', ['status', '--store', './memory.mjs']), { code: 2, err: /memory.mjs has to export a store by default/ }, 'no other process would see it')
-  t.match(await at('.', ['status', '--store', './slip.mjs']), { code: 2, err: /slip.mjs: unknown option 'store.prefiks'. Did you mean .*prefix/ })
-  t.match(await at('.', ['status', '--store', './options.mjs']), { code: 0, out: /open \(nothing stored at .*options.mjs\)/ })
-  t.match(await at('.', ['status', '--store', './throws.mjs']), { code: 2, err: /cannot be loaded from .*throws.mjs: no database here/ })
+  t.match(await at('.', ['status', '--store', './wrong.mjs']), {
+    code: 2, err: /wrong.mjs has to export a store by default, or what the option store takes/
+  })
+  t.match(await at(
+    '.',
+    ['status', '--store', './memory.mjs']
+  ), { code: 2, err: /memory.mjs has to export a store by default/ }, 'no other process would see it')
+  t.match(await at('.', ['status', '--store', './slip.mjs']), {
+    code: 2, err: /slip.mjs: unknown option 'store.prefiks'. Did you mean .*prefix/
+  })
+  t.match(await at('.', ['status', '--store', './options.mjs']), {
+    code: 0, out: /open \(nothing stored at .*options.mjs\)/
+  })
+  t.match(await at('.', ['status', '--store', './throws.mjs']), {
+    code: 2, err: /cannot be loaded from .*throws.mjs: no database here/
+  })
   t.match(await at('.', ['status', '--store', './option.mjs']), { code: 2, err: /needs the package pg/ })
   t.match(await at('.', ['status', '--store', './rejects.mjs']), { code: 1, err: /connect ECONNREFUSED/ })
-  t.match(await at('.', ['status', '--store', './state.mjs', '--prefix', 'a']), { code: 2, err: /--prefix is for a store in Redis or a database/ })
-  t.match(await at('text', ['status']), { code: 0, out: new RegExp(`nothing stored at ${join(folder, 'text/here.json')}`) })
+  t.match(await at('.', ['status', '--store', './state.mjs', '--prefix', 'a']), {
+    code: 2, err: /--prefix is for a store in Redis or a database/
+  })
+  t.match(await at('text', ['status']), {
+    code: 0, out: new RegExp(`nothing stored at ${join(folder, 'text/here.json')}`)
+  })
   t.match(await at('bad', ['status']), { code: 2, err: /"fastify-maintenance" must be an address/ })
   t.match(await at('broken', ['status']), { code: 2, err: /package.json cannot be read/ })
-  t.match(await at('dot', ['status']), { code: 0, out: new RegExp(`nothing stored at ${join(folder, 'dot/dotted.json')}`) })
+  t.match(await at('dot', ['status']), {
+    code: 0, out: new RegExp(`nothing stored at ${join(folder, 'dot/dotted.json')}`)
+  })
   t.match(await at('other', ['status']), { code: 2, err: /no store/ })
   t.match(await at('text', ['status', '--', 'default']), { code: 0 })
   t.match(await at('.', ['sql', '--store', 'sqlite:./app.db']), { code: 0, out: /CREATE TABLE/ })
@@ -250,9 +298,15 @@ t.test('a store from a module, from package.json and from .env', async t => {
   t.match(await at('redis', ['status']), { code: 1, err: /ECONNREFUSED/ })
   t.match(await at('wrong', ['status']), { code: 2, err: /"fastify-maintenance" must be an address, or an object/ })
   t.match(await at('/', ['status']), { code: 2, err: /no store/ }, 'outside of every package')
-  t.match(await at('.', ['on', 'shop', '--store', './plain.cjs']), { code: 2, err: /neither stored in .* \(no site is known there\)/ })
-  t.match(await at('.', ['on', 'shop', '--store', './state.mjs']), { code: 2, err: /neither stored in .* \(known there: default\)/ })
-  t.match(await at('none', ['status']), { code: 2, err: /no store: expected .*by --store, the variable MAINTENANCE_STORE, the key/ })
+  t.match(await at('.', ['on', 'shop', '--store', './plain.cjs']), {
+    code: 2, err: /neither stored in .* \(no site is known there\)/
+  })
+  t.match(await at('.', ['on', 'shop', '--store', './state.mjs']), {
+    code: 2, err: /neither stored in .* \(known there: default\)/
+  })
+  t.match(await at('none', ['status']), {
+    code: 2, err: /no store: expected .*by --store, the variable MAINTENANCE_STORE, the key/
+  })
 })
 
 t.test('completion for three shells', async t => {
@@ -261,7 +315,8 @@ t.test('completion for three shells', async t => {
   }
   t.match(await call(['completion'], {}), { code: 2, err: /needs a shell: bash, zsh, fish/ })
   const { out } = await call(['completion', 'bash'], {})
-  const script = `${out}\nCOMP_WORDS=(fastify-maintenance on --mess); COMP_CWORD=2; _fastify_maintenance; echo "\${COMPREPLY[@]}"`
+  const script =
+    `${out}\nCOMP_WORDS=(fastify-maintenance on --mess); COMP_CWORD=2; _fastify_maintenance; echo "\${COMPREPLY[@]}"`
   const child = spawn('bash', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] })
   t.equal(await text(child.stdout), '--message --message-lang\n')
 })
@@ -269,9 +324,14 @@ t.test('completion for three shells', async t => {
 t.test('on for a closed site prints its author and the reset fields; a new file is reported', async t => {
   const file = stateFile(t)
   const env = { MAINTENANCE_STORE: `file:${file}` }
-  t.match(await call(['on', '--force', '--mode', 'read-only', '--message', 'Soon', '--for', '1h', '--by', 'bob'], env), { out: `stored in: ${file} (created)\n` })
+  t.match(await call([
+    'on', '--force', '--mode', 'read-only', '--message', 'Soon', '--for', '1h', '--by', 'bob'
+  ], env), { out: `stored in: ${file} (created)\n` })
   const { out } = await call(['on', '--by', 'ann', '--for', '30m'], env)
-  t.match(out, /\n {2}replaced: the closure since .*, by bob \(reset: mode read-only → full, message\)\n {2}stored in: \S+\n$/)
+  t.match(
+    out,
+    /\n {2}replaced: the closure since .*, by bob \(reset: mode read-only → full, message\)\n {2}stored in: \S+\n$/
+  )
   t.match(await call(['on', '--by', 'ann', '--for', '30m'], env), { out: /replaced: the closure since .*, by ann\n/ })
   t.notMatch(JSON.parse((await call(['on', '--json'], env)).out).sites[0], { replaced: {} })
 })

@@ -23,8 +23,10 @@ const EXPECTED: { readonly [title: string]: (maintenance: Maintenance, printed: 
   'Give it 30 minutes more': ({ status }) => Date.parse(status().endsAt ?? '') > Date.now() + 59 * 60_000,
   'Change the message': ({ status }) => status().message === 'It takes a little longer' && status().endsAt !== null,
   'Let my address in': ({ status }) => status().windows[0]?.ignoreIps.includes('192.0.2.7'),
-  'Let my browser in, or a colleague': ({ status }, printed) => status().windows[0]?.bypass === true && /\/maintenance\/bypass#\S{32}/.test(printed),
-  'See what visitors get': (_, printed) => /^default: closed \(full\)/.test(printed) && printed.includes('message: It takes a little longer'),
+  'Let my browser in, or a colleague': ({ status }, printed) => status().windows[0]?.bypass === true &&
+    /\/maintenance\/bypass#\S{32}/.test(printed),
+  'See what visitors get': (_, printed) => /^default: closed \(full\)/.test(printed) &&
+    printed.includes('message: It takes a little longer'),
   'See which server did not follow, and why': (_, printed) => /: closed, revision \d+/.test(printed),
   'Switch to read-only, and back': ({ status }) => status().mode === 'full' && status().windows[0]?.bypass,
   'Open the site': maintenance => !maintenance.active,
@@ -33,7 +35,8 @@ const EXPECTED: { readonly [title: string]: (maintenance: Maintenance, printed: 
   'See the plan': ({ status }, printed) => status().windows.every(({ id }) => printed.includes(id)),
   'Move a window': ({ status }) => Date.parse(status().windows[0]?.startsAt ?? '') > Date.now() + 25 * 3_600_000,
   'Cancel one': ({ status }) => status().windows.length === 1,
-  'Close only the checkout': ({ status }) => status().windows.some(({ active, onlyRoutes }) => active && onlyRoutes[0] === '/checkout/*'),
+  'Close only the checkout': ({ status }) => status().windows.some(({ active, onlyRoutes }) => active &&
+    onlyRoutes[0] === '/checkout/*'),
   'Close, and wait until it is safe': ({ active }, printed) => active && printed.endsWith('default: safe to proceed\n'),
   'Migrate in one line': ({ active }) => active,
   'Open the site although a run hangs': maintenance => !maintenance.active,
@@ -51,10 +54,15 @@ t.test('docs/command.md: every task, as written', async t => {
   t.strictSame(tasks.map(({ title }) => title), Object.keys(EXPECTED))
   for (const { title, lines } of tasks) {
     if (title.startsWith('Repair')) writeFileSync(file, '{"v":2,"records":{"default":"{"}}')
-    if (title.includes('run hangs')) maintenance.run(({ signal }) => new Promise(resolve => signal.addEventListener('abort', () => resolve(null)))).catch(() => {})
+    if (title.includes('run hangs')) {
+      maintenance.run(({ signal }) => new Promise(
+        resolve => signal.addEventListener('abort', () => resolve(null))
+      )).catch(() => {})
+    }
     let printed = ''
     for (const line of lines) {
-      const { code, text } = await command(line.replace('ID', maintenance.status().windows[0]?.id ?? ''), { MAINTENANCE_STORE: `file:${file}` })
+      const { code, text } = await command(line.replace('ID', maintenance.status().windows[0]?.id ??
+        ''), { MAINTENANCE_STORE: `file:${file}` })
       t.ok(code === 0 || (code === 4 && line.includes('status')), `${line}: ${code} ${text}`)
       printed = text
     }
@@ -77,7 +85,10 @@ const strict = (schema: unknown): unknown => {
 
 /** Checks a document against the schema of one kind of site. */
 function check (t: Test, kind: 'state' | 'history' | 'servers', text: string, what: string) {
-  const schema = strict({ ...SCHEMA, properties: { ...SCHEMA.properties, sites: { type: 'array', minItems: 1, items: { $ref: `#/$defs/${kind}` } } } })
+  const schema = strict({
+    ...SCHEMA,
+    properties: { ...SCHEMA.properties, sites: { type: 'array', minItems: 1, items: { $ref: `#/$defs/${kind}` } } }
+  })
   const [isValid, errors] = Compile(schema as object).Errors(JSON.parse(text))
   t.ok(isValid, `${what}: ${JSON.stringify(errors.map(({ instancePath, message }) => [instancePath, message]))}`)
   t.ok(Compile(SCHEMA).Check(JSON.parse(text)), `${what}: one of all documents`)
@@ -86,7 +97,9 @@ function check (t: Test, kind: 'state' | 'history' | 'servers', text: string, wh
 /** The stdout of the command. */
 async function typeApart (line: string, env: NodeJS.ProcessEnv, signal?: AbortSignal) {
   let out = ''
-  const code = await main(line.split(' '), env, { out: text => { out += text }, err: () => {}, ...(signal && { signal }) })
+  const code = await main(line.split(' '), env, {
+    out: text => { out += text }, err: () => {}, ...(signal && { signal })
+  })
   return { code, out }
 }
 
@@ -102,7 +115,11 @@ t.test('docs/command.md: every JSON document follows the schema', async t => {
     ['status', 'state', 0],
     ['history', 'history', 0],
     ['servers', 'servers', 0],
-    ['on --for 1h --mode read-only --message Hi --retry-after 60 --ignore-route /a --ignore-ip 192.0.2.7 --only-route /b/* --bypass', 'state', 0],
+    [
+      'on --for 1h --mode read-only --message Hi --retry-after 60 --ignore-route /a --ignore-ip 192.0.2.7 --only-route /b/* --bypass',
+      'state',
+      0
+    ],
     ['status', 'state', 4],
     ['extend 30m', 'state', 0],
     ['change --message-lang de=Bald', 'state', 0],
@@ -135,11 +152,19 @@ t.test('docs/command.md: every JSON document follows the schema', async t => {
   const pinned = { ...server, id: 'pinned', sites: [{ ...server.sites[0], active: false, pinned: true }] }
   const lost = { ...server, id: 'lost', seenAt: new Date(Date.now() - 90_000).toISOString() }
   for (const entry of [pinned, lost]) await createFileServers(file).heartbeat(entry.id, JSON.stringify(entry), 60_000)
-  for (const [line, kind, code] of [['status', 'state', 3], ['on', 'state', 3], ['on --wait=1s', 'state', 3], ['servers', 'servers', 0], ['history', 'history', 0]] as const) {
+  for (const [line, kind, code] of [
+    ['status', 'state', 3],
+    ['on', 'state', 3],
+    ['on --wait=1s', 'state', 3],
+    ['servers', 'servers', 0],
+    ['history', 'history', 0]
+  ] as const) {
     const result = await type(line)
     t.equal(result.code, code, line)
     check(t, kind, result.out, line)
-    if (line === 'on --wait=1s') t.match(JSON.parse(result.out).sites, [{ safe: false, pinned: [{ id: 'pinned' }], lost: [{ id: 'lost' }] }])
+    if (line === 'on --wait=1s') {
+      t.match(JSON.parse(result.out).sites, [{ safe: false, pinned: [{ id: 'pinned' }], lost: [{ id: 'lost' }] }])
+    }
     if (line === 'history') t.ok(JSON.parse(result.out).sites[0].history.length > 5)
   }
 
@@ -147,15 +172,21 @@ t.test('docs/command.md: every JSON document follows the schema', async t => {
   for (const line of ofWatch.out.trim().split('\n')) check(t, 'state', line, 'status --watch')
 
   for (const line of ['status ../x', 'on nowhere', 'cancel nothing', 'extend 30', 'on --wait --in 1h', 'run -- true']) {
-    t.match(await typeApart(`${line.replace(' -- ', ' --json -- ')}${line.includes(' -- ') ? '' : ' --json'}`, env), { code: 2, out: '' }, line)
+    t.match(await typeApart(
+      `${line.replace(' -- ', ' --json -- ')}${line.includes(' -- ') ? '' : ' --json'}`,
+      env
+    ), { code: 2, out: '' }, line)
   }
   for (const line of ['status', 'servers', 'history', 'on']) {
     t.match(await typeApart(`${line} --json`, { MAINTENANCE_STORE: 'redis://127.0.0.1:1' }), { code: 1, out: '' }, line)
   }
 
-  const members = Object.values(SCHEMA.$defs).slice(0, 3).flatMap(kind => Object.keys((kind as { properties: object }).properties))
+  const members = Object.values(SCHEMA.$defs).slice(0, 3).flatMap(
+    kind => Object.keys((kind as { properties: object }).properties)
+  )
   t.strictSame([...new Set(members)].filter(member => !seen.has(member)), [], 'every member occurred')
-  const named = (PAGE.split('\n## ').find(part => part.startsWith('JSON')) ?? '').split('\n').filter(line => line.startsWith('| `')).flatMap(line => [...line.split('|')[1]?.matchAll(/`(\w+)`/g) ?? []].map(([, name]) => name))
+  const named = (PAGE.split('\n## ').find(part => part.startsWith('JSON')) ?? '').split('\n').filter(line =>
+    line.startsWith('| `')).flatMap(line => [...line.split('|')[1]?.matchAll(/`(\w+)`/g) ?? []].map(([, name]) => name))
   t.strictSame([...new Set(named)].sort(), [...new Set(members)].sort(), 'the table on the page has every member')
   check(t, 'state', blocksIn(PAGE).find(({ language }) => language === 'json')?.code ?? '', 'the example on the page')
 })

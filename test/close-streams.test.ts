@@ -22,7 +22,9 @@ interface StreamClient { readonly ended: Promise<string>, readonly isOpen: () =>
 async function streamApp (t: Test, options: FastifyMaintenanceOptions = {}) {
   const { app, lines } = bareApp(t)
   await app.register(websocket)
-  await app.register(maintenance, { ignore: { request: request => request.headers.staff === 'yes' }, bypass: {}, ...options })
+  await app.register(maintenance, {
+    ignore: { request: request => request.headers.staff === 'yes' }, bypass: {}, ...options
+  })
   const writers: NodeJS.Timeout[] = []
   t.teardown(() => writers.forEach(clearInterval))
   const handler = (_request: FastifyRequest, reply: FastifyReply) => {
@@ -42,7 +44,9 @@ async function streamApp (t: Test, options: FastifyMaintenanceOptions = {}) {
 
   const follow = (connection: EventEmitter, event: string, words: (code: unknown) => string): StreamClient => {
     let open = true
-    const ended = new Promise<unknown>(resolve => connection.once(event, resolve)).then(code => { open = false; return words(code) })
+    const ended = new Promise<unknown>(resolve => connection.once(event, resolve)).then(
+      code => { open = false; return words(code) }
+    )
     return { ended, isOpen: () => open }
   }
 
@@ -86,7 +90,9 @@ t.test('closeStreams: WebSockets get 1012, event streams end, clients that recon
 })
 
 t.test('closeStreams: a client that is let through keeps its stream', { buffered: true }, async t => {
-  const { app, events, socket } = await streamApp(t, { closeStreams: { after: 0, jitter: 0 }, ignore: { ips: '127.0.0.1' } })
+  const { app, events, socket } = await streamApp(t, {
+    closeStreams: { after: 0, jitter: 0 }, ignore: { ips: '127.0.0.1' }
+  })
   const kept = [await events(), await socket()]
   await app.maintenance.set(true)
   t.equal(await isPending(Promise.race(kept.map(client => client.ended))), true)
@@ -99,7 +105,9 @@ t.test("closeStreams: clients with a bypass and routes declared 'off' keep their
   const secret = { 'maintenance-bypass': bypass?.secret }
   await app.maintenance.set(true, { mode: 'read-only' })
   // let through as reads, or as exempt; full maintenance follows
-  const kept = [await events('/events', secret), await socket('/events', secret), await events('/ignored'), await socket('/ignored')]
+  const kept = [
+    await events('/events', secret), await socket('/events', secret), await events('/ignored'), await socket('/ignored')
+  ]
   const reader = await events()
   t.equal(await isPending(reader.ended), true, 'read-only keeps reads')
   await app.maintenance.set(true)
@@ -114,10 +122,20 @@ t.test('closeStreams: read-only ends every stream it blocks; streams explain() l
   const explained: Record<string, boolean> = {}
   for (const declared of ['none', 'read', 'write'] as const) {
     const config = declared === 'none' ? {} : { maintenance: declared }
-    app.route({ method: 'GET', url: `/${declared}`, config, handler: (_request, reply) => { reply.type('text/event-stream').send(endless()) }, wsHandler () {} })
+    app.route({
+      method: 'GET',
+      url: `/${declared}`,
+      config,
+      handler: (_request, reply) => {
+        reply.type('text/event-stream').send(endless())
+      },
+      wsHandler () {}
+    })
   }
   const requests: Record<string, FastifyRequest> = {}
-  app.addHook('preHandler', async request => { requests[`${request.ws ? 'socket' : 'events'} ${request.url}`] = request })
+  app.addHook('preHandler', async request => {
+    requests[`${request.ws ? 'socket' : 'events'} ${request.url}`] = request
+  })
   const port = await listen(app)
   const ended = new Set<string>()
   for (const name of ['none', 'read', 'write']) {
@@ -130,7 +148,9 @@ t.test('closeStreams: read-only ends every stream it blocks; streams explain() l
   await until('six streams', () => app.maintenance.status().streams === 6 && Object.keys(requests).length === 6)
   await app.maintenance.set(true, { mode: 'read-only' })
   for (const [name, request] of Object.entries(requests)) explained[name] = app.maintenance.explain(request).blocked
-  t.match(explained, { 'events /none': false, 'events /read': false, 'events /write': true, 'socket /read': false, 'socket /write': true })
+  t.match(explained, {
+    'events /none': false, 'events /read': false, 'events /write': true, 'socket /read': false, 'socket /write': true
+  })
   const blocked = Object.keys(explained).filter(name => explained[name]).sort()
   await until('the blocked streams have ended', () => [...ended].sort().join() === blocked.join())
   await sleep(100)
@@ -178,7 +198,9 @@ t.test('closeStreams: clients that ignore the end are cut off; other upgrades th
     reply.raw.once('close', () => clearInterval(writing))
   })
   const port = await listen(app)
-  const sockets = ['x', 'WebSocket'].map(protocol => raw(t, port, `GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`))
+  const sockets = ['x', 'WebSocket'].map(
+    protocol => raw(t, port, `GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`)
+  )
   const mute = connect(port, '127.0.0.1').on('error', () => {}).pause()
   mute.write('GET /events HTTP/1.1\r\nHost: a\r\n\r\n')
   t.teardown(() => mute.destroy())
@@ -196,9 +218,17 @@ t.test('closeStreams: clients that ignore the end are cut off; other upgrades th
 })
 
 t.test('closeStreams: options', { buffered: true }, async t => {
-  for (const [options, message] of [[{ after: -1 }, /closeStreams.after' is -1, expected a duration such as 90s, .* from 0ms to 1h/], [{ jitter: '1' }, /closeStreams.jitter' is '1'/], [{ jitter: '61m' }, /closeStreams.jitter' is '61m'/], [{ now: true }, /closeStreams.now/], [true, /closeStreams' is true, expected an object/]] as [never, RegExp][]) {
+  for (const [options, message] of [
+    [{ after: -1 }, /closeStreams.after' is -1, expected a duration such as 90s, .* from 0ms to 1h/],
+    [{ jitter: '1' }, /closeStreams.jitter' is '1'/],
+    [{ jitter: '61m' }, /closeStreams.jitter' is '61m'/],
+    [{ now: true }, /closeStreams.now/],
+    [true, /closeStreams' is true, expected an object/]
+  ] as [never, RegExp][]) {
     const { app } = bareApp(t)
-    await t.rejects(async () => { await app.register(maintenance, { closeStreams: options }) }, { code: 'FST_ERR_MAINTENANCE_OPTION', message })
+    await t.rejects(async () => { await app.register(maintenance, { closeStreams: options }) }, {
+      code: 'FST_ERR_MAINTENANCE_OPTION', message
+    })
   }
 })
 
@@ -211,7 +241,9 @@ t.test('closeStreams: spread over the jitter', t => {
     return { raw, request: { raw: {} }, sent: true } as unknown as FastifyReply
   })
   let change = () => {}
-  const site: StreamingSite = { site: { gate: { active: true }, onGate (listener) { change = listener } }, activity: { streams: () => streams } }
+  const site: StreamingSite = {
+    site: { gate: { active: true }, onGate (listener) { change = listener } }, activity: { streams: () => streams }
+  }
   closeStreams(site, { after: 5000, jitter: 2000 }, () => ({ blocked: true }) as never)
   change()
   change()
@@ -250,7 +282,9 @@ t.test("a foreign listener for 'upgrade' logs one warning; one that hands over t
   const socketIo = (app: FastifyInstance) => { app.server.on('upgrade', (_request, socket) => { socket.destroy() }) }
   t.equal(await warnings(() => {}), 0)
   t.equal(await warnings(app => app.register(websocket)), 0)
-  t.equal(await warnings(app => app.register(async child => { await child.register(websocket) })), 0, 'in a child context')
+  t.equal(await warnings(
+    app => app.register(async child => { await child.register(websocket) })
+  ), 0, 'in a child context')
   t.equal(await warnings(proxied), 0, 'as @fastify/http-proxy does')
   t.equal(await warnings(socketIo), 1)
   t.equal(await warnings(async app => { await app.register(websocket); socketIo(app) }), 1, 'beside @fastify/websocket')

@@ -27,7 +27,13 @@ import { noNginx, startNginx } from './fixtures/nginx.ts'
 interface Test { teardown (work: () => unknown): void }
 
 const README = readFileSync('README.md', 'utf8')
-const PAGES = ['README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...readdirSync('docs').filter(file => file.endsWith('.md')).map(file => join('docs', file))]
+const PAGES = [
+  'README.md',
+  'SECURITY.md',
+  'CONTRIBUTING.md',
+  'CHANGELOG.md',
+  ...readdirSync('docs').filter(file => file.endsWith('.md')).map(file => join('docs', file))
+]
 const HELP = [null, ...Object.keys(COMMANDS) as CommandName[]].map(helpOf).join('')
 
 /** The section of a page below a heading, with its subsections. */
@@ -81,7 +87,8 @@ async function typeCommands (t: TapTest, page: string): Promise<number> {
     if (language === '' && commands > 0) t.equal(masked(printed), masked(code), 'prints the same as on the page')
     if (language !== 'sh' || notRun !== undefined) continue
     for (const line of code.trim().split(/\n| && /).filter(line => line.startsWith('npx fastify-maintenance '))) {
-      const { code, text } = await command(line.replace('file:./maintenance.json', `file:${file}`), { MAINTENANCE_STORE: `file:${file}` })
+      const { code, text } =
+        await command(line.replace('file:./maintenance.json', `file:${file}`), { MAINTENANCE_STORE: `file:${file}` })
       t.ok(code === 0 || (code === 4 && line.includes('status')), `${line}: ${text}`)
       printed = text
       commands++
@@ -109,16 +116,29 @@ t.test('README', async t => {
   })
 
   t.test('the tables have all options and members', async t => {
-    const namesIn = (heading: string) => [...new Set([...section(README, heading).matchAll(/^\| (.*?) \|/gm)].flatMap(([, cell = '']) => [...cell.matchAll(/`([\w.]+)/g)].map(([, name]) => name)))].sort()
-    const nested: Record<string, string> = { ignore: 'IgnoreOptions', bypass: 'BypassOptions', response: 'ResponseOptions', hold: 'HoldOptions', closeStreams: 'CloseStreamsOptions', fence: 'FenceOptions' }
-    const options = membersOf('FastifyMaintenanceOptions').flatMap(name => nested[name] === undefined ? [name] : membersOf(nested[name]).map(member => `${name}.${member}`))
+    const namesIn = (heading: string) => [...new Set([
+      ...section(README, heading).matchAll(/^\| (.*?) \|/gm)
+    ].flatMap(([, cell = '']) => [...cell.matchAll(/`([\w.]+)/g)].map(([, name]) => name)))].sort()
+    const nested: Record<string, string> = {
+      ignore: 'IgnoreOptions',
+      bypass: 'BypassOptions',
+      response: 'ResponseOptions',
+      hold: 'HoldOptions',
+      closeStreams: 'CloseStreamsOptions',
+      fence: 'FenceOptions'
+    }
+    const options = membersOf('FastifyMaintenanceOptions').flatMap(
+      name => nested[name] === undefined ? [name] : membersOf(nested[name]).map(member => `${name}.${member}`)
+    )
     t.strictSame(namesIn('## Options'), options.sort())
     t.strictSame(namesIn('## `app.maintenance`'), [...new Set(membersOf('Maintenance'))].sort())
   })
 
   t.test('the command: every command, and only existing options', async t => {
     const [synopsis] = blocksIn(section(README, '## The command'))
-    t.strictSame([...synopsis?.code.matchAll(/^ {2}(\w+)/gm) ?? []].map(([, name]) => name), [...Object.keys(COMMANDS), 'help'])
+    t.strictSame([
+      ...synopsis?.code.matchAll(/^ {2}(\w+)/gm) ?? []
+    ].map(([, name]) => name), [...Object.keys(COMMANDS), 'help'])
     t.strictSame(optionsIn(synopsis?.code ?? '').filter(option => !optionsIn(HELP).includes(option)), [])
   })
 })
@@ -133,7 +153,9 @@ t.test('docs/command.md: exactly the existing options', async t => {
 t.test('docs/options.md: exactly the existing options, with their defaults', async t => {
   let shown: FastifyMaintenanceOptions = { whenUnknown: 'closed' }
   const [piece] = blocksOf('docs/options.md')
-  await runPiece(piece?.code ?? '', { app: { register: async (_plugin: unknown, options: FastifyMaintenanceOptions) => { shown = options } }, maintenance })
+  await runPiece(piece?.code ?? '', {
+    app: { register: async (_plugin: unknown, options: FastifyMaintenanceOptions) => { shown = options } }, maintenance
+  })
   t.strictSame(readOptions(shown), readOptions({}))
   t.strictSame(Object.keys(shown).sort(), membersOf('FastifyMaintenanceOptions').sort())
 })
@@ -156,7 +178,9 @@ const checkProbes = (urls: string[], whileClosed: number): Check => async (app, 
 
 /** `'read'` and `'write'` of routes, in both modes. */
 const checkReadOnly: Check = async (app, t) => {
-  const ask = async () => [(await app.inject({ method: 'POST', url: '/search' })).statusCode, (await app.inject('/unsubscribe')).statusCode]
+  const ask = async () => [
+    (await app.inject({ method: 'POST', url: '/search' })).statusCode, (await app.inject('/unsubscribe')).statusCode
+  ]
   await app.maintenance.set(true, { mode: 'read-only' })
   t.strictSame(await ask(), [200, 503])
   await app.maintenance.set(true)
@@ -180,7 +204,9 @@ const PIECES: Record<string, Check[]> = {
       app.get('/', async () => 'open')
       const from = async (address: string, remoteAddress = '10.0.0.1') =>
         (await app.inject({ url: '/', remoteAddress, headers: { 'x-forwarded-for': address } })).statusCode
-      t.strictSame([await from('192.0.2.7'), await from('203.0.113.7'), await from('192.0.2.7', '203.0.113.7')], [200, 503, 503])
+      t.strictSame([
+        await from('192.0.2.7'), await from('203.0.113.7'), await from('192.0.2.7', '203.0.113.7')
+      ], [200, 503, 503])
     },
     async (app, t) => {
       app.get('/', async () => 'open')
@@ -188,7 +214,9 @@ const PIECES: Record<string, Check[]> = {
       const as = async (user: string) => (await app.inject({ url: '/', headers: { 'x-user': user } })).statusCode
       t.strictSame([await as('staff'), await as('anyone')], [200, 503])
     },
-    async (app, t) => t.match(await app.maintenance.set(true, { bypass: true }), { bypass: { path: /^\/maintenance\/bypass#/ } }),
+    async (app, t) => t.match(await app.maintenance.set(true, { bypass: true }), {
+      bypass: { path: /^\/maintenance\/bypass#/ }
+    }),
     checkReadOnly,
     checkRun,
     async (app, t) => {
@@ -197,12 +225,16 @@ const PIECES: Record<string, Check[]> = {
     },
     async (app, t) => {
       await app.maintenance.set(true, { message: 'Moving' })
-      t.match(await app.inject({ url: '/', headers: { accept: 'text/html' } }), { statusCode: 503, body: 'Moving, help@example.com' })
+      t.match(await app.inject({ url: '/', headers: { accept: 'text/html' } }), {
+        statusCode: 503, body: 'Moving, help@example.com'
+      })
     },
     async (app, t) => {
       await app.maintenance.set(true)
       const as = async (password: string) =>
-        (await app.inject({ url: '/maintenance/', headers: { authorization: `Basic ${Buffer.from(`ops:${password}`).toString('base64')}` } })).statusCode
+        (await app.inject({
+          url: '/maintenance/', headers: { authorization: `Basic ${Buffer.from(`ops:${password}`).toString('base64')}` }
+        })).statusCode
       t.strictSame([await as('right'), await as('wrong'), await as('undefined')], [200, 401, 401])
     },
     async (_app, t, calls) => t.strictSame(calls, ['the shop is closed'])
@@ -226,7 +258,9 @@ const PIECES: Record<string, Check[]> = {
   'docs/api.md': [
     async (app, t, calls) => {
       await checkRun(app, t, calls)
-      t.strictSame((await app.maintenance.history()).map(({ kind, ended }) => ended ? 'ended' : kind), ['ended', 'run', 'opened', 'cancelled', 'planned', 'changed', 'closed'])
+      t.strictSame((await app.maintenance.history()).map(({ kind, ended }) => ended ? 'ended' : kind), [
+        'ended', 'run', 'opened', 'cancelled', 'planned', 'changed', 'closed'
+      ])
     }
   ],
   'docs/planning-maintenance.md': [
@@ -243,7 +277,11 @@ const PIECES: Record<string, Check[]> = {
       app.get('/', async () => 'open')
       app.get('/checkout/cart', async () => 'open')
       const from = async (url: string, remoteAddress: string) => (await app.inject({ url, remoteAddress })).statusCode
-      t.strictSame([await from('/', '203.0.113.7'), await from('/checkout/cart', '203.0.113.7'), await from('/checkout/cart', '192.0.2.7')], [200, 503, 200])
+      t.strictSame([
+        await from('/', '203.0.113.7'),
+        await from('/checkout/cart', '203.0.113.7'),
+        await from('/checkout/cart', '192.0.2.7')
+      ], [200, 503, 200])
     },
     async (app, t) => t.match(app.maintenance.status().upcoming, { mode: 'read-only', message: 'Weekly backup' }),
     checkReadOnly,
@@ -265,7 +303,9 @@ const PIECES: Record<string, Check[]> = {
       app.get('/', async () => 'open')
       await app.maintenance.set(true, { message: 'Moving' })
       t.equal(await isBlocked(app, '/api/x'), false)
-      t.match(await app.inject({ url: '/', headers: { accept: 'text/html' } }), { statusCode: 503, body: 'Moving, help@example.com', headers: { 'retry-after': '600' } })
+      t.match(await app.inject({ url: '/', headers: { accept: 'text/html' } }), {
+        statusCode: 503, body: 'Moving, help@example.com', headers: { 'retry-after': '600' }
+      })
     },
     async (app, t) => {
       await app.maintenance.set(true)
@@ -284,7 +324,9 @@ const PIECES: Record<string, Check[]> = {
   'docs/when-something-breaks.md': [
     async (app, t) => {
       await app.maintenance.set(true, { by: 'ops' })
-      t.match((await app.inject('/internal/maintenance')).json(), { active: true, source: 'store', by: 'ops', store: { error: null } })
+      t.match((await app.inject('/internal/maintenance')).json(), {
+        active: true, source: 'store', by: 'ops', store: { error: null }
+      })
     },
     async (app, t) => {
       t.match(app.maintenance.status(), { active: false, source: 'pinned' })
@@ -307,8 +349,12 @@ const PIECES: Record<string, Check[]> = {
       app.get('/admin', async () => 'refused')
       app.get('/health', async () => 'ignored')
       await app.maintenance.set(true)
-      const from = async (url: string, remoteAddress = '192.0.2.1') => (await app.inject({ url, remoteAddress })).statusCode
-      t.strictSame(await Promise.all([from('/assets/x'), from('/admin/x'), from('/admin'), from('/health'), from('/admin', '10.1.2.3')]), [200, 200, 503, 200, 200])
+      const from = async (
+        url: string, remoteAddress = '192.0.2.1'
+      ) => (await app.inject({ url, remoteAddress })).statusCode
+      t.strictSame(await Promise.all([
+        from('/assets/x'), from('/admin/x'), from('/admin'), from('/health'), from('/admin', '10.1.2.3')
+      ]), [200, 200, 503, 200, 200])
     }
   ]
 }
@@ -321,7 +367,8 @@ t.test('every piece of code', async t => {
     t.test(page, async t => {
       const walked = page === 'README.md' ? section(README, '## Quick start') : ''
       // package.test.ts runs files with a name
-      const pieces = blocksOf(page).filter(({ language, code }) => language === 'js' && !/^\/\/ \S+\.js\n/.test(code) && !walked.includes(code)).map(({ code }) => code)
+      const pieces = blocksOf(page).filter(({ language, code }) => language === 'js' && !/^\/\/ \S+\.js\n/.test(code) &&
+        !walked.includes(code)).map(({ code }) => code)
       t.equal(pieces.length, checks.length, 'one check per piece')
       for (const [index, piece] of pieces.entries()) await runAndCheck(t, piece, checks[index] as Check)
     })
@@ -351,7 +398,10 @@ async function runAndCheck (t: TapTest, piece: string, check: Check): Promise<vo
     test: (name: string, work: () => Promise<void>) => t.test(name, work).then(() => calls.push(name)),
     promise: (kept: boolean, what: string) => t.ok(kept, what)
   }
-  const here = withPromises(piece).replaceAll('./maintenance.json', join(directory, 'state.json')).replaceAll('./maintenance-mirror.json', join(directory, 'mirror.json'))
+  const here = withPromises(piece).replaceAll('./maintenance.json', join(directory, 'state.json')).replaceAll(
+    './maintenance-mirror.json',
+    join(directory, 'mirror.json')
+  )
     .replace('app.db', join(directory, 'app.db'))
     .replace(/^test\(/m, 'await test(')
   const used = await runPiece(`${here}\nreturn app`, scope) as FastifyInstance
@@ -361,7 +411,9 @@ async function runAndCheck (t: TapTest, piece: string, check: Check): Promise<vo
 
 t.test('every command', async t => {
   // cli-tasks.test.ts types those of docs/command.md
-  for (const page of readdirSync('docs').filter(file => file.endsWith('.md') && file !== 'command.md').map(file => `docs/${file}`)) {
+  for (const page of readdirSync('docs').filter(
+    file => file.endsWith('.md') && file !== 'command.md'
+  ).map(file => `docs/${file}`)) {
     const text = readFileSync(page, 'utf8')
     const typed = await typeCommands(t, text)
     if (TYPED[page] !== undefined) t.equal(typed, TYPED[page], page)
@@ -370,15 +422,20 @@ t.test('every command', async t => {
 
 t.test('docs/deploying.md: the files are well-formed, and the command takes its arguments', async t => {
   const page = readFileSync('docs/deploying.md', 'utf8')
-  const documents = blocksIn(page).filter(({ language }) => language === 'yaml').flatMap(({ code }) => parseAllDocuments(code))
+  const documents =
+    blocksIn(page).filter(({ language }) => language === 'yaml').flatMap(({ code }) => parseAllDocuments(code))
   t.strictSame(documents.flatMap(({ errors }) => errors), [])
   const [, , , job] = documents.map(document => document.toJS())
   t.equal(job.kind, 'Job')
   const inJob = job.spec.template.spec.containers[0].command.slice(2)
   for (const { code } of blocksIn(page).filter(({ language }) => language === 'json')) t.ok(JSON.parse(code))
-  const inText = [...page.matchAll(/(?<=npx fastify-maintenance )[^`\n|]+/g)].map(([line]) => line.match(/"[^"]*"|\S+/g) as string[])
+  const inText = [
+    ...page.matchAll(/(?<=npx fastify-maintenance )[^`\n|]+/g)
+  ].map(([line]) => line.match(/"[^"]*"|\S+/g) as string[])
   t.ok(inText.length > 5)
-  for (const args of [inJob, ...inText]) t.ok('name' in (readArguments(args, { MAINTENANCE_STORE: 'file:./state.json' }) as object), args.join(' '))
+  for (const args of [inJob, ...inText]) {
+    t.ok('name' in (readArguments(args, { MAINTENANCE_STORE: 'file:./state.json' }) as object), args.join(' '))
+  }
 })
 
 t.test('docs/deploying.md: nginx passes on the 503', { skip: noNginx }, async t => {
@@ -389,21 +446,32 @@ t.test('docs/deploying.md: nginx passes on the 503', { skip: noNginx }, async t 
   app.get('/', async request => request.ip)
   const upstream = new URL(await app.listen({ port: 0, host: '127.0.0.1' })).host
   await app.maintenance.set(true, { message: 'Moving' })
-  const url = await startNginx(t, (_folder, port) => (config?.code ?? '').replace('127.0.0.1:3000', upstream).replace('listen 8080', `listen 127.0.0.1:${port}`))
+  const url = await startNginx(t, (_folder, port) => (config?.code ?? '').replace('127.0.0.1:3000', upstream).replace(
+    'listen 8080',
+    `listen 127.0.0.1:${port}`
+  ))
   for (let i = 0; i < 3; i++) {
     const answer = await fetch(url, { headers: { accept: 'text/html' } })
-    t.strictSame([answer.status, answer.headers.get('retry-after'), (await answer.text()).includes('Moving')], [503, '300', true])
+    t.strictSame([
+      answer.status, answer.headers.get('retry-after'), (await answer.text()).includes('Moving')
+    ], [503, '300', true])
   }
-  t.equal((await fetch(url, { headers: { 'x-forwarded-for': '192.0.2.7' } })).status, 503, 'a visitor cannot choose an address')
+  t.equal((await fetch(url, {
+    headers: { 'x-forwarded-for': '192.0.2.7' }
+  })).status, 503, 'a visitor cannot choose an address')
   await app.maintenance.set(false)
   t.equal(await (await fetch(url)).text(), '127.0.0.1')
 })
 
 t.test('docs/README.md lists every page, docs/errors.md every code', async t => {
   const index = readFileSync('docs/README.md', 'utf8')
-  t.strictSame(readdirSync('docs').filter(file => file.endsWith('.md') && file !== 'README.md' && !index.includes(`](${file})`)), [])
+  t.strictSame(readdirSync('docs').filter(
+    file => file.endsWith('.md') && file !== 'README.md' && !index.includes(`](${file})`)
+  ), [])
   const errors = readFileSync('docs/errors.md', 'utf8')
-  const codes = [...readFileSync('lib/errors.ts', 'utf8').matchAll(/'(FST_ERR_MAINTENANCE\w*)',/g)].map(([, code = '']) => code)
+  const codes = [
+    ...readFileSync('lib/errors.ts', 'utf8').matchAll(/'(FST_ERR_MAINTENANCE\w*)',/g)
+  ].map(([, code = '']) => code)
   t.ok(codes.length >= 14, codes.join())
   t.strictSame(codes.filter(code => !errors.includes(`\`${code}\``)), [])
 })
@@ -416,7 +484,8 @@ t.test('links and anchors have targets', async t => {
     const seen = anchors.get(file)
     if (seen !== undefined) return seen
     const slugs = [...prose(file).matchAll(/^#{1,6} (.*)$/gm)].map(([, heading = '']) =>
-      heading.replace(/\[(.*?)\]\(.*?\)/g, '$1').toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, '').trim().replace(/\s/g, '-'))
+      heading.replace(/\[(.*?)\]\(.*?\)/g, '$1').toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, '').trim()
+        .replace(/\s/g, '-'))
     anchors.set(file, new Set(slugs))
     return anchorsOf(file)
   }
@@ -439,12 +508,16 @@ t.test('every claim names an existing test', async t => {
   const sources = new Map<string, string>()
   let claims = 0
   for (const page of PAGES) {
-    for (const [, file = '', names = ''] of readFileSync(page, 'utf8').matchAll(/`((?:test|benchmarks)\/[\w./-]+\.ts)`((?:,? ?\*[^*\n]+\*)*)/g)) {
+    for (const [, file = '', names = ''] of readFileSync(page, 'utf8').matchAll(
+      /`((?:test|benchmarks)\/[\w./-]+\.ts)`((?:,? ?\*[^*\n]+\*)*)/g
+    )) {
       if (!existsSync(file)) t.fail(`${page}: ${file}`)
       else if (!sources.has(file)) sources.set(file, readFileSync(file, 'utf8'))
       for (const [, name = ''] of names.matchAll(/\*([^*]+)\*/g)) {
         claims++
-        if (!["'", '"', '`'].some(quote => sources.get(file)?.includes(`t.test(${quote}${name}${quote}`))) t.fail(`${page}: ${file} has no test '${name}'`)
+        if (!["'", '"', '`'].some(quote => sources.get(file)?.includes(`t.test(${quote}${name}${quote}`))) {
+          t.fail(`${page}: ${file} has no test '${name}'`)
+        }
       }
     }
   }
@@ -458,13 +531,19 @@ t.test('every claim names an existing test', async t => {
   t.ok(rows.length >= 19)
   for (const row of rows) {
     const [feature, ours = '', ...theirs] = row.split(/(?<!\\)\|/).slice(1, -1).map(cell => cell.trim())
-    t.match(notes.get(/\[\^([\w-]+)\]$/.exec(ours)?.[1]), /`(test|benchmarks)\//, `${feature}: our claim names its test`)
+    t.match(
+      notes.get(/\[\^([\w-]+)\]$/.exec(ours)?.[1]),
+      /`(test|benchmarks)\//,
+      `${feature}: our claim names its test`
+    )
     t.strictSame(theirs.filter(cell => !/^$|\[\^[\w-]+\]$/.test(cell)), [], 'claims about others name their source')
   }
 })
 
 /** The source without comments. */
-const publicTypes = ['types/index.ts', 'types/admin.ts'].map(file => readFileSync(file, 'utf8').replaceAll(/^ *\/\*\*[^]*?\*\/\n/gm, '')).join('')
+const publicTypes = ['types/index.ts', 'types/admin.ts'].map(
+  file => readFileSync(file, 'utf8').replaceAll(/^ *\/\*\*[^]*?\*\/\n/gm, '')
+).join('')
 
 /** The names of an interface's members. */
 function membersOf (name: string): string[] {
@@ -485,10 +564,14 @@ t.test('every public name is in the documentation', async t => {
   }
   // texts of the admin page have their own names
   const types = publicTypes.replace(/^import .*\n|^export type AdminText =[^]*?\n\n/gm, '')
-  const literals = [...types.matchAll(/'([a-z]+(?:-[a-z]+)*)'/g)].map(([, literal = '']) => literal).filter(literal => literal !== 'fastify')
+  const literals = [
+    ...types.matchAll(/'([a-z]+(?:-[a-z]+)*)'/g)
+  ].map(([, literal = '']) => literal).filter(literal => literal !== 'fastify')
   t.strictSame(literals.filter(literal => !isNamed(literal)), [], 'all values are documented')
 
-  const codes = [...readFileSync('lib/errors.ts', 'utf8').matchAll(/'(FST_ERR_MAINTENANCE_\w+)'/g)].map(([, code = '']) => code)
+  const codes = [
+    ...readFileSync('lib/errors.ts', 'utf8').matchAll(/'(FST_ERR_MAINTENANCE_\w+)'/g)
+  ].map(([, code = '']) => code)
   t.ok(codes.length >= 9, codes.join())
   // internal: marks a corrupt record
   t.strictSame(codes.filter(code => code !== 'FST_ERR_MAINTENANCE_UNREADABLE' && !isNamed(code)), [])
@@ -496,7 +579,9 @@ t.test('every public name is in the documentation', async t => {
 })
 
 t.test('SECURITY.md names every dependency', async t => {
-  const named = [...section(readFileSync('SECURITY.md', 'utf8'), '## Dependencies').split('. ')[0]?.matchAll(/`([^`]+)`/g) ?? []].map(([, name]) => name)
+  const named = [
+    ...section(readFileSync('SECURITY.md', 'utf8'), '## Dependencies').split('. ')[0]?.matchAll(/`([^`]+)`/g) ?? []
+  ].map(([, name]) => name)
   t.strictSame(named, Object.keys(JSON.parse(readFileSync('package.json', 'utf8')).dependencies))
 })
 
@@ -518,10 +603,14 @@ IgnoredURL.pattern IgnoredURL.description populate() handler503 request_path --i
 `.trim().split(/\s+/)
 
 t.test('coming from Django: every feature of the two packages has its counterpart', async t => {
-  const rows = readFileSync('docs/coming-from-django.md', 'utf8').split('\n').filter(line => line.startsWith('| ') && !line.startsWith('| ---'))
+  const rows = readFileSync('docs/coming-from-django.md', 'utf8').split('\n').filter(
+    line => line.startsWith('| ') && !line.startsWith('| ---')
+  )
     .map(line => line.split(/(?<!\\)\|/).slice(1, -1).map(cell => cell.trim()))
   t.ok(rows.every(cells => cells.length === 2 && cells.every(cell => cell !== '')), 'every row has a counterpart')
-  const there = new Set(rows.flatMap(([name = '']) => [...name.matchAll(/`([^`]+)`/g)].flatMap(([, code = '']) => [code, ...code.split(', ')])))
+  const there = new Set(rows.flatMap(
+    ([name = '']) => [...name.matchAll(/`([^`]+)`/g)].flatMap(([, code = '']) => [code, ...code.split(', ')])
+  ))
   t.strictSame(DJANGO.filter(name => !there.has(name)), [])
 })
 
@@ -531,20 +620,32 @@ t.test("a script takes the README's figures from the results, and reports missin
     'README.md': '# Title\n\n<!-- benchmarks -->\n<!-- /benchmarks -->\n\nMore.\n',
     'none.md': '# Title\n',
     'results.md': `- date: today\n\n### The hook alone\n\n|  | over the empty hook | heap bytes/call |\n| --- | ---: | ---: |\n${row}\n### Over sockets\n\n|  | CPU ratio | 95 % |\n| --- | ---: | ---: |\n| off | 1.01 | 0.9 to 1.1 |\n`,
-    'figures.json': JSON.stringify([['open', 'The hook alone', 'off', 'over the empty hook', ' ns'], ['all', 'Over sockets', 'off', 'CPU ratio', '']]),
+    'figures.json': JSON.stringify([
+      ['open', 'The hook alone', 'off', 'over the empty hook', ' ns'], ['all', 'Over sockets', 'off', 'CPU ratio', '']
+    ]),
     'others.json': JSON.stringify([['open', 'The hook alone', 'off', 'no such column', ' ns']])
   })
   const run = (readme: string, ...more: string[]) => {
-    const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'benchmarks/readme.ts', '--readme', join(dir, readme), '--results', join(dir, 'results.md'), ...more], { encoding: 'utf8', env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' } })
+    const { status, stderr } = spawnSync(process.execPath, [
+      '--import', 'tsx', 'benchmarks/readme.ts', '--readme', join(dir, readme), '--results', join(dir, 'results.md'),
+      ...more
+    ], { encoding: 'utf8', env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' } })
     return { status, stderr }
   }
   const figures = ['--figures', join(dir, 'figures.json')]
 
-  t.match(run('none.md', ...figures), { status: 1, stderr: /none\.md needs the lines <!-- benchmarks --> and <!-- \/benchmarks -->/ })
-  t.match(run('README.md', '--figures', join(dir, 'others.json')), { status: 1, stderr: /no table 'The hook alone' with a row 'off' and a column 'no such column'/ })
+  t.match(run('none.md', ...figures), {
+    status: 1, stderr: /none\.md needs the lines <!-- benchmarks --> and <!-- \/benchmarks -->/
+  })
+  t.match(run('README.md', '--figures', join(dir, 'others.json')), {
+    status: 1, stderr: /no table 'The hook alone' with a row 'off' and a column 'no such column'/
+  })
   t.match(run('README.md', '--check', ...figures), { status: 1, stderr: /are not those of/ })
   t.equal(run('README.md', ...figures).status, 0)
-  t.match(readFileSync(join(dir, 'README.md'), 'utf8'), /^# Title\n\n<!-- benchmarks -->\n\n\| \| \|\n.*\n\| open \| 1\.5 ns \|\n\| all \| 1\.01 \(0\.9 to 1\.1\) \|\n[^]* on today; [^]*<!-- \/benchmarks -->\n\nMore\.\n$/)
+  t.match(
+    readFileSync(join(dir, 'README.md'), 'utf8'),
+    /^# Title\n\n<!-- benchmarks -->\n\n\| \| \|\n.*\n\| open \| 1\.5 ns \|\n\| all \| 1\.01 \(0\.9 to 1\.1\) \|\n[^]* on today; [^]*<!-- \/benchmarks -->\n\nMore\.\n$/
+  )
   t.equal(run('README.md', '--check', ...figures).status, 0)
   writeFileSync(join(dir, 'results.md'), readFileSync(join(dir, 'results.md'), 'utf8').replace('1.5', '9.5'))
   t.match(run('README.md', '--check', ...figures), { status: 1, stderr: /are not those of/ })

@@ -29,7 +29,12 @@ t.test('drained(): timeout, signal, invalid arguments', { buffered: true }, asyn
   const { app, begin, releaseAll } = await slowApp(t)
   await Promise.all([begin(), begin(), begin('POST')])
   await app.maintenance.set(true)
-  await t.rejects(app.maintenance.drained({ timeout: 30 }), { code: DRAIN, message: 'maintenance: still running after 30 ms: 2 × GET /slow, 1 × POST /slow', inFlight: 3, routes: { 'GET /slow': 2, 'POST /slow': 1 } })
+  await t.rejects(app.maintenance.drained({ timeout: 30 }), {
+    code: DRAIN,
+    message: 'maintenance: still running after 30 ms: 2 × GET /slow, 1 × POST /slow',
+    inFlight: 3,
+    routes: { 'GET /slow': 2, 'POST /slow': 1 }
+  })
   await t.rejects(app.maintenance.drained({ timeout: '1s' }), { code: DRAIN, message: /: still running after 1s: / })
   const abort = new AbortController()
   const waiting = app.maintenance.drained({ signal: abort.signal })
@@ -45,7 +50,9 @@ t.test('drained(): timeout, signal, invalid arguments', { buffered: true }, asyn
     [{ timout: 5 }, /unknown field 'timout'. Did you mean timeout?/],
     [{ signal: {} }, /signal is \{\}, expected an AbortSignal/],
     [null, /the options is null, expected an object/]
-  ] as [never, RegExp][]) await t.rejects(app.maintenance.drained(options), { code: 'FST_ERR_MAINTENANCE_CHANGE', message })
+  ] as [never, RegExp][]) {
+    await t.rejects(app.maintenance.drained(options), { code: 'FST_ERR_MAINTENANCE_CHANGE', message })
+  }
   releaseAll()
   await app.maintenance.drained({ timeout: 3_600_000 })
 
@@ -55,7 +62,9 @@ t.test('drained(): timeout, signal, invalid arguments', { buffered: true }, asyn
   other.setNotFoundHandler(async () => answer.promise)
   other.inject('/nowhere').catch(() => {})
   await until('it runs', () => other.maintenance.status().inFlight === 1)
-  t.match(await other.maintenance.drained({ timeout: 1 }).catch(error => error), { code: DRAIN, routes: { 'GET (no route)': 1 } })
+  t.match(await other.maintenance.drained({ timeout: 1 }).catch(error => error), {
+    code: DRAIN, routes: { 'GET (no route)': 1 }
+  })
   answer.resolve()
 })
 
@@ -68,7 +77,9 @@ t.test('drained(): the site opens meanwhile', { buffered: true }, async t => {
   const late = app.maintenance.drained()
   t.equal(await isPending(early), true)
   await app.maintenance.set(false)
-  await Promise.all([early, late].map(waiting => t.rejects(waiting, { code: DRAIN, message: /the site opened before its requests had ended/, inFlight: 1, routes: { 'GET /slow': 1 } })))
+  await Promise.all([early, late].map(waiting => t.rejects(waiting, {
+    code: DRAIN, message: /the site opened before its requests had ended/, inFlight: 1, routes: { 'GET /slow': 1 }
+  })))
   releaseAll()
 })
 
@@ -90,7 +101,11 @@ t.test('drained(): in read-only, it waits for reads from before the call, not fo
   await app.maintenance.set(true, { mode: 'read-only' })
   const read = await begin()
   t.equal(app.maintenance.status().inFlight, 2)
-  t.match((await app.maintenance.servers())[0], { inFlight: 2, draining: { 'POST /slow': 1 } }, 'a read that the present state lets through does not delay a wait for servers')
+  t.match(
+    (await app.maintenance.servers())[0],
+    { inFlight: 2, draining: { 'POST /slow': 1 } },
+    'a read that the present state lets through does not delay a wait for servers'
+  )
   const waiting = app.maintenance.drained()
   await begin()
   write()
@@ -99,7 +114,11 @@ t.test('drained(): in read-only, it waits for reads from before the call, not fo
   await waiting
   t.equal(app.maintenance.status().inFlight, 1)
   await app.maintenance.set(true)
-  await t.rejects(app.maintenance.drained({ timeout: 30 }), { code: DRAIN, inFlight: 1 }, 'after full closing, earlier reads count')
+  await t.rejects(
+    app.maintenance.drained({ timeout: 30 }),
+    { code: DRAIN, inFlight: 1 },
+    'after full closing, earlier reads count'
+  )
   releaseAll()
 })
 
@@ -121,7 +140,9 @@ t.test('set with wait: settles when all servers are ready, else names the others
     message: /^maintenance: not safe after \d+ ms, but the change stands: \S+ \(process \d+\) runs 1 × GET \/slow, 1 × POST \/slow, last seen at \S+Z$/,
     inFlight: 2,
     routes: { 'GET /slow': 1, 'POST /slow': 1 },
-    servers: [{ pid: process.pid, sites: [{ site: 'default', active: true }], draining: { 'GET /slow': 1, 'POST /slow': 1 } }]
+    servers: [
+      { pid: process.pid, sites: [{ site: 'default', active: true }], draining: { 'GET /slow': 1, 'POST /slow': 1 } }
+    ]
   })
   t.equal(app.maintenance.active, true)
   releaseAll()
@@ -135,7 +156,9 @@ t.test('run with wait: the work begins once no earlier request is running; after
   const client = get(port, '/slow')
   await until('it runs', () => app.maintenance.status().inFlight === 1)
   let begun = 0
-  await t.rejects(app.maintenance.run(() => { begun++ }, { wait: 50 }), { code: 'FST_ERR_MAINTENANCE_DRAIN', inFlight: 1, routes: { 'GET /slow': 1 } })
+  await t.rejects(app.maintenance.run(() => { begun++ }, { wait: 50 }), {
+    code: 'FST_ERR_MAINTENANCE_DRAIN', inFlight: 1, routes: { 'GET /slow': 1 }
+  })
   t.strictSame([begun, app.maintenance.active], [0, false])
   const running = app.maintenance.run(() => app.maintenance.status(), { wait: 60_000, message: 'Moving' })
   await until('closed', () => app.maintenance.active)
@@ -143,18 +166,30 @@ t.test('run with wait: the work begins once no earlier request is running; after
   t.match(await running, { active: true, message: 'Moving', inFlight: 0 })
   t.equal(app.maintenance.active, false)
   await t.rejects(app.maintenance.run(() => { begun++ }, { wait: -1 }), { code: 'FST_ERR_MAINTENANCE_CHANGE' })
-  await t.rejects(app.maintenance.run('work' as never, { wait: 50 }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /a function/ })
+  await t.rejects(app.maintenance.run('work' as never, { wait: 50 }), {
+    code: 'FST_ERR_MAINTENANCE_CHANGE', message: /a function/
+  })
   t.strictSame([begun, app.maintenance.active], [0, false])
   client.destroy()
 })
 
 t.test('set with wait: an invalid argument changes nothing; anything but an object is rejected as usual', { buffered: true }, async t => {
   const { app } = await createApp(t, { bypass: {} })
-  for (const [change, message] of [[{ wait: 0 }, /wait is 0, expected .*from 1ms to 1h/], [{ wait: '30' }, /wait is '30'/], [{ wait: '2h' }, /wait is '2h'/], [null, /the change is null, expected an object/], ['x', /the change is 'x'/]] as [never, RegExp][]) {
+  for (const [change, message] of [
+    [{ wait: 0 }, /wait is 0, expected .*from 1ms to 1h/],
+    [{ wait: '30' }, /wait is '30'/],
+    [{ wait: '2h' }, /wait is '2h'/],
+    [null, /the change is null, expected an object/],
+    ['x', /the change is 'x'/]
+  ] as [never, RegExp][]) {
     await t.rejects(app.maintenance.set(true, change), { code: 'FST_ERR_MAINTENANCE_CHANGE', message })
   }
   t.equal(app.maintenance.active, false)
-  t.match((await app.maintenance.set(true, { bypass: true, wait: 60_000 })).bypass, { secret: /^\S{20,}$/ }, 'returned anyway')
+  t.match(
+    (await app.maintenance.set(true, { bypass: true, wait: 60_000 })).bypass,
+    { secret: /^\S{20,}$/ },
+    'returned anyway'
+  )
 })
 
 /** The heartbeat of another server. */
@@ -178,28 +213,55 @@ t.test('set with wait: a server that has not followed, one that is pinned, one t
   const store = beatingStore()
   const { app } = await createApp(t, { store })
   await app.ready()
-  const tell = (site: Partial<ServerSite>, seenAt = new Date().toISOString()) => store.entries.set('other', JSON.stringify({ ...otherServer(site), seenAt }))
+  const tell = (site: Partial<ServerSite>, seenAt = new Date().toISOString()) =>
+    store.entries.set('other', JSON.stringify({ ...otherServer(site), seenAt }))
   tell({})
-  await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) is open, last seen at 20/, servers: [{ id: 'other' }], lost: [], pinned: [] })
+  await t.rejects(app.maintenance.set(true, { wait: 50 }), {
+    message: /there \(process 7\) is open, last seen at 20/, servers: [{ id: 'other' }], lost: [], pinned: []
+  })
   tell({ active: true })
-  await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) has not seen the change/, routes: {} })
-  await t.rejects(app.maintenance.set(false, { wait: 50 }), { message: /there \(process 7\) has not seen the change/ }, 'also when opening')
+  await t.rejects(app.maintenance.set(true, { wait: 50 }), {
+    message: /there \(process 7\) has not seen the change/, routes: {}
+  })
+  await t.rejects(
+    app.maintenance.set(false, { wait: 50 }),
+    { message: /there \(process 7\) has not seen the change/ },
+    'also when opening'
+  )
   tell({ pinned: true })
-  await t.rejects(app.maintenance.set(true, { wait: 60_000 }), { code: DRAIN, message: /^maintenance: not safe after \d+ ms, but the change stands: there \(process 7\) stays open: its option 'pinned' decides$/, servers: [], pinned: [{ id: 'other' }] }, 'at once, because that will not change')
+  await t.rejects(app.maintenance.set(true, { wait: 60_000 }), {
+    code: DRAIN,
+    message: /^maintenance: not safe after \d+ ms, but the change stands: there \(process 7\) stays open: its option 'pinned' decides$/,
+    servers: [],
+    pinned: [{ id: 'other' }]
+  }, 'at once, because that will not change')
   tell({ pinned: true, active: true })
   await app.maintenance.set(true, { wait: 60_000 })
   tell({ revision: Number.MAX_SAFE_INTEGER })
-  await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) is open/ }, 'it has the state, but its window has not started or has ended')
+  await t.rejects(
+    app.maintenance.set(true, { wait: 50 }),
+    { message: /there \(process 7\) is open/ },
+    'it has the state, but its window has not started or has ended'
+  )
   tell({ revision: Number.MAX_SAFE_INTEGER, active: true, draining: { 'GET /a': 2 } })
-  await t.rejects(app.maintenance.set(true, { wait: 50 }), { message: /there \(process 7\) runs 2 × GET \/a/, inFlight: 2, routes: { 'GET /a': 2 } })
+  await t.rejects(app.maintenance.set(true, { wait: 50 }), {
+    message: /there \(process 7\) runs 2 × GET \/a/, inFlight: 2, routes: { 'GET /a': 2 }
+  })
   await app.maintenance.set(false, { wait: 60_000 })
   tell({}, new Date(Date.now() - 20_000).toISOString())
-  await t.rejects(app.maintenance.set(true, { wait: 50 }), { code: DRAIN, message: /there \(process 7\) is lost, last seen at 20/, servers: [], lost: [{ id: 'other', lost: true }] })
+  await t.rejects(app.maintenance.set(true, { wait: 50 }), {
+    code: DRAIN,
+    message: /there \(process 7\) is lost, last seen at 20/,
+    servers: [],
+    lost: [{ id: 'other', lost: true }]
+  })
   store.entries.delete('other')
   await app.maintenance.set(true, { wait: 60_000 })
 
   store.fail = 'list'
-  await t.rejects(app.maintenance.set(true, { wait: 50 }), { code: DRAIN, message: /the list of servers could not be read/, inFlight: 0 })
+  await t.rejects(app.maintenance.set(true, { wait: 50 }), {
+    code: DRAIN, message: /the list of servers could not be read/, inFlight: 0
+  })
   const waiting = app.maintenance.set(true, { wait: 60_000 })
   t.equal(await isPending(waiting, WAIT), true)
   store.fail = ''

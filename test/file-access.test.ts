@@ -1,5 +1,7 @@
 import { execFile, execFileSync, spawnSync } from 'node:child_process'
-import fs, { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import fs, {
+  existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync
+} from 'node:fs'
 import fsp from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -82,7 +84,9 @@ t.test('a system that cannot sync directories still writes', async t => {
   let descriptor: number | undefined
   const { fsync } = fs
   stub(t, fs, {
-    fsync: ((fd: number, done: (error: Error | null) => void) => fd === descriptor ? done(new Error('EINVAL')) : fsync(fd, done)) as typeof fsync
+    fsync: ((
+      fd: number, done: (error: Error | null) => void
+    ) => fd === descriptor ? done(new Error('EINVAL')) : fsync(fd, done)) as typeof fsync
   })
   stub(t, fsp, {
     open: async (path, ...rest) => {
@@ -100,9 +104,10 @@ t.test('a system that cannot sync directories still writes', async t => {
 })
 
 t.test('new files are private to their owner, or have the mode of the state file', async t => {
-  const modes = (place: string): Record<string, string> => Object.fromEntries(readdirSync(place, { recursive: true, encoding: 'utf8' })
-    .map(name => [name, (lstatSync(join(place, name)).mode & 0o777).toString(8)])
-    .map(([name, mode]) => [name!.replace(/[0-9a-f-]{36}$/, 'id'), mode!]))
+  const modes = (place: string): Record<string, string> =>
+    Object.fromEntries(readdirSync(place, { recursive: true, encoding: 'utf8' })
+      .map(name => [name, (lstatSync(join(place, name)).mode & 0o777).toString(8)])
+      .map(([name, mode]) => [name!.replace(/[0-9a-f-]{36}$/, 'id'), mode!]))
   const place = directory(t)
   fs.chmodSync(place, 0o2770)
   const file = join(place, 'state.json')
@@ -118,7 +123,13 @@ t.test('new files are private to their owner, or have the mode of the state file
   await createFileStore(file).write('default', 'x', { revision: 1 })
   await createFileServers(file).heartbeat('id', 'entry', 60_000)
   await createFileStore(file, '.history').write('default', 'x', { revision: 1 })
-  t.same(modes(place), { 'state.json': '640', 'state.json.unreadable': '640', 'state.json.history': '640', [servers]: '770', [`${servers}/id`]: '640' })
+  t.same(modes(place), {
+    'state.json': '640',
+    'state.json.unreadable': '640',
+    'state.json.history': '640',
+    [servers]: '770',
+    [`${servers}/id`]: '640'
+  })
 })
 
 t.test("nothing is written through links into other users' files", async t => {
@@ -149,7 +160,10 @@ t.test("nothing is written through links into other users' files", async t => {
   await t.rejects(store.heartbeat('id', 'entry', 60_000), { code: 'ENOTDIR' })
   await t.rejects(store.heartbeats(), { code: 'ENOTDIR' })
   await t.rejects(createFileServers(join(place, 'none', 'x')).heartbeats(), { code: 'ENOENT' })
-  await t.rejects(createFileServers(join(place, 'x'.repeat(250))).heartbeat('b', 'entry', 1000), { code: 'ENAMETOOLONG' })
+  await t.rejects(
+    createFileServers(join(place, 'x'.repeat(250))).heartbeat('b', 'entry', 1000),
+    { code: 'ENAMETOOLONG' }
+  )
 })
 
 t.test('sockets, devices and FIFOs beside the state block no thread', async t => {
@@ -182,8 +196,14 @@ t.test('if Node forbids changes to open files, the mode is set by name', async t
   writeFileSync(file, OPEN)
   fs.chmodSync(file, 0o644)
   const { open } = fsp
-  const denied = async (): Promise<never> => { throw Object.assign(new Error('fchmod API is disabled'), { code: 'ERR_ACCESS_DENIED' }) }
-  stub(t, fs, { fsync: (() => { throw Object.assign(new Error('fsync API is disabled'), { code: 'ERR_ACCESS_DENIED' }) }) as unknown as typeof fs.fsync })
+  const denied = async (): Promise<never> => {
+    throw Object.assign(new Error('fchmod API is disabled'), { code: 'ERR_ACCESS_DENIED' })
+  }
+  stub(t, fs, {
+    fsync: (() => {
+      throw Object.assign(new Error('fsync API is disabled'), { code: 'ERR_ACCESS_DENIED' })
+    }) as unknown as typeof fs.fsync
+  })
   stub(t, fsp, { open: async (...args) => Object.assign(await open(...args), { chown: denied, chmod: denied }) })
   await replace(file, CLOSED)
   t.equal(statSync(file).mode & 0o777, 0o644)
@@ -205,7 +225,10 @@ t.test("under Node's permission model, with access to the directory only", async
     })`
   const flag = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission'
   // without tap's preloads for coverage, which are forbidden too
-  const run = (...rights: string[]) => promisify(execFile)('env', ['-u', 'NODE_OPTIONS', process.execPath, flag, '--no-warnings', `--allow-fs-read=${root}`, `--allow-fs-read=${place}/`, ...rights, '-e', program], { cwd: root, env: ENV })
+  const run = (...rights: string[]) => promisify(execFile)('env', [
+    '-u', 'NODE_OPTIONS', process.execPath, flag, '--no-warnings', `--allow-fs-read=${root}`,
+    `--allow-fs-read=${place}/`, ...rights, '-e', program
+  ], { cwd: root, env: ENV })
   t.equal((await run(`--allow-fs-write=${place}/`)).stdout, 'true 1\n')
   t.equal(stored(join(place, 'state.json')).windows.length, 1)
   const { stderr } = await run().catch((error: { stderr: string }) => error)
@@ -230,14 +253,28 @@ t.test('a state file that is a mount is rejected', async t => {
   else {
     const { readFile } = fsp
     const line = `36 35 98:0 /other ${file.replaceAll('\\', '\\134').replaceAll(' ', '\\040')} rw - ext4 /dev/root rw\n`
-    stub(t, fsp, { readFile: (async (path: string, ...rest: []) => path === '/proc/self/mountinfo' ? line : readFile(path, ...rest)) as typeof readFile })
+    stub(t, fsp, {
+      readFile: (async (path: string, ...rest: []) =>
+        path === '/proc/self/mountinfo' ? line : readFile(path, ...rest)) as typeof readFile
+    })
   }
-  const expected = { code: 'FST_ERR_MAINTENANCE_OPTION', message: /option 'store\.file' is .* a mount of its own, expected .* mount the directory .*with blank \\ and ü instead/ }
+  const expected = {
+    code: 'FST_ERR_MAINTENANCE_OPTION',
+    message: /option 'store\.file' is .* a mount of its own, expected .* mount the directory .*with blank \\ and ü instead/
+  }
   await t.rejects(boots({ file }), expected)
   await t.rejects(boots({ file: link }), expected)
-  await t.rejects(boots({ redis: 'redis://127.0.0.1:1', mirror: file }), { code: 'FST_ERR_MAINTENANCE_OPTION', message: /store\.mirror/ })
+  await t.rejects(boots({ redis: 'redis://127.0.0.1:1', mirror: file }), {
+    code: 'FST_ERR_MAINTENANCE_OPTION', message: /store\.mirror/
+  })
   await t.resolves(boots({ file: other }))
-  if (status === 0) await t.rejects(createFileStore(file).write('default', 'x', { revision: 1 }), /mount the directory/, 'mounted later')
+  if (status === 0) {
+    await t.rejects(
+      createFileStore(file).write('default', 'x', { revision: 1 }),
+      /mount the directory/,
+      'mounted later'
+    )
+  }
 })
 
 t.test('a file server that hangs does not delay the check for mounts', async t => {
@@ -261,7 +298,14 @@ t.test('if the directory is not writable, set reports it', async t => {
   code = 'EROFS'
   await app.register(maintenance, { store: { file } })
   await app.ready()
-  for (const [next, why] of Object.entries({ EROFS: /may not write to the directory .*: EROFS/, EACCES: /may not write to/, EPERM: /may not write to/, ERR_ACCESS_DENIED: /--allow-fs-write=/, EBUSY: /mount the directory/, EIO: /EIO: refused/ })) {
+  for (const [next, why] of Object.entries({
+    EROFS: /may not write to the directory .*: EROFS/,
+    EACCES: /may not write to/,
+    EPERM: /may not write to/,
+    ERR_ACCESS_DENIED: /--allow-fs-write=/,
+    EBUSY: /mount the directory/,
+    EIO: /EIO: refused/
+  })) {
     code = next
     await t.rejects(app.maintenance.set(true), { code: 'FST_ERR_MAINTENANCE_STORE', message: why })
   }

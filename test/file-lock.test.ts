@@ -1,5 +1,16 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import fs, { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import fs, {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync
+} from 'node:fs'
 import fsp from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { createServer } from 'node:net'
@@ -9,7 +20,9 @@ import { createFileStore } from '../lib/stores/file/file-store.ts'
 import { takeLock as takeLockLike } from '../lib/stores/file/lock.ts'
 import { isDead, processSpace, readSpace } from '../lib/util/process-liveness.ts'
 import { createFileServers } from '../lib/stores/file/servers.ts'
-import { beside, cleared, directory, message, replace, serve, start, stored, stub, timed, write } from './fixtures/file-store.ts'
+import {
+  beside, cleared, directory, message, replace, serve, start, stored, stub, timed, write
+} from './fixtures/file-store.ts'
 import { retried, until } from './fixtures/app.ts'
 
 const PRIVATE = { mode: 0o600, uid: -1, gid: -1 }
@@ -23,7 +36,10 @@ t.test('a write removes files of killed writers, and no others', async t => {
   const file = join(directory(t), 'state.json')
   const id = '01234567-89ab-cdef-0123-456789abcdef'
   const place = join(file, '..')
-  const others = ['state.json.backup.tmp', `.state.json.eu.${id}.tmp`, `.other.json.${id}.tmp`, `state.json.${id}`, `state.json.${id}.tmp`, `.state.json.${id.slice(1)}.tmp`]
+  const others = [
+    'state.json.backup.tmp', `.state.json.eu.${id}.tmp`, `.other.json.${id}.tmp`, `state.json.${id}`,
+    `state.json.${id}.tmp`, `.state.json.${id.slice(1)}.tmp`
+  ]
   for (const name of [`.state.json.${id}.tmp`, ...others]) writeFileSync(join(place, name), '')
   // a file that cannot be removed does not stop a write
   mkdirSync(join(place, `.state.json.${id.replace('0', 'f')}.tmp`))
@@ -149,8 +165,14 @@ t.test('a lock', async t => {
     pass()
     const timer = setInterval(pass, 200)
     t.teardown(() => clearInterval(timer))
-    await t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /state\.json\.lock is held by process 4711 on host 'shop-3'|no answer within/ })
-    await t.rejects(createFileStore(file).write('default', 'x', { revision: 2 }), /state\.json\.lock is held by process 4711 on host 'shop-3'/)
+    await t.rejects(server.api.set(false), {
+      code: 'FST_ERR_MAINTENANCE_STORE',
+      message: /state\.json\.lock is held by process 4711 on host 'shop-3'|no answer within/
+    })
+    await t.rejects(
+      createFileStore(file).write('default', 'x', { revision: 2 }),
+      /state\.json\.lock is held by process 4711 on host 'shop-3'/
+    )
     clearInterval(timer)
     t.equal(readFileSync(file, 'utf8'), before)
     await cleared(t, file, ['state.json.lock'])
@@ -159,7 +181,9 @@ t.test('a lock', async t => {
 
   t.test('that is a directory makes set reject', async t => {
     const { server, file, before } = await locked(t, lock => mkdirSync(lock))
-    await t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /state\.json\.lock is held by something unknown: remove it/ })
+    await t.rejects(server.api.set(false), {
+      code: 'FST_ERR_MAINTENANCE_STORE', message: /state\.json\.lock is held by something unknown: remove it/
+    })
     t.equal(readFileSync(file, 'utf8'), before)
   })
 
@@ -185,7 +209,9 @@ t.test('a lock', async t => {
     await message(child)
     const report = message<string>(child)
     child.send('go')
-    await until('it is stopped with the lock', () => existsSync(`${file}.lock`) && /^\d+ \(.*\) T/.test(readFileSync(`/proc/${child.pid}/stat`, 'utf8')))
+    await until('it is stopped with the lock', () => existsSync(`${file}.lock`) && /^\d+ \(.*\) T/.test(
+      readFileSync(`/proc/${child.pid}/stat`, 'utf8')
+    ))
     const store = createFileStore(file)
     const time = await timed(retried(() => store.write('default', 'of the other', { revision: 2 })))
     t.ok(time > 1000, `written after ${time.toFixed()} ms`)
@@ -256,7 +282,9 @@ t.test('a list of servers that cannot be read is not treated as empty', async t 
   const { open } = fsp
   stub(t, fsp, {
     open: async (path, ...rest) => {
-      if (String(path).endsWith('.swp/a')) throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' })
+      if (String(path).endsWith('.swp/a')) {
+        throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' })
+      }
       return open(path, ...rest)
     }
   })

@@ -1,13 +1,27 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { EventEmitter } from 'node:events'
-import fs, { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import fs, {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync
+} from 'node:fs'
 import fsp from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { createFileStore } from '../lib/stores/file/file-store.ts'
 import { createFileHistory } from '../lib/stores/file/history.ts'
 import { readRegular } from '../lib/stores/file/read-regular-file.ts'
-import { cleared, CLOSED, directory, document, ENV, isRoot, message, OPEN, serve, start, stored, stub, write } from './fixtures/file-store.ts'
+import {
+  cleared, CLOSED, directory, document, ENV, isRoot, message, OPEN, serve, start, stored, stub, write
+} from './fixtures/file-store.ts'
 import { until } from './fixtures/app.ts'
 import { storedWindow } from './fixtures/records.ts'
 
@@ -21,12 +35,16 @@ const GARBAGE: Record<string, [make: (file: string) => void, why: RegExp]> = {
   'is of another program': [write('{"on":false}'), /expected { v: 1/],
   'is of a later version': [write(OPEN.replace('"v":1', '"v":2')), /expected { v: 1/],
   'holds an invalid entry': [write('{"v":1,"sites":{"default":null}}'), /expected { revision, record }/],
-  'holds an invalid record': [write(JSON.stringify({ v: 1, sites: { default: { revision: 1000, record: '{"v":2,"windows":"none"}' } } })), /expected/],
+  'holds an invalid record': [write(
+    JSON.stringify({ v: 1, sites: { default: { revision: 1000, record: '{"v":2,"windows":"none"}' } } })
+  ), /expected/],
   'has the revision 1e300': [write(OPEN.replaceAll('1000', '1e300')), /expected/],
   'has the revision 2^53': [write(document([], { revision: 2 ** 53 })), /expected/],
   'has a revision from tomorrow': [write(document([], { revision: Date.now() + 25 * 3600_000 })), /expected/],
   'has the revision 2^53 - 1 around a valid record': [write(document([], {}, { revision: 2 ** 53 - 1 })), /expected/],
-  'has the revision 1e300 around a valid record': [write(OPEN.replace('"revision":1000', '"revision":1e300')), /expected/]
+  'has the revision 1e300 around a valid record': [
+    write(OPEN.replace('"revision":1000', '"revision":1e300')), /expected/
+  ]
 }
 
 /** Files that are neither read nor replaced. */
@@ -104,7 +122,11 @@ t.test('watching a store in a missing directory has no effect', async t => {
 t.test('a full disk leaves the old state intact', async t => {
   const place = directory(t)
   const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', place], { encoding: 'utf8' })
-  if (status !== 0) return t.pass('a full disk', { skip: `no small disk can be mounted here (the next test has another limit): ${stderr}` })
+  if (status !== 0) {
+    return t.pass('a full disk', {
+      skip: `no small disk can be mounted here (the next test has another limit): ${stderr}`
+    })
+  }
   const file = join(place, 'state.json')
   const filler = join(place, 'filler')
   // teardowns run in reverse order
@@ -124,10 +146,18 @@ t.test('a full disk leaves the old state intact', async t => {
     }
   }
   fill()
-  await t.rejects(server.api.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /ENOSPC/ }, 'no room for the lock')
+  await t.rejects(
+    server.api.set(false),
+    { code: 'FST_ERR_MAINTENANCE_STORE', message: /ENOSPC/ },
+    'no room for the lock'
+  )
   await cleared(t, file, ['filler'])
   fs.truncateSync(filler, statSync(filler).size - 4096)
-  await t.rejects(server.api.set(false, { by: 'x' }), { code: 'FST_ERR_MAINTENANCE_STORE', message: /ENOSPC/ }, 'room for the lock only')
+  await t.rejects(
+    server.api.set(false, { by: 'x' }),
+    { code: 'FST_ERR_MAINTENANCE_STORE', message: /ENOSPC/ },
+    'room for the lock only'
+  )
   await cleared(t, file, ['filler'])
   t.equal(readFileSync(file, 'utf8'), before)
   t.equal(await server.ask(), 503)
@@ -143,7 +173,9 @@ t.test('a limit of file sizes leaves the old state intact', async t => {
   const file = join(directory(t), 'state.json')
   const store = createFileStore(file)
   const program = new URL('fixtures/file-large.ts', import.meta.url).pathname
-  const run = (limit: string): string => execFileSync('sh', ['-c', `ulimit -f ${limit} && exec "$@"`, 'sh', process.execPath, '--import', 'tsx', program, file], {
+  const run = (limit: string): string => execFileSync('sh', [
+    '-c', `ulimit -f ${limit} && exec "$@"`, 'sh', process.execPath, '--import', 'tsx', program, file
+  ], {
     encoding: 'utf8', env: { ...ENV, TSX_DISABLE_CACHE: '1' }
   }).trim()
   await store.write('default', 'before', { revision: 1 })
@@ -397,8 +429,15 @@ t.test('a history', async t => {
     const releases = [directory(t), directory(t)].map(release => join(release, 'state.json'))
     for (const release of releases) symlinkSync(join(shared, 'state.json'), release)
     const paths = [join(shared, 'state.json'), ...releases]
-    for (const [i, path] of paths.entries()) await createFileHistory(createFileStore(path, '.history')).appendHistory('default', `entry ${i}`)
-    for (const path of paths) t.same(await createFileHistory(createFileStore(path, '.history')).listHistory('default', 9), ['entry 2', 'entry 1', 'entry 0'])
+    for (const [i, path] of paths.entries()) {
+      await createFileHistory(createFileStore(path, '.history')).appendHistory('default', `entry ${i}`)
+    }
+    for (const path of paths) {
+      t.same(
+        await createFileHistory(createFileStore(path, '.history')).listHistory('default', 9),
+        ['entry 2', 'entry 1', 'entry 0']
+      )
+    }
     t.same(readdirSync(shared), ['state.json.history'])
   })
 

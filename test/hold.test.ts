@@ -134,7 +134,9 @@ t.test('hold: pipelined requests, and HTTP/2', async t => {
   const client = connectHttp2(`http://127.0.0.1:${(two.app.server.address() as AddressInfo).port}`)
   t.teardown(() => client.close())
   const statuses: unknown[] = []
-  for (const n of [1, 2]) client.request({ ':path': `/${n}` }).on('response', headers => statuses.push(headers[':status'])).resume()
+  for (const n of [1, 2]) {
+    client.request({ ':path': `/${n}` }).on('response', headers => statuses.push(headers[':status'])).resume()
+  }
   await until('they are held', () => two.app.maintenance.status().held === 2)
   await two.app.maintenance.set(false)
   await until('answered', () => statuses.length === 2)
@@ -144,7 +146,9 @@ t.test('hold: pipelined requests, and HTTP/2', async t => {
 
 const user = new AsyncLocalStorage<string>()
 
-/** A closed application whose hooks and handlers note the async context they ran in, except for the admin's requests. */
+/**
+ * A closed application whose hooks and handlers note the async context they ran in, except for the admin's requests.
+ */
 async function notingApp (t: { teardown (work: () => unknown): void }, hold = {}) {
   const { app } = bareApp(t, { forceCloseConnections: 'idle', disableRequestLogging: true } as object)
   let notes = new Set<string>()
@@ -177,7 +181,9 @@ async function notingApp (t: { teardown (work: () => unknown): void }, hold = {}
 
   return {
     app,
-    setAsAdmin: (mode: 'open' | 'full') => app.inject({ method: 'POST', url: `/${mode}`, headers: { 'x-user': 'admin' } }),
+    setAsAdmin: (mode: 'open' | 'full') => app.inject({
+      method: 'POST', url: `/${mode}`, headers: { 'x-user': 'admin' }
+    }),
     /** Holds requests, ends the wait, and returns their statuses and the notes from after the wait. */
     async outcome (count: number, endWait: () => unknown): Promise<{ statuses: number[], notes: string[] }> {
       const answers = Array.from({ length: count }, (_, i) => ask(`user ${i}`))
@@ -193,9 +199,13 @@ t.test('hold: each request resumes in its own async context, whatever ends the w
   const BLOCKED = { statuses: [503], notes: ['onBlocked: own'] }
   const { app, outcome, setAsAdmin } = await notingApp(t)
   // more than one batch: a timer releases the others
-  t.strictSame(await outcome(120, () => setAsAdmin('open')), { statuses: [200], notes: ['handler: own', 'onSend: own', 'preHandler: own'] })
+  t.strictSame(await outcome(120, () => setAsAdmin('open')), {
+    statuses: [200], notes: ['handler: own', 'onSend: own', 'preHandler: own']
+  })
   await app.maintenance.set(true, { mode: 'hold' })
-  t.strictSame(await outcome(3, () => setAsAdmin('full')), { statuses: [503], notes: ['ignore.request: own', 'onBlocked: own'] })
+  t.strictSame(await outcome(3, () => setAsAdmin('full')), {
+    statuses: [503], notes: ['ignore.request: own', 'onBlocked: own']
+  })
   await app.maintenance.set(true, { mode: 'hold' })
   t.strictSame(await outcome(3, () => user.run('closer', () => app.close())), BLOCKED)
   const short = await notingApp(t, { timeout: 2000 })
@@ -220,7 +230,9 @@ t.test('hold: pipelined requests free their slots once their client hangs up, ho
   await app.listen({ port: 0, host: '127.0.0.1' })
   await app.maintenance.set(true, { mode: 'hold' })
   const held = (count: number) => until(`${count} are held`, () => app.maintenance.status().held === count)
-  const HANG_UPS: ((socket: Socket) => unknown)[] = [socket => socket.destroy(), socket => socket.resetAndDestroy(), socket => socket.end()]
+  const HANG_UPS: ((socket: Socket) => unknown)[] = [
+    socket => socket.destroy(), socket => socket.resetAndDestroy(), socket => socket.end()
+  ]
   for (const hangUp of HANG_UPS) {
     // two connections take all slots, and their clients hang up at the same time
     const sockets = [pipeline(app, 20), pipeline(app, 20)]
@@ -286,7 +298,9 @@ t.test('hold: over HTTP/2, a reset stream and a lost session free their slots', 
 
 t.test('hold: a request takes no slot if its client hangs up before ignore.request answers', async t => {
   const asked: ((says: boolean) => void)[] = []
-  const { app } = await createApp(t, { ignore: { request: () => new Promise<boolean>(resolve => { asked.push(resolve) }) }, hold: { timeout: 300 } })
+  const { app } = await createApp(t, {
+    ignore: { request: () => new Promise<boolean>(resolve => { asked.push(resolve) }) }, hold: { timeout: 300 }
+  })
   const run = counter()
   app.get('/', run)
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -303,9 +317,13 @@ t.test('hold: a request takes no slot if its client hangs up before ignore.reque
 })
 
 t.test('hold: no request is held once the server is closing', async t => {
-  const { app } = await createApp(t, { hold: { timeout: 60_000 } }, { forceCloseConnections: false, return503OnClosing: false })
+  const { app } = await createApp(t, { hold: { timeout: 60_000 } }, {
+    forceCloseConnections: false, return503OnClosing: false
+  })
   const running: (() => void)[] = []
-  app.get('/slow', { config: { maintenance: 'off' } }, () => new Promise<string>(resolve => { running.push(() => resolve('slow')) }))
+  app.get('/slow', { config: { maintenance: 'off' } }, () => new Promise<string>(
+    resolve => { running.push(() => resolve('slow')) }
+  ))
   app.get('/', counter())
   await app.listen({ port: 0, host: '127.0.0.1' })
   await app.maintenance.set(true, { mode: 'hold' })
@@ -324,7 +342,16 @@ function fakeReply () {
   const socket = Object.assign(new EventEmitter(), { destroyed: false })
   const raw = Object.assign(new EventEmitter(), { destroyed: false, destroy () { raw.destroyed = true } })
   const errors: unknown[] = []
-  return { raw, socket, errors, sent: false, request: { raw: { socket } }, log: { error ({ err }: { err: Error }) { errors.push(err.message) } } }
+  return {
+    raw,
+    socket,
+    errors,
+    sent: false,
+    request: { raw: { socket } },
+    log: {
+      error ({ err }: { err: Error }) { errors.push(err.message) }
+    }
+  }
 }
 
 t.test('hold: a request that fails affects neither the others nor the process, and its client gets an answer', t => {
@@ -346,7 +373,9 @@ t.test('hold: a request that fails affects neither the others nor the process, a
   }
   const throwing = add('throwing')
   const answered = add('answered, and throws')
-  const [hungUp, resetNow, elsewhere] = ['hung up', 'reset a moment ago', 'answered elsewhere'].map(name => add(name)) as [ReturnType<typeof fakeReply>, ReturnType<typeof fakeReply>, ReturnType<typeof fakeReply>]
+  const [hungUp, resetNow, elsewhere] = [
+    'hung up', 'reset a moment ago', 'answered elsewhere'
+  ].map(name => add(name)) as [ReturnType<typeof fakeReply>, ReturnType<typeof fakeReply>, ReturnType<typeof fakeReply>]
   add('last')
   hungUp.socket.emit('close')
   hungUp.raw.emit('close')
@@ -379,7 +408,11 @@ t.test('hold: a request that fails affects neither the others nor the process, a
   t.equal(hold.add(fakeReply() as unknown as FastifyReply, counts, () => true, () => {}, () => {}), false)
   const gone = fakeReply()
   gone.socket.destroyed = true
-  t.equal(hold.add(gone as unknown as FastifyReply, counts, () => true, () => {}, () => {}), true, 'nothing is left to do')
+  t.equal(
+    hold.add(gone as unknown as FastifyReply, counts, () => true, () => {}, () => {}),
+    true,
+    'nothing is left to do'
+  )
   t.equal(counts.held, 0)
   t.end()
 })

@@ -12,7 +12,9 @@ import t, { type Test } from 'tap'
 import maintenance from '../index.ts'
 import { bareApp, createApp, until } from './fixtures/app.ts'
 import { createTestStore } from './fixtures/store.ts'
-import { beatingStore, counts, endless, get, listen, raw, send, step, type Step, WebSocket } from './fixtures/requests.ts'
+import {
+  beatingStore, counts, endless, get, listen, raw, send, step, type Step, WebSocket
+} from './fixtures/requests.ts'
 
 t.jobs = 4
 
@@ -46,11 +48,12 @@ interface Way {
   readonly abandoned?: boolean
 }
 
-const handler = ({ entered, answer }: Omit<Setup, 'port'>, body: unknown = 'done') => async (_request: FastifyRequest, reply: FastifyReply) => {
-  entered.resolve(reply.raw)
-  await answer.promise
-  return body
-}
+const handler = ({ entered, answer }: Omit<Setup, 'port'>, body: unknown = 'done') =>
+  async (_request: FastifyRequest, reply: FastifyReply) => {
+    entered.resolve(reply.raw)
+    await answer.promise
+    return body
+  }
 
 const answerIt = ({ answer }: Setup) => () => answer.resolve()
 const answerLate = ({ answer }: Setup) => answer.resolve()
@@ -62,7 +65,9 @@ async function withHttp2 ({ t, port }: Setup, headers: Record<string, string>): 
   return client.request({ ':path': '/', ...headers }).on('error', () => {}).resume()
 }
 
-const streaming = (type: string | null, how: 'send' | 'writeHead' | 'setHeader') => (app: FastifyInstance, { entered, t }: Omit<Setup, 'port'>) => app.get('/', (_request, reply) => {
+const streaming = (
+  type: string | null, how: 'send' | 'writeHead' | 'setHeader'
+) => (app: FastifyInstance, { entered, t }: Omit<Setup, 'port'>) => app.get('/', (_request, reply) => {
   if (how === 'send') {
     const source = endless()
     t.teardown(() => source.destroy())
@@ -94,9 +99,27 @@ const pipelined = (end: (socket: Socket) => unknown) => ({ t, port }: Setup) => 
 
 const WAYS: Record<string, Way> = {
   answered: { routes: slow, begin: setup => { get(setup.port); return answerIt(setup) }, during: REQUEST },
-  'answered, with keep-alive': { routes: slow, begin: setup => { get(setup.port, '/', { connection: 'keep-alive' }); return answerIt(setup) }, during: REQUEST },
-  HEAD: { routes: slow, begin: setup => { send(setup.port, { method: 'HEAD' }, ''); return answerIt(setup) }, during: REQUEST },
-  'an unknown URL': { routes: (app, setup) => app.setNotFoundHandler(handler(setup)), begin: setup => { get(setup.port, '/nowhere'); return answerIt(setup) }, during: REQUEST },
+  'answered, with keep-alive': {
+    routes: slow,
+    begin: setup => {
+      get(setup.port, '/', { connection: 'keep-alive' }); return answerIt(setup)
+    },
+    during: REQUEST
+  },
+  HEAD: {
+    routes: slow,
+    begin: setup => {
+      send(setup.port, { method: 'HEAD' }, ''); return answerIt(setup)
+    },
+    during: REQUEST
+  },
+  'an unknown URL': {
+    routes: (app, setup) => app.setNotFoundHandler(handler(setup)),
+    begin: setup => {
+      get(setup.port, '/nowhere'); return answerIt(setup)
+    },
+    during: REQUEST
+  },
   thrown: {
     routes: (app, { entered, answer }) => app.get('/', async (_request, reply) => {
       entered.resolve(reply.raw)
@@ -114,7 +137,14 @@ const WAYS: Record<string, Way> = {
     begin: setup => { get(setup.port); return answerIt(setup) },
     during: REQUEST
   },
-  'aborted, the handler answers later': { routes: slow, begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST, then: answerLate },
+  'aborted, the handler answers later': {
+    routes: slow,
+    begin: ({ port }) => {
+      const request = get(port); return () => request.destroy()
+    },
+    during: REQUEST,
+    then: answerLate
+  },
   'aborted, a callback answers later': {
     routes: (app, { entered, answer }) => app.get('/', (_request, reply) => {
       entered.resolve(reply.raw)
@@ -134,13 +164,24 @@ const WAYS: Record<string, Way> = {
     during: REQUEST,
     then: answerLate
   },
-  'aborted, and never answered': { routes: (app, { entered }) => app.get('/', (_request, reply) => { entered.resolve(reply.raw) }), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST, abandoned: true },
+  'aborted, and never answered': {
+    routes: (app, { entered }) => app.get('/', (_request, reply) => { entered.resolve(reply.raw) }),
+    begin: ({ port }) => { const request = get(port); return () => request.destroy() },
+    during: REQUEST,
+    abandoned: true
+  },
   'aborted before its body arrives': {
     routes: (app, setup) => {
       app.addHook('onRequest', (_request, reply, done) => { setup.entered.resolve(reply.raw); done() })
       app.post('/', handler(setup))
     },
-    begin: ({ t, port }) => { const socket = raw(t, port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n'); return () => socket.destroy() },
+    begin: ({ t, port }) => {
+      const socket = raw(
+        t,
+        port,
+        'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n'
+      ); return () => socket.destroy()
+    },
     during: REQUEST
   },
   'aborted in the middle of its body': {
@@ -148,7 +189,13 @@ const WAYS: Record<string, Way> = {
       app.addHook('onRequest', (_request, reply, done) => { setup.entered.resolve(reply.raw); done() })
       app.post('/', handler(setup))
     },
-    begin: ({ t, port }) => { const socket = raw(t, port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"a":'); return () => socket.destroy() },
+    begin: ({ t, port }) => {
+      const socket = raw(
+        t,
+        port,
+        'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"a":'
+      ); return () => socket.destroy()
+    },
     during: REQUEST
   },
   'a stream, sent whole': {
@@ -161,7 +208,13 @@ const WAYS: Record<string, Way> = {
     begin: setup => { get(setup.port); return answerIt(setup) },
     during: REQUEST
   },
-  'aborted in the middle of a stream': { routes: streaming('text/csv', 'send'), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST },
+  'aborted in the middle of a stream': {
+    routes: streaming('text/csv', 'send'),
+    begin: ({ port }) => {
+      const request = get(port); return () => request.destroy()
+    },
+    during: REQUEST
+  },
   'a stream that fails': {
     routes: (app, { entered, answer }) => app.get('/', (_request, reply) => {
       const source = endless('x')
@@ -181,7 +234,13 @@ const WAYS: Record<string, Way> = {
     begin: setup => { get(setup.port); return answerIt(setup) },
     during: REQUEST
   },
-  'hijacked, begun, and aborted': { routes: streaming('text/csv', 'writeHead'), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: REQUEST },
+  'hijacked, begun, and aborted': {
+    routes: streaming('text/csv', 'writeHead'),
+    begin: ({ port }) => {
+      const request = get(port); return () => request.destroy()
+    },
+    during: REQUEST
+  },
   'hijacked, aborted, and ended later': {
     routes: (app, { entered, answer }) => app.get('/', (_request, reply) => {
       reply.hijack()
@@ -192,20 +251,61 @@ const WAYS: Record<string, Way> = {
     during: REQUEST,
     then: answerLate
   },
-  'an event stream by reply.send()': { routes: streaming('text/event-stream', 'send'), begin: ({ port }) => { const request = get(port, '/', { accept: 'text/event-stream' }); return () => request.destroy() }, during: STREAM },
-  'an event stream by reply.send(), without an Accept header': { routes: streaming('text/event-stream; charset=utf-8', 'send'), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: STREAM },
-  'an event stream by writeHead()': { routes: streaming('text/event-stream', 'writeHead'), begin: ({ port }) => { const request = get(port, '/', { accept: 'text/event-stream' }); return () => request.destroy() }, during: STREAM },
-  'an event stream by setHeader() on the raw response': { routes: streaming('text/event-stream', 'setHeader'), begin: ({ port }) => { const request = get(port); return () => request.destroy() }, during: STREAM },
-  'asks for an event stream, gets a download': { routes: streaming('text/csv', 'writeHead'), begin: ({ port }) => { const request = get(port, '/', { accept: 'text/event-stream' }); return () => request.destroy() }, during: REQUEST },
-  'a WebSocket, registered before': { before: app => app.register(websocket), routes: socketRoute, begin: upgrade, during: STREAM },
-  'a WebSocket, registered after': { routes: async (app, setup) => { await app.register(websocket); await socketRoute(app, setup) }, begin: upgrade, during: STREAM },
+  'an event stream by reply.send()': {
+    routes: streaming('text/event-stream', 'send'),
+    begin: ({ port }) => {
+      const request = get(port, '/', { accept: 'text/event-stream' }); return () => request.destroy()
+    },
+    during: STREAM
+  },
+  'an event stream by reply.send(), without an Accept header': {
+    routes: streaming(
+      'text/event-stream; charset=utf-8',
+      'send'
+    ),
+    begin: ({ port }) => { const request = get(port); return () => request.destroy() },
+    during: STREAM
+  },
+  'an event stream by writeHead()': {
+    routes: streaming('text/event-stream', 'writeHead'),
+    begin: ({ port }) => {
+      const request = get(port, '/', { accept: 'text/event-stream' }); return () => request.destroy()
+    },
+    during: STREAM
+  },
+  'an event stream by setHeader() on the raw response': {
+    routes: streaming('text/event-stream', 'setHeader'),
+    begin: ({ port }) => { const request = get(port); return () => request.destroy() },
+    during: STREAM
+  },
+  'asks for an event stream, gets a download': {
+    routes: streaming('text/csv', 'writeHead'),
+    begin: ({ port }) => {
+      const request = get(port, '/', { accept: 'text/event-stream' }); return () => request.destroy()
+    },
+    during: REQUEST
+  },
+  'a WebSocket, registered before': {
+    before: app => app.register(websocket), routes: socketRoute, begin: upgrade, during: STREAM
+  },
+  'a WebSocket, registered after': {
+    routes: async (app, setup) => {
+      await app.register(websocket); await socketRoute(app, setup)
+    },
+    begin: upgrade,
+    during: STREAM
+  },
   'asks for an upgrade, and is answered by a plain handler': {
     routes: async (app, setup) => {
       app.post('/', handler(setup))
       await app.register(websocket)
     },
     begin: setup => {
-      raw(setup.t, setup.port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n')
+      raw(
+        setup.t,
+        setup.port,
+        'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n'
+      )
       return answerIt(setup)
     },
     during: REQUEST
@@ -218,24 +318,76 @@ const WAYS: Record<string, Way> = {
     },
     during: REQUEST
   },
-  'HTTP/2, answered': { server: { http2: true }, routes: slow, begin: async setup => { await withHttp2(setup, {}); return answerIt(setup) }, during: REQUEST },
-  'HTTP/2, an event stream, reset': { server: { http2: true }, routes: streaming('text/event-stream', 'send'), begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.close(8) }, during: STREAM },
-  'HTTP/2, an event stream by writeHead()': { server: { http2: true }, routes: streaming('text/event-stream', 'writeHead'), begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.close(8) }, during: STREAM },
-  'HTTP/2, hijacked, without a type': { server: { http2: true }, routes: streaming(null, 'writeHead'), begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.close(8) }, during: REQUEST },
-  'HTTP/2, reset, the handler answers later': { server: { http2: true }, routes: slow, begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.close(8) }, during: REQUEST, then: answerLate },
-  'HTTP/2, the session is cut, the handler answers later': { server: { http2: true }, routes: slow, begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.session?.destroy() }, during: REQUEST, then: answerLate },
-  'HTTP/2, the session is cut in the middle of a download': { server: { http2: true }, routes: streaming('text/csv', 'send'), begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.session?.destroy() }, during: REQUEST },
-  connectionTimeout: { server: { connectionTimeout: 2000 }, routes: slow, begin: ({ port }) => { get(port); return () => {} }, during: REQUEST, then: answerLate },
+  'HTTP/2, answered': {
+    server: { http2: true },
+    routes: slow,
+    begin: async setup => {
+      await withHttp2(setup, {}); return answerIt(setup)
+    },
+    during: REQUEST
+  },
+  'HTTP/2, an event stream, reset': {
+    server: { http2: true },
+    routes: streaming('text/event-stream', 'send'),
+    begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.close(8) },
+    during: STREAM
+  },
+  'HTTP/2, an event stream by writeHead()': {
+    server: { http2: true },
+    routes: streaming('text/event-stream', 'writeHead'),
+    begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.close(8) },
+    during: STREAM
+  },
+  'HTTP/2, hijacked, without a type': {
+    server: { http2: true },
+    routes: streaming(null, 'writeHead'),
+    begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.close(8) },
+    during: REQUEST
+  },
+  'HTTP/2, reset, the handler answers later': {
+    server: { http2: true },
+    routes: slow,
+    begin: async setup => {
+      const stream = await withHttp2(setup, {}); return () => stream.close(8)
+    },
+    during: REQUEST,
+    then: answerLate
+  },
+  'HTTP/2, the session is cut, the handler answers later': {
+    server: { http2: true },
+    routes: slow,
+    begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.session?.destroy() },
+    during: REQUEST,
+    then: answerLate
+  },
+  'HTTP/2, the session is cut in the middle of a download': {
+    server: { http2: true },
+    routes: streaming('text/csv', 'send'),
+    begin: async setup => { const stream = await withHttp2(setup, {}); return () => stream.session?.destroy() },
+    during: REQUEST
+  },
+  connectionTimeout: {
+    server: { connectionTimeout: 2000 },
+    routes: slow,
+    begin: ({ port }) => { get(port); return () => {} },
+    during: REQUEST,
+    then: answerLate
+  },
   requestTimeout: {
     server: { requestTimeout: 2000, http: { connectionsCheckingInterval: 50, headersTimeout: 2000 } },
     routes: (app, setup) => {
       app.addHook('onRequest', (_request, reply, done) => { setup.entered.resolve(reply.raw); done() })
       app.post('/', handler(setup))
     },
-    begin: ({ t, port }) => { raw(t, port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{'); return () => {} },
+    begin: ({ t, port }) => {
+      raw(t, port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{')
+      return () => {}
+    },
     during: REQUEST
   },
-  handlerTimeout: { server: { handlerTimeout: 2000 }, routes: slow, begin: ({ port }) => { get(port); return () => {} }, during: REQUEST },
+  handlerTimeout: {
+    server: { handlerTimeout: 2000 }, routes: slow, begin: ({ port }) => { get(port); return () => {} }, during: REQUEST
+  },
   'inject()': { routes: slow, begin: setup => { setup.app.inject('/'); return answerIt(setup) }, during: REQUEST },
   'pipelined: all are counted, answered or not': {
     routes: slow,
@@ -245,9 +397,18 @@ const WAYS: Record<string, Way> = {
     },
     during: { inFlight: 3, streams: 0 }
   },
-  'pipelined, and the client hangs up while the handlers run': { routes: slow, begin: pipelined(socket => socket.destroy()), during: { inFlight: 3, streams: 0 }, then: answerLate },
-  'pipelined, and the connection is reset while the handlers run': { routes: slow, begin: pipelined(socket => socket.resetAndDestroy()), during: { inFlight: 3, streams: 0 }, then: answerLate },
-  'pipelined, and half closed while the handlers run': { routes: slow, begin: pipelined(socket => socket.end()), during: { inFlight: 3, streams: 0 }, then: answerLate },
+  'pipelined, and the client hangs up while the handlers run': {
+    routes: slow, begin: pipelined(socket => socket.destroy()), during: { inFlight: 3, streams: 0 }, then: answerLate
+  },
+  'pipelined, and the connection is reset while the handlers run': {
+    routes: slow,
+    begin: pipelined(socket => socket.resetAndDestroy()),
+    during: { inFlight: 3, streams: 0 },
+    then: answerLate
+  },
+  'pipelined, and half closed while the handlers run': {
+    routes: slow, begin: pipelined(socket => socket.end()), during: { inFlight: 3, streams: 0 }, then: answerLate
+  },
   'pipelined, and hijacked': {
     routes: (app, { entered, answer }) => app.get('/', (_request, reply) => {
       reply.hijack()
@@ -268,7 +429,15 @@ const WAYS: Record<string, Way> = {
     after: REQUEST,
     abandoned: true
   },
-  'pipelined, and never answered': { routes: (app, { entered }) => app.get('/', (_request, reply) => { entered.resolve(reply.raw) }), begin: pipelined(socket => socket.destroy()), during: { inFlight: 3, streams: 0 }, abandoned: true },
+  'pipelined, and never answered': {
+    routes: (app, { entered }) => app.get(
+      '/',
+      (_request, reply) => { entered.resolve(reply.raw) }
+    ),
+    begin: pipelined(socket => socket.destroy()),
+    during: { inFlight: 3, streams: 0 },
+    abandoned: true
+  },
   'an event stream, pipelined behind another request': {
     routes: (app, setup) => {
       app.get('/', handler(setup))
@@ -291,7 +460,9 @@ t.test('a request counts exactly while it runs, however it ends', async t => {
   t.teardown(() => Reflect.deleteProperty(performance, 'now'))
   performance.now = () => clock
   const run = ([name, way]: [string, Way]) => t.test(name, { buffered: true }, async t => {
-    const { app } = bareApp(t, { forceCloseConnections: !('http2' in (way.server ?? {})), ...way.server } as FastifyServerOptions)
+    const { app } = bareApp(t, {
+      forceCloseConnections: !('http2' in (way.server ?? {})), ...way.server
+    } as FastifyServerOptions)
     await way.before?.(app)
     await app.register(maintenance)
     const parts = { t, app, entered: step<FastifyReply['raw']>(), answer: step() }
@@ -301,11 +472,18 @@ t.test('a request counts exactly while it runs, however it ends', async t => {
     const end = await way.begin(setup)
     const response = await parts.entered.promise
     const counted = () => counts(app.maintenance.status())
-    await until(`counted: ${JSON.stringify(way.during)}`, () => JSON.stringify(counted()) === JSON.stringify(way.during))
+    await until(
+      `counted: ${JSON.stringify(way.during)}`,
+      () => JSON.stringify(counted()) === JSON.stringify(way.during)
+    )
     await end()
-    const isCounted = (read: string) => t.strictSame(counted(), way.after ?? way.during, `its handler still runs, ${read}`)
+    const isCounted = (read: string) =>
+      t.strictSame(counted(), way.after ?? way.during, `its handler still runs, ${read}`)
     if (way.then !== undefined || way.abandoned === true) {
-      await until('the connection is closed', () => ('stream' in response ? response.stream as Socket : response).destroyed)
+      await until(
+        'the connection is closed',
+        () => ('stream' in response ? response.stream as Socket : response).destroyed
+      )
       for (const read of ['first read', 'second read']) isCounted(read)
       await way.then?.(setup)
     }
@@ -326,7 +504,9 @@ t.test('a request counts exactly while it runs, however it ends', async t => {
 
 t.test('requests that do not count', { buffered: true }, async t => {
   const store = createTestStore()
-  const { app } = await createApp(t, { store, ignore: { routes: '/ignored', request: request => request.headers.staff === 'yes' }, bypass: {} })
+  const { app } = await createApp(t, {
+    store, ignore: { routes: '/ignored', request: request => request.headers.staff === 'yes' }, bypass: {}
+  })
   const running = new Set<string>()
   let release = step()
   for (const path of ['/plain', '/ignored', '/off']) {
@@ -371,8 +551,12 @@ t.test('a site function: each request counts for its site, or for all if its sit
     await until(host, () => counted().join() === expected.join())
   }
   await app.maintenance.for('shop').set(true)
-  await t.rejects(app.maintenance.for('shop').drained({ timeout: 30 }), { code: 'FST_ERR_MAINTENANCE_DRAIN', inFlight: 2, routes: { 'GET /:x': 2 } })
-  t.match(await app.maintenance.for('shop').servers(), [{ sites: [{ site: 'shop', active: true, draining: { 'GET /:x': 2 } }, { site: 'blog', active: false, draining: {} }] }])
+  await t.rejects(app.maintenance.for('shop').drained({ timeout: 30 }), {
+    code: 'FST_ERR_MAINTENANCE_DRAIN', inFlight: 2, routes: { 'GET /:x': 2 }
+  })
+  t.match(await app.maintenance.for('shop').servers(), [{
+    sites: [{ site: 'shop', active: true, draining: { 'GET /:x': 2 } }, { site: 'blog', active: false, draining: {} }]
+  }])
   answer.resolve()
   await app.maintenance.for('shop').drained()
   t.strictSame(counted(), [0, 0])
@@ -430,7 +614,9 @@ t.test('200 rounds of on and off under load: no handle, listener, memory or refe
     heap: await heap(),
     timers: process.getActiveResourcesInfo().filter(kind => kind === 'Timeout').length,
     others: process.getActiveResourcesInfo().filter(kind => !/Timeout|TCP|TickObject|Immediate/.test(kind)).length,
-    listeners: [app.server, process, signal].reduce((sum, emitter) => sum + (emitter instanceof EventEmitter ? emitter.eventNames().reduce((count, name) => count + emitter.listenerCount(name), 0) : 0), 0)
+    listeners: [app.server, process, signal].reduce((sum, emitter) => sum + (emitter instanceof EventEmitter
+      ? emitter.eventNames().reduce((count, name) => count + emitter.listenerCount(name), 0)
+      : 0), 0)
   })
   await rounds(40)
   const before = await measure()
@@ -470,7 +656,9 @@ t.test('ended requests are released: few references are kept', async t => {
 })
 
 t.test('pipelined requests are released automatically after their client hangs up', async t => {
-  const child = spawn(process.execPath, ['--expose-gc', '--import', 'tsx', 'test/fixtures/pipelined-memory.ts'], { env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [
+    '--expose-gc', '--import', 'tsx', 'test/fixtures/pipelined-memory.ts'
+  ], { env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   const results = (await child.stdout.toArray()).join('').trim().split('\n').map(line => JSON.parse(line))
   t.strictSame(results.map(({ mode }) => mode), ['open', 'abandoned', 'hold', 'full'])

@@ -23,7 +23,9 @@ t.test('agrees with BlockList and ipaddr.js on 300,000 pairs of address and rule
       for (const { rule, isIgnored, oracles } of [...singles, all]) {
         const said = isIgnored(address)
         const expected = oracles.map(holds => holds(address))
-        if (expected.some(answer => answer !== said)) wrong.push(`${address} in ${rule}: ${said}, BlockList and ipaddr.js say ${expected}`)
+        if (expected.some(answer => answer !== said)) {
+          wrong.push(`${address} in ${rule}: ${said}, BlockList and ipaddr.js say ${expected}`)
+        }
         if (said) hits++
         pairs++
       }
@@ -41,7 +43,9 @@ t.test('finds the edges of a block among 100,000', async t => {
     const { address, prefix, bits } = parsed(rules[random(rules.length)] as string)
     const size = 1n << BigInt(bits - prefix)
     const first = address / size * size
-    for (const inside of [first, first + size - 1n]) if (!isIgnored(textOf(inside, bits))) wrong.push(textOf(inside, bits))
+    for (const inside of [first, first + size - 1n]) {
+      if (!isIgnored(textOf(inside, bits))) wrong.push(textOf(inside, bits))
+    }
   }
   t.strictSame(wrong, [])
   const oracle = oraclesOf(rules)[0] as (address: string) => boolean
@@ -56,16 +60,23 @@ t.test('distinguishes blocks that differ in any bit', async t => {
     const base = 0x2001_0db8_ffff_0000_1234_5678_9abc_def0n >> BigInt(128 - from) << BigInt(128 - from)
     const make = (): bigint => base | randomBits(20) % 2n ** 20n << BigInt(108 - from)
     const blocks = Array.from({ length: 64 }, make)
-    const isIgnored = matcher(blocks.map(block => `${textOf(block | 1n << 100n & (1n << BigInt(108 - from)) - 1n, 128)}/${from + 20}`))
+    const isIgnored = matcher(
+      blocks.map(block => `${textOf(block | 1n << 100n & (1n << BigInt(108 - from)) - 1n, 128)}/${from + 20}`)
+    )
     for (const address of [...blocks, ...Array.from({ length: 64 }, make)]) {
-      if (address >> 32n !== 0xffffn && isIgnored(textOf(address, 128)) !== blocks.includes(address)) wrong.push(textOf(address, 128))
+      if (address >> 32n !== 0xffffn && isIgnored(textOf(address, 128)) !== blocks.includes(address)) {
+        wrong.push(textOf(address, 128))
+      }
     }
   }
   t.strictSame(wrong, [])
 })
 
 t.test('every spelling of an address has the same answer', async t => {
-  const spellings = (address: bigint): string[] => [textOf(address, 128), full(address), full(address).toUpperCase(), short(address), short(address).toUpperCase(), dotted(address), `${short(address)}%eth0`]
+  const spellings = (address: bigint): string[] => [
+    textOf(address, 128), full(address), full(address).toUpperCase(), short(address), short(address).toUpperCase(),
+    dotted(address), `${short(address)}%eth0`
+  ]
   const wrong: string[] = []
   for (let i = 0; i < 2000; i++) {
     const address = randomBits(128) & (random(2) === 0 ? -1n : 0xffffn << BigInt(random(8) * 16))
@@ -74,7 +85,10 @@ t.test('every spelling of an address has the same answer', async t => {
     wrong.push(...spellings(address).filter(text => !isIgnored(text)), ...spellings(address ^ 1n).filter(isIgnored))
   }
   t.strictSame(wrong, [])
-  const mapped = ['10.1.2.3', '::ffff:10.1.2.3', '::FFFF:a01:203', '0:0:0:0:0:ffff:0a01:0203', '0000:0000:0000:0000:0000:ffff:10.1.2.3', '::ffff:10.1.2.3%eth0']
+  const mapped = [
+    '10.1.2.3', '::ffff:10.1.2.3', '::FFFF:a01:203', '0:0:0:0:0:ffff:0a01:0203',
+    '0000:0000:0000:0000:0000:ffff:10.1.2.3', '::ffff:10.1.2.3%eth0'
+  ]
   for (const rule of ['10.1.2.3', '10.0.0.0/8', '::ffff:10.1.2.3', '::ffff:a00:0/104', '::ffff:10.0.0.0/104']) {
     t.strictSame(mapped.map(matcher([rule])), mapped.map(() => true), rule)
   }
@@ -83,17 +97,24 @@ t.test('every spelling of an address has the same answer', async t => {
 
 t.test('an IPv6 block never contains an IPv4 client', async t => {
   const isIgnored = matcher(['::/1', '8000::/1', '::fffe:0:0/95', '::/64', '2002::/16'])
-  for (const ip of ['10.0.0.1', '255.255.255.255', '0.0.0.0', '::ffff:10.0.0.1', '::ffff:0:0', '::FFFF:a00:1']) t.equal(isIgnored(ip), false, ip)
+  for (const ip of ['10.0.0.1', '255.255.255.255', '0.0.0.0', '::ffff:10.0.0.1', '::ffff:0:0', '::FFFF:a00:1']) {
+    t.equal(isIgnored(ip), false, ip)
+  }
   for (const ip of ['::1', '::fffe:10.0.0.1', '::10.0.0.1', 'ffff::', '2002:a00:1::']) t.equal(isIgnored(ip), true, ip)
   t.equal(matcher(['0.0.0.0/1'])('::1'), false, 'nor vice versa')
 })
 
 t.test('an invalid address is never ignored, and never throws', async t => {
   const isIgnored = matcher(EVERYBODY)
-  const strange = [undefined, null, 0, 1n, NaN, true, Symbol('ip'), {}, [], ['10.0.0.1'], Object('10.0.0.1'), () => '10.0.0.1',
-    '', ' ', 'unknown', '10.0.0.5:1234', '[::1]:99', '[::1]', '<script>alert(1)</script>', '010.0.0.5', '10.0.0.05', '0x0a.0.0.1', '10.0.0', '10.1',
-    '10.0.0.1.', '.10.0.0.1', '10..0.1', '1.2.3.4.5', '256.0.0.1', '10.0.0.1/32', '10.0.0.0/8', '10.0.0.*', ' 10.0.0.1', '10.0.0.1 ', '10.0.0.1\n', '1٠.0.0.1', '167772161',
-    ':', ':::', '1:', ':1', '1::2::3', '1:2:3:4:5:6:7', '1:2:3:4:5:6:7:8:9', '::1:2:3:4:5:6:7:8', '12345::', 'g::', '::10.0.0', '::010.0.0.1', '1:2:3:4:5:6:7:10.0.0.1', '::10.0.0.1:1', '::1%', '::1%a%b', '::1%a b', '10.0.0.1%eth0', '::1/128', '::é',
+  const strange = [undefined, null, 0, 1n, NaN, true, Symbol('ip'), {}, [], ['10.0.0.1'], Object('10.0.0.1'), () =>
+    '10.0.0.1',
+  '', ' ', 'unknown', '10.0.0.5:1234', '[::1]:99', '[::1]', '<script>alert(1)</script>', '010.0.0.5', '10.0.0.05',
+  '0x0a.0.0.1', '10.0.0', '10.1',
+  '10.0.0.1.', '.10.0.0.1', '10..0.1', '1.2.3.4.5', '256.0.0.1', '10.0.0.1/32', '10.0.0.0/8', '10.0.0.*',
+  ' 10.0.0.1', '10.0.0.1 ', '10.0.0.1\n', '1٠.0.0.1', '167772161',
+  ':', ':::', '1:', ':1', '1::2::3', '1:2:3:4:5:6:7', '1:2:3:4:5:6:7:8:9', '::1:2:3:4:5:6:7:8', '12345::', 'g::',
+  '::10.0.0', '::010.0.0.1', '1:2:3:4:5:6:7:10.0.0.1', '::10.0.0.1:1', '::1%', '::1%a%b', '::1%a b', '10.0.0.1%eth0',
+  '::1/128', '::é',
     `${'0'.repeat(100)}::1`, `::1%${'x'.repeat(16_000)}`, '1.'.repeat(8000), ':'.repeat(16_000)]
   for (const ip of [...strange, ...strange]) t.equal(isIgnored(ip), false, `${String(ip).slice(0, 40)} (${typeof ip})`)
   t.ok(EVERYBODY.every(isIpRule))
@@ -114,18 +135,35 @@ t.test('knows the same addresses as net.isIP', async t => {
 })
 
 t.test('accepts only strict addresses and blocks as rules', async t => {
-  const good = ['10.0.0.1', '10.0.0.0/8', '10.1.2.3/8', '0.0.0.0/1', '255.255.255.255/32', '::1', '::', '2001:db8::/32', '::/1', 'FE80::1/10', '::ffff:10.0.0.1', '::ffff:10.0.0.0/104', '::ffff:0:0/97', '64:ff9b::10.0.0.1/96']
+  const good = [
+    '10.0.0.1', '10.0.0.0/8', '10.1.2.3/8', '0.0.0.0/1', '255.255.255.255/32', '::1', '::', '2001:db8::/32', '::/1',
+    'FE80::1/10', '::ffff:10.0.0.1', '::ffff:10.0.0.0/104', '::ffff:0:0/97', '64:ff9b::10.0.0.1/96'
+  ]
   for (const rule of good) t.equal(isIpRule(rule), true, rule)
-  const bad = ['', ' ', '0.0.0.0/0', '::/0', '10.0.0.0/0', '::ffff:0:0/96', '::ffff:10.0.0.0/8', '::ffff:10.0.0.1/96', '010.0.0.1', '10.0.0.01', '10.0.0.0/08', '::1/0128', '10.0.0.0/33', '::/129', '10.0.0.0/', '10.0.0.0/-1', '10.0.0.0/+8', '10.0.0.0/8/8', '10.0.0.0/ 8', '10.0.0.0 /8', ' 10.0.0.1', '10.0.0.1 ', '10.0.0.0/0x8', '10.0.0.0/8.0', '10.0.0.0/1e1', '10.0.0.0/255.0.0.0', '10.0.0.1:80', '[::1]', '[::1]:80', '10.0.0.*', '10.0.*', '*', '10.0.0.1-10.0.0.9', '10.0.0', '10', 'localhost', 'example.com', 'fe80::1%eth0', '2001:db8::%eth0/32', '2001:db8::g/32', '10.0.0.1/8\n', '/8', '/', 'all', '::/1000']
+  const bad = [
+    '', ' ', '0.0.0.0/0', '::/0', '10.0.0.0/0', '::ffff:0:0/96', '::ffff:10.0.0.0/8', '::ffff:10.0.0.1/96',
+    '010.0.0.1', '10.0.0.01', '10.0.0.0/08', '::1/0128', '10.0.0.0/33', '::/129', '10.0.0.0/', '10.0.0.0/-1',
+    '10.0.0.0/+8', '10.0.0.0/8/8', '10.0.0.0/ 8', '10.0.0.0 /8', ' 10.0.0.1', '10.0.0.1 ', '10.0.0.0/0x8',
+    '10.0.0.0/8.0', '10.0.0.0/1e1', '10.0.0.0/255.0.0.0', '10.0.0.1:80', '[::1]', '[::1]:80', '10.0.0.*', '10.0.*',
+    '*', '10.0.0.1-10.0.0.9', '10.0.0', '10', 'localhost', 'example.com', 'fe80::1%eth0', '2001:db8::%eth0/32',
+    '2001:db8::g/32', '10.0.0.1/8\n', '/8', '/', 'all', '::/1000'
+  ]
   for (const rule of bad) t.equal(isIpRule(rule), false, JSON.stringify(rule))
   for (const rule of [undefined, null, 10, {}, ['10.0.0.1'], /10/]) t.equal(isIpRule(rule), false, String(rule))
   t.equal(compileIps([]), null, 'no rules: nothing to check')
 })
 
 t.test('merges rules that overlap, repeat or are unordered', async t => {
-  const isIgnored = matcher(['10.1.0.0/16', '10.0.0.0/8', '10.1.2.3', '10.0.0.0/8', '10.255.255.255/9', '2001:db8::1', '2001:db8::/32', '2001:db8::/32', '192.168.0.1/24'])
-  for (const ip of ['10.0.0.0', '10.255.255.255', '10.1.2.3', '2001:db8::', '2001:db8:ffff::', '192.168.0.0', '192.168.0.255']) t.equal(isIgnored(ip), true, ip)
-  for (const ip of ['9.255.255.255', '11.0.0.0', '2001:db7:ffff::', '2001:db9::', '192.168.1.0']) t.equal(isIgnored(ip), false, ip)
+  const isIgnored = matcher([
+    '10.1.0.0/16', '10.0.0.0/8', '10.1.2.3', '10.0.0.0/8', '10.255.255.255/9', '2001:db8::1', '2001:db8::/32',
+    '2001:db8::/32', '192.168.0.1/24'
+  ])
+  for (const ip of [
+    '10.0.0.0', '10.255.255.255', '10.1.2.3', '2001:db8::', '2001:db8:ffff::', '192.168.0.0', '192.168.0.255'
+  ]) t.equal(isIgnored(ip), true, ip)
+  for (const ip of ['9.255.255.255', '11.0.0.0', '2001:db7:ffff::', '2001:db9::', '192.168.1.0']) {
+    t.equal(isIgnored(ip), false, ip)
+  }
 })
 
 t.test('checking addresses leaves nothing behind', async t => {
@@ -153,7 +191,9 @@ t.test('100,000 rules of any kind compile into less than 3 MB', async t => {
     'consecutive IPv4 addresses': (i: number) => `10.${i >> 16}.${i >> 8 & 255}.${i & 255}`,
     'IPv6 addresses of one provider': () => textOf(0x20010db8n << 96n | randomBits(96), 128),
     // unless empty nodes are made smaller, each outlier costs a node as large as the crowd
-    '25 IPv6 crowds behind ever closer outliers': (i: number) => textOf(0x20010db8n << 96n | BigInt(i % 25) << 88n | (i < 800 ? 1n << BigInt(87 - 2 * Math.floor(i / 25)) : randomBits(24)), 128),
+    '25 IPv6 crowds behind ever closer outliers': (i: number) => textOf(0x20010db8n << 96n | BigInt(
+      i % 25
+    ) << 88n | (i < 800 ? 1n << BigInt(87 - 2 * Math.floor(i / 25)) : randomBits(24)), 128),
     'scattered IPv6 blocks': () => `${textOf(randomBits(128), 128)}/${48 + random(17)}`
   }
   const kept: IpMatcher[] = []
@@ -163,7 +203,9 @@ t.test('100,000 rules of any kind compile into less than 3 MB', async t => {
     kept.push(matcher(rules))
     const taken = await megabytes() - before
     t.ok(taken > 0.3 && taken < 3, `${name}: ${taken.toFixed(2)} MB`)
-    t.strictSame([0, 1, 50_000, 99_999].map(i => kept.at(-1)?.((rules[i] as string).replace(/\/.*/, ''))), [true, true, true, true])
+    t.strictSame([0, 1, 50_000, 99_999].map(
+      i => kept.at(-1)?.((rules[i] as string).replace(/\/.*/, ''))
+    ), [true, true, true, true])
   }
   t.throws(() => compile6({ width: 4, words: new Uint32Array(), prefixes: new Uint8Array(2 ** 23 + 1) }), RangeError)
 })
@@ -233,7 +275,9 @@ function addressesFor (rules: string[]): string[] {
     const size = 1n << BigInt(bits - prefix)
     const first = address / size * size
     const top = (1n << BigInt(bits)) - 1n
-    return [first, first + size - 1n, first - 1n & top, first + size & top, first + randomBits(128) % size, randomBits(bits)].map(value => bits === 32 ? spell4(value) : spell(value))
+    return [
+      first, first + size - 1n, first - 1n & top, first + size & top, first + randomBits(128) % size, randomBits(bits)
+    ].map(value => bits === 32 ? spell4(value) : spell(value))
   })
 }
 
@@ -264,7 +308,8 @@ function short (address: bigint): string {
 }
 
 function dotted (address: bigint): string {
-  return `${groupsOf(address).slice(0, 6).map(group => group.toString(16)).join(':')}:${textOf(address & 0xffffffffn, 32)}`
+  return `${groupsOf(address).slice(0, 6).map(group => group.toString(16))
+    .join(':')}:${textOf(address & 0xffffffffn, 32)}`
 }
 
 function spell4 (address: bigint): string {

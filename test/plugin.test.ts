@@ -46,8 +46,10 @@ t.test('no handler runs while closed, for any request', async t => {
   await app.maintenance.set(true)
 
   const requests = [
-    { url: '/before' }, { url: '/' }, { url: '/param/1' }, { url: '/wild/a/b' }, { url: '/deep/child' }, { url: '/deep/grandchild' },
-    { url: '/unknown' }, { url: '/deep/unknown' }, { method: 'HEAD', url: '/' }, { method: 'PATCH', url: '/' }, { method: 'PURGE', url: '/purge' },
+    { url: '/before' }, { url: '/' }, { url: '/param/1' }, { url: '/wild/a/b' }, { url: '/deep/child' },
+    { url: '/deep/grandchild' },
+    { url: '/unknown' }, { url: '/deep/unknown' }, { method: 'HEAD', url: '/' }, { method: 'PATCH', url: '/' },
+    { method: 'PURGE', url: '/purge' },
     { method: 'OPTIONS', url: '/' }, { method: 'POST', url: '/upload', payload: Buffer.alloc(1e6) }, { url: '/child/' }
   ]
   for (const request of requests) {
@@ -59,7 +61,8 @@ t.test('no handler runs while closed, for any request', async t => {
   }
   t.equal(app.maintenance.status().counts.blocked, 1400)
 
-  const pipelined = await sendRaw(app, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(99) + 'POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc')
+  const pipelined = await sendRaw(app, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(99) +
+    'POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc')
   t.equal(pipelined.match(/HTTP\/1\.1 503/g)?.length, 100)
   t.equal(run.runs, 0, 'pipelined')
   await app.maintenance.set(false)
@@ -70,11 +73,17 @@ t.test('no handler runs while closed, for any request', async t => {
 t.test('no code of the application runs for a blocked request', async t => {
   const { app } = await createApp(t)
   const ran: string[] = []
-  for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler', 'preSerialization', 'onSend'] as const) {
+  for (const hook of [
+    'onRequest', 'preParsing', 'preValidation', 'preHandler', 'preSerialization', 'onSend'
+  ] as const) {
     app.addHook(hook, async () => { ran.push(hook) })
   }
   app.addHook('onResponse', async () => { ran.push('onResponse') })
-  app.get('/', { schema: { response: { 503: { type: 'object', required: ['x'], properties: { x: { type: 'string' } } } } } }, async () => 'x')
+  app.get(
+    '/',
+    { schema: { response: { 503: { type: 'object', required: ['x'], properties: { x: { type: 'string' } } } } } },
+    async () => 'x'
+  )
   await app.maintenance.set(true)
   const answer = await app.inject('/')
   t.equal(answer.statusCode, 503)
@@ -85,7 +94,12 @@ t.test('no code of the application runs for a blocked request', async t => {
 t.test('the precedence, row by row', async t => {
   const says: { user: boolean } = { user: false }
   const { app } = await createApp(t, {
-    ignore: { routes: ['/health', '/both'], ips: ['10.0.0.0/8'], request: request => says.user && request.headers['x-user'] === '1' }
+    ignore: {
+      routes: ['/health', '/both'],
+      ips: ['10.0.0.0/8'],
+      request: request => says.user &&
+      request.headers['x-user'] === '1'
+    }
   })
   await app.register(cors)
   const see = async (request: FastifyRequest) => request.maintenance
@@ -104,9 +118,18 @@ t.test('the precedence, row by row', async t => {
     explained = app.maintenance.explain(request)
   })
 
-  async function reason (url: string, method: 'GET' | 'POST' | 'HEAD' | 'OPTIONS' = 'GET', headers: Record<string, string> = {}, remoteAddress = '1.2.3.4') {
+  async function reason (
+    url: string,
+    method: 'GET' | 'POST' | 'HEAD' | 'OPTIONS' = 'GET',
+    headers: Record<string, string> = {},
+    remoteAddress = '1.2.3.4'
+  ) {
     const { statusCode } = await app.inject({ url, method, headers, remoteAddress })
-    t.strictSame(explained, seen?.reason === 'ignored-request' ? { ...seen, blocked: true, reason: 'active', window: app.maintenance.status().windows[0]?.id } : seen, 'explain() agrees')
+    t.strictSame(explained, seen?.reason === 'ignored-request'
+      ? {
+          ...seen, blocked: true, reason: 'active', window: app.maintenance.status().windows[0]?.id
+        }
+      : seen, 'explain() agrees')
     return `${statusCode} ${seen?.reason}`
   }
   const preflight = { origin: 'https://a.example', 'access-control-request-method': 'GET' }
@@ -155,8 +178,18 @@ t.test('request.maintenance is the decision from when the request arrived', asyn
     return { then: request.maintenance, now: app.maintenance.explain(request) }
   })
   const { then, now } = (await app.inject('/')).json()
-  t.strictSame(then, { blocked: false, reason: 'inactive', site: 'default', active: false, mode: null, window: null, upcoming: null })
-  t.strictSame(now, { blocked: true, reason: 'active', site: 'default', active: true, mode: 'full', window: app.maintenance.status().windows[0]?.id, upcoming: null })
+  t.strictSame(then, {
+    blocked: false, reason: 'inactive', site: 'default', active: false, mode: null, window: null, upcoming: null
+  })
+  t.strictSame(now, {
+    blocked: true,
+    reason: 'active',
+    site: 'default',
+    active: true,
+    mode: 'full',
+    window: app.maintenance.status().windows[0]?.id,
+    upcoming: null
+  })
 
   const open = await createApp(t)
   open.app.get('/off', { config: { maintenance: 'off' } }, async request => request.maintenance.reason)
@@ -194,7 +227,9 @@ t.test('an invalid config.maintenance fails the boot, whatever its source', asyn
   const wrong = { config: { maintenance: 'Off' as 'off' } }
   const handler = async () => ''
   const declare: Record<string, (app: FastifyInstance) => unknown> = {
-    'before the plugin': async app => { app.route({ method: ['PUT', 'POST'], url: '/wrong', ...wrong, handler }); await app.register(maintenance) },
+    'before the plugin': async app => {
+      app.route({ method: ['PUT', 'POST'], url: '/wrong', ...wrong, handler }); await app.register(maintenance)
+    },
     'after a register that is not awaited': app => { app.register(maintenance); app.post('/wrong', wrong, handler) },
     "by an onRoute hook after the plugin's": async app => {
       await app.register(maintenance)
@@ -212,7 +247,10 @@ t.test('an invalid config.maintenance fails the boot, whatever its source', asyn
   for (const [where, work] of Object.entries(declare)) {
     const { app } = bareApp(t)
     await work(app)
-    await t.rejects(async () => { await app.ready() }, { code: 'FST_ERR_MAINTENANCE_ROUTE', message: /route (PUT,)?POST \/wrong is 'Off', expected 'off', 'on', 'read' or 'write'/ }, where)
+    await t.rejects(async () => { await app.ready() }, {
+      code: 'FST_ERR_MAINTENANCE_ROUTE',
+      message: /route (PUT,)?POST \/wrong is 'Off', expected 'off', 'on', 'read' or 'write'/
+    }, where)
   }
 })
 
@@ -255,10 +293,21 @@ t.test('properties on Object.prototype have no effect', async t => {
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { bypass } = await app.maintenance.set(true, { bypass: true })
   const prototype = Object.prototype as Record<string, unknown>
-  const hostile = { url: '/health', method: 'OPTIONS', maintenance: 'off', origin: 'a', 'access-control-request-method': 'GET', 'maintenance-bypass': bypass?.secret, cookie: 'maintenance=1', read: {}, active: {} }
+  const hostile = {
+    url: '/health',
+    method: 'OPTIONS',
+    maintenance: 'off',
+    origin: 'a',
+    'access-control-request-method': 'GET',
+    'maintenance-bypass': bypass?.secret,
+    cookie: 'maintenance=1',
+    read: {},
+    active: {}
+  }
   t.teardown(() => { for (const name of [...Object.keys(hostile), 'upgrade', 'forwarded']) delete prototype[name] })
   Object.assign(prototype, hostile)
-  const status = async (url: string) => Number((await sendRaw(app, `GET ${url} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)).slice(9, 12))
+  const status = async (url: string) =>
+    Number((await sendRaw(app, `GET ${url} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)).slice(9, 12))
   const closed = [await status('/'), await status('/nowhere')]
   for (const name of Object.keys(hostile)) delete prototype[name]
   t.strictSame(closed, [503, 503])
@@ -277,7 +326,8 @@ t.test("read-only: an upgrade is a write unless its route is declared 'read'", a
   app.get('/news', { websocket: true, config: { maintenance: 'read' } }, chat)
   app.get('/', async () => 'page')
   const { port } = new URL(await app.listen({ port: 0, host: '127.0.0.1' }))
-  const handshake = 'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
+  const handshake =
+    'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
   const open = async (path: string, headers = `Upgrade: websocket\r\n${handshake}`) => {
     const socket = connect(Number(port), '127.0.0.1')
     socket.on('error', () => {})
@@ -302,11 +352,17 @@ t.test("read-only: an upgrade is a write unless its route is declared 'read'", a
   await plain.app.maintenance.set(true, { mode: 'read-only' })
   const status = async (upgrade: string) => (await plain.app.inject({ url: '/', headers: { upgrade } })).statusCode
   t.equal(await status('h2c'), 200, "Java's HttpClient offers it on every request")
-  for (const upgrade of ['websocket', 'WebSocket', 'h2c, websocket', 'tcp', '']) t.equal(await status(upgrade), 503, upgrade)
+  for (const upgrade of ['websocket', 'WebSocket', 'h2c, websocket', 'tcp', '']) {
+    t.equal(await status(upgrade), 503, upgrade)
+  }
 })
 
 t.test('an ignored address behind an untrusted proxy logs one warning', async t => {
-  const warnings = async (trustProxy: FastifyServerOptions['trustProxy'], headers: Record<string, string>, ips: string[] = ['127.0.0.1', '192.0.2.1']) => {
+  const warnings = async (
+    trustProxy: FastifyServerOptions['trustProxy'],
+    headers: Record<string, string>,
+    ips: string[] = ['127.0.0.1', '192.0.2.1']
+  ) => {
     const { app, lines } = await createApp(t, { ignore: { ips } }, trustProxy === undefined ? {} : { trustProxy })
     app.get('/', async () => 'ran')
     await app.maintenance.set(true)
@@ -381,16 +437,32 @@ t.test('a request that waits for ignore.request is let through once the site ope
 
 t.test('set: whole records, revisions, conflicts', async t => {
   const { app, lines } = await createApp(t)
-  const first = await app.maintenance.set(true, { message: 'one', by: 'ops', ignoreRoutes: ['/a', { pattern: '/b', description: 'B' }], retryAfter: 60 })
-  t.match(first, { active: true, mode: 'full', message: 'one', by: 'ops', retryAfter: 60, site: 'default', source: 'store' })
-  t.strictSame(first.windows[0]?.ignoreRoutes, [{ pattern: '/a', description: null }, { pattern: '/b', description: 'B' }])
+  const first = await app.maintenance.set(true, {
+    message: 'one', by: 'ops', ignoreRoutes: ['/a', { pattern: '/b', description: 'B' }], retryAfter: 60
+  })
+  t.match(first, {
+    active: true, mode: 'full', message: 'one', by: 'ops', retryAfter: 60, site: 'default', source: 'store'
+  })
+  t.strictSame(first.windows[0]?.ignoreRoutes, [
+    { pattern: '/a', description: null }, { pattern: '/b', description: 'B' }
+  ])
   t.ok(Math.abs(Date.now() - first.revision) < 10_000, 'revisions follow the clock')
   t.equal(first.closedSince, first.changedAt)
   const second = await app.maintenance.set(true, { mode: 'read-only' })
-  t.match(second, { message: null, by: null, mode: 'read-only', retryAfter: null, windows: [{ id: first.windows[0]?.id, ignoreRoutes: [] }] }, 'omitted fields get their defaults')
+  t.match(second, {
+    message: null,
+    by: null,
+    mode: 'read-only',
+    retryAfter: null,
+    windows: [
+      { id: first.windows[0]?.id, ignoreRoutes: [] }
+    ]
+  }, 'omitted fields get their defaults')
   t.equal(second.closedSince, first.closedSince, 'an edit does not change it')
   t.ok(second.revision > first.revision)
-  await t.rejects(app.maintenance.set(false, { expectedRevision: first.revision }), { code: 'FST_ERR_MAINTENANCE_CONFLICT', message: new RegExp(`is ${second.revision}, expected ${first.revision}`) })
+  await t.rejects(app.maintenance.set(false, { expectedRevision: first.revision }), {
+    code: 'FST_ERR_MAINTENANCE_CONFLICT', message: new RegExp(`is ${second.revision}, expected ${first.revision}`)
+  })
   t.equal(app.maintenance.active, true)
   await app.maintenance.set(false, { expectedRevision: second.revision, by: 'ops' })
   t.equal(app.maintenance.active, false)
@@ -401,7 +473,9 @@ t.test('set: whole records, revisions, conflicts', async t => {
   ], 'one info line per change')
 
   const { revision } = app.maintenance.status()
-  const winners = await Promise.allSettled(Array.from({ length: 5 }, () => app.maintenance.set(true, { expectedRevision: revision })))
+  const winners = await Promise.allSettled(
+    Array.from({ length: 5 }, () => app.maintenance.set(true, { expectedRevision: revision }))
+  )
   t.equal(winners.filter(result => result.status === 'fulfilled').length, 1)
 })
 
@@ -412,9 +486,17 @@ t.test('set: calls take effect in order, and each is a change and resolves with 
   await app.ready()
   let calls = 0
   app.maintenance.onChange(() => { calls++ })
-  const changes = await Promise.all(Array.from({ length: 10 }, (_, i) => app.maintenance.set(i % 2 === 0, { by: String(i) })))
-  t.strictSame(changes.map(({ active, by }) => [active, by]), changes.map((_, i) => [i % 2 === 0, String(i)]), 'in order, each with its own state')
-  t.strictSame(changes.map(({ revision }) => revision), [...new Set(changes.map(({ revision }) => revision))].sort((a, b) => a - b))
+  const changes = await Promise.all(
+    Array.from({ length: 10 }, (_, i) => app.maintenance.set(i % 2 === 0, { by: String(i) }))
+  )
+  t.strictSame(
+    changes.map(({ active, by }) => [active, by]),
+    changes.map((_, i) => [i % 2 === 0, String(i)]),
+    'in order, each with its own state'
+  )
+  t.strictSame(changes.map(({ revision }) => revision), [
+    ...new Set(changes.map(({ revision }) => revision))
+  ].sort((a, b) => a - b))
   t.equal(calls, 10)
   t.strictSame((await app.maintenance.history({ limit: 10 })).map(({ by }) => by), changes.map((_, i) => String(9 - i)))
 })
@@ -440,11 +522,17 @@ t.test('run: close, work, reopen, also if the work throws', async t => {
   const { app } = await createApp(t)
   t.equal(await app.maintenance.run(() => app.maintenance.active, { message: 'migrating' }), true)
   t.equal(app.maintenance.active, false)
-  await t.rejects(app.maintenance.run(async () => { throw new Error('migration failed') }, { by: 'deploy' }), { message: 'migration failed' })
+  await t.rejects(
+    app.maintenance.run(async () => { throw new Error('migration failed') }, { by: 'deploy' }),
+    { message: 'migration failed' }
+  )
   t.equal(app.maintenance.status().by, 'deploy')
   t.equal(app.maintenance.active, false)
   await t.rejects(app.maintenance.run('work' as unknown as () => void), { code: 'FST_ERR_MAINTENANCE_CHANGE' })
-  await t.rejects(app.maintenance.run(() => t.fail('must not run'), { mode: 'half' as 'full' }), { code: 'FST_ERR_MAINTENANCE_CHANGE' })
+  await t.rejects(
+    app.maintenance.run(() => t.fail('must not run'), { mode: 'half' as 'full' }),
+    { code: 'FST_ERR_MAINTENANCE_CHANGE' }
+  )
   t.equal(app.maintenance.active, false)
 })
 
@@ -465,7 +553,11 @@ t.test('run: a change made meanwhile is kept', async t => {
   await app.maintenance.run(() => app.maintenance.set(true, { message: 'longer' }))
   t.match(app.maintenance.status(), { active: true, message: 'longer' })
   await app.maintenance.run(() => {}, { mode: 'read-only' })
-  t.match(app.maintenance.status(), { active: true, mode: 'full', message: 'longer' }, 'a site closed by an operator stays closed')
+  t.match(
+    app.maintenance.status(),
+    { active: true, mode: 'full', message: 'longer' },
+    'a site closed by an operator stays closed'
+  )
   await app.maintenance.run(async ({ signal }) => {
     await t.rejects(app.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_RUNNING', runs: [{ pid: process.pid }] })
     t.equal(app.maintenance.active, true)
@@ -490,7 +582,8 @@ t.test('run: a store failure at the end is logged and retried, and the result is
   const { app, lines } = await createApp(t, { store })
   t.equal(await app.maintenance.run(() => { broken = true; return 'done' }), 'done')
   t.equal(app.maintenance.active, true)
-  const complaints = () => lines.filter(line => line.level === 50 && line.msg === "maintenance: site 'default' stays closed after a run, until the store can be written: maintenance: the store failed, nothing was changed: disk on fire").length
+  const complaints = () => lines.filter(line => line.level === 50 &&
+    line.msg === "maintenance: site 'default' stays closed after a run, until the store can be written: maintenance: the store failed, nothing was changed: disk on fire").length
   t.equal(complaints(), 1)
   broken = false
   await until('opened', () => !app.maintenance.active)
@@ -517,7 +610,9 @@ t.test('onChange: every record and every start and end of a window; failing list
     store.time += 100
     await until('a start or end', () => changes.length === turn)
   }
-  t.strictSame(changes.map(([now, previous]) => [previous.active, previous.windows.length, now.active, now.windows.length]), [
+  t.strictSame(changes.map(([now, previous]) => [
+    previous.active, previous.windows.length, now.active, now.windows.length
+  ]), [
     [false, 0, false, 1], [false, 1, true, 1], [true, 1, false, 0]
   ])
   t.equal(calls, 1)
@@ -530,7 +625,11 @@ t.test('onChange: every record and every start and end of a window; failing list
   ])
   await app.maintenance.set(true, { startsAt: new Date(store.time + 60_000) })
   await app.maintenance.set(false)
-  t.match(lines.findLast(line => line.level === 30)?.msg, /^maintenance: site 'default' is open and closes at /, 'planned windows are kept')
+  t.match(
+    lines.findLast(line => line.level === 30)?.msg,
+    /^maintenance: site 'default' is open and closes at /,
+    'planned windows are kept'
+  )
   await app.maintenance.cancel()
   t.equal(lines.findLast(line => line.level === 30)?.msg, "maintenance: site 'default' is open")
 })
@@ -547,8 +646,21 @@ t.test('pinned: overrides the store, and rejects every change', async t => {
     t.equal((await app.inject('/off')).statusCode, 200)
     t.equal((await app.inject('/on')).statusCode, 503)
     t.equal(run.runs, enabled ? 1 : 2)
-    t.match(app.maintenance.status(), { active: enabled, mode: enabled ? 'full' : null, source: 'pinned', revision: 0, changedAt: null, windows: [], store: { connected: false } })
-    await t.rejects(app.maintenance.set(!enabled), { code: 'FST_ERR_MAINTENANCE_PINNED', message: `maintenance: this server is pinned ${pinned}; remove the option 'pinned' to switch at run time` })
+    t.match(app.maintenance.status(), {
+      active: enabled,
+      mode: enabled
+        ? 'full'
+        : null,
+      source: 'pinned',
+      revision: 0,
+      changedAt: null,
+      windows: [],
+      store: { connected: false }
+    })
+    await t.rejects(app.maintenance.set(!enabled), {
+      code: 'FST_ERR_MAINTENANCE_PINNED',
+      message: `maintenance: this server is pinned ${pinned}; remove the option 'pinned' to switch at run time`
+    })
     await t.rejects(app.maintenance.update({ message: 'x' }), { code: 'FST_ERR_MAINTENANCE_PINNED' })
     await t.rejects(app.maintenance.cancel(), { code: 'FST_ERR_MAINTENANCE_PINNED' })
     await t.rejects(app.maintenance.run(() => t.fail('must not run')), { code: 'FST_ERR_MAINTENANCE_PINNED' })
@@ -557,7 +669,9 @@ t.test('pinned: overrides the store, and rejects every change', async t => {
 })
 
 t.test('several sites', async t => {
-  const { app } = await createApp(t, { site: request => request.hostname.split('.')[0] as string, sites: ['shop', 'blog'], ignore: { routes: '/health' } })
+  const { app } = await createApp(t, {
+    site: request => request.hostname.split('.')[0] as string, sites: ['shop', 'blog'], ignore: { routes: '/health' }
+  })
   app.get('/', async request => request.maintenance)
   app.get('/health', async request => request.maintenance)
   const get = async (host: string, url = '/') => {
@@ -588,7 +702,9 @@ t.test('several sites', async t => {
   await t.rejects(app.maintenance.set(true), unnamed)
   await t.rejects(app.maintenance.run(() => t.fail('must not run')), unnamed)
   await t.rejects(app.maintenance.refresh(), unnamed)
-  t.throws(() => app.maintenance.for('Shop'), { code: 'FST_ERR_MAINTENANCE_SITE', message: /'Shop' is unknown, expected one of shop, blog/ })
+  t.throws(() => app.maintenance.for('Shop'), {
+    code: 'FST_ERR_MAINTENANCE_SITE', message: /'Shop' is unknown, expected one of shop, blog/
+  })
 })
 
 t.test('a site function that throws: blocked if any site is closed', async t => {
@@ -628,7 +744,11 @@ t.test('encapsulation: a child gates only itself, and two registrations are inde
 t.test("the application's @fastify/view is untouched, registered before or after", async t => {
   for (const order of ['before', 'after']) {
     const { app } = bareApp(t)
-    const register = async () => { await app.register(view, { engine: { eta: new Eta() }, templates: t.testdir({ 'x.eta': 'hello <%= it.name %>' }) }) }
+    const register = async () => {
+      await app.register(view, {
+        engine: { eta: new Eta() }, templates: t.testdir({ 'x.eta': 'hello <%= it.name %>' })
+      })
+    }
     if (order === 'before') await register()
     await app.register(maintenance)
     if (order === 'after') await register()
@@ -659,7 +779,9 @@ t.test('an endless forwarded chain is not followed: it costs no time and lets no
   const { app } = await createApp(t, { ignore: { ips: '192.0.2.0/24' } }, { trustProxy: '127.0.0.1' })
   app.get('/', async request => request.ip)
   await app.maintenance.set(true)
-  const ask = async (forwarded: string) => (await app.inject({ url: '/', headers: { 'x-forwarded-for': forwarded } })).statusCode
+  const ask = async (forwarded: string) => (await app.inject({
+    url: '/', headers: { 'x-forwarded-for': forwarded }
+  })).statusCode
   t.equal(await ask('192.0.2.1'), 200)
   t.equal(await ask(`${'127.0.0.1, '.repeat(370)}192.0.2.1`), 200, '4,079 characters')
   t.equal(await ask(`192.0.2.1, ${'127.0.0.1, '.repeat(1500)}127.0.0.1`), 503)
@@ -674,10 +796,13 @@ t.test("the NestJS decorators keep a route's other config, and a handler's own s
   }
   const { prototype } = Controller
   const configOf = (name: keyof Controller) => Reflect.getMetadata('__fastify_route_config__', prototype[name])
-  const decorate = (decorator: MethodDecorator, name: keyof Controller) => decorator(prototype, name, Object.getOwnPropertyDescriptor(prototype, name) as PropertyDescriptor)
+  const decorate = (decorator: MethodDecorator, name: keyof Controller) =>
+    decorator(prototype, name, Object.getOwnPropertyDescriptor(prototype, name) as PropertyDescriptor)
   Reflect.defineMetadata('__fastify_route_config__', { rateLimit: false }, prototype.first)
   decorate(MaintenanceOff(), 'first')
   decorate(MaintenanceOn(), 'second')
   MaintenanceOff()(Controller)
-  t.strictSame([configOf('first'), configOf('second'), configOf('third')], [{ rateLimit: false, maintenance: 'off' }, { maintenance: 'on' }, { maintenance: 'off' }])
+  t.strictSame([
+    configOf('first'), configOf('second'), configOf('third')
+  ], [{ rateLimit: false, maintenance: 'off' }, { maintenance: 'on' }, { maintenance: 'off' }])
 })

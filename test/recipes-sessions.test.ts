@@ -7,7 +7,30 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import maintenance from '../index.ts'
 import { bareApp, counter, until } from './fixtures/app.ts'
-import { type AnySession, browser, type Browser, createSite, everybody, isAnonymous, isSuperuser, letIn, MemoryStore, SECRET, sessionOf, type Step, type Test, type User, userOf, type UserRule, USERS, whoIsIn, withCookie, withMaintenance, withSecureSession, withSession } from './fixtures/visitors.ts'
+import {
+  type AnySession,
+  browser,
+  type Browser,
+  createSite,
+  everybody,
+  isAnonymous,
+  isSuperuser,
+  letIn,
+  MemoryStore,
+  SECRET,
+  sessionOf,
+  type Step,
+  type Test,
+  type User,
+  userOf,
+  type UserRule,
+  USERS,
+  whoIsIn,
+  withCookie,
+  withMaintenance,
+  withSecureSession,
+  withSession
+} from './fixtures/visitors.ts'
 
 const isStaff = (request: FastifyRequest) => userOf(request)?.isStaff === true
 
@@ -48,7 +71,9 @@ for (const [plugin, session] of Object.entries(sessionPlugins)) {
     t.equal((await sam.ask('/login')).body, 'the login page')
     t.equal((await sam.logIn('sam')).body, 'welcome')
     const seen = await sam.ask('/')
-    t.strictSame([seen.statusCode, seen.json(), seen.headers['cache-control']], [200, { ran: true }, 'private, no-store'])
+    t.strictSame([
+      seen.statusCode, seen.json(), seen.headers['cache-control']
+    ], [200, { ran: true }, 'private, no-store'])
     t.equal(await sam.whoami(), 'sam')
     t.equal(await visitor.status('/'), 503)
     await visitor.logIn('ada')
@@ -108,7 +133,11 @@ for (const [plugin, session] of Object.entries(sessionPlugins)) {
     const handler = counter()
     app.register(async child => {
       for (const step of session()) await step(child)
-      child.post('/login', { config: { maintenance: 'off' } }, async request => sessionOf(request).set('user', USERS.sam))
+      child.post(
+        '/login',
+        { config: { maintenance: 'off' } },
+        async request => sessionOf(request).set('user', USERS.sam)
+      )
       child.get('/', handler)
     }, { prefix: '/child' })
     await app.maintenance.set(true)
@@ -151,7 +180,9 @@ function readsTheSession (app: FastifyInstance): UserRule {
 }
 
 async function createGateFirst (t: Test, store: MemoryStore) {
-  return await createSite(t, withCookie, app => app.register(maintenance, { ignore: { request: readsTheSession(app) } }), withSession(store))
+  return await createSite(t, withCookie, app => app.register(maintenance, {
+    ignore: { request: readsTheSession(app) }
+  }), withSession(store))
 }
 
 t.test('@fastify/session: maintenance before the session, with a rule that reads the session', async t => {
@@ -166,11 +197,19 @@ t.test('@fastify/session: maintenance before the session, with a rule that reads
   }
   t.strictSame(await whoIsIn(browsers), ['sam', 'boss'])
   t.equal(handler.runs, 2)
-  t.equal(await readsOf(async () => t.equal(await browsers.sam?.whoami(), 'sam')), 1, 'an ignored route: the gate does not read')
-  t.equal(await readsOf(async () => t.equal(await browsers.sam?.status('/'), 200)), 2, 'the cost: a second read for a request that is let through')
+  t.equal(await readsOf(
+    async () => t.equal(await browsers.sam?.whoami(), 'sam')
+  ), 1, 'an ignored route: the gate does not read')
+  t.equal(await readsOf(
+    async () => t.equal(await browsers.sam?.status('/'), 200)
+  ), 2, 'the cost: a second read for a request that is let through')
   t.equal(await readsOf(async () => t.equal(await browsers.ada?.status('/'), 503)), 1)
-  t.equal(await readsOf(async () => t.equal(await app.inject('/').then(({ statusCode }) => statusCode), 503)), 0, 'no cookie')
-  for (const sessionId of ['', 'x', 'x.y', '.', `${randomUUID()}.x`, 'x'.repeat(4000)]) t.equal(await browser(app).status('/', { cookies: { sessionId } }), 503)
+  t.equal(await readsOf(
+    async () => t.equal(await app.inject('/').then(({ statusCode }) => statusCode), 503)
+  ), 0, 'no cookie')
+  for (const sessionId of ['', 'x', 'x.y', '.', `${randomUUID()}.x`, 'x'.repeat(4000)]) {
+    t.equal(await browser(app).status('/', { cookies: { sessionId } }), 503)
+  }
   t.strictSame(complaints(), [])
   await app.maintenance.set(false)
   t.equal(await readsOf(async () => t.equal(await browsers.sam?.status('/'), 200)), 1, 'open: the gate does not read')
@@ -185,7 +224,9 @@ t.test('@fastify/session: the session store is down', async t => {
     await app.maintenance.set(true)
     const browsers = await everybody(app)
     store.onGet = down
-    t.strictSame(await whoIsIn(browsers), ['ada: 500', 'sam: 500', 'root: 500', 'boss: 500'], 'the visitor without a cookie gets the 503')
+    t.strictSame(await whoIsIn(browsers), [
+      'ada: 500', 'sam: 500', 'root: 500', 'boss: 500'
+    ], 'the visitor without a cookie gets the 503')
     t.equal(await browsers.sam?.status('/login'), 500, 'ignored routes too')
     t.equal(handler.runs, 0)
   })
@@ -229,15 +270,29 @@ t.test('callbacks that never settle time out after 3 s', async t => {
   const gateFirst = await createGateFirst(t, silent)
   const never = await createSite(t, withCookie, withSession(), letIn(() => new Promise(() => {})))
   const deaf = new MemoryStore()
-  const destroying = await createSite(t, withCookie, withSession(deaf), withMaintenance({ onBlocked: request => sessionOf(request).destroy() }))
+  const destroying = await createSite(t, withCookie, withSession(deaf), withMaintenance({
+    onBlocked: request => sessionOf(request).destroy()
+  }))
 
   await Promise.all([
-    blockedAfter3s('a session store that never answers, maintenance before session', gateFirst, () => { silent.onGet = () => {} }, /ignore\.request failed/),
+    blockedAfter3s(
+      'a session store that never answers, maintenance before session',
+      gateFirst,
+      () => { silent.onGet = () => {} },
+      /ignore\.request failed/
+    ),
     blockedAfter3s('ignore.request', never, () => {}, /ignore\.request failed/),
-    blockedAfter3s('a session store that never destroys, in onBlocked', destroying, () => { deaf.onDestroy = () => {} }, /onBlocked failed/)
+    blockedAfter3s(
+      'a session store that never destroys, in onBlocked',
+      destroying,
+      () => { deaf.onDestroy = () => {} },
+      /onBlocked failed/
+    )
   ])
 
-  async function blockedAfter3s (name: string, { app, lines, handler }: Awaited<ReturnType<typeof createSite>>, breakIt: () => void, said: RegExp) {
+  async function blockedAfter3s (
+    name: string, { app, lines, handler }: Awaited<ReturnType<typeof createSite>>, breakIt: () => void, said: RegExp
+  ) {
     const sam = browser(app)
     await sam.logIn('sam')
     await app.maintenance.set(true)
@@ -271,8 +326,13 @@ function withPassport () {
   const plugin: Step = async app => {
     await app.register(passport.initialize())
     await app.register(passport.secureSession())
-    app.post('/passport', { config: { maintenance: 'off' }, preValidation: passport.authenticate('name') }, async () => 'welcome')
-    app.get('/passport', { config: { maintenance: 'off' } }, async request => (request.user as User | null)?.name ?? 'nobody')
+    app.post(
+      '/passport',
+      { config: { maintenance: 'off' }, preValidation: passport.authenticate('name') },
+      async () => 'welcome'
+    )
+    app.get('/passport', { config: { maintenance: 'off' } }, async request => (request.user as User | null)?.name ??
+      'nobody')
   }
   const isStaff: UserRule = async request => {
     const stored = sessionOf(request).get('passport')
@@ -293,9 +353,15 @@ for (const [name, session] of Object.entries(sessionPlugins)) {
     t.test("a rule that looks up the session's user, with passport registered before or after", async t => {
       for (const isFirst of [true, false]) {
         const { plugin, isStaff } = withPassport()
-        const { app, handler, complaints } = await createSite(t, ...session(), ...isFirst ? [plugin, letIn(isStaff)] : [letIn(isStaff), plugin])
+        const { app, handler, complaints } =
+          await createSite(t, ...session(), ...isFirst ? [plugin, letIn(isStaff)] : [letIn(isStaff), plugin])
         await app.maintenance.set(true)
-        t.strictSame(await whoIsIn({ visitor: browser(app), ada: await logIn(app, 'ada'), sam: await logIn(app, 'sam'), stranger: await logIn(app, 'eve') }), ['sam'])
+        t.strictSame(await whoIsIn({
+          visitor: browser(app),
+          ada: await logIn(app, 'ada'),
+          sam: await logIn(app, 'sam'),
+          stranger: await logIn(app, 'eve')
+        }), ['sam'])
         t.equal(handler.runs, 1)
         t.strictSame(complaints(), [])
       }
@@ -333,7 +399,9 @@ for (const [name, session] of Object.entries(sessionPlugins)) {
     })
 
     t.test('request.user and isAuthenticated() are not set yet: passport does it later', async t => {
-      for (const rule of [request => request.isAuthenticated(), request => (request.user as unknown as User | null)?.isStaff === true] as UserRule[]) {
+      for (const rule of [
+        request => request.isAuthenticated(), request => (request.user as unknown as User | null)?.isStaff === true
+      ] as UserRule[]) {
         const { plugin } = withPassport()
         const { app, handler } = await createSite(t, ...session(), plugin, letIn(rule))
         await app.maintenance.set(true)
@@ -345,12 +413,16 @@ for (const [name, session] of Object.entries(sessionPlugins)) {
       const { plugin } = withPassport()
       const { app } = await createSite(t, ...session(), plugin, letIn(request => request.isUnauthenticated()))
       await app.maintenance.set(true)
-      t.strictSame(await whoIsIn({ visitor: browser(app), sam: await logIn(app, 'sam') }), ['visitor', 'sam'], 'a rule for anonymous users lets everyone through')
+      t.strictSame(await whoIsIn({
+        visitor: browser(app), sam: await logIn(app, 'sam')
+      }), ['visitor', 'sam'], 'a rule for anonymous users lets everyone through')
     })
 
     t.test('logOut() in onBlocked ends sessions in a store, but not those in a cookie', async t => {
       const { plugin, isStaff } = withPassport()
-      const { app } = await createSite(t, ...session(), plugin, withMaintenance({ ignore: { request: isStaff }, onBlocked: request => request.logOut() }))
+      const { app } = await createSite(t, ...session(), plugin, withMaintenance({
+        ignore: { request: isStaff }, onBlocked: request => request.logOut()
+      }))
       const [ada, sam] = [await logIn(app, 'ada'), await logIn(app, 'sam')]
       await app.maintenance.set(true)
       t.strictSame(await whoIsIn({ ada, sam }), ['sam'])

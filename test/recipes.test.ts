@@ -10,7 +10,30 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import maintenance from '../index.ts'
 import { bareApp, counter } from './fixtures/app.ts'
-import { browser, type Browser, createSite, everybody, isAnonymous, isSuperuser, KEY, letIn, MemoryStore, SECRET, sessionOf, type Step, type Test, type User, userOf, type UserRule, USERS, whoIsIn, withCookie, withMaintenance, withSecureSession, withSession } from './fixtures/visitors.ts'
+import {
+  browser,
+  type Browser,
+  createSite,
+  everybody,
+  isAnonymous,
+  isSuperuser,
+  KEY,
+  letIn,
+  MemoryStore,
+  SECRET,
+  sessionOf,
+  type Step,
+  type Test,
+  type User,
+  userOf,
+  type UserRule,
+  USERS,
+  whoIsIn,
+  withCookie,
+  withMaintenance,
+  withSecureSession,
+  withSession
+} from './fixtures/visitors.ts'
 
 const withJwt: Step = app => app.register(jwt, { secret: SECRET })
 /** A missing, expired or forged token: a visitor. */
@@ -56,14 +79,18 @@ t.test('@fastify/jwt', async t => {
       'not staff': bearer(app.jwt.sign({ ...USERS.ada })),
       'isStaff as text': bearer(app.jwt.sign({ ...USERS.ada, isStaff: 'true' }))
     }
-    for (const [name, request] of Object.entries(requests)) t.equal((await app.inject({ url: '/', ...request })).statusCode, 503, name)
+    for (const [name, request] of Object.entries(requests)) {
+      t.equal((await app.inject({ url: '/', ...request })).statusCode, 503, name)
+    }
     t.equal(handler.runs, 0)
     t.strictSame(lines.filter(({ level }) => level >= 40), [])
     t.equal((await app.inject({ url: '/', ...bearer(valid) })).statusCode, 200)
   })
 
   t.test('a rule without a catch also blocks, but logs the first visitor of each state', async t => {
-    const { app, handler, complaints } = await createSite(t, withJwt, letIn(async request => (await request.jwtVerify<User>()).isStaff))
+    const { app, handler, complaints } = await createSite(t, withJwt, letIn(
+      async request => (await request.jwtVerify<User>()).isStaff
+    ))
     await app.maintenance.set(true)
     for (let i = 0; i < 3; i++) t.equal((await app.inject('/')).statusCode, 503)
     t.equal(handler.runs, 0)
@@ -88,8 +115,13 @@ t.test('@fastify/jwt', async t => {
   })
 
   t.test('a token in a cookie needs @fastify/cookie before maintenance', async t => {
-    const withJwtCookie: Step = app => app.register(jwt, { secret: SECRET, cookie: { cookieName: 'token', signed: false } })
-    for (const [expected, steps] of [[200, [withCookie, withJwtCookie, letIn(staffByJwt)]], [200, [withCookie, letIn(staffByJwt), withJwtCookie]], [503, [letIn(staffByJwt), withCookie, withJwtCookie]]] as [number, Step[]][]) {
+    const withJwtCookie: Step = app =>
+      app.register(jwt, { secret: SECRET, cookie: { cookieName: 'token', signed: false } })
+    for (const [expected, steps] of [
+      [200, [withCookie, withJwtCookie, letIn(staffByJwt)]],
+      [200, [withCookie, letIn(staffByJwt), withJwtCookie]],
+      [503, [letIn(staffByJwt), withCookie, withJwtCookie]]
+    ] as [number, Step[]][]) {
       const { app, handler } = await createSite(t, ...steps)
       await app.maintenance.set(true)
       const cookies = { token: app.jwt.sign({ ...USERS.sam }) }
@@ -112,7 +144,11 @@ t.test('@fastify/jwt', async t => {
       }))
     app.get('/verified', async request => (await request.jwtVerify<User>()).name)
     const ask = (token: string) => app.inject({ url: '/verified', ...bearer(token) })
-    const tokens = { ada: app.jwt.sign({ ...USERS.ada, jti: randomUUID() }), late: app.jwt.sign({ ...USERS.ada, jti: randomUUID() }), sam: app.jwt.sign({ ...USERS.sam, jti: randomUUID() }) }
+    const tokens = {
+      ada: app.jwt.sign({ ...USERS.ada, jti: randomUUID() }),
+      late: app.jwt.sign({ ...USERS.ada, jti: randomUUID() }),
+      sam: app.jwt.sign({ ...USERS.sam, jti: randomUUID() })
+    }
     t.equal((await ask(tokens.ada)).statusCode, 200)
     await app.maintenance.set(true)
     t.equal((await ask(tokens.ada)).statusCode, 503)
@@ -134,7 +170,8 @@ t.test('@fastify/jwt', async t => {
 
 t.test('logging out blocked users', async t => {
   /** Everyone except superusers, and only while the whole site is closed. */
-  const isSpared = (request: FastifyRequest) => isAnonymous(request) || isSuperuser(request) || request.maintenance.mode !== 'full'
+  const isSpared = (request: FastifyRequest) =>
+    isAnonymous(request) || isSuperuser(request) || request.maintenance.mode !== 'full'
 
   t.test('@fastify/session: destroyed in the store, and the 503 ends the cookie', async t => {
     const store = new MemoryStore()
@@ -156,19 +193,32 @@ t.test('logging out blocked users', async t => {
     t.equal(store.sessions.size, 4)
 
     t.equal(await ada.status('/on'), 503)
-    t.strictSame([calls.splice(0), await ada.whoami()], [['ada'], 'ada'], 'a route that is always closed logs no one out while the site is open')
+    t.strictSame(
+      [calls.splice(0), await ada.whoami()],
+      [['ada'], 'ada'],
+      'a route that is always closed logs no one out while the site is open'
+    )
     await app.maintenance.set(true, { mode: 'read-only' })
     t.strictSame([await ada.status('/'), await ada.status('/', { method: 'POST' })], [200, 503])
     t.strictSame([calls.splice(0), await ada.whoami()], [['ada'], 'ada'], 'nor does a window that is read-only')
 
     await app.maintenance.set(true)
-    t.strictSame([await ada.status('/listed'), await ada.status('/', { remoteAddress: '10.0.0.1' }), await ada.status('/login'), await ada.whoami()], [200, 200, 200, 'ada'])
+    t.strictSame([
+      await ada.status('/listed'),
+      await ada.status('/', { remoteAddress: '10.0.0.1' }),
+      await ada.status('/login'),
+      await ada.whoami()
+    ], [200, 200, 200, 'ada'])
     t.equal(await root.status('/'), 200)
     t.strictSame(calls, [], 'not called for requests that are let through')
     t.equal(store.sessions.size, 4)
 
     t.equal(await root.status('/on'), 503)
-    t.strictSame([calls.splice(0), await root.whoami()], [['root'], 'root'], 'a superuser stays logged in even if blocked')
+    t.strictSame(
+      [calls.splice(0), await root.whoami()],
+      [['root'], 'root'],
+      'a superuser stays logged in even if blocked'
+    )
 
     const refusal = await ada.ask('/')
     t.equal(refusal.statusCode, 503)
@@ -179,7 +229,9 @@ t.test('logging out blocked users', async t => {
     t.equal(store.sessions.size, 2, 'the superusers')
 
     await app.maintenance.set(false)
-    t.strictSame([await ada.whoami(), await sam.whoami(), await root.whoami(), await browsers.boss.whoami()], ['nobody', 'nobody', 'root', 'boss'])
+    t.strictSame([
+      await ada.whoami(), await sam.whoami(), await root.whoami(), await browsers.boss.whoami()
+    ], ['nobody', 'nobody', 'root', 'boss'])
     t.equal(await kept.whoami(), 'nobody', 'a copy of the cookie is useless')
     t.strictSame(lines.filter(({ level }) => level >= 40), [])
   })
@@ -200,7 +252,9 @@ t.test('logging out blocked users', async t => {
   })
 
   t.test('@fastify/session: exempt users must be named, in case ignore.request fails', async t => {
-    for (const [expected, isSparedToo] of [['root', isSuperuser], ['nobody', () => false]] as [string, (request: FastifyRequest) => boolean][]) {
+    for (const [expected, isSparedToo] of [
+      ['root', isSuperuser], ['nobody', () => false]
+    ] as [string, (request: FastifyRequest) => boolean][]) {
       const { app } = await createSite(t, withCookie, withSession(), withMaintenance({
         ignore: { request: () => { throw new Error('the database is down') } },
         onBlocked: async request => { if (!isSparedToo(request)) await sessionOf(request).destroy() }
@@ -235,8 +289,12 @@ t.test('logging out blocked users', async t => {
         ignore: { request: isSuperuser },
         onBlocked: (request, reply) => {
           if (isSpared(request)) return
-          if (endCookie) reply.header('set-cookie', request.server.serializeCookie('session', '', { path: '/', maxAge: 0 }))
-          else sessionOf(request).delete()
+          if (endCookie) {
+            reply.header(
+              'set-cookie',
+              request.server.serializeCookie('session', '', { path: '/', maxAge: 0 })
+            )
+          } else sessionOf(request).delete()
         }
       }))
       const { ada, root, visitor } = await everybody(app) as Record<'ada' | 'root' | 'visitor', Browser>
@@ -255,7 +313,9 @@ t.test('logging out blocked users', async t => {
 t.test('the page: every recipe, as written', async t => {
   const page = readFileSync('docs/who-may-enter.md', 'utf8')
   const recipes = new Map(page.split(/^## /m).slice(1).map(section =>
-    [section.slice(0, section.indexOf('\n')), [...section.matchAll(/^```js\n([^]*?)^```$/gm)].map(([, code = '']) => code.replace(/^import .*\n/gm, ''))]))
+    [section.slice(0, section.indexOf('\n')), [
+      ...section.matchAll(/^```js\n([^]*?)^```$/gm)
+    ].map(([, code = '']) => code.replace(/^import .*\n/gm, ''))]))
   const findUser = async (name: string) => USERS[name] ?? null
   const checkPassword = async ({ name }: { name: string }) => await findUser(name)
 
@@ -271,7 +331,9 @@ t.test('the page: every recipe, as written', async t => {
       }
     }
     const scope = {
-      ...{ app, maintenance, cookie, session, secureSession, jwt, passport, promisify, randomUUID, checkPassword, findUser },
+      ...{
+        app, maintenance, cookie, session, secureSession, jwt, passport, promisify, randomUUID, checkPassword, findUser
+      },
       passwordStrategy: new PasswordStrategy('password'),
       process: { env: { SESSION_SECRET: SECRET, SESSION_KEY: KEY.toString('base64'), JWT_SECRET: SECRET } }
     }
@@ -312,7 +374,9 @@ t.test('the page: every recipe, as written', async t => {
     })
   }
 
-  for (const [heading, which, expected] of [['With @fastify/jwt', 0, ['sam', 'boss']], ['Logging users out', 1, ['root', 'boss']]] as [string, number, string[]][]) {
+  for (const [heading, which, expected] of [
+    ['With @fastify/jwt', 0, ['sam', 'boss']], ['Logging users out', 1, ['root', 'boss']]
+  ] as [string, number, string[]][]) {
     t.test(`${heading}, tokens`, async t => {
       const { app, handler, errors } = await run(t, heading, which)
       app.get('/verified', { config: { maintenance: 'off' } }, async request => (await request.jwtVerify<User>()).name)
@@ -321,13 +385,17 @@ t.test('the page: every recipe, as written', async t => {
       for (const name of Object.keys(USERS)) {
         const { token } = (await app.inject({ url: '/token', method: 'POST', payload: { name } })).json()
         const { ask, ...rest } = browser(app)
-        all[name] = { ...rest, ask: (url, options) => ask(url, { ...options, headers: { authorization: `Bearer ${token}` } }) }
+        all[name] = {
+          ...rest, ask: (url, options) => ask(url, { ...options, headers: { authorization: `Bearer ${token}` } })
+        }
       }
       t.equal((await app.inject({ url: '/token', method: 'POST', payload: { name: 'eve' } })).statusCode, 401)
       t.strictSame(await whoIsIn(all), expected)
       t.equal(handler.runs, 2)
       t.strictSame(errors(), [])
-      const verified = await Promise.all(['ada', 'root'].map(async name => (await all[name]?.ask('/verified'))?.statusCode))
+      const verified = await Promise.all(['ada', 'root'].map(
+        async name => (await all[name]?.ask('/verified'))?.statusCode
+      ))
       t.strictSame(verified, which === 0 ? [200, 200] : [401, 200])
     })
   }
@@ -335,23 +403,33 @@ t.test('the page: every recipe, as written', async t => {
   t.test('the settings of Django', async t => {
     const rows = [...page.matchAll(/^\| `(IGNORE_\w+)` \| `(.*?)`/gm)].map(([, name, rule]) => `${name}: ${rule}`)
     t.equal(rows.length, 4)
-    for (const [index, expected] of [['sam', 'boss'], ['root', 'boss'], ['visitor'], ['ada', 'sam', 'root', 'boss']].entries()) {
+    for (const [index, expected] of [
+      ['sam', 'boss'], ['root', 'boss'], ['visitor'], ['ada', 'sam', 'root', 'boss']
+    ].entries()) {
       const [name = '', rule = ''] = rows[index]?.split(': ') ?? []
-      const { app } = await createSite(t, withCookie, withSession(), letIn(new Function('request', `return ${rule}`) as UserRule)) // eslint-disable-line no-new-func
+      // eslint-disable-next-line no-new-func
+      const isLetIn = new Function('request', `return ${rule}`) as UserRule
+      const { app } = await createSite(t, withCookie, withSession(), letIn(isLetIn))
       await app.maintenance.set(true)
       t.strictSame(await whoIsIn(await everybody(app)), expected, name)
     }
   })
 
   t.test('LOGOUT_*', async t => {
-    const reason = (name: string) => new RegExp(`^\\| \`${name}.*\`(.*?)\` *\\|$`, 'm').exec(page)?.[1]?.replaceAll('\\|', '|') ?? t.fail(name) as never
+    const reason = (name: string) => new RegExp(`^\\| \`${name}.*\`(.*?)\` *\\|$`, 'm').exec(
+      page
+    )?.[1]?.replaceAll('\\|', '|') ?? t.fail(name) as never
     const always = reason('LOGOUT_AUTHENTICATED_USER')
     for (const [code, expected] of [
       [always, ['nobody', 'nobody', 'nobody']],
       [`${always}; if (${reason('LOGOUT_STAFF_USER')}) return`, ['nobody', 'sam', 'nobody']],
       [`${always}; if (${reason('LOGOUT_SUPERUSER')}) return`, ['nobody', 'nobody', 'root']]
     ] as [string, string[]][]) {
-      const onBlocked = new Function('request', `${code}\nreturn request.session.destroy()`) as (request: FastifyRequest) => Promise<void> // eslint-disable-line no-new-func
+      // eslint-disable-next-line no-new-func
+      const onBlocked = new Function(
+        'request',
+        `${code}\nreturn request.session.destroy()`
+      ) as (request: FastifyRequest) => Promise<void>
       const { app, lines } = await createSite(t, withCookie, withSession(), withMaintenance({ onBlocked }))
       const browsers = await everybody(app)
       await app.maintenance.set(true)

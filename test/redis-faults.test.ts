@@ -18,24 +18,41 @@ const UNKNOWN = 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN'
 
 const record = (change: Partial<StateRecord>): string => textOf([], { revision: Date.now(), ...change })
 const put = (client: Redis | Cluster, text: string, rev: string | number) => client.hset(KEY, { record: text, rev })
-const heldRevision = async (client: Redis | Cluster): Promise<number> => JSON.parse(await client.hget(KEY, 'record') ?? '{}').revision ?? 0
+const heldRevision = async (client: Redis | Cluster): Promise<number> =>
+  JSON.parse(await client.hget(KEY, 'record') ?? '{}').revision ?? 0
 
 /** A server whose handler counts its calls. */
-async function boot (t: Test, redis: RedisStoreOptions['redis'], { store = {}, ...options }: Omit<FastifyMaintenanceOptions, 'store'> & { store?: Omit<RedisStoreOptions, 'redis'> } = {}) {
+async function boot (t: Test, redis: RedisStoreOptions['redis'], {
+  store = {}, ...options
+}: Omit<FastifyMaintenanceOptions, 'store'> & { store?: Omit<RedisStoreOptions, 'redis'> } = {}) {
   const { app, lines } = await createApp(t, { store: { redis, ...store }, ...options })
   const handler = counter()
   app.get('/', handler)
   const begin = Date.now()
   await app.ready()
-  const logged = (words: string | RegExp): LogLine[] => lines.filter(line => line.level > 30 && (typeof words === 'string' ? line.msg.includes(words) : words.test(line.msg)))
-  return { app, lines, logged, handler, took: Date.now() - begin, maintenance: app.maintenance, status: (): MaintenanceStatus => app.maintenance.status(), code: async () => (await app.inject('/')).statusCode }
+  const logged = (words: string | RegExp): LogLine[] => lines.filter(
+    line => line.level > 30 && (typeof words === 'string' ? line.msg.includes(words) : words.test(line.msg))
+  )
+  return {
+    app,
+    lines,
+    logged,
+    handler,
+    took: Date.now() - begin,
+    maintenance: app.maintenance,
+    status: (): MaintenanceStatus => app.maintenance.status(),
+    code: async () => (await app.inject('/')).statusCode
+  }
 }
 
-const listening = (client: Redis, count: number) => until(`${count} listen`, async () => (await client.pubsub('NUMSUB', CHANNEL) as [string, number])[1] === count)
+const listening = (client: Redis, count: number) =>
+  until(`${count} listen`, async () => (await client.pubsub('NUMSUB', CHANNEL) as [string, number])[1] === count)
 
 /** Sends six requests at a time until it is ended. */
 function startLoad (code: () => Promise<number>) {
-  const load = { codes: new Set<number>(), took: [] as number[], goesOn: true, ended: Promise.resolve() as Promise<unknown> }
+  const load = {
+    codes: new Set<number>(), took: [] as number[], goesOn: true, ended: Promise.resolve() as Promise<unknown>
+  }
   load.ended = Promise.all(Array.from({ length: 6 }, async () => {
     while (load.goesOn) {
       const begin = performance.now()
@@ -59,10 +76,15 @@ t.test('6 s of load on a closed site, Redis gone from second 2 to 4: no handler 
       if (fault === 'killed') await server.kill()
       else server.stop()
       await until('logged', () => status().store.error !== null)
-      t.match(status(), { active: true, source: 'store', store: { connected: false, error: /no connection|timed out|closed/ } })
+      t.match(status(), {
+        active: true, source: 'store', store: { connected: false, error: /no connection|timed out|closed/ }
+      })
       const answered = load.took.length
       await sleep(1500)
-      await until('300 answers, which would take a minute if they waited for Redis', () => load.took.length >= answered + 300)
+      await until(
+        '300 answers, which would take a minute if they waited for Redis',
+        () => load.took.length >= answered + 300
+      )
       if (fault === 'killed') await server.start()
       else server.go()
       await sleep(2000)
@@ -70,10 +92,12 @@ t.test('6 s of load on a closed site, Redis gone from second 2 to 4: no handler 
       await load.ended
       const took = load.took.sort((a, b) => a - b)
       const at = (part: number): number => took[Math.floor((took.length - 1) * part)] as number
-      t.comment(`${fault}: ${took.length} requests, p50 ${at(0.5).toFixed(2)} ms, p99.9 ${at(0.999).toFixed(1)} ms, slowest ${at(1).toFixed(1)} ms`)
+      t.comment(`${fault}: ${took.length} requests, p50 ${at(0.5)
+        .toFixed(2)} ms, p99.9 ${at(0.999).toFixed(1)} ms, slowest ${at(1).toFixed(1)} ms`)
       t.strictSame([...load.codes], [503])
       t.equal(handler.runs, 0)
-      await until('recovered, and repaired if it came back empty', async () => status().store.error === null && await heldRevision(server.client) === revision)
+      await until('recovered, and repaired if it came back empty', async () => status().store.error === null &&
+        await heldRevision(server.client) === revision)
       t.equal(logged(/store error for site /).length >= 1, true)
       t.ok(logged(/store error for site /).length <= 4, 'logged on changes, not at each attempt')
     })
@@ -116,7 +140,9 @@ t.test('if the stored state is lost, the last known state is kept and restored',
       })
     }
   }
-  for (const words of ['the state record is missing', 'is older than the known one']) t.ok([one, two].some(({ logged }) => logged(words).length > 0), words)
+  for (const words of ['the state record is missing', 'is older than the known one']) {
+    t.ok([one, two].some(({ logged }) => logged(words).length > 0), words)
+  }
 })
 
 /** Invalid states: how to store one, and the error that an operator reads. */
@@ -136,14 +162,30 @@ const GARBAGE: Record<string, [make: (client: Redis) => unknown, words: RegExp]>
   'an array': [client => put(client, '[]', 5), /expected/],
   'an object of another program': [client => put(client, '{"on":false}', 5), /expected/],
   'a later version': [client => put(client, record({ revision: 5 }).replace('"v":2', '"v":3'), 5), /v is 3, expected/],
-  'windows that are not a list': [client => put(client, record({ revision: 5 }).replace('"windows":[]', '"windows":{}'), 5), /windows is .*expected/],
-  'an invalid window': [client => put(client, record({ revision: 5 }).replace('"windows":[]', '"windows":[1]'), 5), /windows\[0\] is 1, expected an object/],
-  'bytes that are not text': [client => client.hset(KEY, 'rev', 5, 'record', Buffer.from([0xff, 0xfe, 0x00, 0x80])), /is not JSON/],
+  'windows that are not a list': [
+    client => put(client, record({ revision: 5 }).replace('"windows":[]', '"windows":{}'), 5), /windows is .*expected/
+  ],
+  'an invalid window': [
+    client => put(client, record({ revision: 5 }).replace('"windows":[]', '"windows":[1]'), 5),
+    /windows\[0\] is 1, expected an object/
+  ],
+  'bytes that are not text': [
+    client => client.hset(KEY, 'rev', 5, 'record', Buffer.from([0xff, 0xfe, 0x00, 0x80])), /is not JSON/
+  ],
   '10 MB': [client => put(client, 'x'.repeat(10_000_000), 5), /has 10000000 characters, at most/],
-  'brackets 100,000 deep': [client => put(client, '['.repeat(100_000), 5), /has 100000 characters and was not written by/],
-  'a record with the revision 2^53': [client => put(client, record({ revision: 2 ** 53 }), String(2 ** 53)), /revision is .*expected/],
-  'a record with the revision 1e300': [client => put(client, record({}).replace(/"revision":\d+/, '"revision":1e300'), '1e300'), /revision is .*expected/],
-  'a record from the day after tomorrow': [client => put(client, record({ revision: Date.now() + 2 * 86_400_000 }), Date.now() + 2 * 86_400_000), /revision is .*, more than a day ahead of the clock/],
+  'brackets 100,000 deep': [
+    client => put(client, '['.repeat(100_000), 5), /has 100000 characters and was not written by/
+  ],
+  'a record with the revision 2^53': [
+    client => put(client, record({ revision: 2 ** 53 }), String(2 ** 53)), /revision is .*expected/
+  ],
+  'a record with the revision 1e300': [
+    client => put(client, record({}).replace(/"revision":\d+/, '"revision":1e300'), '1e300'), /revision is .*expected/
+  ],
+  'a record from the day after tomorrow': [
+    client => put(client, record({ revision: Date.now() + 2 * 86_400_000 }), Date.now() + 2 * 86_400_000),
+    /revision is .*, more than a day ahead of the clock/
+  ],
   'a record with the revision -1': [client => put(client, record({ revision: -1 }), -1), /revision is .*expected/]
 }
 
@@ -166,14 +208,26 @@ t.test('garbage of many kinds: a running server keeps its state, one that boots 
     make(both as unknown as Redis)
     for (const [error] of await both.exec() ?? []) t.equal(error, null)
     const runs = running.handler.runs
-    t.match(await refreshed(running.maintenance), { active: on, revision, source: 'store', store: { connected: true, error: words } }, `${name}: the last known state is kept`)
+    t.match(
+      await refreshed(running.maintenance),
+      { active: on, revision, source: 'store', store: { connected: true, error: words } },
+      `${name}: the last known state is kept`
+    )
     t.equal(await running.code(), on ? 503 : 200)
     t.equal(running.handler.runs, runs + (on ? 0 : 1))
     t.ok(running.logged(words).length > 0, 'logged')
     const booted = await boot(t, server.url)
-    t.match(await refreshed(booted.maintenance), { active: true, source: 'unreadable', revision: 0, store: { error: words } }, `${name}: closed at boot`)
+    t.match(
+      await refreshed(booted.maintenance),
+      { active: true, source: 'unreadable', revision: 0, store: { error: words } },
+      `${name}: closed at boot`
+    )
     t.equal(await booted.code(), 503)
-    t.match(await retried(() => booted.maintenance.set(!on)), { active: !on, source: 'store', store: { error: null } }, `${name}: set() repairs`)
+    t.match(
+      await retried(() => booted.maintenance.set(!on)),
+      { active: !on, source: 'store', store: { error: null } },
+      `${name}: set() repairs`
+    )
     await until('followed', () => running.maintenance.active === !on)
     await booted.app.close()
   }
@@ -184,7 +238,10 @@ t.test('a poisoned revision field locks no one out', async t => {
   const { maintenance } = await boot(t, server.url)
   const other = await boot(t, server.url)
   await listening(server.client, 2)
-  for (const poison of ['9007199254740992', '1e300', 'inf', '-inf', 'nan', '-1', '0.5', 'x', '', String(Date.now() + 90_000_000), String(Date.now() + 3_600_000), '0x7fffffffffffffff']) {
+  for (const poison of [
+    '9007199254740992', '1e300', 'inf', '-inf', 'nan', '-1', '0.5', 'x', '', String(Date.now() + 90_000_000),
+    String(Date.now() + 3_600_000), '0x7fffffffffffffff'
+  ]) {
     for (const on of [true, false]) {
       await server.client.hset(KEY, 'rev', poison)
       const { revision } = await retried(() => maintenance.set(on))
@@ -196,7 +253,9 @@ t.test('a poisoned revision field locks no one out', async t => {
 })
 
 t.test('Redis rejects the write: set() rejects with the cause, and nothing changes', async t => {
-  const refusals: Record<string, [prepare: (t: Test, server: RedisServer) => Promise<unknown>, heal: (server: RedisServer) => Promise<unknown>, words: RegExp]> = {
+  const refusals: Record<string, [prepare: (
+    t: Test, server: RedisServer
+  ) => Promise<unknown>, heal: (server: RedisServer) => Promise<unknown>, words: RegExp]> = {
     READONLY: [async (t, server) => {
       const master = await startRedis(t)
       const held = await server.client.hgetall(KEY)
@@ -204,14 +263,29 @@ t.test('Redis rejects the write: set() rejects with the cause, and nothing chang
       await server.client.replicaof('127.0.0.1', master.port)
       await until('replicates', async () => /master_link_status:up/.test(await server.client.info('replication')))
     }, server => server.client.replicaof('NO', 'ONE'), /READONLY/],
-    OOM: [(_, server) => server.client.config('SET', 'maxmemory', '1'), server => server.client.config('SET', 'maxmemory', '0'), /OOM/],
+    OOM: [
+      (_, server) => server.client.config('SET', 'maxmemory', '1'),
+      server => server.client.config('SET', 'maxmemory', '0'),
+      /OOM/
+    ],
     MISCONF: [async (_, server) => {
       await server.client.config('SET', 'save', '3600 1', 'dir', '/proc')
       await server.client.bgsave().catch(() => {})
-      await until('failed to save', async () => /rdb_last_bgsave_status:err/.test(await server.client.info('persistence')))
+      await until(
+        'failed to save',
+        async () => /rdb_last_bgsave_status:err/.test(await server.client.info('persistence'))
+      )
     }, server => server.client.config('SET', 'stop-writes-on-bgsave-error', 'no'), /MISCONF/],
-    NOPERM: [(_, server) => server.client.call('ACL', 'SETUSER', 'default', '-eval', '-evalsha'), server => server.client.call('ACL', 'SETUSER', 'default', '+eval', '+evalsha'), /NOPERM/],
-    'NOPERM in the script': [(_, server) => server.client.call('ACL', 'SETUSER', 'default', '-hset'), server => server.client.call('ACL', 'SETUSER', 'default', '+hset'), /can't run this command/],
+    NOPERM: [
+      (_, server) => server.client.call('ACL', 'SETUSER', 'default', '-eval', '-evalsha'),
+      server => server.client.call('ACL', 'SETUSER', 'default', '+eval', '+evalsha'),
+      /NOPERM/
+    ],
+    'NOPERM in the script': [
+      (_, server) => server.client.call('ACL', 'SETUSER', 'default', '-hset'),
+      server => server.client.call('ACL', 'SETUSER', 'default', '+hset'),
+      /can't run this command/
+    ],
     BUSY: [async (t, server) => {
       const busy = server.client.duplicate()
       t.teardown(() => busy.disconnect())
@@ -229,7 +303,8 @@ t.test('Redis rejects the write: set() rejects with the cause, and nothing chang
     const { maintenance, status, code, handler, lines } = await boot(t, server.url)
     const { revision } = await maintenance.set(true)
     await prepare(t, server)
-    const error = await maintenance.set(false).then(() => { throw new Error(`${name}: it was written`) }, error => error)
+    const error =
+      await maintenance.set(false).then(() => { throw new Error(`${name}: it was written`) }, error => error)
     t.match(error, { code: STORE, statusCode: 503, message: words, cause: { message: words } }, name)
     t.notOk(/command|args/.test(Object.keys(error.cause).join()), 'the command is not included')
     t.match(status(), { active: true, revision })
@@ -259,7 +334,8 @@ t.test('an address that leads to another Redis after a failover: READONLY opens 
 
 t.test('the password changes while servers run: logged without it, the last known state is kept', { buffered: true }, async t => {
   const server = await startRedis(t, [], { password: 'hunter2' })
-  const { maintenance, status, lines } = await boot(t, `redis://:hunter2@127.0.0.1:${server.port}`, { store: { pollInterval: 300 } })
+  const { maintenance, status, lines } =
+    await boot(t, `redis://:hunter2@127.0.0.1:${server.port}`, { store: { pollInterval: 300 } })
   await maintenance.set(true)
   await server.client.config('SET', 'requirepass', 'other')
   await server.client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
@@ -318,7 +394,9 @@ t.test('credentials that change: each connection uses the current ones', { buffe
     await listening(server.client, 1)
     t.match(await maintenance.set(false), { active: false })
     for (const [fails, words] of [
-      [async () => { throw new Error('no token today') }, /no connection: the function store\.redis\.password failed: no token today/],
+      [async () => {
+        throw new Error('no token today')
+      }, /no connection: the function store\.redis\.password failed: no token today/],
       [() => undefined, /the function store\.redis\.password failed: it returned undefined/],
       [() => '', /it returned empty text/],
       [() => new Promise(() => {}), /no connection: the credentials of store\.redis did not arrive within 2000 ms/]
@@ -365,14 +443,16 @@ t.test('Redis stops during set(): unknown until a read settles it, and never wri
       await retried(() => two.maintenance.set(false))
       await until('quiet', () => one.status().active === false && one.status().store.error === null)
       const chunks = proxy.chunks
-      const write = one.maintenance.set(true, { message: `late ${i}` }).then(() => 'in time', error => error.code as string)
+      const write =
+        one.maintenance.set(true, { message: `late ${i}` }).then(() => 'in time', error => error.code as string)
       await until('asked', () => proxy.chunks > chunks + i % 2)
       server.stop()
       const result = await write
       t.ok([UNKNOWN, STORE, 'in time'].includes(result), result)
       server.go()
       const newer = await retried(() => two.maintenance.set(false, { by: `newer ${i}` }))
-      await until('both have the newer state', () => one.status().revision >= newer.revision && two.status().revision >= newer.revision)
+      await until('both have the newer state', () => one.status().revision >= newer.revision &&
+        two.status().revision >= newer.revision)
       t.match(JSON.parse(await server.client.hget(KEY, 'record') as string), { windows: [], by: `newer ${i}` })
       t.match(one.status(), { active: false, by: `newer ${i}` })
     }
@@ -394,7 +474,10 @@ t.test('Redis stops during set(): unknown until a read settles it, and never wri
     await until('late', async () => await redisTime() > sent + 2)
     link.holdFrom = ''
     link.release()
-    await until('rejected as late', async () => /errorstat_LATE:count=[1-9]/.test(await third.client.info('errorstats')))
+    await until(
+      'rejected as late',
+      async () => /errorstat_LATE:count=[1-9]/.test(await third.client.info('errorstats'))
+    )
     t.match(JSON.parse(await third.client.hget(KEY, 'record') as string), { windows: [] })
   })
 })
@@ -404,10 +487,16 @@ t.test('Redis is down at boot: ready within 6 s with `whenUnknown`, then caught 
     await t.test(fault, async t => {
       const server = await startRedis(t, [], { down: true })
       const mute = fault === 'is mute' ? await startMute(t, server.port) : null
-      const servers = await Promise.all((['closed', 'open'] as const).map(whenUnknown => boot(t, server.url, { whenUnknown, store: { pollInterval: 3_600_000 } })))
+      const servers = await Promise.all((['closed', 'open'] as const).map(
+        whenUnknown => boot(t, server.url, { whenUnknown, store: { pollInterval: 3_600_000 } })
+      ))
       for (const [i, { took, status, code, logged }] of servers.entries()) {
         t.comment(`ready after ${took} ms`)
-        t.match(status(), { active: i === 0, source: 'unknown', store: { kind: 'redis', connected: false, lastReadAt: null, error: /no connection/ } })
+        t.match(status(), {
+          active: i === 0,
+          source: 'unknown',
+          store: { kind: 'redis', connected: false, lastReadAt: null, error: /no connection/ }
+        })
         t.equal(await code(), i === 0 ? 503 : 200)
         t.equal(logged(/store error for site 'default': no connection/).length, 1)
       }
@@ -504,7 +593,9 @@ t.test('an expected revision', { buffered: true }, async t => {
   const { revision } = await one.maintenance.set(true)
   await until('followed', () => two.maintenance.active)
   await two.maintenance.set(true, { by: 'two', expectedRevision: revision })
-  await t.rejects(one.maintenance.set(false, { expectedRevision: revision }), { code: 'FST_ERR_MAINTENANCE_CONFLICT', statusCode: 409 })
+  await t.rejects(one.maintenance.set(false, { expectedRevision: revision }), {
+    code: 'FST_ERR_MAINTENANCE_CONFLICT', statusCode: 409
+  })
   await until('followed', () => one.status().by === 'two')
   t.match(one.status(), { active: true })
 })
@@ -544,14 +635,18 @@ t.test('a failover that loses an acknowledged write: servers that know it repair
 
 t.test("Cluster: switches, a failover, history; the user's client never enters subscriber mode", { buffered: true }, async t => {
   const nodes = await startCluster(t)
-  const cluster = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })), { keyPrefix: 'app:', redisOptions: { password: 'hunter2' } })
+  const cluster = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })), {
+    keyPrefix: 'app:', redisOptions: { password: 'hunter2' }
+  })
   cluster.on('error', () => {})
   t.teardown(() => cluster.disconnect())
   const sites = ['default', 'shop', 'blog']
   const one = await boot(t, cluster, { sites, store: { pollInterval: 1000 } })
   const two = await boot(t, cluster, { sites, store: { pollInterval: 3_600_000 } })
   t.match(one.status(), { source: 'store', store: { connected: true, error: null } })
-  const channels = async () => (await Promise.all(nodes.map(async ({ client }) => (await client.pubsub('NUMSUB', `app:${CHANNEL}`) as [string, number])[1]))).reduce((a, b) => a + b)
+  const channels = async () => (await Promise.all(nodes.map(
+    async ({ client }) => (await client.pubsub('NUMSUB', `app:${CHANNEL}`) as [string, number])[1]
+  ))).reduce((a, b) => a + b)
   await until('both listen', async () => await channels() === 2)
   for (const site of sites) {
     await one.maintenance.for(site).set(true, { by: site })
@@ -561,12 +656,21 @@ t.test("Cluster: switches, a failover, history; the user's client never enters s
   t.equal(await cluster.get('x'), null)
 
   await t.test('with minimal rights', async t => {
-    const rights = ['~fastify-maintenance:*', '&fastify-maintenance:*', '+hmget', '+time', '+lrange', '+subscribe', '+eval', '+hset', '+lindex', '+lpush', '+ltrim', '+publish', '+cluster', '+info']
-    await Promise.all(nodes.map(({ client }) => client.call('ACL', 'SETUSER', 'least', 'reset', 'on', '>secret', ...rights)))
-    const least = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })), { lazyConnect: true, redisOptions: { username: 'least', password: 'secret' } })
+    const rights = [
+      '~fastify-maintenance:*', '&fastify-maintenance:*', '+hmget', '+time', '+lrange', '+subscribe', '+eval', '+hset',
+      '+lindex', '+lpush', '+ltrim', '+publish', '+cluster', '+info'
+    ]
+    await Promise.all(
+      nodes.map(({ client }) => client.call('ACL', 'SETUSER', 'least', 'reset', 'on', '>secret', ...rights))
+    )
+    const least = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })), {
+      lazyConnect: true, redisOptions: { username: 'least', password: 'secret' }
+    })
     t.teardown(() => least.disconnect())
     const [writer, reader] = [await boot(t, least), await boot(t, least)]
-    await until('both listen', async () => (await Promise.all(nodes.map(async ({ client }) => (await client.pubsub('NUMSUB', CHANNEL) as [string, number])[1]))).reduce((a, b) => a + b) === 2)
+    await until('both listen', async () => (await Promise.all(nodes.map(
+      async ({ client }) => (await client.pubsub('NUMSUB', CHANNEL) as [string, number])[1]
+    ))).reduce((a, b) => a + b) === 2)
     await writer!.maintenance.set(true)
     await until('followed', () => reader!.maintenance.active)
     t.equal((await reader!.maintenance.history()).length, 1)
@@ -574,15 +678,22 @@ t.test("Cluster: switches, a failover, history; the user's client never enters s
   })
 
   await t.test('with a password that changes', async t => {
-    const setUser = (...rules: string[]) => Promise.all(nodes.map(({ client }) => client.call('ACL', 'SETUSER', 'turns', 'on', '~*', '&*', '+@all', 'resetpass', ...rules)))
+    const setUser = (...rules: string[]) => Promise.all(nodes.map(
+      ({ client }) => client.call('ACL', 'SETUSER', 'turns', 'on', '~*', '&*', '+@all', 'resetpass', ...rules)
+    ))
     await setUser('>hunter1')
     const redisOptions = { username: 'turns', password: 'hunter1', keyPrefix: 'turns:' }
-    const turns = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })), { lazyConnect: true, redisOptions })
+    const turns =
+      new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })), { lazyConnect: true, redisOptions })
     turns.on('error', () => {})
     t.teardown(() => turns.disconnect())
     const { app, maintenance, status } = await boot(t, turns, { store: { pollInterval: 300 } })
     t.match(await maintenance.set(true), { active: true })
-    t.equal((await Promise.all(nodes.map(({ client }) => client.exists(`turns:${KEY}`).catch(() => 0)))).includes(1), true, 'the prefix occurs once')
+    t.equal(
+      (await Promise.all(nodes.map(({ client }) => client.exists(`turns:${KEY}`).catch(() => 0)))).includes(1),
+      true,
+      'the prefix occurs once'
+    )
     await setUser('>hunter2')
     await Promise.all(nodes.map(({ client }) => client.call('CLIENT', 'KILL', 'USER', 'turns')))
     await until('disconnected', () => !status().store.connected)
@@ -593,17 +704,24 @@ t.test("Cluster: switches, a failover, history; the user's client never enters s
     await app.close()
   })
 
-  const owner = (await Promise.all(nodes.map(async node => [node, await node.client.exists(`app:${KEY}`).catch(() => 0), await node.client.info('replication')] as const)))
+  const owner = (await Promise.all(nodes.map(async node => [
+    node, await node.client.exists(`app:${KEY}`).catch(() => 0), await node.client.info('replication')
+  ] as const)))
     .find(([, held, info]) => held === 1 && info.includes('role:master'))![0]
   const begin = Date.now()
   // its connections stay open: only missing answers show it
   owner.stop()
-  await until('the cluster writes again', () => one.maintenance.set(false, { by: 'after' }).then(() => true, () => false))
+  await until(
+    'the cluster writes again',
+    () => one.maintenance.set(false, { by: 'after' }).then(() => true, () => false)
+  )
   t.comment(`Cluster: written again ${Date.now() - begin} ms after the owner was stopped`)
   await until('followed by hint or watchdog', () => !two.maintenance.active)
   t.match(two.maintenance.for('shop').status(), { active: true, by: 'shop' })
   await until('both listen again', async () => {
-    const counts = await Promise.all(nodes.filter(node => node !== owner).map(async ({ client }) => (await client.pubsub('NUMSUB', `app:${CHANNEL}`) as [string, number])[1]))
+    const counts = await Promise.all(nodes.filter(node => node !== owner).map(
+      async ({ client }) => (await client.pubsub('NUMSUB', `app:${CHANNEL}`) as [string, number])[1]
+    ))
     return counts.reduce((a, b) => a + b) === 2
   })
   await one.maintenance.set(true)

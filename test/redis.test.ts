@@ -34,7 +34,10 @@ async function boot (t: Test, store: RedisStoreOptions, options: FastifyMaintena
 
 /** Waits until its connection listens, so that it reads a change at once. */
 async function listening (client: Redis, channel: string, count: number): Promise<void> {
-  await until(`${count} listen to ${channel}`, async () => (await client.pubsub('NUMSUB', channel) as [string, number])[1] === count)
+  await until(
+    `${count} listen to ${channel}`,
+    async () => (await client.pubsub('NUMSUB', channel) as [string, number])[1] === count
+  )
 }
 
 async function run (args: string[], env: NodeJS.ProcessEnv = {}) {
@@ -55,13 +58,22 @@ function directory (t: Test): string {
 async function startServer (t: Test, options: FastifyMaintenanceOptions, { shift = 0, preload = [] as string[] } = {}) {
   const imports = ['tsx', ...['ioredis.ts', ...preload].map(name => new URL(`fixtures/${name}`, import.meta.url).href)]
   const child: ChildProcess = fork(new URL('fixtures/redis-server.ts', import.meta.url), [JSON.stringify(options)], {
-    execArgv: imports.flatMap(name => ['--import', name]), env: { PATH: process.env.PATH, MAINTENANCE_IOREDIS: process.env.MAINTENANCE_IOREDIS, _TAPJS_PROCESSINFO_COVERAGE_: '0', SHIFT: String(shift) }, stdio: ['ignore', 'ignore', 'pipe', 'ipc']
+    execArgv: imports.flatMap(name => ['--import', name]),
+    env: {
+      PATH: process.env.PATH,
+      MAINTENANCE_IOREDIS: process.env.MAINTENANCE_IOREDIS,
+      _TAPJS_PROCESSINFO_COVERAGE_: '0',
+      SHIFT: String(shift)
+    },
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc']
   })
   let errors = ''
   child.stderr?.on('data', chunk => { errors += chunk })
   t.teardown(() => child.kill('SIGKILL'))
   const exited = once(child, 'exit')
-  const message = (): Promise<[{ value: any, error?: string }]> => Promise.race([once(child, 'message'), exited.then(() => { throw new Error(errors) })]) as Promise<[{ value: any, error?: string }]>
+  const message = (): Promise<[{ value: any, error?: string }]> => Promise.race([
+    once(child, 'message'), exited.then(() => { throw new Error(errors) })
+  ]) as Promise<[{ value: any, error?: string }]>
   await message()
   async function ask (...question: unknown[]) {
     const answer = message()
@@ -81,16 +93,28 @@ t.test('forms of a client: a URL, options, a client, with user, password, db and
   const guarded = await startRedis(t, [], { password: 'the secret/#?' })
   await guarded.client.call('ACL', 'SETUSER', 'ops', 'on', '>p@ss:word', '~*', '&*', '+@all')
   const at = { host: '127.0.0.1', port: guarded.port }
-  const client = new Redis({ ...at, username: 'ops', password: 'p@ss:word', db: 2, keyPrefix: 'app:', stringNumbers: true, enableReadyCheck: true })
+  const client = new Redis({
+    ...at, username: 'ops', password: 'p@ss:word', db: 2, keyPrefix: 'app:', stringNumbers: true, enableReadyCheck: true
+  })
   const encoded = encodeURIComponent('the secret/#?')
   const plain = new Redis({ ...at, password: 'the secret/#?', protocol: 2 })
   t.teardown(() => { client.disconnect(); plain.disconnect() })
   const forms: Record<string, [redis: RedisStoreOptions['redis'], db: number, key: string]> = {
-    'URL with a password': [`redis://:${encodeURIComponent('the secret/#?')}@127.0.0.1:${guarded.port}`, 0, 'm:{default}'],
-    'URL with user, password and db': [`redis://ops:${encodeURIComponent('p@ss:word')}@127.0.0.1:${guarded.port}/3`, 3, 'm:{default}'],
-    options: [{ ...at, username: 'ops', password: 'p@ss:word', db: 4, keyPrefix: 'o:' } satisfies RedisOptions, 4, 'o:m:{default}'],
-    '{ url } with other options': [{ url: `redis://:${encoded}@127.0.0.1:${guarded.port}/6`, keyPrefix: 'u:' }, 6, 'u:m:{default}'],
-    'URL with options in it': [`redis://:${encoded}@127.0.0.1:${guarded.port}/7?keyPrefix=q:&enableOfflineQueue=true`, 7, 'q:m:{default}'],
+    'URL with a password': [
+      `redis://:${encodeURIComponent('the secret/#?')}@127.0.0.1:${guarded.port}`, 0, 'm:{default}'
+    ],
+    'URL with user, password and db': [
+      `redis://ops:${encodeURIComponent('p@ss:word')}@127.0.0.1:${guarded.port}/3`, 3, 'm:{default}'
+    ],
+    options: [{
+      ...at, username: 'ops', password: 'p@ss:word', db: 4, keyPrefix: 'o:'
+    } satisfies RedisOptions, 4, 'o:m:{default}'],
+    '{ url } with other options': [
+      { url: `redis://:${encoded}@127.0.0.1:${guarded.port}/6`, keyPrefix: 'u:' }, 6, 'u:m:{default}'
+    ],
+    'URL with options in it': [
+      `redis://:${encoded}@127.0.0.1:${guarded.port}/7?keyPrefix=q:&enableOfflineQueue=true`, 7, 'q:m:{default}'
+    ],
     'client with db and keyPrefix': [client, 2, 'app:m:{default}'],
     'client of the older protocol': [plain, 5, 'm:{default}']
   }
@@ -107,7 +131,9 @@ t.test('forms of a client: a URL, options, a client, with user, password, db and
       // a client that has selected another db is duplicated with its original one
       await guarded.client.select(name === 'client of the older protocol' ? 0 : db)
       t.equal(JSON.parse(await guarded.client.hget(key, 'record') as string).windows[0].message, name)
-      t.strictSame(lines.filter(({ msg }) => msg.includes('the store is')).map(({ msg }) => msg), [`maintenance: the store is Redis at 127.0.0.1:${guarded.port}, database ${name.includes('older') ? 0 : db}`])
+      t.strictSame(lines.filter(({ msg }) => msg.includes('the store is')).map(({ msg }) => msg), [
+        `maintenance: the store is Redis at 127.0.0.1:${guarded.port}, database ${name.includes('older') ? 0 : db}`
+      ])
       t.notMatch(JSON.stringify(lines), /secret|p@ss/)
     })
   }
@@ -137,9 +163,16 @@ t.test('the log names the location of the state, without a password', async t =>
   t.equal(describe('rediss://ops:hunter2@redis.example'), 'redis.example:6379, database 0')
   t.equal(describe({ path: '/run/redis.sock', db: 1 }), '/run/redis.sock, database 1')
   t.equal(describe({ host: '::1', port: 7000, password: 'hunter2' }), '[::1]:7000, database 0')
-  t.equal(describe({ sentinels: [{ host: 's1', port: 26379 }, { host: 's2' }], name: 'mymaster', sentinelPassword: 'hunter2' }), 'mymaster of the sentinels s1:26379 and s2:6379, database 0')
-  const cluster = new Cluster([7000, { host: 'c2', port: 7001, password: 'hunter2' } as object, 'redis://:hunter2@c3:7002', 'c4:7003', 'c5:hunter2', {}], { lazyConnect: true })
-  t.equal(describe(cluster), 'the cluster of localhost:7000 and c2:7001 and c3:7002 and c4:7003 and a node and localhost:6379')
+  t.equal(describe({
+    sentinels: [{ host: 's1', port: 26379 }, { host: 's2' }], name: 'mymaster', sentinelPassword: 'hunter2'
+  }), 'mymaster of the sentinels s1:26379 and s2:6379, database 0')
+  const cluster = new Cluster([7000, {
+    host: 'c2', port: 7001, password: 'hunter2'
+  } as object, 'redis://:hunter2@c3:7002', 'c4:7003', 'c5:hunter2', {}], { lazyConnect: true })
+  t.equal(
+    describe(cluster),
+    'the cluster of localhost:7000 and c2:7001 and c3:7002 and c4:7003 and a node and localhost:6379'
+  )
 })
 
 t.test('without ioredis: iovalkey is used, or else a clear error is thrown', async t => {
@@ -153,7 +186,11 @@ t.test('without ioredis: iovalkey is used, or else a clear error is thrown', asy
   allBack()
   back()
   for (const redis of ['redis://user:secret@localhost', { host: 'localhost', password: 'secret' }]) {
-    const error = await startServer(t, { store: { redis } }, { preload: ['no-ioredis.ts'] }).then(() => 'started', error => error.message)
+    const error = await startServer(
+      t,
+      { store: { redis } },
+      { preload: ['no-ioredis.ts'] }
+    ).then(() => 'started', error => error.message)
     t.match(error, /FST_ERR_MAINTENANCE_OPTION/)
     t.match(error, /npm install ioredis/)
     t.notMatch(error, /secret/)
@@ -165,7 +202,11 @@ t.test('5 servers, 200 switches: all follow', async t => {
   // a simple page, because compressing the bundled ones in nine languages for five servers takes long
   const template = join(directory(t), 'page.eta')
   writeFileSync(template, 'closed')
-  const servers = await Promise.all([1, 2, 3, 4, 5].map(() => boot(t, { ...store, pollInterval: 3_600_000 }, { response: { template } })))
+  const servers = await Promise.all([1, 2, 3, 4, 5].map(() => boot(
+    t,
+    { ...store, pollInterval: 3_600_000 },
+    { response: { template } }
+  )))
   await listening(server.client, `${store.prefix}{default}:changes`, 5)
   const took: number[] = []
   for (let i = 0; i < 200; i++) {
@@ -184,7 +225,8 @@ t.test('5 servers, 200 switches: all follow', async t => {
   }
   took.sort((a, b) => a - b)
   const at = (part: number): number => took[Math.floor(took.length * part)] as number
-  t.comment(`set() and followed by a server: p50 ${at(0.5).toFixed(1)} ms, p99 ${at(0.99).toFixed(1)} ms, max ${took.at(-1)?.toFixed(1)} ms`)
+  t.comment(`set() and followed by a server: p50 ${at(0.5)
+    .toFixed(1)} ms, p99 ${at(0.99).toFixed(1)} ms, max ${took.at(-1)?.toFixed(1)} ms`)
   t.equal(took.length, 1000, 'by notifications, without a poll')
 })
 
@@ -192,7 +234,9 @@ t.test('two operators at once', async t => {
   const store = own()
   const [one, two] = await Promise.all([boot(t, store), boot(t, store)])
   // each retries until its timeout: on a busy machine, some may fail, with an error
-  const sets = await Promise.allSettled(Array.from({ length: 30 }, (_, i) => (i % 2 === 0 ? one : two).maintenance.set(true, { by: `operator ${i}` })))
+  const sets = await Promise.allSettled(
+    Array.from({ length: 30 }, (_, i) => (i % 2 === 0 ? one : two).maintenance.set(true, { by: `operator ${i}` }))
+  )
   const done = sets.flatMap(set => set.status === 'fulfilled' ? [set.value] : [])
   const revisions = done.map(status => status.revision)
   t.ok(sets.every(set => set.status === 'fulfilled' || /^FST_ERR_MAINTENANCE_STORE/.test(set.reason.code)))
@@ -202,11 +246,16 @@ t.test('two operators at once', async t => {
   for (const { by } of done) t.ok(history.some(entry => entry.by === by), `${by} was acknowledged`)
   t.ok(history.every((entry, i) => i === 0 || entry.revision < history[i - 1]!.revision), 'increasing')
   t.ok(revisions.every(revision => revision <= history[0]!.revision))
-  await until('both have the last change', () => [one, two].every(({ maintenance }) => maintenance.status().revision === history[0]!.revision))
+  await until(
+    'both have the last change',
+    () => [one, two].every(({ maintenance }) => maintenance.status().revision === history[0]!.revision)
+  )
 
   // the same change, so that only the order distinguishes them
   const expectedRevision = history[0]!.revision
-  const results = await Promise.allSettled(Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? one : two).maintenance.set(true, { expectedRevision })))
+  const results = await Promise.allSettled(
+    Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? one : two).maintenance.set(true, { expectedRevision }))
+  )
   t.equal(results.filter(result => result.status === 'fulfilled').length, 1)
   t.ok(results.every(result => result.status === 'fulfilled' || result.reason.code === 'FST_ERR_MAINTENANCE_CONFLICT'))
   t.equal((await two!.maintenance.history()).length, history.length + 1)
@@ -222,7 +271,9 @@ t.test('history: the last 100, newest first, trimmed, for all servers', async t 
   t.strictSame(entries.map(entry => entry.by), Array.from({ length: 100 }, (_, i) => `operator ${119 - i}`))
   t.match(entries[0], { kind: 'opened', at: /Z$/ })
   t.equal(await server.client.llen(key), 100)
-  t.strictSame((await other.history({ limit: 3 })).map(entry => entry.by), ['operator 119', 'operator 118', 'operator 117'])
+  t.strictSame((await other.history({ limit: 3 })).map(entry => entry.by), [
+    'operator 119', 'operator 118', 'operator 117'
+  ])
   await server.client.set(key, 'something else')
   await t.rejects(other.history(), { code: 'FST_ERR_MAINTENANCE_STORE', message: /WRONGTYPE/ })
   await maintenance.set(true)
@@ -242,12 +293,19 @@ t.test('history: a repair does not duplicate an entry', async t => {
 t.test('several sites in one Redis and one server: a hint costs one read of its site', async t => {
   const own1 = await startRedis(t)
   const store = { redis: own1.url }
-  const { app } = await createApp(t, { store: { ...store, pollInterval: 3_600_000 }, site: request => String(request.headers['x-site']), sites: ['shop', 'blog', 'news'] })
+  const { app } = await createApp(t, {
+    store: { ...store, pollInterval: 3_600_000 },
+    site: request => String(request.headers['x-site']),
+    sites: ['shop', 'blog', 'news']
+  })
   app.get('/x', async () => 'open')
   await app.ready()
   const { maintenance } = app
   const { maintenance: shop } = await boot(t, { ...store, pollInterval: 3_600_000 }, { site: 'shop' })
-  await until('listens', async () => (await own1.client.pubsub('NUMSUB', 'fastify-maintenance:{shop}:changes') as [string, number])[1] === 2)
+  await until(
+    'listens',
+    async () => (await own1.client.pubsub('NUMSUB', 'fastify-maintenance:{shop}:changes') as [string, number])[1] === 2
+  )
   await maintenance.for('blog').refresh()
   const before = maintenance.for('blog').status().store.lastReadAt
   // the reads from boot are done
@@ -260,7 +318,9 @@ t.test('several sites in one Redis and one server: a hint costs one read of its 
   // set: one read, one by the script, and one by each of the two servers for the hint
   t.equal(reads, 4)
   t.equal(maintenance.for('blog').status().store.lastReadAt, before, 'another site is not read')
-  for (const [site, code] of [['shop', 503], ['blog', 200], ['news', 200]] as const) t.equal((await app.inject({ url: '/x', headers: { 'x-site': site } })).statusCode, code)
+  for (const [site, code] of [['shop', 503], ['blog', 200], ['news', 200]] as const) {
+    t.equal((await app.inject({ url: '/x', headers: { 'x-site': site } })).statusCode, code)
+  }
   // the watchdogs of both connections have their own timers
   await until('quiet', async () => calls === (calls = await callsOf(own1.client, 'hmget')))
   await own1.client.config('RESETSTAT')
@@ -326,7 +386,9 @@ t.test('1,000 sites wait as one while Redis is down', async t => {
   const mute = await startMute(t)
   const sites = Array.from({ length: 1000 }, (_, i) => `site${i}`)
   for (const port of [1, mute.port]) {
-    const { followers, stop } = await startFleet({ redis: `redis://127.0.0.1:${port}`, prefix: own().prefix, sites, pollInterval: 200 })
+    const { followers, stop } = await startFleet({
+      redis: `redis://127.0.0.1:${port}`, prefix: own().prefix, sites, pollInterval: 200
+    })
     await Promise.all(followers.map(follower => follower.refresh()))
     t.ok(followers.every(({ health }) => /no connection/.test(health.error ?? '')))
     await stop()
@@ -367,13 +429,23 @@ t.test('a mirror is written on change, read at boot while Redis is down, and rep
   await own1.kill()
 
   const away = await boot(t, store)
-  t.match(away.maintenance.status(), { active: true, message: 'kept', revision, source: 'mirror', store: { kind: 'redis', connected: false, error: /ECONNREFUSED/ } })
+  t.match(away.maintenance.status(), {
+    active: true,
+    message: 'kept',
+    revision,
+    source: 'mirror',
+    store: { kind: 'redis', connected: false, error: /ECONNREFUSED/ }
+  })
   t.equal((await away.app.inject('/')).statusCode, 503)
   await own1.start()
-  await until('restored', async () => JSON.parse(await own1.client.hget('fastify-maintenance:{default}', 'record') ?? '{}').revision === revision)
+  await until('restored', async () => JSON.parse(
+    await own1.client.hget('fastify-maintenance:{default}', 'record') ?? '{}'
+  ).revision === revision)
   await until('read from the store', () => away.maintenance.status().source === 'store')
   t.ok(away.lines.some(line => /repaired the record of site 'default'/.test(line.msg)))
-  t.notOk([...running.lines, ...sharing.lines, ...away.lines].some(line => /mirror/.test(line.msg)), 'nothing is logged')
+  t.notOk([
+    ...running.lines, ...sharing.lines, ...away.lines
+  ].some(line => /mirror/.test(line.msg)), 'nothing is logged')
 })
 
 t.test('a mirror that cannot be read or written is a warning', async t => {
@@ -385,13 +457,18 @@ t.test('a mirror that cannot be read or written is a warning', async t => {
     await maintenance.set(true)
     t.match(maintenance.status(), { active: true, store: { error: null } })
     if (mirror === garbled) await until('repaired', () => readFileSync(garbled, 'utf8').includes('sites'))
-    for (const words of mirror === garbled ? ['read'] : ['read', 'written']) await until('logged', () => lines.some(line => line.level === 40 && line.msg.includes(`the mirror of site 'default' cannot be ${words}`)))
+    for (const words of mirror === garbled ? ['read'] : ['read', 'written']) {
+      await until('logged', () => lines.some(
+        line => line.level === 40 && line.msg.includes(`the mirror of site 'default' cannot be ${words}`)
+      ))
+    }
   }
 })
 
 t.test('rights: the minimal ones, and the effect of missing ones', async t => {
   const own1 = await startRedis(t)
-  const user = (name: string, ...rights: string[]) => own1.client.call('ACL', 'SETUSER', name, 'reset', 'on', '>secret', ...rights)
+  const user = (name: string, ...rights: string[]) =>
+    own1.client.call('ACL', 'SETUSER', name, 'reset', 'on', '>secret', ...rights)
   const redis = (name: string): string => `redis://${name}:secret@127.0.0.1:${own1.port}`
   const KEYS = '~fastify-maintenance:*'
   const CHANNELS = '&fastify-maintenance:*'
@@ -406,9 +483,15 @@ t.test('rights: the minimal ones, and the effect of missing ones', async t => {
   await writer.maintenance.set(true)
   await until('followed', () => reader.maintenance.active)
   t.equal((await reader.maintenance.history()).length, 1)
-  await until('they see each other', async () => (await Promise.all([reader, writer].map(({ maintenance }) => maintenance.servers()))).every(servers => servers.length === 2 && servers.every(server => server.sites[0]?.active)))
-  t.strictSame([...reader.lines, ...writer.lines].filter(line => line.level >= 40).map(line => line.msg).filter(text => /store error|NOPERM|watched|cannot see/.test(text)), [], 'no warnings')
-  await t.rejects(reader.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_STORE', message: /nothing was changed: NOPERM/, cause: { message: /NOPERM/ } })
+  await until('they see each other', async () => (await Promise.all([reader, writer].map(
+    ({ maintenance }) => maintenance.servers()
+  ))).every(servers => servers.length === 2 && servers.every(server => server.sites[0]?.active)))
+  t.strictSame([...reader.lines, ...writer.lines].filter(line => line.level >= 40).map(line => line.msg).filter(
+    text => /store error|NOPERM|watched|cannot see/.test(text)
+  ), [], 'no warnings')
+  await t.rejects(reader.maintenance.set(false), {
+    code: 'FST_ERR_MAINTENANCE_STORE', message: /nothing was changed: NOPERM/, cause: { message: /NOPERM/ }
+  })
   t.match(reader.maintenance.status(), { active: true })
 
   await t.test('without PUBLISH, TIME and the history: the state is still written and polled', async t => {
@@ -424,7 +507,9 @@ t.test('rights: the minimal ones, and the effect of missing ones', async t => {
   await t.test('without SUBSCRIBE: polled only, and logged', async t => {
     await user('deaf', KEYS, '+hmget', '+time')
     const deaf = await boot(t, { redis: redis('deaf'), pollInterval: 100 })
-    await until('logged', () => deaf.lines.some(line => line.level === 40 && /cannot be watched, it is only polled: NOPERM .*subscribe/.test(line.msg)))
+    await until('logged', () => deaf.lines.some(
+      line => line.level === 40 && /cannot be watched, it is only polled: NOPERM .*subscribe/.test(line.msg)
+    ))
     await writer.maintenance.set(true)
     await until('polled', () => deaf.maintenance.active)
     await user('deaf', KEYS, CHANNELS, '+hmget', '+time', '+subscribe')
@@ -435,23 +520,31 @@ t.test('rights: the minimal ones, and the effect of missing ones', async t => {
   await t.test('without the rights for heartbeats: others neither see it nor wait for it, and it is logged', async t => {
     await user('hidden', KEYS, CHANNELS, ...READER)
     const hidden = await boot(t, { redis: redis('hidden') })
-    t.ok(hidden.lines.some(line => line.level === 40 && /other servers cannot see this one: NOPERM .*eval/.test(line.msg)))
+    t.ok(
+      hidden.lines.some(line => line.level === 40 && /other servers cannot see this one: NOPERM .*eval/.test(line.msg))
+    )
     await t.rejects(hidden.maintenance.servers(), { code: 'FST_ERR_MAINTENANCE_STORE', message: /NOPERM/ })
     t.equal((await reader.maintenance.servers()).length, 2)
-    const store = createRedisStore(await createConnector(redis('hidden')), { prefix: 'fastify-maintenance:', sites: [] })
+    const store = createRedisStore(await createConnector(redis('hidden')), {
+      prefix: 'fastify-maintenance:', sites: []
+    })
     t.teardown(() => store.close())
     // two are for a server that leaves, and one of EVAL and EVALSHA is enough
     for (const missing of SERVER.filter(right => !['+hdel', '+zrem', '+evalsha'].includes(right))) {
       const without = missing === '+eval' ? ['-eval', '-evalsha'] : [missing.replace('+', '-')]
       await user('hidden', KEYS, CHANNELS, ...READER, ...SERVER, ...without)
-      await t.rejects(Promise.all([store.heartbeat?.('y', 'z', 60_000), store.heartbeats?.()]), { message: /NOPERM|permissions|can't run this command/ }, missing)
+      await t.rejects(Promise.all([
+        store.heartbeat?.('y', 'z', 60_000), store.heartbeats?.()
+      ]), { message: /NOPERM|permissions|can't run this command/ }, missing)
     }
   })
 
   await t.test('without the right to read: the fallback, and logged', async t => {
     await user('blind', KEYS, CHANNELS, '+subscribe')
     const blind = await boot(t, { redis: redis('blind') }, { whenUnknown: 'closed' })
-    t.match(blind.maintenance.status(), { active: true, source: 'unknown', store: { connected: false, error: /NOPERM/ } })
+    t.match(blind.maintenance.status(), {
+      active: true, source: 'unknown', store: { connected: false, error: /NOPERM/ }
+    })
     await t.rejects(blind.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_STORE' })
   })
 
@@ -460,7 +553,19 @@ t.test('rights: the minimal ones, and the effect of missing ones', async t => {
     const half = new Redis(redis('half'), { enableReadyCheck: false })
     t.teardown(() => half.disconnect())
     const held = await own1.client.hgetall('fastify-maintenance:{default}')
-    await t.rejects(half.eval(WRITE, 2, 'fastify-maintenance:{default}', 'fastify-maintenance:{default}:history', 'text', 5, '', 'c', Date.now(), Date.now() + 1000, 'one'), /can't run this command/)
+    await t.rejects(half.eval(
+      WRITE,
+      2,
+      'fastify-maintenance:{default}',
+      'fastify-maintenance:{default}:history',
+      'text',
+      5,
+      '',
+      'c',
+      Date.now(),
+      Date.now() + 1000,
+      'one'
+    ), /can't run this command/)
     t.strictSame(await own1.client.hgetall('fastify-maintenance:{default}'), held)
   })
 })
@@ -469,7 +574,9 @@ t.test("clocks five minutes apart: Redis's clock counts", async t => {
   const minutes = 5 * 60_000
   for (const shift of [-minutes, minutes]) {
     const store = own()
-    const [right, wrong] = await Promise.all([boot(t, store), startServer(t, { store }, { shift, preload: ['clock-ahead.mjs'] })])
+    const [right, wrong] = await Promise.all([
+      boot(t, store), startServer(t, { store }, { shift, preload: ['clock-ahead.mjs'] })
+    ])
     await listening(server.client, `${store.prefix}{default}:changes`, 2)
     const { value } = await wrong!.ask('set', true)
     t.ok(Math.abs(value.revision - Date.now()) < 60_000, `a clock ${shift / 1000} s off`)
@@ -499,7 +606,8 @@ t.test('no connection, listener or timer is left over', async t => {
   for (let i = 0; i < 100; i++) {
     for (const type of ['pubsub', 'normal']) await own1.client.call('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes')
     // one of the test and two of the plugin, of which one listens
-    await until('back', async () => await clients() === 3 && (await own1.client.pubsub('NUMSUB', 'fastify-maintenance:{default}:changes') as [string, number])[1] === 1)
+    await until('back', async () => await clients() === 3 &&
+      (await own1.client.pubsub('NUMSUB', 'fastify-maintenance:{default}:changes') as [string, number])[1] === 1)
   }
   t.ok(Number(/total_connections_received:(\d+)/.exec(await own1.client.info('stats'))?.[1]) > 200)
   await listening(own1.client, 'fastify-maintenance:{default}:changes', 1)
@@ -527,7 +635,9 @@ t.test("the command: several sites, prefix, an application's keyPrefix", async t
   t.match(await run(['status', 'shop', ...at]), { code: 0, out: /^shop: open \(nothing stored at redis:/, err: '' })
   const { maintenance } = await boot(t, { redis, prefix }, { site: 'shop', sites: ['shop', 'blog'] })
   await listening(server.client, `${prefix}{blog}:changes`, 1)
-  t.match(await run(['on', 'shop', 'blog', '--by', 'ops', ...at]), { code: 0, out: /^shop: closed (.|\n)*\nblog: closed / })
+  t.match(await run(['on', 'shop', 'blog', '--by', 'ops', ...at]), {
+    code: 0, out: /^shop: closed (.|\n)*\nblog: closed /
+  })
   await until('followed', () => maintenance.active && maintenance.for('blog').active)
   t.match(await run(['status', 'blog', 'other', ...at]), { code: 4 })
   t.match(await run(['off', 'shop'], { MAINTENANCE_STORE: redis }), { code: 2, err: /neither stored in .* nor served/ })
@@ -547,11 +657,29 @@ t.test('the command: all sites are checked before the first one changes', async 
   const own1 = await startRedis(t)
   await own1.client.call('ACL', 'SETUSER', 'shop', 'reset', 'on', '>secret', '~*{shop}*', '&*', '+@all')
   const result = await run(['on', 'shop', 'blog', '--store', `redis://shop:secret@127.0.0.1:${own1.port}`])
-  t.match(result, { code: 1, out: '', err: /^fastify-maintenance: the store failed, nothing was changed: NOPERM .*\n$/ })
+  t.match(result, {
+    code: 1, out: '', err: /^fastify-maintenance: the store failed, nothing was changed: NOPERM .*\n$/
+  })
   t.notMatch(result.err, /secret/)
   t.strictSame(await own1.client.keys('*'), [])
-  await own1.client.call('ACL', 'SETUSER', 'reader', 'reset', 'on', '>secret', '~*', '&*', '+hmget', '+time', '+eval', '+evalsha', '+zrangebyscore')
-  t.match(await run(['on', 'shop', 'blog', '--force', '--store', `redis://reader:secret@127.0.0.1:${own1.port}`]), { code: 1, err: /^fastify-maintenance: site 'shop': the store failed, nothing was changed: .*can't run this command/ })
+  await own1.client.call(
+    'ACL',
+    'SETUSER',
+    'reader',
+    'reset',
+    'on',
+    '>secret',
+    '~*',
+    '&*',
+    '+hmget',
+    '+time',
+    '+eval',
+    '+evalsha',
+    '+zrangebyscore'
+  )
+  t.match(await run(['on', 'shop', 'blog', '--force', '--store', `redis://reader:secret@127.0.0.1:${own1.port}`]), {
+    code: 1, err: /^fastify-maintenance: site 'shop': the store failed, nothing was changed: .*can't run this command/
+  })
 })
 
 t.test('the command: Redis unreachable, mute or denying: exit code 1 within 5 s, one line, no password', async t => {
@@ -574,16 +702,23 @@ t.test('the command: Redis unreachable, mute or denying: exit code 1 within 5 s,
     'no password': [guarded.url, /NOAUTH/],
     'TLS to a plain port': [`rediss://ops:hunter2@127.0.0.1:${server.port}`, /no connection/]
   }
-  await Promise.all(Object.entries(cases).flatMap(([name, [url, words]]) => ['status', 'on', 'off'].map(async command => {
-    const { code, out, err, took } = await run([command, 'shop', 'blog', '--store', url])
-    t.equal(code, 1, `${command}: ${name}: ${err}`)
-    t.equal(out, '')
-    t.match(err, /^fastify-maintenance: [^\n]+\n$/)
-    t.match(err, words)
-    t.notMatch(err, /hunter2/)
-    t.comment(`after ${took} ms`)
-  })))
-  for (const store of ['redis://ops:hunter2@:x', 'redis://ops:hunter2@127.0.0.1:999999', 'redis://:hunter2%zz@127.0.0.1', 'redis://ops:12/hunter2@127.0.0.1', 'redis://ops:12?hunter2@127.0.0.1']) {
+  await Promise.all(Object.entries(cases)
+    .flatMap(([name, [url, words]]) => ['status', 'on', 'off'].map(async command => {
+      const { code, out, err, took } = await run([command, 'shop', 'blog', '--store', url])
+      t.equal(code, 1, `${command}: ${name}: ${err}`)
+      t.equal(out, '')
+      t.match(err, /^fastify-maintenance: [^\n]+\n$/)
+      t.match(err, words)
+      t.notMatch(err, /hunter2/)
+      t.comment(`after ${took} ms`)
+    })))
+  for (const store of [
+    'redis://ops:hunter2@:x',
+    'redis://ops:hunter2@127.0.0.1:999999',
+    'redis://:hunter2%zz@127.0.0.1',
+    'redis://ops:12/hunter2@127.0.0.1',
+    'redis://ops:12?hunter2@127.0.0.1'
+  ]) {
     const { code, err } = await run(['status', '--store', store])
     t.equal(code, 2, store)
     t.notMatch(err, /hunter2/, store)
@@ -611,14 +746,31 @@ t.test('lease renewals are no transitions, and are not in the history', async t 
   let changes = 0
   app.maintenance.onChange(() => { changes++ })
   const leases = new Set<string | null | undefined>()
-  await app.maintenance.run(() => until('renewed twice', () => leases.add(app.maintenance.status().windows[0]?.lease).size === 3), { lease: 1000 })
+  await app.maintenance.run(() => until('renewed twice', () => leases.add(
+    app.maintenance.status().windows[0]?.lease
+  ).size === 3), { lease: 1000 })
   t.equal(changes, 2)
-  t.strictSame((await app.maintenance.history()).map(entry => [entry.kind, entry.ended]), [['run', true], ['run', false]])
+  t.strictSame(
+    (await app.maintenance.history()).map(entry => [entry.kind, entry.ended]),
+    [['run', true], ['run', false]]
+  )
 })
 
 t.test('the script: a write that a cluster client sends twice is done once', async t => {
   const { prefix } = own()
-  const write = (token: string) => server.client.eval(WRITE, 2, `${prefix}{x}`, `${prefix}{x}:history`, 'text', 5, 0, 'c', Date.now(), Date.now() + 1000, token)
+  const write = (token: string) => server.client.eval(
+    WRITE,
+    2,
+    `${prefix}{x}`,
+    `${prefix}{x}:history`,
+    'text',
+    5,
+    0,
+    'c',
+    Date.now(),
+    Date.now() + 1000,
+    token
+  )
   t.equal(await write('one'), -1)
   t.equal(await write('one'), -1, 'the same write')
   t.equal(await write('two'), 5, 'another write with the same expectation')
@@ -642,7 +794,10 @@ t.test("a cluster whose nodes' clocks differ: a write is late by none of them", 
 t.test('a database that cannot be selected: no connection, and no write to another one', async t => {
   const own1 = await startRedis(t)
   await own1.client.call('ACL', 'SETUSER', 'noselect', 'reset', 'on', '>secret', '~*', '&*', '+@all', '-select')
-  for (const [url, words] of [[`${own1.url}/99`, /DB index is out of range/], [`redis://noselect:secret@127.0.0.1:${own1.port}/3`, /NOPERM .*select/]] as const) {
+  for (const [url, words] of [
+    [`${own1.url}/99`, /DB index is out of range/],
+    [`redis://noselect:secret@127.0.0.1:${own1.port}/3`, /NOPERM .*select/]
+  ] as const) {
     t.match(await run(['on', '--store', url]), { code: 1, out: '', err: words })
     const { maintenance } = await boot(t, { redis: url })
     t.match(maintenance.status(), { source: 'unknown', store: { connected: false, error: words } })
@@ -653,7 +808,14 @@ t.test('a database that cannot be selected: no connection, and no write to anoth
 
 t.test('the command exits', async t => {
   const { redis, prefix } = own()
-  const child = spawn(process.execPath, ['--import', 'tsx', 'lib/cli/bin.ts', 'on', '--force', '--store', redis, '--prefix', prefix], { env: { PATH: process.env.PATH, MAINTENANCE_IOREDIS: process.env.MAINTENANCE_IOREDIS, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: 'ignore' })
+  const child = spawn(process.execPath, [
+    '--import', 'tsx', 'lib/cli/bin.ts', 'on', '--force', '--store', redis, '--prefix', prefix
+  ], {
+    env: {
+      PATH: process.env.PATH, MAINTENANCE_IOREDIS: process.env.MAINTENANCE_IOREDIS, _TAPJS_PROCESSINFO_COVERAGE_: '0'
+    },
+    stdio: 'ignore'
+  })
   t.teardown(() => child.kill('SIGKILL'))
   t.strictSame(await once(child, 'exit'), [0, null])
   t.match(await server.client.hget(`${prefix}{default}`, 'record'), /"kind":"now"/)

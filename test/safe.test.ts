@@ -39,9 +39,13 @@ function sharedStore () {
       if (store.broken.read) throw new Error('away')
       return records.get(site)?.record ?? null
     },
-    async write (site: string, record: string, { revision, expectedRevision }: { revision: number, expectedRevision?: number | undefined }) {
+    async write (site: string, record: string, { revision, expectedRevision }: {
+      revision: number; expectedRevision?: number | undefined
+    }) {
       const stored = records.get(site)?.revision ?? 0
-      if (expectedRevision !== undefined && expectedRevision !== stored) throw new ConflictError(stored, expectedRevision)
+      if (expectedRevision !== undefined && expectedRevision !== stored) {
+        throw new ConflictError(stored, expectedRevision)
+      }
       records.set(site, { record, revision })
       for (const hint of hints) hint(site)
     },
@@ -87,7 +91,9 @@ const entry = (more: Partial<ServerEntry> = {}): ServerEntry => ({
 })
 
 /** The site of a server that has followed. */
-const closed = (revision: number, draining = {}): ServerEntry['sites'] => [{ site: 'default', revision, active: true, pinned: false, draining }]
+const closed = (revision: number, draining = {}): ServerEntry['sites'] => [
+  { site: 'default', revision, active: true, pinned: false, draining }
+]
 
 async function startApp (t: Test, store: MaintenanceStore, options: FastifyMaintenanceOptions = {}) {
   const { app, lines } = await createApp(t, { store, ...options })
@@ -142,7 +148,10 @@ t.test('servers() shows lost servers, and keeps late ones', { buffered: true }, 
   store.put(entry({ id: 'gone', label: 'gone', left: true }))
   store.put(entry({ id: 'elsewhere', label: 'elsewhere', sites: [] }))
   const servers = await app.maintenance.servers()
-  t.strictSame(servers.filter(({ label }) => !label.includes('process')).map(({ label, lost }) => [label, lost]), [['late', false], ['lost', true]])
+  t.strictSame(
+    servers.filter(({ label }) => !label.includes('process')).map(({ label, lost }) => [label, lost]),
+    [['late', false], ['lost', true]]
+  )
   t.notOk('space' in (servers[0] ?? {}), 'internal fields are not shown')
 })
 
@@ -153,7 +162,10 @@ t.test('a wait with a lost server is not safe and names it, unless assumeDead re
   const began = performance.now()
   const error = await unsafe(app.maintenance.set(true, { wait: '30s', by: 'ada' }))
   t.ok(performance.now() - began < 25_000, 'it ends early')
-  t.match(error.message, /not safe after \d+ ms, but the change stands: app-2 \(process 7\) is lost, last seen at \S+Z, when it ran 2 requests: it crashed, was killed, hangs, or cannot reach the store/)
+  t.match(
+    error.message,
+    /not safe after \d+ ms, but the change stands: app-2 \(process 7\) is lost, last seen at \S+Z, when it ran 2 requests: it crashed, was killed, hangs, or cannot reach the store/
+  )
   t.strictSame([labels(error.servers), labels(error.lost), labels(error.pinned)], [[], ['app-2 (process 7)'], []])
   t.match(error.status, { active: true, by: 'ada' })
   t.ok(app.maintenance.active, 'the change is kept')
@@ -163,7 +175,12 @@ t.test('a wait with a lost server is not safe and names it, unless assumeDead re
   await app.maintenance.set(true, { wait: '30s', assumeDead: true })
   t.equal(store.get('other')?.left, true)
   const said = lines.map(({ msg }) => msg)
-  for (const text of [/waiting for the servers of site 'default', at most 30000 ms/, /still waiting: app-2 \(process 7\) is lost/, /the wait for the servers of site 'default' ended after \d+ ms: /, /1 server is|2 servers are/]) {
+  for (const text of [
+    /waiting for the servers of site 'default', at most 30000 ms/,
+    /still waiting: app-2 \(process 7\) is lost/,
+    /the wait for the servers of site 'default' ended after \d+ ms: /,
+    /1 server is|2 servers are/
+  ]) {
     t.ok(said.some(line => text.test(line)), String(text))
   }
 })
@@ -181,7 +198,8 @@ t.test('a run that is not safe does nothing, and the site returns to its state',
 t.test('a server pinned to the opposite is never safe: opening or closing, assumed dead or not', { buffered: true }, async t => {
   const store = sharedStore()
   const { app } = await startApp(t, store)
-  const pin = (active: boolean, more = {}) => store.put(entry({ sites: [{ site: 'default', revision: 0, active, pinned: true, draining: {} }], ...more }))
+  const pin = (active: boolean, more = {}) =>
+    store.put(entry({ sites: [{ site: 'default', revision: 0, active, pinned: true, draining: {} }], ...more }))
   pin(false)
   const began = performance.now()
   const error = await unsafe(app.maintenance.set(true, { wait: '30s' }))
@@ -189,7 +207,10 @@ t.test('a server pinned to the opposite is never safe: opening or closing, assum
   t.match(error.message, /app-2 \(process 7\) stays open: its option 'pinned' decides/)
   t.strictSame([labels(error.pinned), labels(error.lost)], [['app-2 (process 7)'], []])
   pin(false, { seenAt: ago(20_000) })
-  t.strictSame(labels((await unsafe(app.maintenance.set(true, { wait: '30s', assumeDead: true }))).pinned), ['app-2 (process 7)'])
+  t.strictSame(
+    labels((await unsafe(app.maintenance.set(true, { wait: '30s', assumeDead: true }))).pinned),
+    ['app-2 (process 7)']
+  )
   pin(true)
   await app.maintenance.set(true, { wait: '30s' })
   t.match(await unsafe(app.maintenance.set(false, { wait: '30s' })), { message: /stays closed/ })
@@ -198,8 +219,12 @@ t.test('a server pinned to the opposite is never safe: opening or closing, assum
 t.test('wait is rejected before any write if the store does not keep servers; memory knows its own', { buffered: true }, async t => {
   for (const missing of ['heartbeat', 'heartbeats']) {
     const { app } = await startApp(t, { ...sharedStore(), [missing]: undefined })
-    for (const call of [() => app.maintenance.set(true, { wait: 100 }), () => app.maintenance.run(() => {}, { wait: true })]) {
-      await t.rejects(call() as Promise<unknown>, { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /this store has no heartbeat\(\) and heartbeats\(\)/ })
+    for (const call of [
+      () => app.maintenance.set(true, { wait: 100 }), () => app.maintenance.run(() => {}, { wait: true })
+    ]) {
+      await t.rejects(call() as Promise<unknown>, {
+        code: 'FST_ERR_MAINTENANCE_CHANGE', message: /this store has no heartbeat\(\) and heartbeats\(\)/
+      })
     }
     t.match(app.maintenance.status(), { active: false, revision: 0 })
   }
@@ -210,7 +235,10 @@ t.test('wait is rejected before any write if the store does not keep servers; me
 
 t.test('assumeDead is checked, and needs a wait', { buffered: true }, async t => {
   const { app } = await createApp(t, {})
-  for (const [options, text] of [[{ assumeDead: 1, wait: true }, /assumeDead is 1, expected true or false/], [{ assumeDead: true }, /assumeDead is true, expected a wait beside it/]] as const) {
+  for (const [options, text] of [
+    [{ assumeDead: 1, wait: true }, /assumeDead is 1, expected true or false/],
+    [{ assumeDead: true }, /assumeDead is true, expected a wait beside it/]
+  ] as const) {
     await t.rejects(app.maintenance.set(true, options as object), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: text })
   }
 })
@@ -220,7 +248,9 @@ t.test('a list that cannot be read is not treated as empty', { buffered: true },
   const { app } = await startApp(t, store)
   store.broken.heartbeats = true
   const error = await unsafe(app.maintenance.set(true, { wait: 400 }))
-  t.match(error, { message: /the list of servers could not be read/, servers: [], lost: [], pinned: [], inFlight: 0, routes: {} })
+  t.match(error, {
+    message: /the list of servers could not be read/, servers: [], lost: [], pinned: [], inFlight: 0, routes: {}
+  })
   await t.rejects(app.maintenance.servers(), { code: 'FST_ERR_MAINTENANCE_STORE' })
   await t.resolves(app.close(), 'it closes anyway')
 })
@@ -248,7 +278,8 @@ function startWait (list: () => ServerEntry[] | Promise<ServerEntry[]>, more: Pa
 
 t.test('the store loses its servers during a wait: known servers are remembered', { buffered: true }, async t => {
   let looks = 0
-  const { result } = startWait(() => ++looks < 3 ? [entry({ sites: closed(5, { 'POST /order': 1 }) })] : [], { timeout: 1500 })
+  const { result } =
+    startWait(() => ++looks < 3 ? [entry({ sites: closed(5, { 'POST /order': 1 }) })] : [], { timeout: 1500 })
   const error = await unsafe(result)
   t.match(error, { message: /app-2 \(process 7\) runs 1 × POST \/order/, inFlight: 1, routes: { 'POST /order': 1 } })
 })
@@ -277,10 +308,18 @@ t.test('servers notice that the store has lost them, and log it', { buffered: tr
 })
 
 t.test('no known server: not safe in the end, but one may still appear', { buffered: true }, async t => {
-  t.match(await unsafe(startWait(() => [], { timeout: 300 }).result), { message: /no running server uses site 'default'/ })
-  t.match(await unsafe(startWait(() => [entry({ left: true })], { timeout: 300 }).result), { message: /no running server uses site/ }, 'servers that have left do not count')
+  t.match(await unsafe(startWait(() => [], { timeout: 300 }).result), {
+    message: /no running server uses site 'default'/
+  })
+  t.match(await unsafe(
+    startWait(() => [entry({ left: true })], { timeout: 300 }).result
+  ), { message: /no running server uses site/ }, 'servers that have left do not count')
   let looks = 0
-  t.match(await startWait(() => ++looks < 4 ? [] : [entry({ sites: closed(5), seenAt: ago(0) })]).result, { known: 1, followed: 1 })
+  t.match(await startWait(() => ++looks < 4
+    ? []
+    : [
+        entry({ sites: closed(5), seenAt: ago(0) })
+      ]).result, { known: 1, followed: 1 })
 })
 
 t.test('a server that stops properly during a wait does not delay it', { buffered: true }, async t => {
@@ -294,7 +333,12 @@ t.test('a late server is not lost: its clock may be wrong, or a debugger may hav
   // five minutes behind, but still sending
   const { result } = startWait(() => {
     const passed = performance.now() - began
-    return [entry({ seenAt: new Date(Date.now() - 5 * MINUTE - (passed < 5000 ? passed : 0)).toISOString(), sites: closed(passed < 5000 ? 1 : 5) })]
+    return [entry({
+      seenAt: new Date(
+        Date.now() - 5 * MINUTE - (passed < 5000 ? passed : 0)
+      ).toISOString(),
+      sites: closed(passed < 5000 ? 1 : 5)
+    })]
   })
   t.match(await result, { known: 1, lost: [] })
 })
@@ -330,10 +374,13 @@ t.test("an aborted wait rejects with the signal's reason", { buffered: true }, a
 })
 
 t.test('a lost server with a fence closes, and is safe a minute later', { buffered: true }, async t => {
-  const fenced = (age: number, draining = {}) => entry({ fence: 12_000, seenAt: ago(age), sites: closed(0, draining), inFlight: 1 })
+  const fenced = (age: number, draining = {}) =>
+    entry({ fence: 12_000, seenAt: ago(age), sites: closed(0, draining), inFlight: 1 })
   const [recent, old] = [fenced(20_000), fenced(80_000, { 'POST /order': 1 })]
   const late = startWait(() => [recent], { timeout: 300 })
-  t.match(await unsafe(late.result), { message: /is lost, last seen at \S+, when it ran 1 requests; its fence has closed it, but what it ran may not have ended/ })
+  t.match(await unsafe(late.result), {
+    message: /is lost, last seen at \S+, when it ran 1 requests; its fence has closed it, but what it ran may not have ended/
+  })
   const settled = startWait(() => [old])
   t.match(await settled.result, { fenced: [{ id: 'other', lost: true }], lost: [] })
   t.match(settled.remarks, [/is lost, last seen at \S+, when it ran 1 × POST \/order; its fence has closed it$/])
@@ -343,7 +390,11 @@ t.test('a census: silence is measured locally, and a goodbye ends it', { buffere
   const census = createCensus(() => Date.now())
   t.match(census([entry({ seenAt: ago(20_000) })]), { lost: [{ id: 'other' }], isSure: false, known: 1 })
   t.match(census([]), { lost: [{ id: 'other' }], known: 1 })
-  t.match(census([entry({ seenAt: ago(19_000) })]), { lost: [], present: [{ id: 'other', lost: false }] }, 'its heartbeat has changed')
+  t.match(
+    census([entry({ seenAt: ago(19_000) })]),
+    { lost: [], present: [{ id: 'other', lost: false }] },
+    'its heartbeat has changed'
+  )
   t.match(census([entry({ left: true, seenAt: ago(19_000) })]), { lost: [], present: [], known: 1 })
 })
 
@@ -361,7 +412,9 @@ t.test('dead servers get a goodbye once their requests have had time to end', { 
     'dead, and it ran something long ago': [{ ...dead, running: 1, seenAt: ago(61_000) }, true],
     'alive, and silent': [{ space, pid: process.pid, host: hostname(), seenAt: ago(61_000) }, false],
     'a container that was restarted': [{ ...elsewhere, seenAt: ago(61_000) }, true],
-    'a running container of the same name': [{ ...elsewhere, seenAt: new Date(Date.now() + 1000).toISOString() }, false],
+    'a running container of the same name': [
+      { ...elsewhere, seenAt: new Date(Date.now() + 1000).toISOString() }, false
+    ],
     'another host': [{ ...elsewhere, host: 'app-2', seenAt: ago(61_000) }, false],
     'an unknown place': [{ space: null, host: hostname(), seenAt: ago(61_000) }, false],
     'has left': [{ ...dead, seenAt: ago(61_000), left: true, label: 'left' }, true]
@@ -369,7 +422,11 @@ t.test('dead servers get a goodbye once their requests have had time to end', { 
   for (const [id, [more]] of Object.entries(cases)) store.put(entry({ id, ...more }))
   const entries = Object.keys(cases).map(id => store.get(id) as ServerEntry)
   await sayGoodbyeForDead(store, entries, { ...self, space: null })
-  t.equal([...store.entries.keys()].filter(id => store.get(id)?.left).length, 1, 'from an unknown place, no server is known to be dead')
+  t.equal(
+    [...store.entries.keys()].filter(id => store.get(id)?.left).length,
+    1,
+    'from an unknown place, no server is known to be dead'
+  )
   await sayGoodbyeForDead(store, entries, self)
   for (const [id, [, left]] of Object.entries(cases)) t.equal(store.get(id)?.left, left, id)
 })
@@ -406,7 +463,8 @@ t.test('entries in Redis: the keys do not expire, and a lost entry is noticed', 
   await app.ready()
   const keys = ['fastify-maintenance:{:servers}', 'fastify-maintenance:{:servers}:until']
   for (const key of keys) t.equal(await redis.client.pttl(key), -1, key)
-  const own = async () => JSON.parse(String(Object.values(await redis.client.hgetall(keys[0] as string))[0] ?? '{}')) as ServerEntry
+  const own = async () =>
+    JSON.parse(String(Object.values(await redis.client.hgetall(keys[0] as string))[0] ?? '{}')) as ServerEntry
   t.equal((await own()).relistedAt, null)
   await redis.client.del(keys[1] as string)
   await app.maintenance.set(true)
@@ -449,9 +507,17 @@ function overHttp2 (port: number): () => void {
 
 const HANDLERS: Record<string, (app: FastifyInstance, work: () => Promise<void>) => void> = {
   'an async handler that returns a value': (app, work) => app.get('/', async () => { await work(); return 'done' }),
-  'an async handler that throws': (app, work) => app.get('/', async () => { await work(); throw new Error('expected') }),
-  'an async handler that returns an object': (app, work) => app.get('/', async () => { await work(); return { done: true } }),
-  'a callback that answers': (app, work) => app.get('/', (_request, reply) => { work().then(() => reply.send('done')) }),
+  'an async handler that throws': (app, work) => app.get('/', async () => {
+    await work(); throw new Error('expected')
+  }),
+  'an async handler that returns an object': (app, work) => app.get(
+    '/',
+    async () => { await work(); return { done: true } }
+  ),
+  'a callback that answers': (app, work) => app.get(
+    '/',
+    (_request, reply) => { work().then(() => reply.send('done')) }
+  ),
   'an async handler that has begun a hijacked reply': (app, work) => app.get('/', async (_request, reply) => {
     reply.hijack()
     reply.raw.writeHead(200).write('begun')
@@ -463,7 +529,9 @@ const HANDLERS: Record<string, (app: FastifyInstance, work: () => Promise<void>)
 
 for (const http2 of [false, true]) {
   for (const [name, route] of Object.entries(HANDLERS)) {
-    t.test(`a client hangs up over HTTP/${http2 ? 2 : 1}: ${name} counts until it has settled`, { buffered: true }, async t => {
+    t.test(`a client hangs up over HTTP/${http2
+      ? 2
+      : 1}: ${name} counts until it has settled`, { buffered: true }, async t => {
       let release = () => {}
       let isAtWork = false
       const { app } = await createApp(t, {}, { http2 } as object)
@@ -490,13 +558,17 @@ t.test('a request whose handler never settles counts for a minute after its clie
   })
   await hangUp(app, () => isAtWork, false)
   await app.maintenance.set(true)
-  await t.rejects(app.maintenance.drained({ timeout: 200 }), { code: 'FST_ERR_MAINTENANCE_DRAIN', routes: { 'GET /': 1 } })
+  await t.rejects(app.maintenance.drained({ timeout: 200 }), {
+    code: 'FST_ERR_MAINTENANCE_DRAIN', routes: { 'GET /': 1 }
+  })
   const { now } = performance
   t.teardown(() => { performance.now = now })
   performance.now = () => now.call(performance) + 61_000
   await until('it no longer counts', () => app.maintenance.status().inFlight === 0)
   performance.now = now
-  t.match(lines.filter(({ level }) => level === 40).map(({ msg }) => msg), [/GET \/ never settled after its client hung up: no wait counts it/])
+  t.match(lines.filter(({ level }) => level === 40).map(({ msg }) => msg), [
+    /GET \/ never settled after its client hung up: no wait counts it/
+  ])
 })
 
 t.test("a handler's thenable is not called twice", { buffered: true }, async t => {
@@ -574,7 +646,9 @@ t.test('a fenced server closes itself, logs it, and opens once others see it aga
   await app.ready()
   const status = async (url = '/') => (await app.inject(url)).statusCode
   await until('open', async () => await status() === 200)
-  t.ok(lines.some(({ msg }) => /closes itself after 2000 ms without contact to the store: losing the store closes the site/.test(msg)))
+  t.ok(lines.some(
+    ({ msg }) => /closes itself after 2000 ms without contact to the store: losing the store closes the site/.test(msg)
+  ))
   const [id = ''] = store.entries.keys()
   t.equal(store.get(id)?.fence, 2000)
   store.broken.heartbeat = true
@@ -612,8 +686,13 @@ t.test('a fenced server that was frozen blocks the first request, and catches up
 
 t.test('the option fence: invalid values', { buffered: true }, async t => {
   for (const [options, text] of [
-    [{ fence: {} }, /option 'fence' needs a store that keeps servers, and the store 'memory' is known to this process only/],
-    [{ fence: {}, store: { ...sharedStore(), heartbeats: undefined } }, /this store has no heartbeat\(\) and heartbeats\(\)/],
+    [
+      { fence: {} },
+      /option 'fence' needs a store that keeps servers, and the store 'memory' is known to this process only/
+    ],
+    [{
+      fence: {}, store: { ...sharedStore(), heartbeats: undefined }
+    }, /this store has no heartbeat\(\) and heartbeats\(\)/],
     [{ fence: { after: '15s' }, store: sharedStore() }, /fence\.after/],
     [{ fence: true, store: sharedStore() }, /fence/]
   ] as const) await t.rejects(createApp(t, options as object), { code: 'FST_ERR_MAINTENANCE_OPTION', message: text })
@@ -638,17 +717,27 @@ t.test('the command: lost, pinned and unready servers by name, and --assume-dead
   t.match(await command(['status', 'default', ...store]), { code: 0, out: /app-2 \(process 7\) is lost, last seen/ })
   const early = await command(['on', '--wait=5s', '--json', ...store])
   t.equal(early.code, 3)
-  t.match(JSON.parse(early.out).sites[0], { active: true, safe: false, lost: [{ id: 'other', lost: true }], unready: [], pinned: [] })
+  t.match(JSON.parse(early.out).sites[0], {
+    active: true, safe: false, lost: [{ id: 'other', lost: true }], unready: [], pinned: []
+  })
   const text = await command(['on', '--wait=5s', ...store])
-  t.match(text, { code: 3, out: /1 of 1 server closed, 0 requests running, 1 lost\n/, err: /not safe after \d+ ms, but the change stands: .*app-2 \(process 7\) is lost/ })
+  t.match(text, {
+    code: 3,
+    out: /1 of 1 server closed, 0 requests running, 1 lost\n/,
+    err: /not safe after \d+ ms, but the change stands: .*app-2 \(process 7\) is lost/
+  })
   const assumed = await command(['on', '--wait=30s', '--assume-dead', '--json', ...store])
   t.equal(assumed.code, 0, assumed.err)
   t.match(JSON.parse(assumed.out).sites[0], { safe: true, lost: [], servers: [{ lost: false }] })
   await servers.heartbeat('other', JSON.stringify(entry({ seenAt: ago(20_000) })), 10 * MINUTE)
-  t.match(await command(['run', '--wait=30s', '--assume-dead', ...store, '--', 'true']), { code: 0, err: /still waiting: app-2 \(process 7\) is lost[^]*is closed, running true/ })
+  t.match(await command(['run', '--wait=30s', '--assume-dead', ...store, '--', 'true']), {
+    code: 0, err: /still waiting: app-2 \(process 7\) is lost[^]*is closed, running true/
+  })
   t.match(await command(['off', '--assume-dead', ...store]), { code: 2, err: /add --wait/ })
 
-  await servers.heartbeat('pinned', JSON.stringify(entry({ id: 'pinned', sites: [{ site: 'default', revision: 0, active: false, pinned: true, draining: {} }] })), MINUTE)
+  await servers.heartbeat('pinned', JSON.stringify(
+    entry({ id: 'pinned', sites: [{ site: 'default', revision: 0, active: false, pinned: true, draining: {} }] })
+  ), MINUTE)
   const pinned = await command(['on', '--wait=30s', '--json', ...store])
   t.equal(pinned.code, 3)
   t.match(JSON.parse(pinned.out).sites[0], { safe: false, pinned: [{ id: 'pinned' }], lost: [] })
@@ -668,7 +757,10 @@ t.test('a process that was frozen reads the state before it answers a new connec
   app.get('/', async () => 'open')
   app.get('/off', { config: { maintenance: 'off' } }, async () => 'always')
   const port = await listen(app)
-  const statusOf = async (path: string) => (await fetch(`http://127.0.0.1:${port}${path}`, { headers: { connection: 'close' } })).status
+  const statusOf = async (path: string) => (await fetch(
+    `http://127.0.0.1:${port}${path}`,
+    { headers: { connection: 'close' } }
+  )).status
   const other = await startApp(t, store)
   await other.app.maintenance.set(true)
   t.equal(await statusOf('/'), 200)
@@ -701,7 +793,11 @@ t.test('a process that was frozen reads the state before it answers a new connec
   await until('the second read has begun', () => reads.length === 2)
   const third = await arrived()
   reads[1]?.()
-  t.strictSame([await second.status, await third.status], [503, 503], 'a read for an earlier freeze does not let them through')
+  t.strictSame(
+    [await second.status, await third.status],
+    [503, 503],
+    'a read for an earlier freeze does not let them through'
+  )
   held = null
   performance.now = now
 })

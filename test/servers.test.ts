@@ -12,11 +12,27 @@ t.test('servers(): only this one if the store keeps none', { buffered: true }, a
   const { app } = await createApp(t)
   const [server, ...others] = await app.maintenance.servers()
   t.strictSame(others, [])
-  t.match(server, { sites: [{ site: 'default', revision: 0, active: false, pinned: false, draining: {} }], pid: process.pid, inFlight: 0, streams: 0, draining: {}, bypassPath: null, lost: false, version: /^\d/, host: /./, label: `${hostname()} (process ${process.pid})`, id: /^[0-9a-f-]{36}$/, startedAt: /Z$/, seenAt: /Z$/ })
+  t.match(server, {
+    sites: [{ site: 'default', revision: 0, active: false, pinned: false, draining: {} }],
+    pid: process.pid,
+    inFlight: 0,
+    streams: 0,
+    draining: {},
+    bypassPath: null,
+    lost: false,
+    version: /^\d/,
+    host: /./,
+    label: `${hostname()} (process ${process.pid})`,
+    id: /^[0-9a-f-]{36}$/,
+    startedAt: /Z$/,
+    seenAt: /Z$/
+  })
   await app.maintenance.set(true)
   t.match(await app.maintenance.servers(), [{ id: server?.id, sites: [{ active: true }] }])
   const pinned = await createApp(t, { pinned: 'closed', bypass: {} })
-  t.match(await pinned.app.maintenance.servers(), [{ sites: [{ active: true, pinned: true }], bypassPath: '/maintenance/bypass' }])
+  t.match(await pinned.app.maintenance.servers(), [
+    { sites: [{ active: true, pinned: true }], bypassPath: '/maintenance/bypass' }
+  ])
 })
 
 t.test('servers(): others, oldest first, without garbage and without fields of later versions', { buffered: true }, async t => {
@@ -26,16 +42,24 @@ t.test('servers(): others, oldest first, without garbage and without fields of l
   t.equal(store.entries.size, 1)
   const [own] = await app.maintenance.servers()
   const served = own?.sites[0]
-  const write = (id: string, entry: unknown) => store.entries.set(id, typeof entry === 'string' ? entry : JSON.stringify(entry))
+  const write = (id: string, entry: unknown) =>
+    store.entries.set(id, typeof entry === 'string' ? entry : JSON.stringify(entry))
   write('old', { ...own, id: 'old', startedAt: '2001-01-01T00:00:00.000Z', later: 'more' })
   write('new', { ...own, id: 'new', startedAt: '2999-01-01T00:00:00.000Z', draining: { 'GET /': 1 } })
-  const garbage: unknown[] = ['', 'no JSON', 'null', '7', '[]', '{}', { ...own, id: 7 }, { ...own, draining: { a: -1 } }, { ...own, draining: null }, { ...own, seenAt: 'soon' }, { ...own, sites: [{ ...served, site: 'another' }] }, { ...own, sites: [{ ...served, active: 1 }] }, { ...own, sites: [{ ...served, revision: undefined }] }, { ...own, sites: [null] }, { ...own, sites: {} }, { ...own, label: 'x'.repeat(2 ** 20) }]
+  const garbage: unknown[] = [
+    '', 'no JSON', 'null', '7', '[]', '{}', { ...own, id: 7 }, { ...own, draining: { a: -1 } },
+    { ...own, draining: null }, { ...own, seenAt: 'soon' }, { ...own, sites: [{ ...served, site: 'another' }] },
+    { ...own, sites: [{ ...served, active: 1 }] }, { ...own, sites: [{ ...served, revision: undefined }] },
+    { ...own, sites: [null] }, { ...own, sites: {} }, { ...own, label: 'x'.repeat(2 ** 20) }
+  ]
   garbage.forEach((entry, i) => write(`garbage${i}`, entry))
   const servers = await app.maintenance.servers()
   t.strictSame(servers.map(({ id }) => id), ['old', own?.id, 'new'])
   t.strictSame(Object.keys(servers[0] ?? {}), Object.keys(servers[2] ?? {}))
   store.fail = 'list'
-  await t.rejects(app.maintenance.servers(), { code: 'FST_ERR_MAINTENANCE_STORE', message: /gone fishing/, cause: { message: 'gone fishing' } })
+  await t.rejects(app.maintenance.servers(), {
+    code: 'FST_ERR_MAINTENANCE_STORE', message: /gone fishing/, cause: { message: 'gone fishing' }
+  })
 })
 
 t.test("servers(): a server's heartbeat follows its state, and ends when it closes", { buffered: true }, async t => {
@@ -47,12 +71,14 @@ t.test("servers(): a server's heartbeat follows its state, and ends when it clos
   const [one, two] = [await begin(), await begin()]
   const { revision } = await app.maintenance.set(true)
   const began = performance.now()
-  await until('reported at once', () => site()?.active === true && site()?.revision === revision && heartbeat().inFlight === 2)
+  await until('reported at once', () => site()?.active === true && site()?.revision === revision &&
+    heartbeat().inFlight === 2)
   t.strictSame([heartbeat().draining, site()?.draining], [{ 'GET /slow': 2 }, { 'GET /slow': 2 }])
   one()
   await until('reported while requests end', () => heartbeat().inFlight === 1)
   two()
-  await until('reported without requests', () => heartbeat().inFlight === 0 && Object.keys(heartbeat().draining).length === 0)
+  await until('reported without requests', () => heartbeat().inFlight === 0 &&
+    Object.keys(heartbeat().draining).length === 0)
   for (const on of [false, true, false, true]) {
     await app.maintenance.set(on)
     await until(`reported as ${on ? 'closed' : 'open'}`, () => site()?.active === on)
@@ -67,7 +93,8 @@ t.test('servers(): a store that rejects heartbeats is logged once per change, an
   store.fail = 'beat'
   const { app, lines } = await createApp(t, { store })
   await app.ready()
-  const complaints = () => lines.filter((line: LogLine) => line.level === 40 && /other servers cannot see this one: /.test(line.msg)).length
+  const complaints = () =>
+    lines.filter((line: LogLine) => line.level === 40 && /other servers cannot see this one: /.test(line.msg)).length
   t.equal(complaints(), 1)
   for (const on of [true, false]) await app.maintenance.set(on)
   await until('tried again', () => store.beating >= 3)
@@ -98,7 +125,14 @@ t.test('servers(): changes during a heartbeat share the next one', { buffered: t
   const store = beatingStore()
   const revisions: number[] = []
   const go = step()
-  const { app } = await createApp(t, { store: { ...store, heartbeat: async (_id, entry) => { revisions.push(JSON.parse(entry || '{}').sites?.[0].revision); await go.promise } } })
+  const { app } = await createApp(t, {
+    store: {
+      ...store,
+      heartbeat: async (_id, entry) => {
+        revisions.push(JSON.parse(entry || '{}').sites?.[0].revision); await go.promise
+      }
+    }
+  })
   await app.ready()
   for (let i = 0; i < 10; i++) await app.maintenance.set(i % 2 === 0)
   go.resolve()
@@ -111,7 +145,14 @@ t.test('servers(): no heartbeat follows a goodbye', { buffered: true }, async t 
   const ttls: number[] = []
   const go = step()
   let hangs = false
-  const { app } = await createApp(t, { store: { ...store, heartbeat: async (_id, _entry, ttl) => { ttls.push(ttl); if (hangs) await go.promise } } })
+  const { app } = await createApp(t, {
+    store: {
+      ...store,
+      heartbeat: async (_id, _entry, ttl) => {
+        ttls.push(ttl); if (hangs) await go.promise
+      }
+    }
+  })
   await app.ready()
   hangs = true
   ttls.length = 0
@@ -125,7 +166,14 @@ t.test('servers(): no heartbeat follows a goodbye', { buffered: true }, async t 
 
 t.test('servers(): a server is listed before it is ready, even if the store is slow', { buffered: true }, async t => {
   const store = beatingStore()
-  const { app } = await createApp(t, { store: { ...store, heartbeat: async (...args) => { await sleep(2500); return store.heartbeat(...args) } } })
+  const { app } = await createApp(t, {
+    store: {
+      ...store,
+      heartbeat: async (...args) => {
+        await sleep(2500); return store.heartbeat(...args)
+      }
+    }
+  })
   await app.ready()
   t.equal(store.entries.size, 1)
 })
@@ -157,7 +205,8 @@ t.test('servers(): one that boots while the site closes sees the change, or is s
 t.test('set(false) during runs reports whether their servers still exist', { buffered: true }, async t => {
   const store = beatingStore()
   const since = new Date().toISOString()
-  const run = (pid: number) => storedWindow({ id: `run ${pid}`, kind: 'run', host: 'web-1', pid, at: since, lease: null })
+  const run = (pid: number) =>
+    storedWindow({ id: `run ${pid}`, kind: 'run', host: 'web-1', pid, at: since, lease: null })
   const keepClosed = (...pids: number[]): void => {
     store.records.set('default', JSON.stringify({ ...recordOf(pids.map(run)), revision: Date.now() }))
   }
@@ -166,28 +215,38 @@ t.test('set(false) during runs reports whether their servers still exist', { buf
   await app.ready()
   const [own] = await app.maintenance.servers()
   const write = (pid: number, entry: object, startedAt = '2001-01-01T00:00:00.000Z') =>
-    store.entries.set(`${pid} ${startedAt}`, JSON.stringify({ ...own, id: `${pid} ${startedAt}`, host: 'web-1', pid, startedAt, ...entry }))
+    store.entries.set(`${pid} ${startedAt}`, JSON.stringify({
+      ...own, id: `${pid} ${startedAt}`, host: 'web-1', pid, startedAt, ...entry
+    }))
   write(1, {})
   write(2, { seenAt: new Date(Date.now() - 16_000).toISOString() })
   write(3, { left: true })
   write(4, { host: 'web-2' })
   write(5, {}, '2999-01-01T00:00:00.000Z')
   const states = async () => {
-    const error = await app.maintenance.set(false).then(() => null, (error: Error & { runs: { server: string }[] }) => error)
+    const error =
+      await app.maintenance.set(false).then(() => null, (error: Error & { runs: { server: string }[] }) => error)
     return { message: error?.message, servers: error?.runs.map(({ server }) => server) }
   }
   const { message, servers } = await states()
   t.strictSame(servers, ['running', 'lost', 'stopped', 'unknown', 'unknown'])
-  t.match(message, /on web-1 \(process 1\), since .*; on web-1 \(process 2\), whose server is lost, since .*; on web-1 \(process 3\), whose server has stopped, since .*\. Wait for it, or use force to end it$/)
+  t.match(
+    message,
+    /on web-1 \(process 1\), since .*; on web-1 \(process 2\), whose server is lost, since .*; on web-1 \(process 3\), whose server has stopped, since .*\. Wait for it, or use force to end it$/
+  )
   store.fail = 'list'
   t.strictSame((await states()).servers, Array(5).fill('unknown'), 'a list that cannot be read changes nothing')
   store.fail = ''
   store.hang = 'list'
   const list = app.maintenance.servers().catch(() => 'the list')
-  t.strictSame(await Promise.race([list, states().then(({ servers }) => servers)]), Array(5).fill('unknown'), 'a list that hangs delays it for a second')
+  t.strictSame(await Promise.race([
+    list, states().then(({ servers }) => servers)
+  ]), Array(5).fill('unknown'), 'a list that hangs delays it for a second')
   await list
   store.hang = ''
   keepClosed(2, 3)
   await app.maintenance.refresh()
-  t.match(await states(), { message: /whose server has stopped, since [^.]*\.\d+Z\. Use force to end it$/, servers: ['lost', 'stopped'] })
+  t.match(await states(), {
+    message: /whose server has stopped, since [^.]*\.\d+Z\. Use force to end it$/, servers: ['lost', 'stopped']
+  })
 })

@@ -55,9 +55,17 @@ async function mariadb (t: Test): Promise<Base> {
   const pool = createPool({ uri: server.url, connectionLimit: 3, multipleStatements: true })
   t.teardown(() => pool.end())
   // names in another collation, and a mode in which a backslash does not escape
-  await pool.query("CREATE DATABASE app COLLATE utf8mb4_general_ci; SET GLOBAL sql_mode = 'NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES'")
+  await pool.query(
+    "CREATE DATABASE app COLLATE utf8mb4_general_ci; SET GLOBAL sql_mode = 'NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES'"
+  )
   const address = server.url.replace(/mysql$/, 'app').replace('mysql:', 'mariadb:')
-  return { address, server, ask: async text => (await pool.query(text.replaceAll(/maintenance/g, 'app.maintenance')))[0] as Record<string, unknown>[] }
+  return {
+    address,
+    server,
+    ask: async text => (await pool.query(
+      text.replaceAll(/maintenance/g, 'app.maintenance')
+    ))[0] as Record<string, unknown>[]
+  }
 }
 
 async function sqlite (t: Test): Promise<Base> {
@@ -91,7 +99,12 @@ const patiently = (run: () => Promise<void>, tries = 5): Promise<void> => run().
 })
 
 /** @param part the checks in which drivers differ */
-async function contract (t: Test, base: Base, sql: () => SqlOptions, part = /as it was written|concurrent writes|expected revision|history|records of all|clock|can be watched/): Promise<void> {
+async function contract (
+  t: Test,
+  base: Base,
+  sql: () => SqlOptions,
+  part = /as it was written|concurrent writes|expected revision|history|records of all|clock|can be watched/
+): Promise<void> {
   for (const { name, run } of storeContract(async () => {
     await drop(base)
     return { connect: async () => (await openStore({ sql: sql() }, [])).store }
@@ -101,7 +114,13 @@ async function contract (t: Test, base: Base, sql: () => SqlOptions, part = /as 
 /** Runs the command with a store. */
 async function run (store: string, ...args: string[]): Promise<{ code: number, out: string, err: string }> {
   const [out, err]: string[][] = [[], []]
-  const output = { out: (text: string) => { out!.push(text) }, err: (text: string) => { err!.push(text) }, terminal: false, color: false, signal: new AbortController().signal }
+  const output = {
+    out: (text: string) => { out!.push(text) },
+    err: (text: string) => { err!.push(text) },
+    terminal: false,
+    color: false,
+    signal: new AbortController().signal
+  }
   const code = await main(args, { MAINTENANCE_STORE: store }, output as never)
   return { code, out: out!.join(''), err: err!.join('') }
 }
@@ -114,7 +133,8 @@ async function common (t: Test, base: Base): Promise<void> {
   await t.test('reading creates no tables; the first write does, also by several servers at once', async t => {
     await drop(base)
     const warnings: string[] = []
-    const { store, kind } = await openStore({ sql: { client: address } }, [], { warn: (text: string) => warnings.push(text) } as never)
+    const { store, kind } =
+      await openStore({ sql: { client: address } }, [], { warn: (text: string) => warnings.push(text) } as never)
     t.equal(kind, 'sql')
     t.equal(await store.read('a'), null)
     t.strictSame(await store.heartbeats?.(), [])
@@ -163,7 +183,9 @@ async function common (t: Test, base: Base): Promise<void> {
     t.match(await one.maintenance.history(), [{ kind: 'opened', by: 'me' }, { kind: 'closed', by: 'ops' }])
     t.match(await run(address, 'on', '--prefix', 'other_table', '--force'), { code: 0 })
     t.equal(one.maintenance.active, false, 'another table is separate')
-    await ask('DROP TABLE other_table'.replace('other', base.address.startsWith('mariadb') ? 'app.other' : 'other')).catch(() => {})
+    await ask(
+      'DROP TABLE other_table'.replace('other', base.address.startsWith('mariadb') ? 'app.other' : 'other')
+    ).catch(() => {})
   })
 
   await t.test('a corrupt record is named and overwritten', async t => {
@@ -188,10 +210,15 @@ async function faults (t: Test, base: Base, credentials: string): Promise<void> 
     const poor = address.replace(/\/\/[^@]*@/, `//${credentials}@`)
     const store = await open(t, poor)
     t.equal(await store.read('a'), null)
-    await t.rejects(store.write('a', 'record', { revision: 1, expectedRevision: 0 }), { code: 'FST_ERR_MAINTENANCE_STORE', message: /(?=[^]*CREATE TABLE IF NOT EXISTS)(?=[^]*(permission|denied))/ })
+    await t.rejects(store.write('a', 'record', { revision: 1, expectedRevision: 0 }), {
+      code: 'FST_ERR_MAINTENANCE_STORE', message: /(?=[^]*CREATE TABLE IF NOT EXISTS)(?=[^]*(permission|denied))/
+    })
     await t.rejects(store.heartbeat!('id', 'entry', 1000), /CREATE TABLE/)
     await (await open(t, address)).write('a', 'record', { revision: 1, expectedRevision: 0 })
-    const error: Error = await store.write('a', 'other', { revision: 2, expectedRevision: 1 }).then(() => t.fail('written') as never, error => error)
+    const error: Error = await store.write('a', 'other', { revision: 2, expectedRevision: 1 }).then(
+      () => t.fail('written') as never,
+      error => error
+    )
     t.match(error.message, /denied/)
     t.notMatch(JSON.stringify([error.message, error.stack, Object.entries(error)]), /S3cret/)
     const wrong = await open(t, poor.replace('S3cret', 'Wr0ng'))
@@ -206,7 +233,11 @@ async function faults (t: Test, base: Base, credentials: string): Promise<void> 
       const begin = performance.now()
       await t.rejects(store.write('f', 'second', { revision: 2, expectedRevision: 1 }), UNKNOWN)
       await t.rejects(store.read('f'), /no connection|did not answer/)
-      await t.rejects(store.write('f', 'third', { revision: 3, expectedRevision: 2 }), /no connection/, 'it was never sent')
+      await t.rejects(
+        store.write('f', 'third', { revision: 3, expectedRevision: 2 }),
+        /no connection/,
+        'it was never sent'
+      )
       t.ok(performance.now() - begin < 10_000)
     } finally {
       server.go()
@@ -270,9 +301,13 @@ t.test('PostgreSQL', { skip: noPostgres, buffered: true }, async t => {
     const pool = new Pool({ host: '127.0.0.1', port: server.port, user: 'postgres', max: 1 })
     t.teardown(() => pool.end())
     await contract(t, base, () => ({ client: { pool }, createTables: true }))
-    await contract(t, base, () => ({ dialect: 'postgres', createTables: true, query: (text, values) => pool.query(text, [...values]) }))
+    await contract(t, base, () => ({
+      dialect: 'postgres', createTables: true, query: (text, values) => pool.query(text, [...values])
+    }))
     const rows = async (text: string, values: readonly unknown[]) => (await pool.query(text, [...values])).rows
-    await contract(t, base, () => ({ dialect: 'postgres', createTables: true, table: 'public.maintenance', query: rows }))
+    await contract(t, base, () => ({
+      dialect: 'postgres', createTables: true, table: 'public.maintenance', query: rows
+    }))
   })
 
   await t.test('a pool that is busy with slow queries does not prevent closing the site', async t => {
@@ -353,7 +388,9 @@ t.test('PostgreSQL', { skip: noPostgres, buffered: true }, async t => {
   await t.test('a table name that is too long for a channel', async t => {
     const schema = 's'.repeat(60)
     await ask(`CREATE SCHEMA ${schema}`)
-    const [one, other] = [await open(t, { client: address, table: `${schema}.state` }), await open(t, { client: address, table: `${schema}.state` })]
+    const [one, other] = [await open(t, {
+      client: address, table: `${schema}.state`
+    }), await open(t, { client: address, table: `${schema}.state` })]
     const hints: (string | undefined)[] = []
     await other.watch(site => { hints.push(site) })
     await one.write('a', 'record', { revision: 1 })
@@ -371,8 +408,11 @@ t.test('PostgreSQL', { skip: noPostgres, buffered: true }, async t => {
       INSERT INTO maintenancemode_ignoredurl (pattern, description, maintenance_id) VALUES ('^help/', 'Help', 1)`)
     await drop(base)
     const page = readFileSync('docs/coming-from-django.md', 'utf8')
-    const [create, look, close, start, remove] = blocksIn(page.slice(page.indexOf('### Moving over, with your database'))).map(({ code }) => code) as [string, string, string, string, string]
-    const type = (line: string) => run(address, ...(line.trim().replace(/^npx fastify-maintenance /, '').match(/"[^"]*"|\S+/g) ?? []).map(word => word.replaceAll('"', '')))
+    const [create, look, close, start, remove] = blocksIn(
+      page.slice(page.indexOf('### Moving over, with your database'))
+    ).map(({ code }) => code) as [string, string, string, string, string]
+    const type = (line: string) => run(address, ...(line.trim().replace(/^npx fastify-maintenance /, '')
+      .match(/"[^"]*"|\S+/g) ?? []).map(word => word.replaceAll('"', '')))
     const [command = '', psql] = create.split(' | ')
     t.match(psql, /^psql "\$MAINTENANCE_STORE"/)
     await ask((await type(command)).out)
@@ -412,8 +452,14 @@ t.test('MariaDB', { skip: noMariadb, buffered: true }, async t => {
       return Array.isArray(result) ? result : result.affectedRows
     }
     await contract(t, base, () => ({ dialect: 'mysql', createTables: true, query: affected }))
-    const store = await open(t, { dialect: 'mysql', query: async (text, values) => /^SELECT/.test(text) ? affected(text, values) : (await affected(text, values), []) })
-    await t.rejects(store.write('c', 'record', { revision: 1, expectedRevision: 0 }), { ...UNKNOWN, message: /affectedRows/ })
+    const store = await open(t, {
+      dialect: 'mysql',
+      query: async (text, values) => /^SELECT/.test(text) ? affected(text, values) : (await affected(text, values), [])
+    })
+    await t.rejects(
+      store.write('c', 'record', { revision: 1, expectedRevision: 0 }),
+      { ...UNKNOWN, message: /affectedRows/ }
+    )
   })
 
   await ask("CREATE USER poor IDENTIFIED BY 'S3cret'")
@@ -496,7 +542,10 @@ t.test('missing and invalid options', async t => {
     [{ client: 'postgres://ops:S3cret@w@host/db?x=@' }, /'store.sql.client' is a malformed address of a database/],
     ['sqlite::memory:', /'store.sql.client' is a database in memory/],
     [{ client: 5 }, /'store.sql.client' is a number, expected/],
-    [{ client: { password: 'S3cret' } }, /'store.sql.client' is an unknown client, expected .*for anything else \{ query, dialect \}/],
+    [
+      { client: { password: 'S3cret' } },
+      /'store.sql.client' is an unknown client, expected .*for anything else \{ query, dialect \}/
+    ],
     [{ client: () => {} }, /an unknown client/],
     [{ client: Object.assign(loop, { pool: loop }) }, /an unknown client/],
     [{ client: Object.assign(() => {}, { raw () {} }) }, /an unknown client/],
@@ -506,12 +555,17 @@ t.test('missing and invalid options', async t => {
     [{ client, tabel: 'a' }, /unknown option 'store.sql.tabel'. Did you mean store.sql.table\?/]
   ]
   for (const [sql, message] of wrong) {
-    const error: Error = await Promise.resolve().then(() => openSqlOption(sql)).then(() => t.fail(String(message)) as never, error => error)
+    const error: Error = await Promise.resolve().then(() => openSqlOption(sql)).then(
+      () => t.fail(String(message)) as never,
+      error => error
+    )
     t.match(error.message, message)
     t.equal((error as NodeJS.ErrnoException).code, 'FST_ERR_MAINTENANCE_OPTION')
     t.notMatch(error.message, /S3cret/)
   }
-  for (const store of ['sqlite::memory:', 'sqlite://app.db', 'sqlite:', 'postgres://ops:S3cret%@host', 'sqlite:file:x?mode=memory']) {
+  for (const store of [
+    'sqlite::memory:', 'sqlite://app.db', 'sqlite:', 'postgres://ops:S3cret%@host', 'sqlite:file:x?mode=memory'
+  ]) {
     t.throws(() => readStore(store), { code: 'FST_ERR_MAINTENANCE_OPTION', message: /^(?!.*S3cret)/ }, store)
   }
   t.same(readStore('sqlite:///srv/app.db'), { sql: { client: 'sqlite:///srv/app.db' } })
@@ -524,7 +578,11 @@ t.test("Node.js's SQLite, with and without it", async t => {
 })
 
 t.test('without a driver: the error names it, and how to install it', async t => {
-  const missing = { postgres: /the package pg beside it \(npm install pg\)/, mariadb: /npm install mysql2/, sqlite: /npm install better-sqlite3\), or Node.js 22/ }
+  const missing = {
+    postgres: /the package pg beside it \(npm install pg\)/,
+    mariadb: /npm install mysql2/,
+    sqlite: /npm install better-sqlite3\), or Node.js 22/
+  }
   for (const [scheme, message] of Object.entries(missing)) {
     t.throws(() => openAddress(`${scheme}://host/x`, () => null), { code: 'FST_ERR_MAINTENANCE_OPTION', message })
   }
@@ -537,14 +595,18 @@ t.test("Node.js's SQLite: the same store", async t => {
     constructor (path: string) { this.database = new Sqlite(path, { timeout: 0 }) }
     prepare (text: string) {
       const statement = this.database.prepare(text)
-      return { all: (...values: unknown[]) => statement.reader ? statement.all(...values) : [statement.run(...values)].slice(1) }
+      return {
+        all: (...values: unknown[]) => statement.reader ? statement.all(...values) : [statement.run(...values)].slice(1)
+      }
     }
 
     exec () {}
     close () { this.database.close() }
   }
   const file = join(temporary(t), 'node.db')
-  const store = createStore(openAddress(`sqlite:${file}`, name => name === 'node:sqlite' ? { DatabaseSync } : null), { table: 'maintenance', createTables: true })
+  const store = createStore(openAddress(`sqlite:${file}`, name => name === 'node:sqlite' ? { DatabaseSync } : null), {
+    table: 'maintenance', createTables: true
+  })
   await store.write('a', 'first', { revision: 1, expectedRevision: 0 })
   await t.rejects(store.write('a', 'second', { revision: 2, expectedRevision: 7 }), CONFLICT)
   t.equal(await store.read('a'), 'first')
@@ -557,7 +619,8 @@ t.test('a knex client, and results and errors of other libraries', async t => {
   t.teardown(() => database.close())
   const knex = Object.assign(() => {}, {
     client: { dialect: 'better-sqlite3' },
-    raw: async (text: string, values: unknown[]) => database.prepare(text).reader ? database.prepare(text).all(...values) : database.prepare(text).run(...values)
+    raw: async (text: string, values: unknown[]) =>
+      database.prepare(text).reader ? database.prepare(text).all(...values) : database.prepare(text).run(...values)
   })
   const store = await open(t, { client: knex, createTables: true })
   await store.write('a', 'first', { revision: 1, expectedRevision: 0 })
@@ -571,19 +634,36 @@ t.test('a knex client, and results and errors of other libraries', async t => {
   t.strictSame(rowsOf([[{ a: 1 }], ['fields']]), [{ a: 1 }], 'from mysql2')
   for (const location of [undefined, () => null]) {
     const handle = { prepare: () => ({ all: () => [{ a: 1 }] }), exec () {}, close () {}, location }
-    t.strictSame(rowsOf(await openDatabase({ client: handle }).query('SELECT 1', [])), [{ a: 1 }], 'an in-memory database')
+    t.strictSame(rowsOf(
+      await openDatabase({ client: handle }).query('SELECT 1', [])
+    ), [{ a: 1 }], 'an in-memory database')
   }
 
-  const failing = (error: unknown, dialect: SqlDialect = 'postgres') => createSqlStore({ dialect, query: () => { throw error } })
+  const failing = (error: unknown, dialect: SqlDialect = 'postgres') =>
+    createSqlStore({ dialect, query: () => { throw error } })
   const write = (error: unknown, dialect?: SqlDialect) => failing(error, dialect).write('a', 'b', { revision: 1 })
-  await t.rejects(write({ code: 'P2010', meta: { code: '42P01' } }), { code: 'FST_ERR_MAINTENANCE_STORE', message: /CREATE TABLE/ }, 'Prisma')
-  await t.rejects(write(new Error('Failed query', { cause: Object.assign(new Error('x'), { code: '42P01' }) })), /CREATE TABLE/, 'Drizzle')
+  await t.rejects(
+    write({ code: 'P2010', meta: { code: '42P01' } }),
+    { code: 'FST_ERR_MAINTENANCE_STORE', message: /CREATE TABLE/ },
+    'Prisma'
+  )
+  await t.rejects(write(
+    new Error('Failed query', { cause: Object.assign(new Error('x'), { code: '42P01' }) })
+  ), /CREATE TABLE/, 'Drizzle')
   await t.rejects(write(Object.assign(new Error('shutting down'), { code: '57P01', severity: 'FATAL' })), UNKNOWN)
-  await t.rejects(write(Object.assign(new Error('shutting down'), { errno: 1053, sqlState: '08S01' }), 'mysql'), UNKNOWN)
-  await t.rejects(write(Object.assign(new Error('deadlock'), { errno: 1213, sqlState: '40001' }), 'mysql'), { code: undefined, message: 'deadlock' })
+  await t.rejects(
+    write(Object.assign(new Error('shutting down'), { errno: 1053, sqlState: '08S01' }), 'mysql'),
+    UNKNOWN
+  )
+  await t.rejects(
+    write(Object.assign(new Error('deadlock'), { errno: 1213, sqlState: '40001' }), 'mysql'),
+    { code: undefined, message: 'deadlock' }
+  )
   await t.rejects(write(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' })), { code: 'ECONNREFUSED' })
   await t.rejects(write(Object.assign(new Error('broken'), { code: 'EPIPE' })), UNKNOWN)
-  await t.rejects(createSqlStore({ dialect: 'postgres', query: () => new Promise(() => {}) }).write('a', 'b', { revision: 1 }), { ...UNKNOWN, message: /within 1000 ms/ })
+  await t.rejects(createSqlStore({
+    dialect: 'postgres', query: () => new Promise(() => {})
+  }).write('a', 'b', { revision: 1 }), { ...UNKNOWN, message: /within 1000 ms/ })
   await t.rejects(failing(new Error('gone')).read('a'), /gone/)
   failing('').close()
 })
@@ -592,20 +672,39 @@ t.test('{ sql }: boot fails with the SQL unless the tables exist or can be creat
   const file = join(temporary(t), 'boot.db')
   const client = new Sqlite(file)
   t.teardown(() => client.close())
-  await t.rejects(openStore({ sql: { client } }, []), { code: 'FST_ERR_MAINTENANCE_OPTION', message: /Set createTables: true, or create them yourself. Create them with:\n\nCREATE TABLE/ })
+  await t.rejects(openStore({ sql: { client } }, []), {
+    code: 'FST_ERR_MAINTENANCE_OPTION',
+    message: /Set createTables: true, or create them yourself. Create them with:\n\nCREATE TABLE/
+  })
   await createTables({ client, table: 'ops' })
   t.equal((await openStore({ sql: { client, table: 'ops' } }, [])).pollInterval, 1000)
-  t.equal((await openStore({ sql: { client, createTables: true }, pollInterval: '2s', mirror: join(temporary(t), 'mirror.json') }, [])).pollInterval, 2000)
+  t.equal((await openStore(
+    { sql: { client, createTables: true }, pollInterval: '2s', mirror: join(temporary(t), 'mirror.json') },
+    []
+  )).pollInterval, 2000)
   const warnings: string[] = []
-  await openStore({ sql: { dialect: 'mysql', query: () => { throw new Error('gone') } } }, [], { warn: (text: string) => warnings.push(text) } as never)
+  await openStore({ sql: { dialect: 'mysql', query: () => { throw new Error('gone') } } }, [], {
+    warn: (text: string) => warnings.push(text)
+  } as never)
   t.strictSame(warnings, ['maintenance: the database cannot be asked for its tables: gone'])
   let calls = 0
   const missing = () => { throw new Error(calls++ === 0 ? 'gone' : 'no such table: maintenance') }
-  const { store: without } = await openStore({ sql: { dialect: 'sqlite', query: missing } }, [], { warn: (text: string) => warnings.push(text) } as never)
+  const { store: without } = await openStore({ sql: { dialect: 'sqlite', query: missing } }, [], {
+    warn: (text: string) => warnings.push(text)
+  } as never)
   t.equal(await without.read('a'), null)
-  t.match(warnings.splice(1), ['maintenance: the database cannot be asked for its tables: gone', 'maintenance: the table maintenance does not exist: nothing can be changed'])
-  const poor = (text: string) => { throw Object.assign(new Error(/^CREATE/.test(text) ? 'denied' : 'missing'), { code: /^CREATE/.test(text) ? '42501' : '42P01' }) }
-  await openStore({ sql: { dialect: 'postgres', query: poor, createTables: true } }, [], { warn: (text: string) => warnings.push(text) } as never)
+  t.match(warnings.splice(1), [
+    'maintenance: the database cannot be asked for its tables: gone',
+    'maintenance: the table maintenance does not exist: nothing can be changed'
+  ])
+  const poor = (text: string) => {
+    throw Object.assign(new Error(
+      /^CREATE/.test(text) ? 'denied' : 'missing'
+    ), { code: /^CREATE/.test(text) ? '42501' : '42P01' })
+  }
+  await openStore({ sql: { dialect: 'postgres', query: poor, createTables: true } }, [], {
+    warn: (text: string) => warnings.push(text)
+  } as never)
   t.match(warnings[1], /the tables of 'maintenance' are needed, and denied. Create them with:/)
   t.equal(createSqlStore({ client: `sqlite:${file}` }).now instanceof Function, true)
   t.match(tablesSql('mysql'), /`maintenance_history`/)
@@ -622,7 +721,10 @@ t.test('mirror and interval for every store; errors of a custom store', async t 
   t.equal(app.maintenance.status().store.kind, 'custom')
   await until('the mirror has it', () => statSync(mirror, { throwIfNoEntry: false }) !== undefined)
   t.equal((await openStore({ file: join(directory, 'x.json'), mirror, pollInterval: '3s' }, [])).pollInterval, 3000)
-  t.throws(() => readStore({ custom: { read () {} } } as never), /'store.custom' is an object, expected an object with the functions/)
+  t.throws(
+    () => readStore({ custom: { read () {} } } as never),
+    /'store.custom' is an object, expected an object with the functions/
+  )
   t.throws(() => readStore({ custom: undefined } as never), /'store' is an object with custom/)
   t.match(conflict(3, 2), { ...CONFLICT, message: /stored revision is 3, expected 2/ })
   t.match(conflict(), CONFLICT)
@@ -630,15 +732,23 @@ t.test('mirror and interval for every store; errors of a custom store', async t 
 })
 
 t.test("the command prints the SQL for the named database, or the store's", async t => {
-  t.match(await run('', 'sql', 'postgres'), { code: 0, out: /CREATE TABLE IF NOT EXISTS "maintenance" \([^]*bigserial[^]*"maintenance_servers"/ })
+  t.match(await run('', 'sql', 'postgres'), {
+    code: 0, out: /CREATE TABLE IF NOT EXISTS "maintenance" \([^]*bigserial[^]*"maintenance_servers"/
+  })
   t.match(await run('mariadb://host/app', 'sql', '--prefix', 'ops'), { code: 0, out: /`ops_history`/ })
   t.match(await run('postgresql://host/app', 'sql'), { code: 0, out: /bigserial/ })
   t.match(await run('sqlite:./app.db', 'sql'), { code: 0, out: /AUTOINCREMENT/ })
-  t.match(await run('redis://host', 'sql'), { code: 2, err: /'sql' needs a database: sql postgres, sql mysql or sql sqlite/ })
+  t.match(await run('redis://host', 'sql'), {
+    code: 2, err: /'sql' needs a database: sql postgres, sql mysql or sql sqlite/
+  })
   t.match(await run('', 'sql', 'oracle'), { code: 2, err: /not 'oracle'/ })
   t.match(await run('', 'sql', 'mysql', 'sqlite'), { code: 2, err: /takes one database/ })
   t.match(await run('', 'sql', 'mysql', '--json'), { code: 2, err: /'sql' has no option --json/ })
-  t.match(await run('', 'sql', 'mysql', '--prefix', 'a-b'), { code: 2, err: /--prefix 'a-b': expected the name of a table/ })
+  t.match(await run('', 'sql', 'mysql', '--prefix', 'a-b'), {
+    code: 2, err: /--prefix 'a-b': expected the name of a table/
+  })
   t.match(await run('sqlite:./app.db', 'status', '--prefix', 'a-b'), { code: 2, err: /expected the name of a table/ })
-  t.match(await run('postgres://ops:S3cret@127.0.0.1:1/app', 'status'), { code: 1, err: /^(?!.*S3cret).*no connection/ })
+  t.match(await run('postgres://ops:S3cret@127.0.0.1:1/app', 'status'), {
+    code: 1, err: /^(?!.*S3cret).*no connection/
+  })
 })

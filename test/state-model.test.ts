@@ -1,7 +1,9 @@
 import t from 'tap'
 import { checkCancelling, checkOpening, checkSet, checkUpdate } from '../lib/state/change.ts'
 import * as edits from '../lib/state/edit.ts'
-import { NEVER_WRITTEN, parseRecord, serialiseRecord, type StateRecord, type StoredWindow } from '../lib/state/record.ts'
+import {
+  NEVER_WRITTEN, parseRecord, serialiseRecord, type StateRecord, type StoredWindow
+} from '../lib/state/record.ts'
 import type { Schedule } from '../lib/state/schedule.ts'
 import * as windows from '../lib/state/window.ts'
 import { createRandom } from './fixtures/random.ts'
@@ -23,11 +25,29 @@ const schedule: Schedule = {
 
 function scheduledAt (start: number): StoredWindow {
   const at = new Date(start).toISOString()
-  return { ...windows.assumedWindow('store', start), id: at, kind: 'scheduled', startsAt: at, endsAt: new Date(start + 20 * MINUTE).toISOString(), mode: 'read-only' }
+  return {
+    ...windows.assumedWindow('store', start),
+    id: at,
+    kind: 'scheduled',
+    startsAt: at,
+    endsAt: new Date(start +
+    20 * MINUTE).toISOString(),
+    mode: 'read-only'
+  }
 }
 
 /** A window in the model. */
-interface ModelWindow { id: string, kind: string, start: number, end: number, mode: string, message: string | null, lease: number, stays: boolean, created: number }
+interface ModelWindow {
+  id: string
+  kind: string
+  start: number
+  end: number
+  mode: string
+  message: string | null
+  lease: number
+  stays: boolean
+  created: number
+}
 
 type Implementation = typeof edits & typeof windows
 type Random = ReturnType<typeof createRandom>
@@ -39,7 +59,9 @@ class Model {
   created = 0
 
   active (now: number): ModelWindow[] {
-    const stored = this.list.filter(window => window.kind === 'run' ? window.lease > now || window.stays : window.start <= now && now < window.end)
+    const stored = this.list.filter(
+      window => window.kind === 'run' ? window.lease > now || window.stays : window.start <= now && now < window.end
+    )
     return [...stored, ...this.scheduled(now)].sort((a, b) =>
       MODES.indexOf(a.mode as never) - MODES.indexOf(b.mode as never) || b.start - a.start || b.created - a.created)
   }
@@ -47,7 +69,18 @@ class Model {
   scheduled (now: number): ModelWindow[] {
     const start = Math.floor(now / (240 * MINUTE)) * 240 * MINUTE
     if (now >= start + 20 * MINUTE || start <= this.openedAt) return []
-    return [{ id: '', kind: 'scheduled', start, end: start + 20 * MINUTE, mode: 'read-only', message: null, lease: Infinity, stays: false, created: -1 }]
+    return [{
+      id: '',
+      kind: 'scheduled',
+      start,
+      end: start +
+      20 * MINUTE,
+      mode: 'read-only',
+      message: null,
+      lease: Infinity,
+      stays: false,
+      created: -1
+    }]
   }
 
   ahead (now: number): ModelWindow[] {
@@ -57,19 +90,37 @@ class Model {
   forget (now: number): void {
     for (const window of this.list) {
       // a site that must stay closed does so without its process
-      if (window.kind === 'run' && window.lease <= now && window.stays) Object.assign(window, { kind: 'now', lease: Infinity, end: Infinity, stays: false })
+      if (window.kind === 'run' && window.lease <= now && window.stays) {
+        Object.assign(window, { kind: 'now', lease: Infinity, end: Infinity, stays: false })
+      }
     }
     this.list = this.list.filter(window => window.kind === 'run' ? window.lease > now : window.end > now)
   }
 
   add (window: Partial<ModelWindow> & { id: string, kind: string, start: number }): void {
-    this.list.push({ end: Infinity, mode: 'full', message: null, lease: Infinity, stays: false, created: this.created++, ...window })
+    this.list.push({
+      end: Infinity, mode: 'full', message: null, lease: Infinity, stays: false, created: this.created++, ...window
+    })
   }
 }
 
 /** Plays one sequence of actions of operators, runs and the clock. @returns the difference, or `null` */
 function play (random: Random, implementation: Implementation): string | null {
-  const { closeSite, openSite, updateWindow, cancelWindow, enterRun, renewRun, leaveRun, makeRecord, activeWindows, windowsAhead, closedSince, momentOf, settle } = implementation
+  const {
+    closeSite,
+    openSite,
+    updateWindow,
+    cancelWindow,
+    enterRun,
+    renewRun,
+    leaveRun,
+    makeRecord,
+    activeWindows,
+    windowsAhead,
+    closedSince,
+    momentOf,
+    settle
+  } = implementation
   const model = new Model()
   let record: StateRecord = NEVER_WRITTEN
   let now = BEGIN + random(600) * MINUTE
@@ -110,10 +161,18 @@ function play (random: Random, implementation: Implementation): string | null {
       const mode = pick(MODES)
       const [start, length] = [pick([5, 30, 300]), pick([0, 10, 60])]
       model.forget(now)
-      const { window, rejected } = apply(closeSite(checkSet({ mode, startsAt: `+${start}m`, ...(length > 0 ? { endsAt: `+${length}m` } : {}) })))
-      if (rejected !== null) return model.list.filter(({ kind }) => kind === 'planned').length >= 20 ? null : `announcing was rejected: ${rejected}`
+      const { window, rejected } = apply(
+        closeSite(checkSet({ mode, startsAt: `+${start}m`, ...(length > 0 ? { endsAt: `+${length}m` } : {}) }))
+      )
+      if (rejected !== null) {
+        return model.list.filter(({ kind }) => kind === 'planned').length >= 20
+          ? null
+          : `announcing was rejected: ${rejected}`
+      }
       const begin = now + start * MINUTE
-      model.add({ id: window?.id ?? '?', kind: 'planned', start: begin, end: length > 0 ? begin + length * MINUTE : Infinity, mode })
+      model.add({
+        id: window?.id ?? '?', kind: 'planned', start: begin, end: length > 0 ? begin + length * MINUTE : Infinity, mode
+      })
       return null
     },
     open () {
@@ -133,13 +192,25 @@ function play (random: Random, implementation: Implementation): string | null {
       const stored = model.list.filter(({ kind }) => kind === 'planned')
       const active = [...model.active(now)].filter(({ kind }) => kind === 'planned' || kind === 'scheduled')
       const candidates = model.active(now).length > 0 ? active : stored
-      const target = model.list.find(({ kind }) => kind === 'now') ?? (candidates.length === 1 ? candidates[0] : undefined)
-      if (target === undefined) return rejected === 'FST_ERR_MAINTENANCE_CHANGE' ? null : `extend without a target: ${rejected}`
+      const target =
+        model.list.find(({ kind }) => kind === 'now') ?? (candidates.length === 1 ? candidates[0] : undefined)
+      if (target === undefined) {
+        return rejected === 'FST_ERR_MAINTENANCE_CHANGE' ? null : `extend without a target: ${rejected}`
+      }
       if (rejected !== null) return `extend: ${rejected}`
       const base = Math.max(target.end === Infinity ? -Infinity : target.end, target.start > now ? target.start : now)
       if (target.kind !== 'scheduled') target.end = base + 30 * MINUTE
       // a scheduled window is not stored: a closure takes its place
-      else model.add({ id: record.windows.at(-1)?.id ?? '?', kind: 'now', start: target.start, end: base + 30 * MINUTE, mode: target.mode })
+      else {
+        model.add({
+          id: record.windows.at(-1)?.id ??
+        '?',
+          kind: 'now',
+          start: target.start,
+          end: base + 30 * MINUTE,
+          mode: target.mode
+        })
+      }
       return null
     },
     soften () {
@@ -147,7 +218,9 @@ function play (random: Random, implementation: Implementation): string | null {
       if (target === undefined) return null
       model.forget(now)
       const { rejected } = apply(updateWindow(checkUpdate({ mode: 'read-only', message: 'soft' }), target.id))
-      if (!model.list.includes(target)) return rejected === 'FST_ERR_MAINTENANCE_CHANGE' ? null : `a window that is over was changed: ${rejected}`
+      if (!model.list.includes(target)) {
+        return rejected === 'FST_ERR_MAINTENANCE_CHANGE' ? null : `a window that is over was changed: ${rejected}`
+      }
       Object.assign(target, { mode: 'read-only', message: 'soft' })
       return rejected
     },
@@ -158,7 +231,9 @@ function play (random: Random, implementation: Implementation): string | null {
       checkCancelling({})
       const { rejected } = apply(cancelWindow(target?.id, null))
       const meant = target ?? (planned.length === 1 ? planned[0] : undefined)
-      if (meant === undefined) return rejected === 'FST_ERR_MAINTENANCE_CHANGE' ? null : `cancel of nothing: ${rejected}`
+      if (meant === undefined) {
+        return rejected === 'FST_ERR_MAINTENANCE_CHANGE' ? null : `cancel of nothing: ${rejected}`
+      }
       model.list = model.list.filter(window => window !== meant)
       return rejected
     },
@@ -226,23 +301,35 @@ function play (random: Random, implementation: Implementation): string | null {
   function closedSinceThen (before: number): number | null {
     if (model.active(now).length === 0) return null
     const ends = [...model.list, ...model.scheduled(before)].flatMap(({ end, lease }) => [end, lease])
-    const open = Math.max(...ends.filter(end => end > before && end <= now && model.active(end).length === 0), since === null ? before : 0)
+    const open = Math.max(...ends.filter(
+      end => end > before && end <= now && model.active(end).length === 0
+    ), since === null ? before : 0)
     if (open === 0) return since
-    return Math.min(...[...model.list, ...model.scheduled(now)].map(({ start }) => start).filter(start => start > open && model.active(start).length > 0))
+    return Math.min(...[...model.list, ...model.scheduled(now)].map(({ start }) => start).filter(
+      start => start > open && model.active(start).length > 0
+    ))
   }
 
   function compare (): string | null {
     const moment = momentOf(now)
     const seen = activeWindows(record, schedule, moment)
     const expected = model.active(now)
-    const ids = (list: { id: string, kind: string }[]): string => list.map(({ id, kind }) => kind === 'scheduled' ? kind : id).join()
+    const ids = (list: { id: string, kind: string }[]): string =>
+      list.map(({ id, kind }) => kind === 'scheduled' ? kind : id).join()
     if (ids(seen) !== ids(expected)) return `active: ${ids(seen)}, expected ${ids(expected)}`
-    if (seen.map(({ mode }) => mode).join() !== expected.map(({ mode }) => mode).join()) return `modes: ${seen.map(({ mode }) => mode)}`
+    if (seen.map(({ mode }) => mode).join() !== expected.map(({ mode }) => mode).join()) {
+      return `modes: ${seen.map(({ mode }) => mode)}`
+    }
     if (seen.some(({ message }, i) => message !== expected[i]?.message)) return 'messages differ'
-    const stored = windowsAhead(record, schedule, now).filter(({ kind }) => kind !== 'scheduled').map(({ id }) => id).sort()
+    const stored =
+      windowsAhead(record, schedule, now).filter(({ kind }) => kind !== 'scheduled').map(({ id }) => id).sort()
     if (stored.join() !== model.ahead(now).map(({ id }) => id).sort().join()) return `ahead: ${stored}`
     const at = closedSince(record, schedule, moment)
-    return at === since ? null : `closed since ${at === null ? at : (at - BEGIN) / MINUTE}, expected ${since === null ? since : (since - BEGIN) / MINUTE}`
+    return at === since
+      ? null
+      : `closed since ${at === null
+      ? at
+      : (at - BEGIN) / MINUTE}, expected ${since === null ? since : (since - BEGIN) / MINUTE}`
   }
 }
 
@@ -261,13 +348,32 @@ t.test('the state of a site equals a simple list after every step', async t => {
 
 t.test('planted mistakes are detected', async t => {
   const mutants: Record<string, Partial<Implementation>> = {
-    'opening ends future windows': { openSite: options => context => ({ ...edits.openSite(options)(context) as edits.Edited, windows: [] }) },
+    'opening ends future windows': {
+      openSite: options => context => ({ ...edits.openSite(options)(context) as edits.Edited, windows: [] })
+    },
     'opening ignores runs': { openSite: options => edits.openSite({ ...options, force: true }) },
-    'a second closure is added': { closeSite: change => context => edits.closeSite(change)({ ...context, record: { ...context.record, windows: context.record.windows.filter(({ kind }) => kind !== 'now') } }) },
-    'a run that ends removes the others': { leaveRun: (id, failed) => context => ({ ...edits.leaveRun(id, failed)(context) as edits.Edited, windows: [] }) },
-    'a lease never ends': { activeWindows: (record, schedule, moment) => windows.activeWindows(record, schedule, { ...moment, readAt: 0 }) },
-    'an extension counts from now': { updateWindow: (change, id) => context => edits.updateWindow(change, id)({ ...context, record: { ...context.record, windows: context.record.windows.map(window => ({ ...window, endsAt: null })) } }) },
-    'opening does not end a scheduled window': { makeRecord: (context, edited, revision) => ({ ...edits.makeRecord(context, edited, revision), openedAt: null }) }
+    'a second closure is added': {
+      closeSite: change => context => edits.closeSite(change)({
+        ...context, record: { ...context.record, windows: context.record.windows.filter(({ kind }) => kind !== 'now') }
+      })
+    },
+    'a run that ends removes the others': {
+      leaveRun: (id, failed) => context => ({ ...edits.leaveRun(id, failed)(context) as edits.Edited, windows: [] })
+    },
+    'a lease never ends': {
+      activeWindows: (record, schedule, moment) => windows.activeWindows(record, schedule, { ...moment, readAt: 0 })
+    },
+    'an extension counts from now': {
+      updateWindow: (change, id) => context => edits.updateWindow(change, id)({
+        ...context,
+        record: { ...context.record, windows: context.record.windows.map(window => ({ ...window, endsAt: null })) }
+      })
+    },
+    'opening does not end a scheduled window': {
+      makeRecord: (context, edited, revision) => ({ ...edits.makeRecord(context, edited, revision), openedAt: null })
+    }
   }
-  for (const [name, mutant] of Object.entries(mutants)) t.type(playAll(SEQUENCES, { ...edits, ...windows, ...mutant }, createRandom(t)), 'string', name)
+  for (const [name, mutant] of Object.entries(mutants)) {
+    t.type(playAll(SEQUENCES, { ...edits, ...windows, ...mutant }, createRandom(t)), 'string', name)
+  }
 })

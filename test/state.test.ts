@@ -22,12 +22,15 @@ const never = () => new Promise<never>(() => {})
 
 t.test('boot: a site without a record is open; a stored record applies at once', async t => {
   const store = createTestStore()
-  t.match((await createApp(t, { store })).app.maintenance.status(), { active: false, source: 'store', revision: 0, store: { kind: 'custom', connected: true, error: null } })
+  t.match((await createApp(t, { store })).app.maintenance.status(), {
+    active: false, source: 'store', revision: 0, store: { kind: 'custom', connected: true, error: null }
+  })
   store.records.set('default', record([{ message: 'stored' }]))
   const { app, lines } = await createApp(t, { store })
   t.match(app.maintenance.status(), { active: true, source: 'store', message: 'stored' })
   t.strictSame(lines.filter(line => line.level >= 30).map(line => line.msg), [
-    "maintenance: site 'default' is now closed (full)", "maintenance: everyone is blocked from site 'default'. Reopen with: app.maintenance.for('default').set(false)"
+    "maintenance: site 'default' is now closed (full)",
+    "maintenance: everyone is blocked from site 'default'. Reopen with: app.maintenance.for('default').set(false)"
   ])
 })
 
@@ -36,7 +39,9 @@ t.test('boot: while the store cannot be reached, `whenUnknown` applies', async t
     const store = createTestStore()
     store.beforeRead = () => Promise.reject(new Error('connection refused'))
     const { app, lines } = await createApp(t, { store, whenUnknown: closed ? 'closed' : 'open' })
-    t.match(app.maintenance.status(), { active: closed, source: 'unknown', store: { connected: false, lastReadAt: null, error: 'connection refused' } })
+    t.match(app.maintenance.status(), {
+      active: closed, source: 'unknown', store: { connected: false, lastReadAt: null, error: 'connection refused' }
+    })
     t.equal((await app.inject('/')).statusCode, closed ? 503 : 404)
     store.hint()
     await app.maintenance.refresh()
@@ -59,7 +64,10 @@ t.test('boot: a mute store delays it for less than 5 s', async t => {
 })
 
 t.test('unreadable: closed at boot, until it is set again', async t => {
-  for (const garbage of ['', 'on', '{"v":1}', '{"v":2}', record([], { revision: 2 ** 53 }), record([], { revision: Date.now() + 2 * 86_400_000 })]) {
+  for (const garbage of [
+    '', 'on', '{"v":1}', '{"v":2}', record([], { revision: 2 ** 53 }),
+    record([], { revision: Date.now() + 2 * 86_400_000 })
+  ]) {
     const store = createTestStore()
     store.records.set('default', garbage)
     const { app, lines } = await createApp(t, { store })
@@ -78,7 +86,9 @@ t.test('unreadable while running: the last known state is kept', async t => {
     const { app } = await createApp(t, { store })
     const { revision } = await app.maintenance.set(on)
     store.records.set('default', '{"on":')
-    t.match(await app.maintenance.refresh(), { active: on, revision, source: 'store', store: { connected: true, error: /not JSON/ } })
+    t.match(await app.maintenance.refresh(), {
+      active: on, revision, source: 'store', store: { connected: true, error: /not JSON/ }
+    })
     t.match(await app.maintenance.set(!on), { active: !on, store: { error: null } })
   }
 })
@@ -104,7 +114,9 @@ t.test('unreadable at boot, then gone: only a record opens the site', async t =>
   store.records.set('default', 'garbage')
   const { app } = await createApp(t, { store })
   store.records.delete('default')
-  t.match(await app.maintenance.refresh(), { active: true, source: 'unreadable', store: { error: /is missing, and the one before it was unreadable/ } })
+  t.match(await app.maintenance.refresh(), {
+    active: true, source: 'unreadable', store: { error: /is missing, and the one before it was unreadable/ }
+  })
   t.match(await app.maintenance.set(false), { active: false, source: 'store' })
 })
 
@@ -118,7 +130,12 @@ t.test('a record that disappeared, or was replaced by an older one, is repaired'
   for (const [name, damage] of Object.entries(damages)) {
     damage()
     const status = await app.maintenance.refresh()
-    t.match(status, { active: true, message: 'new', revision, store: { error: name === 'missing' ? 'the state record is missing' : /is older than the known one/ } })
+    t.match(status, {
+      active: true,
+      message: 'new',
+      revision,
+      store: { error: name === 'missing' ? 'the state record is missing' : /is older than the known one/ }
+    })
     await until('repaired', () => JSON.parse(store.records.get('default') ?? '{}').revision === revision)
     await until('repaired', () => app.maintenance.status().store.error === null)
   }
@@ -183,7 +200,9 @@ t.test('set: a store that rejects, with its reason, and no change', async t => {
   const { app } = await createApp(t, { store })
   const cause = new Error('READONLY replica')
   store.beforeWrite = () => Promise.reject(cause)
-  await t.rejects(app.maintenance.set(true), { code: 'FST_ERR_MAINTENANCE_STORE', statusCode: 503, message: /nothing was changed: READONLY replica/, cause })
+  await t.rejects(app.maintenance.set(true), {
+    code: 'FST_ERR_MAINTENANCE_STORE', statusCode: 503, message: /nothing was changed: READONLY replica/, cause
+  })
   store.beforeRead = () => Promise.reject(cause)
   await t.rejects(app.maintenance.set(true), { code: 'FST_ERR_MAINTENANCE_STORE' })
   t.match(app.maintenance.status(), { active: false, revision: 0 })
@@ -195,12 +214,16 @@ t.test('set: a mute store, and its late write', async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store })
   store.beforeRead = never
-  const unread = t.rejects(app.maintenance.set(true), { code: 'FST_ERR_MAINTENANCE_STORE', message: /no answer within 1\d+ ms/ })
+  const unread = t.rejects(app.maintenance.set(true), {
+    code: 'FST_ERR_MAINTENANCE_STORE', message: /no answer within 1\d+ ms/
+  })
   await until('reading', () => store.reads === 3)
   store.beforeRead = async () => {}
   let answer = () => {}
   store.beforeWrite = () => new Promise(resolve => { answer = resolve })
-  const unwritten = t.rejects(app.maintenance.set(true, { message: 'late' }), { code: 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN', message: /may or may not have been written/ })
+  const unwritten = t.rejects(app.maintenance.set(true, { message: 'late' }), {
+    code: 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN', message: /may or may not have been written/
+  })
   await Promise.all([unread, unwritten])
   t.equal(app.maintenance.active, false)
   answer()
@@ -250,18 +273,38 @@ t.test("history: newest first, at most 100; this process's if the store keeps no
   for (let i = 0; i < 103; i++) await app.maintenance.set(i % 2 === 0, { by: `n${i}` })
   const history = await app.maintenance.history()
   t.equal(history.length, 100)
-  t.match(history[0], { by: 'n102', kind: 'closed', mode: 'full', message: null, startsAt: null, endsAt: null, revision: app.maintenance.status().revision })
+  t.match(history[0], {
+    by: 'n102',
+    kind: 'closed',
+    mode: 'full',
+    message: null,
+    startsAt: null,
+    endsAt: null,
+    revision: app.maintenance.status().revision
+  })
   t.strictSame((await app.maintenance.history({ limit: 2 })).map(entry => entry.by), ['n102', 'n101'])
-  await t.rejects(app.maintenance.history({ limits: 1 } as never), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /unknown field 'limits'. Did you mean limit/ })
-  await t.rejects(app.maintenance.update({ message: 'x' }, { windows: 'a' } as never), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /unknown field 'windows'. Did you mean window/ })
-  await t.rejects(app.maintenance.update({ message: 'x' }, 'an ID' as never), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /the options is 'an ID', expected an object/ })
-  for (const limit of [0, 101, 1.5, '5' as unknown as number]) await t.rejects(app.maintenance.history({ limit }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /limit is .* expected an integer from 1 to 100/ })
+  await t.rejects(app.maintenance.history({ limits: 1 } as never), {
+    code: 'FST_ERR_MAINTENANCE_CHANGE', message: /unknown field 'limits'. Did you mean limit/
+  })
+  await t.rejects(app.maintenance.update({ message: 'x' }, { windows: 'a' } as never), {
+    code: 'FST_ERR_MAINTENANCE_CHANGE', message: /unknown field 'windows'. Did you mean window/
+  })
+  await t.rejects(app.maintenance.update({ message: 'x' }, 'an ID' as never), {
+    code: 'FST_ERR_MAINTENANCE_CHANGE', message: /the options is 'an ID', expected an object/
+  })
+  for (const limit of [0, 101, 1.5, '5' as unknown as number]) {
+    await t.rejects(app.maintenance.history({ limit }), {
+      code: 'FST_ERR_MAINTENANCE_CHANGE', message: /limit is .* expected an integer from 1 to 100/
+    })
+  }
 })
 
 t.test('a mirror that gets two states at once keeps the newer one', async t => {
   const [store, mirror] = [createTestStore(), createTestStore()]
   const log = { info () {}, warn: () => t.fail('nothing to log'), error () {} }
-  const sync = createSynchroniser({ store, mirror, site: 'default', log: log as never, adopt: async () => {}, onRead () {} })
+  const sync = createSynchroniser({
+    store, mirror, site: 'default', log: log as never, adopt: async () => {}, onRead () {}
+  })
   await sync.start()
   const write = mirror.write.bind(mirror)
   let attempts = 0
@@ -276,7 +319,9 @@ t.test('a mirror that gets two states at once keeps the newer one', async t => {
   }
   await sync.write({ edit: closeSite({}) })
   await sync.write({ edit: openSite({}) })
-  await until('the newer one', () => (mirror.records.get('default') ?? '').includes(`"revision":${sync.local.record.revision}`))
+  await until('the newer one', () => (mirror.records.get('default') ?? '').includes(
+    `"revision":${sync.local.record.revision}`
+  ))
   t.equal(attempts, 3, 'the overtaken one has retried')
   t.match(JSON.parse(mirror.records.get('default') ?? ''), { windows: [] })
 })
@@ -285,14 +330,21 @@ t.test('history: beside a state file, shared by all its servers, also with simul
   const file = stateFile(t)
   const one = await createApp(t, { store: { file }, sites: ['default', 'b'] })
   const two = await createApp(t, { store: { file } })
-  await Promise.all(Array.from({ length: 4 }, (_, i) => retried(() => (i % 2 === 0 ? one : two).app.maintenance.set(true, { by: `n${i}` }))))
+  await Promise.all(Array.from(
+    { length: 4 },
+    (_, i) => retried(() => (i % 2 === 0 ? one : two).app.maintenance.set(true, { by: `n${i}` }))
+  ))
   const history = await two.app.maintenance.history()
   t.strictSame([...new Set(history.map(entry => entry.by))].sort(), Array.from({ length: 4 }, (_, i) => `n${i}`))
   t.strictSame(history, await one.app.maintenance.history())
   t.strictSame(await one.app.maintenance.for('b').history(), [])
   await one.app.maintenance.for('b').set(true, { message: 'x'.repeat(10_000) })
   for (let i = 0; i < 6; i++) await one.app.maintenance.for('b').set(true, { message: `${i}`.repeat(10_000) })
-  t.strictSame((await one.app.maintenance.for('b').history()).map(entry => String(entry.message)[0]), ['5', '4', '3', '2'], 'the oldest are removed')
+  t.strictSame(
+    (await one.app.maintenance.for('b').history()).map(entry => String(entry.message)[0]),
+    ['5', '4', '3', '2'],
+    'the oldest are removed'
+  )
   t.strictSame(await two.app.maintenance.history(), history)
   writeFileSync(`${file}.history`, 'garbage')
   await t.rejects(one.app.maintenance.history(), { code: 'FST_ERR_MAINTENANCE_STORE' })
@@ -310,7 +362,9 @@ t.test('history: simultaneous writers lose no entry', async t => {
 })
 
 t.test('history: invalid entries are skipped', async t => {
-  const store = Object.assign(createTestStore(), { listHistory: async () => ['garbage', record(CLOSED, { by: 'ops' })] })
+  const store = Object.assign(createTestStore(), {
+    listHistory: async () => ['garbage', record(CLOSED, { by: 'ops' })]
+  })
   const { app } = await createApp(t, { store })
   t.match(await app.maintenance.history(), [{ kind: 'closed', by: 'ops' }])
 })
@@ -323,7 +377,9 @@ t.test('following a store: polls, and continues if it cannot be watched or close
   store.close = () => Promise.reject(new Error('stuck'))
   let refreshed = 0
   let closed = 0
-  const site = { name: 'x', start: async () => { refreshed++ }, refresh: async () => { refreshed++ }, close: () => { closed++ } }
+  const site = {
+    name: 'x', start: async () => { refreshed++ }, refresh: async () => { refreshed++ }, close: () => { closed++ }
+  }
   const opened = { kind: 'custom', store, pollInterval: 5 } as const
   const stop = await followStore(opened, [site], log as never)
   t.equal(refreshed, 1)
@@ -331,7 +387,9 @@ t.test('following a store: polls, and continues if it cannot be watched or close
   stop()
   await closeStore(opened, { isRunning: false, stop: () => Promise.reject(new Error('no goodbye')) }, log as never)
   t.equal(closed, 1)
-  t.strictSame(warnings, ['maintenance: the store cannot be watched, it is only polled: EMFILE', 'maintenance: the store did not close: stuck'])
+  t.strictSame(warnings, [
+    'maintenance: the store cannot be watched, it is only polled: EMFILE', 'maintenance: the store did not close: stuck'
+  ])
 })
 
 t.test('closing: works if the store hangs; nothing is adopted afterwards', async t => {
@@ -402,10 +460,14 @@ for (const [name, clock] of Object.entries(CLOCKS)) {
     const { app, lines } = await createApp(t, { store })
     await app.ready()
     t.match(await app.maintenance.set(true, { endsAt: new Date(Date.now() + 2000) }), { active: true })
-    t.match(await app.maintenance.refresh(), { active: true, store: { connected: true, error: /the store's clock failed, this server's is used: / } })
+    t.match(await app.maintenance.refresh(), {
+      active: true, store: { connected: true, error: /the store's clock failed, this server's is used: / }
+    })
     t.equal((await app.inject('/')).statusCode, 503)
     await until('the window has ended', () => !app.maintenance.active)
-    t.match(await readServers(guardStore(store).store, 'default'), [{ sites: [{ site: 'default' }], pid: process.pid }], 'others see it')
+    t.match(await readServers(guardStore(store).store, 'default'), [
+      { sites: [{ site: 'default' }], pid: process.pid }
+    ], 'others see it')
     t.match(await app.maintenance.set(true), { active: true })
     now = () => Date.now()
     t.match(await app.maintenance.set(false), { active: false, store: { error: null } })
@@ -424,7 +486,9 @@ t.test('a store whose clock fails once continues with the last offset', async t 
 
 t.test('a store that throws synchronously is one that fails', async t => {
   const broken = () => { throw new Error('not connected') }
-  const store = Object.assign(createTestStore(), { appendHistory: broken, listHistory: broken, heartbeat: broken, heartbeats: broken })
+  const store = Object.assign(createTestStore(), {
+    appendHistory: broken, listHistory: broken, heartbeat: broken, heartbeats: broken
+  })
   const { app, lines } = await createApp(t, { store })
   await app.ready()
   t.match(await app.maintenance.set(true), { active: true }, 'the write is kept without its history entry')
@@ -439,12 +503,22 @@ t.test('a store that throws synchronously is one that fails', async t => {
 })
 
 t.test('a store that returns no text', async t => {
-  const store = Object.assign(createTestStore(), { listHistory: async () => 'x' as never, heartbeats: async () => Array(25_001).fill('') })
+  const store = Object.assign(createTestStore(), {
+    listHistory: async () => 'x' as never, heartbeats: async () => Array(25_001).fill('')
+  })
   let stored: unknown
   store.read = async () => stored as string
   const { app } = await createApp(t, { store })
-  t.match(app.maintenance.status(), { active: false, source: 'store', store: { error: null } }, 'undefined: never written')
-  for (stored of [1, {}, Buffer.from('x')]) t.match(await app.maintenance.refresh(), { active: false, store: { error: /the store returned .*, expected text/ } })
+  t.match(
+    app.maintenance.status(),
+    { active: false, source: 'store', store: { error: null } },
+    'undefined: never written'
+  )
+  for (stored of [1, {}, Buffer.from('x')]) {
+    t.match(await app.maintenance.refresh(), {
+      active: false, store: { error: /the store returned .*, expected text/ }
+    })
+  }
   await t.rejects(app.maintenance.history(), { message: /it returned 'x', expected a list/ })
   await t.rejects(app.maintenance.servers(), { message: /it returned 25001 entries, at most 25000 are read/ })
 })
@@ -454,15 +528,20 @@ t.test('changes that wait for one that hangs time out', async t => {
   const { app } = await createApp(t, { store })
   await app.ready()
   store.write = never
-  const errors = await Promise.all([1, 2, 3, 4].map(() => app.maintenance.set(true).then(() => t.fail('written'), error => error)))
-  t.match([errors[0], errors[3]], [{ code: 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN' }, { code: 'FST_ERR_MAINTENANCE_STORE', message: /no answer within \d+ ms/ }])
+  const errors =
+    await Promise.all([1, 2, 3, 4].map(() => app.maintenance.set(true).then(() => t.fail('written'), error => error)))
+  t.match([errors[0], errors[3]], [{ code: 'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN' }, {
+    code: 'FST_ERR_MAINTENANCE_STORE', message: /no answer within \d+ ms/
+  }])
 })
 
 t.test('history: entries of other versions, without their change', async t => {
   const entries = [textOf([storedWindow()], { revision: 7 }), textOf([], { revision: 6 })]
   const store = Object.assign(createTestStore(), { listHistory: async () => entries })
   const { app } = await createApp(t, { store })
-  t.match(await app.maintenance.history(), [{ revision: 7, kind: 'closed', mode: null }, { revision: 6, kind: 'opened' }])
+  t.match(await app.maintenance.history(), [
+    { revision: 7, kind: 'closed', mode: null }, { revision: 6, kind: 'opened' }
+  ])
 })
 
 t.test('a store that hangs in its history or list of servers: nothing waits forever', async t => {
@@ -499,7 +578,17 @@ t.test('the next read retries a state that could not be adopted', async t => {
   const errors: string[] = []
   const log = { info () {}, warn () {}, error: (_object: unknown, message: string) => { errors.push(message) } }
   let fails = true
-  const sync = createSynchroniser({ store, site: 'default', log: log as never, adopt: async () => { if (fails) throw new Error('no memory') }, onRead () {} })
+  const sync = createSynchroniser({
+    store,
+    site: 'default',
+    log: log as never,
+    adopt: async () => {
+      if (fails) {
+        throw new Error('no memory')
+      }
+    },
+    onRead () {}
+  })
   store.records.set('default', record(CLOSED))
   await sync.start()
   t.match(sync.local, { source: 'unknown' })
@@ -518,10 +607,14 @@ t.test('a mirror that always reports a conflict is overwritten, not retried fore
   const written: unknown[] = []
   mirror.write = async (_site, _record, { expectedRevision }: WriteOptions) => {
     written.push(expectedRevision)
-    if (expectedRevision !== undefined) throw Object.assign(new Error('conflict'), { code: 'FST_ERR_MAINTENANCE_CONFLICT' })
+    if (expectedRevision !== undefined) {
+      throw Object.assign(new Error('conflict'), { code: 'FST_ERR_MAINTENANCE_CONFLICT' })
+    }
   }
   const log = { info () {}, warn: () => t.fail('nothing to log'), error () {} }
-  const sync = createSynchroniser({ store, mirror, site: 'default', log: log as never, adopt: async () => {}, onRead () {} })
+  const sync = createSynchroniser({
+    store, mirror, site: 'default', log: log as never, adopt: async () => {}, onRead () {}
+  })
   await sync.write({ edit: closeSite({}) })
   await until('overwritten', () => written.length > 1)
   t.strictSame(written, [0, undefined])
@@ -534,20 +627,30 @@ t.test("times far ahead of the store's clock make a record unreadable, and cance
     const { app } = await createApp(t, { store, schedule })
     t.equal(app.maintenance.active, true)
     store.records.set('default', record([], { at: new Date(Date.now() + ahead).toISOString() }))
-    t.match(await app.maintenance.refresh(), { active: true, store: { error: /at is .*, more than a day ahead of the clock/ } })
+    t.match(await app.maintenance.refresh(), {
+      active: true, store: { error: /at is .*, more than a day ahead of the clock/ }
+    })
   }
   const store = Object.assign(createTestStore(), { now: () => Date.now() + 5 * 86_400_000 })
   const { app } = await createApp(t, { store })
   await app.maintenance.set(true)
-  t.match(await app.maintenance.refresh(), { active: true, store: { error: null } }, "by the store's clock, not the server's")
+  t.match(
+    await app.maintenance.refresh(),
+    { active: true, store: { error: null } },
+    "by the store's clock, not the server's"
+  )
 })
 
 t.test("a megabyte of garbage is repaired by set, and another site's garbage locks no one out", async t => {
   const store = createTestStore()
   store.records.set('a', 'x'.repeat(2 * 1024 * 1024)).set('b', JSON.stringify({ ['k'.repeat(64 * 1024)]: 1, v: 2 }))
   const { app } = await createApp(t, { store, site: 'c', sites: ['a', 'b', 'c'] })
-  for (const [name, active] of [['a', true], ['b', true], ['c', false]] as const) t.equal(app.maintenance.for(name).active, active)
-  for (const name of ['a', 'b', 'c']) t.match(await app.maintenance.for(name).set(false), { active: false, source: 'store' })
+  for (const [name, active] of [['a', true], ['b', true], ['c', false]] as const) {
+    t.equal(app.maintenance.for(name).active, active)
+  }
+  for (const name of ['a', 'b', 'c']) {
+    t.match(await app.maintenance.for(name).set(false), { active: false, source: 'store' })
+  }
   const file = stateFile(t)
   writeFileSync(file, JSON.stringify({ v: 1, sites: { b: { ['k'.repeat(64 * 1024)]: '@'.repeat(64 * 1024) } } }))
   const beside = await createApp(t, { store: { file }, site: 'a', sites: ['a', 'b'] })
@@ -558,39 +661,83 @@ t.test("a megabyte of garbage is repaired by set, and another site's garbage loc
 })
 
 t.test('servers: entries that are too long are skipped', async t => {
-  const store = Object.assign(createTestStore(), { heartbeats: async () => ['x'.repeat(2_000_000), 'garbage', 1 as never] })
+  const store = Object.assign(createTestStore(), {
+    heartbeats: async () => ['x'.repeat(2_000_000), 'garbage', 1 as never]
+  })
   t.strictSame(await readServers(store, 'default'), [])
 })
 
 t.test('set: a change that could not be read again is rejected', async t => {
   const { app } = await createApp(t, { store: createTestStore() })
-  const routes = (count: number, length: number) => Array.from({ length: count }, (_, i) => `/${i}${'x'.repeat(length)}`)
-  await t.rejects(app.maintenance.set(true, { ignoreRoutes: routes(200, 6000) }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /the change is too large/ })
-  await t.rejects(app.maintenance.set(true, { ignoreRoutes: routes(10_001, 1) }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /ignoreRoutes is .* a list of at most 10000/ })
+  const routes = (count: number, length: number) =>
+    Array.from({ length: count }, (_, i) => `/${i}${'x'.repeat(length)}`)
+  await t.rejects(app.maintenance.set(true, { ignoreRoutes: routes(200, 6000) }), {
+    code: 'FST_ERR_MAINTENANCE_CHANGE', message: /the change is too large/
+  })
+  await t.rejects(app.maintenance.set(true, { ignoreRoutes: routes(10_001, 1) }), {
+    code: 'FST_ERR_MAINTENANCE_CHANGE', message: /ignoreRoutes is .* a list of at most 10000/
+  })
   t.equal(app.maintenance.active, false)
 })
 
 t.test('update: null unsets each value', async t => {
   const { app } = await createApp(t, { store: createTestStore(), bypass: {} })
   const endsAt = '2999-01-01T00:00:00.000Z'
-  const given = { message: 'x', mode: 'read-only', endsAt, retryAfter: 5, ignoreRoutes: ['/a'], ignoreIps: ['10.0.0.0/8'], onlyRoutes: ['/b'], bypass: true } as const
-  const unset = { message: null, mode: 'full', endsAt: null, retryAfter: null, ignoreRoutes: [], ignoreIps: [], onlyRoutes: [], bypass: false }
+  const given = {
+    message: 'x',
+    mode: 'read-only',
+    endsAt,
+    retryAfter: 5,
+    ignoreRoutes: [
+      '/a'
+    ],
+    ignoreIps: ['10.0.0.0/8'],
+    onlyRoutes: ['/b'],
+    bypass: true
+  } as const
+  const unset = {
+    message: null,
+    mode: 'full',
+    endsAt: null,
+    retryAfter: null,
+    ignoreRoutes: [],
+    ignoreIps: [],
+    onlyRoutes: [],
+    bypass: false
+  }
   for (const name of Object.keys(given) as (keyof typeof given)[]) {
-    await app.maintenance.set(true, { ...given, ignoreRoutes: [...given.ignoreRoutes], ignoreIps: [...given.ignoreIps], onlyRoutes: [...given.onlyRoutes] })
+    await app.maintenance.set(true, {
+      ...given,
+      ignoreRoutes: [...given.ignoreRoutes],
+      ignoreIps: [...given.ignoreIps],
+      onlyRoutes: [...given.onlyRoutes]
+    })
     const { windows: [before] } = app.maintenance.status()
     const { windows: [after] } = await app.maintenance.update(JSON.parse(`{"${name}":null}`))
     t.strictSame(after, { ...before, [name]: unset[name] }, name)
   }
   t.match(await app.maintenance.refresh(), { active: true, store: { error: null } }, 'everything can be read again')
-  for (const name of ['by', 'expectedRevision', 'wait']) await t.rejects(app.maintenance.update({ message: 'x', [name]: null }), { code: 'FST_ERR_MAINTENANCE_CHANGE' }, name)
+  for (const name of ['by', 'expectedRevision', 'wait']) {
+    await t.rejects(
+      app.maintenance.update({ message: 'x', [name]: null }),
+      { code: 'FST_ERR_MAINTENANCE_CHANGE' },
+      name
+    )
+  }
   await app.maintenance.set(false)
   await app.maintenance.set(true, { startsAt: '+1h' })
-  t.match(await app.maintenance.update({ startsAt: null }), { active: true, windows: [{ kind: 'planned' }] }, 'a planned window starts now')
+  t.match(
+    await app.maintenance.update({ startsAt: null }),
+    { active: true, windows: [{ kind: 'planned' }] },
+    'a planned window starts now'
+  )
 })
 
 t.test('unknown fields: did you mean', async t => {
   const { maintenance } = (await createApp(t)).app
-  const unknown = { code: 'FST_ERR_MAINTENANCE_CHANGE', field: 'massage', message: /unknown field 'massage'\. Did you mean message\?/ }
+  const unknown = {
+    code: 'FST_ERR_MAINTENANCE_CHANGE', field: 'massage', message: /unknown field 'massage'\. Did you mean message\?/
+  }
   await t.rejects(maintenance.set(true, { massage: 'x' } as never), unknown)
   await t.rejects(maintenance.update({ massage: 'x' } as never), unknown)
   await t.rejects(maintenance.run(() => {}, { massage: 'x' } as never), unknown)
@@ -616,7 +763,11 @@ t.test('an unreadable record stays closed, whatever window is added', async t =>
     const store = createTestStore()
     store.records.set('default', 'garbage')
     await updateRecord(store, 'default', { edit: closeSite({ startsAt: { after: 3_600_000 } }) })
-    t.match((await createApp(t, { store })).app.maintenance.status(), { active: true, source: 'store' }, `${name}, by a new server`)
+    t.match(
+      (await createApp(t, { store })).app.maintenance.status(),
+      { active: true, source: 'store' },
+      `${name}, by a new server`
+    )
   }
 })
 
@@ -661,11 +812,19 @@ t.test('entries and times of other versions: valid parts are read', async t => {
     source: 'store',
     changedAt: '2026-01-01T00:00:00.000Z',
     endsAt: '2999-01-01T00:00:00.000Z',
-    windows: [{ at: '2026-01-01T00:00:00.000Z', ignoreRoutes: [{ pattern: '/b', description: null }, {}], ignoreIps: ['10.0.0.0/8', 'no address'] }]
+    windows: [{
+      at: '2026-01-01T00:00:00.000Z',
+      ignoreRoutes: [
+        { pattern: '/b', description: null }, {}
+      ],
+      ignoreIps: ['10.0.0.0/8', 'no address']
+    }]
   })
   t.equal((await app.inject('/b')).statusCode, 200)
   for (const onlyRoutes of [['/b', 'no pattern'], ['/b', 1], [{}]]) {
-    store.records.set('default', JSON.stringify({ v: 2, revision: Date.now(), at: '2026-01-01T00:00:00Z', windows: [{ ...window, onlyRoutes }] }))
+    store.records.set('default', JSON.stringify({
+      v: 2, revision: Date.now(), at: '2026-01-01T00:00:00Z', windows: [{ ...window, onlyRoutes }]
+    }))
     await app.maintenance.refresh()
     t.equal((await app.inject('/c')).statusCode, 503, 'the closed part is unknown, so the whole site is closed')
   }

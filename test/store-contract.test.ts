@@ -105,23 +105,38 @@ const withoutExpected = ({ revision }: WriteOptions): WriteOptions => ({ revisio
 
 /** Broken stores, each with the check that must find the fault. */
 const BROKEN: [wrong: string, parts: Parts, found: string][] = [
-  ['ignores the expected revision', conditioned(withoutExpected), 'rejects another expected revision, and changes nothing'],
-  ['treats 0 as no condition', conditioned(condition => condition.expectedRevision === 0 ? withoutExpected(condition) : condition), 'writes with the expected revision 0 only if nothing is stored'],
-  ['treats no condition as 0', conditioned(({ revision, expectedRevision = 0 }) => ({ revision, expectedRevision })), 'writes over anything without an expected revision'],
+  ['ignores the expected revision', conditioned(
+    withoutExpected
+  ), 'rejects another expected revision, and changes nothing'],
+  ['treats 0 as no condition', conditioned(
+    condition => condition.expectedRevision === 0 ? withoutExpected(condition) : condition
+  ), 'writes with the expected revision 0 only if nothing is stored'],
+  ['treats no condition as 0', conditioned(
+    ({ revision, expectedRevision = 0 }) => ({ revision, expectedRevision })
+  ), 'writes over anything without an expected revision'],
   ['keeps all sites in one', renamed(() => 'all'), 'keeps sites apart'],
   ['folds the case of names', renamed(site => site.toLowerCase()), 'keeps sites apart'],
   ['cuts names at a dot', renamed(site => site.split('.')[0]!), 'keeps sites apart'],
   ['cuts long names', renamed(site => site.slice(0, 63)), 'keeps sites apart'],
   ['trims', changed(record => record.trim()), 'returns every text exactly as it was written'],
-  ['knows Latin-1 only', changed(record => Buffer.from(record, 'latin1').toString('latin1')), 'returns every text exactly as it was written'],
-  ['parses what it stores', changed(record => JSON.stringify(JSON.parse(record))), 'returns every text exactly as it was written'],
+  ['knows Latin-1 only', changed(
+    record => Buffer.from(record, 'latin1').toString('latin1')
+  ), 'returns every text exactly as it was written'],
+  ['parses what it stores', changed(
+    record => JSON.stringify(JSON.parse(record))
+  ), 'returns every text exactly as it was written'],
   ['has room for 8 KiB', changed(record => record.slice(0, 8192)), 'returns every text exactly as it was written'],
   ['looks names up in a plain object', sites => ({
-    read: async site => (Object.assign({}, Object.fromEntries(sites)) as Record<string, { record: string }>)[site]?.record ?? (site in {} ? '' : null)
+    read: async site => (Object.assign({}, Object.fromEntries(
+      sites
+    )) as Record<string, { record: string }>)[site]?.record ?? (site in {} ? '' : null)
   }), 'reads null if nothing was written'],
-  ['returns undefined for nothing', sites => ({ read: async site => sites.get(site)?.record as string }), 'reads null if nothing was written'],
+  ['returns undefined for nothing', sites => ({
+    read: async site => sites.get(site)?.record as string
+  }), 'reads null if nothing was written'],
   ['reports a conflict with its own error', sites => ({
-    write: (site, record, condition) => honest(sites).write(site, record, condition).catch(() => { throw new Error('no') })
+    write: (site, record, condition) =>
+      honest(sites).write(site, record, condition).catch(() => { throw new Error('no') })
   }), 'rejects another expected revision, and changes nothing'],
   ['resolves on a conflict', sites => ({
     write: (site, record, condition) => honest(sites).write(site, record, condition).catch(() => {})
@@ -130,7 +145,9 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
     async write (site, record, { revision, expectedRevision }) {
       const stored = sites.get(site)?.revision ?? 0
       sites.set(site, { record, revision })
-      if (expectedRevision !== undefined && expectedRevision !== stored) throw new ConflictError(stored, expectedRevision)
+      if (expectedRevision !== undefined && expectedRevision !== stored) {
+        throw new ConflictError(stored, expectedRevision)
+      }
     }
   }), 'rejects another expected revision, and changes nothing'],
   ['keeps the revision of a rejected write', sites => ({
@@ -145,13 +162,19 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
   }), 'rejects another expected revision, and changes nothing'],
   ['rejects a lower revision as too old', sites => ({
     async write (site, record, { revision, expectedRevision }) {
-      if ((sites.get(site)?.revision ?? 0) <= revision) await honest(sites).write(site, record, { revision, ...expectedRevision === undefined ? {} : { expectedRevision } })
+      if ((sites.get(site)?.revision ?? 0) <= revision) {
+        await honest(sites).write(site, record, {
+          revision, ...expectedRevision === undefined ? {} : { expectedRevision }
+        })
+      }
     }
   }), 'writes over anything without an expected revision'],
   ['compares, waits, and writes', sites => ({
     async write (site, record, { revision, expectedRevision }) {
       const stored = sites.get(site)?.revision ?? 0
-      if (expectedRevision !== undefined && expectedRevision !== stored) throw new ConflictError(stored, expectedRevision)
+      if (expectedRevision !== undefined && expectedRevision !== stored) {
+        throw new ConflictError(stored, expectedRevision)
+      }
       await turn()
       sites.set(site, { record, revision })
     }
@@ -198,11 +221,19 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
       }
     }
   }, 'shows what was written although other reads are under way'],
-  ['accepts heartbeats without returning them', () => ({ heartbeats: undefined } as never), 'has both heartbeat and heartbeats, or neither'],
-  ['returns heartbeats without accepting them', () => ({ heartbeat: undefined } as never), 'has both heartbeat and heartbeats, or neither'],
-  ['truncates heartbeats', sites => ({ heartbeat: (id, entry, ttl) => honest(sites).heartbeat(id, entry.slice(0, 8192), ttl) }), BEATS],
+  ['accepts heartbeats without returning them', () => ({
+    heartbeats: undefined
+  } as never), 'has both heartbeat and heartbeats, or neither'],
+  ['returns heartbeats without accepting them', () => ({
+    heartbeat: undefined
+  } as never), 'has both heartbeat and heartbeats, or neither'],
+  ['truncates heartbeats', sites => ({
+    heartbeat: (id, entry, ttl) => honest(sites).heartbeat(id, entry.slice(0, 8192), ttl)
+  }), BEATS],
   ['keeps one server', sites => ({ heartbeat: (_id, entry, ttl) => honest(sites).heartbeat('', entry, ttl) }), BEATS],
-  ['keeps every heartbeat of a server', sites => ({ heartbeat: (_id, entry, ttl) => honest(sites).heartbeat(entry, entry, ttl) }), BEATS],
+  ['keeps every heartbeat of a server', sites => ({
+    heartbeat: (_id, entry, ttl) => honest(sites).heartbeat(entry, entry, ttl)
+  }), BEATS],
   ['invents a server', sites => ({ heartbeats: async () => [...await honest(sites).heartbeats(), 'one more'] }), BEATS],
   ['keeps servers to itself', () => {
     const { heartbeat, heartbeats } = honest(new Map())
@@ -217,7 +248,9 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
   ['keeps servers that leave', sites => ({
     async heartbeat (id, entry, ttl) { if (ttl > 0) await honest(sites).heartbeat(id, entry, ttl) }
   }), LEAVING],
-  ['never forgets a server', sites => ({ heartbeat: (id, entry, ttl) => honest(sites).heartbeat(id, entry, ttl * 1e6) }), EXPIRY],
+  ['never forgets a server', sites => ({
+    heartbeat: (id, entry, ttl) => honest(sites).heartbeat(id, entry, ttl * 1e6)
+  }), EXPIRY],
   ['counts from the first heartbeat', sites => ({
     async heartbeat (id, entry, ttl) {
       const known = beatsOf(sites).find(beat => beat.id === id)
@@ -226,13 +259,18 @@ const BROKEN: [wrong: string, parts: Parts, found: string][] = [
     }
   }), EXPIRY],
   ['forgets all servers with the first', sites => ({
-    heartbeats: async () => beatsOf(sites).some(beat => beat.until <= Date.now()) ? [] : await honest(sites).heartbeats()
+    heartbeats: async () =>
+      beatsOf(sites).some(beat => beat.until <= Date.now()) ? [] : await honest(sites).heartbeats()
   }), EXPIRY],
   ['lists the oldest change first', withHistory(list => list.reverse()), HISTORY],
   ['lists more than requested', withHistory((_list, all) => all), HISTORY],
   ['keeps skipped entries', withHistory(list => list, true), HISTORY],
-  ['returns one site of all', sites => ({ readAll: async () => new Map([...sites].slice(0, 1).map(([site, { record }]) => [site, record])) }), 'returns the records of all sites, if it has readAll'],
-  ['has a clock in seconds', () => ({ now: () => Math.floor(Date.now() / 1000) }), 'has a clock in milliseconds, if it has one'],
+  ['returns one site of all', sites => ({
+    readAll: async () => new Map([...sites].slice(0, 1).map(([site, { record }]) => [site, record]))
+  }), 'returns the records of all sites, if it has readAll'],
+  ['has a clock in seconds', () => ({
+    now: () => Math.floor(Date.now() / 1000)
+  }), 'has a clock in milliseconds, if it has one'],
   ['cannot be watched', () => ({ watch: () => { throw new Error('not here') } }), 'can be watched, and closed twice'],
   ['clears all sites when it closes', sites => ({ close: () => sites.clear() }), 'can be watched, and closed twice'],
   ['closes only once', () => {
@@ -273,13 +311,18 @@ t.test('a check that fails closes and removes its store', async t => {
 })
 
 t.test('the file store: readAll skips invalid entries', async t => {
-  const file = join(t.testdir({ 'state.json': '{"v":1,"sites":{"shop":{"revision":7,"record":"a"},"blog":{"revision":"x"}}}' }), 'state.json')
+  const file = join(t.testdir({
+    'state.json': '{"v":1,"sites":{"shop":{"revision":7,"record":"a"},"blog":{"revision":"x"}}}'
+  }), 'state.json')
   t.strictSame([...await createFileStore(file).readAll?.() ?? []], [['shop', 'a']])
 })
 
 t.test('the file store leaves only its file behind', async t => {
   const directory = t.testdir()
-  for (const { run } of storeContract(() => ({ connect: () => createFileStore(join(directory, 'state.json')), remove: () => rm(join(directory, 'state.json'), { force: true }) }))) await run()
+  for (const { run } of storeContract(() => ({
+    connect: () => createFileStore(join(directory, 'state.json')),
+    remove: () => rm(join(directory, 'state.json'), { force: true })
+  }))) await run()
   t.same(await readdir(directory), [])
 })
 
@@ -287,7 +330,10 @@ t.test('the file store leaves only its file behind', async t => {
 
 t.test('the page shows the tested store, and it is short', async t => {
   const code = readFileSync('examples/etcd-store.ts', 'utf8')
-  t.ok(readFileSync('docs/custom-stores.md', 'utf8').includes(`\`\`\`ts\n${code}\`\`\``), 'docs/custom-stores.md contains examples/etcd-store.ts unchanged')
+  t.ok(
+    readFileSync('docs/custom-stores.md', 'utf8').includes(`\`\`\`ts\n${code}\`\`\``),
+    'docs/custom-stores.md contains examples/etcd-store.ts unchanged'
+  )
   t.ok(code.split('\n').length - 1 < 60, 'under 60 lines')
 })
 

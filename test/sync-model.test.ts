@@ -54,10 +54,14 @@ class Network {
         await this.travel(server)
         const { cutOff } = server
         if (cutOff) throw new Error('no route to the store')
-        if (expectedRevision !== undefined && !Number.isNaN(this.revision()) && expectedRevision !== this.revision()) throw new ConflictError(0, expectedRevision)
+        if (expectedRevision !== undefined && !Number.isNaN(this.revision()) && expectedRevision !== this.revision()) {
+          throw new ConflictError(0, expectedRevision)
+        }
         this.data = record
         this.before.push(record)
-        for (const other of this.servers) if (!other.cutOff && this.random(4) > 0) setTimeout(() => other.sync.refresh(), this.random(300))
+        for (const other of this.servers) {
+          if (!other.cutOff && this.random(4) > 0) setTimeout(() => other.sync.refresh(), this.random(300))
+        }
         await this.travel(server).catch(() => { throw new OutcomeUnknownError(0) })
       },
       watch () {},
@@ -83,7 +87,9 @@ class Server {
   start (): Synchroniser {
     const log = { info () {}, warn () {}, error () {} }
     this.highest = 0
-    const sync = createSynchroniser({ store: this.network.storeOf(this), mirror: this.mirror, site: 'default', log, adopt: async () => {}, onRead () {} })
+    const sync = createSynchroniser({
+      store: this.network.storeOf(this), mirror: this.mirror, site: 'default', log, adopt: async () => {}, onRead () {}
+    })
     sync.start()
     return sync
   }
@@ -135,7 +141,9 @@ async function play (random: Random): Promise<string | null> {
   function wrong (): string | null {
     for (const server of network.servers) {
       const { record, source } = server.sync.local
-      if (source === 'store' && record.revision < server.highest) return `revision ${record.revision} after ${server.highest}`
+      if (source === 'store' && record.revision < server.highest) {
+        return `revision ${record.revision} after ${server.highest}`
+      }
       server.highest = Math.max(server.highest, record.revision)
       if (record.by !== null && rejected.has(record.by)) return `${record.by} was rejected, and came into force`
     }
@@ -159,7 +167,9 @@ async function play (random: Random): Promise<string | null> {
   const isGarbage = Number.isNaN(network.revision()) || parses(network.data) === null
   if (!isGarbage) {
     const expected = Math.max(Math.min(promised, survives), ...known())
-    if (known().some(revision => revision !== expected)) return `the servers have ${known().join(', ')}; ${expected} was acknowledged, ${network.revision()} is stored`
+    if (known().some(revision => revision !== expected)) {
+      return `the servers have ${known().join(', ')}; ${expected} was acknowledged, ${network.revision()} is stored`
+    }
   }
   // garbage hides the revisions of others: with different clocks, only the most up-to-date server can write a newer one
   const last = network.servers.find(({ sync }) => sync.local.record.revision === Math.max(...known())) as Server
@@ -170,7 +180,9 @@ async function play (random: Random): Promise<string | null> {
   await pass(POLL)
   const ends = network.servers.map(({ sync }) => sync.local.record)
   for (const { sync } of network.servers) sync.close()
-  if (ends.some(({ by, windows }) => by !== 'last' || windows.length === 0)) return `after an undisturbed write, the servers have ${ends.map(({ by }) => by).join(', ')}`
+  if (ends.some(({ by, windows }) => by !== 'last' || windows.length === 0)) {
+    return `after an undisturbed write, the servers have ${ends.map(({ by }) => by).join(', ')}`
+  }
   return null
 }
 

@@ -82,7 +82,9 @@ t.test('windows: a transition that fails is logged, and an unfinished one is ret
   const errors: string[] = []
   const log = { error: (_object: unknown, message: string) => { errors.push(message) } }
   let clockReads = 0
-  const transitions = createTransitions(Date.now, () => { if (++clockReads === 3) throw new Error('no clock') }, log as never)
+  const transitions = createTransitions(Date.now, () => {
+    if (++clockReads === 3) throw new Error('no clock')
+  }, log as never)
   transitions.expect(Date.now() + 10)
   mock.timers.tick(10)
   mock.timers.tick(1000)
@@ -95,8 +97,12 @@ t.test('windows: a transition that fails is logged, and an unfinished one is ret
 t.test("windows: all servers follow the store's clock, if it has one", async t => {
   const store = Object.assign(createTestStore(), { now: () => Date.now() + 5 * 60_000 })
   const { app } = await createApp(t, { store })
-  await t.rejects(app.maintenance.set(true, { endsAt: new Date(Date.now() + 4 * 60_000) }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /a time in the future/ })
-  const status = await app.maintenance.set(true, { startsAt: new Date(Date.now() + 4.5 * 60_000), endsAt: new Date(Date.now() + 6 * 60_000) })
+  await t.rejects(app.maintenance.set(true, { endsAt: new Date(Date.now() + 4 * 60_000) }), {
+    code: 'FST_ERR_MAINTENANCE_CHANGE', message: /a time in the future/
+  })
+  const status = await app.maintenance.set(true, {
+    startsAt: new Date(Date.now() + 4.5 * 60_000), endsAt: new Date(Date.now() + 6 * 60_000)
+  })
   t.equal(status.active, true)
   t.ok(Math.abs(status.revision - Date.now() - 5 * 60_000) < 10_000)
   const retryAfter = Number((await app.inject('/')).headers['retry-after'])
@@ -126,7 +132,9 @@ t.test('schedule: a window that begins while the site is being closed never reve
     for (let i = 0; i < moment; i++) await null
     await pass(1_000)
     await closing
-    if (!app.maintenance.status().windows.some(({ active, message }) => active && message === 'operator')) lost.push(moment)
+    if (!app.maintenance.status().windows.some(({ active, message }) => active && message === 'operator')) {
+      lost.push(moment)
+    }
   }
   t.strictSame(lost, [])
 })
@@ -161,13 +169,23 @@ t.test('schedule: recurring windows in their time zone, with both daylight savin
   t.strictSame(windows('2026-03-20T00:00:00Z'), ['2026-03-22T00:00 1', '2026-03-29T00:00 1', '2026-04-04T23:00 1'])
   t.strictSame(windows('2026-10-17T00:00:00Z'), ['2026-10-17T23:00 1', '2026-10-24T23:00 1', '2026-11-01T00:00 1'])
   const nightly = createSchedule([{ ...entry, cron: '30 2 * * *' }])
-  t.equal(nightly.next(at('2026-03-28T12:00:00Z'))[0]?.startsAt, '2026-03-29T01:00:00.000Z', 'half past two does not exist, so at three')
-  t.equal(nightly.next(at('2026-10-24T12:00:00Z'))[0]?.startsAt, '2026-10-25T00:30:00.000Z', 'half past two exists twice, so once')
+  t.equal(
+    nightly.next(at('2026-03-28T12:00:00Z'))[0]?.startsAt,
+    '2026-03-29T01:00:00.000Z',
+    'half past two does not exist, so at three'
+  )
+  t.equal(
+    nightly.next(at('2026-10-24T12:00:00Z'))[0]?.startsAt,
+    '2026-10-25T00:30:00.000Z',
+    'half past two exists twice, so once'
+  )
   t.equal(nightly.next(at('2026-10-25T00:30:00Z'))[0]?.startsAt, '2026-10-26T01:30:00.000Z')
 })
 
 t.test('schedule: the active windows at a time', async t => {
-  const schedule = createSchedule([entry, { ...entry, cron: '0 12 * * *', duration: 2 * HOUR, mode: 'read-only', message: 'lunch' }])
+  const schedule = createSchedule([
+    entry, { ...entry, cron: '0 12 * * *', duration: 2 * HOUR, mode: 'read-only', message: 'lunch' }
+  ])
   const open = recordOf()
   const modes = (record: typeof open, time: string) =>
     activeWindows(record, schedule, momentOf(at(time))).map(({ mode, message }) => `${mode} ${message}`)
@@ -177,28 +195,48 @@ t.test('schedule: the active windows at a time', async t => {
   t.strictSame(modes(open, '2026-11-21T12:59:59Z'), ['read-only lunch'])
   t.strictSame(modes(open, '2026-11-21T13:00:00Z'), [])
   const operator = storedWindow({ message: 'operator' })
-  t.strictSame(modes(recordOf([operator]), '2026-11-21T11:30:00Z'), ['full operator', 'read-only lunch'], 'the strictest first')
+  t.strictSame(modes(
+    recordOf([operator]),
+    '2026-11-21T11:30:00Z'
+  ), ['full operator', 'read-only lunch'], 'the strictest first')
   const later = storedWindow({ kind: 'planned', startsAt: '2026-12-01T00:00:00.000Z' })
   t.strictSame(modes(recordOf([later]), '2026-11-21T11:30:00Z'), ['read-only lunch'])
   const opened = recordOf([], { openedAt: '2026-11-21T11:15:00.000Z' })
   t.strictSame(modes(opened, '2026-11-21T11:30:00Z'), [], 'opened during the window')
   t.strictSame(modes(opened, '2026-11-22T11:30:00Z'), ['read-only lunch'], 'until the next one')
   const ahead = windowsAhead(recordOf([later]), schedule, at('2026-11-21T09:00:00Z'))
-  t.strictSame(ahead.map(({ startsAt }) => startsAt), ['2026-11-21T11:00:00.000Z', '2026-11-22T00:00:00.000Z', '2026-12-01T00:00:00.000Z'])
+  t.strictSame(ahead.map(({ startsAt }) => startsAt), [
+    '2026-11-21T11:00:00.000Z', '2026-11-22T00:00:00.000Z', '2026-12-01T00:00:00.000Z'
+  ])
   t.equal(nextTransition(open, schedule, at('2026-11-21T11:30:00Z')), at('2026-11-21T13:00:00Z'))
   t.equal(nextTransition(open, NO_SCHEDULE, 0), null)
-  t.strictSame(createSchedule([{ ...entry, cron: '2020-01-01T00:00:00' }]).next(at('2026-01-01T00:00:00Z')), [], 'a single date does not recur')
+  t.strictSame(createSchedule([
+    { ...entry, cron: '2020-01-01T00:00:00' }
+  ]).next(at('2026-01-01T00:00:00Z')), [], 'a single date does not recur')
 })
 
 t.test('schedule: it closes and opens the site, and operators can override it', async t => {
   const pass = useClock(t, '2026-11-21T10:59:50Z')
-  const schedule: ScheduleOptions = { cron: '0 12 * * *', duration: '2h', timeZone: 'Europe/Berlin', mode: 'read-only', message: 'lunch' }
+  const schedule: ScheduleOptions = {
+    cron: '0 12 * * *', duration: '2h', timeZone: 'Europe/Berlin', mode: 'read-only', message: 'lunch'
+  }
   const { app, lines } = bareApp(t)
   await app.register(maintenance, { schedule })
   app.post('/', async () => 'written')
-  t.match(app.maintenance.status(), { active: false, upcoming: { startsAt: '2026-11-21T11:00:00.000Z', message: 'lunch' } })
+  t.match(app.maintenance.status(), {
+    active: false, upcoming: { startsAt: '2026-11-21T11:00:00.000Z', message: 'lunch' }
+  })
   await pass(11_000)
-  t.match(app.maintenance.status(), { active: true, mode: 'read-only', message: 'lunch', windows: [{ kind: 'scheduled', by: 'schedule' }, {}], endsAt: '2026-11-21T13:00:00.000Z', upcoming: { startsAt: '2026-11-22T11:00:00.000Z' } })
+  t.match(app.maintenance.status(), {
+    active: true,
+    mode: 'read-only',
+    message: 'lunch',
+    windows: [
+      { kind: 'scheduled', by: 'schedule' }, {}
+    ],
+    endsAt: '2026-11-21T13:00:00.000Z',
+    upcoming: { startsAt: '2026-11-22T11:00:00.000Z' }
+  })
   const blocked = await app.inject({ method: 'POST', url: '/' })
   t.match(blocked, { statusCode: 503, headers: { 'retry-after': '7199', 'maintenance-mode': 'read-only' } })
   t.match(blocked.json(), { message: 'lunch', mode: 'read-only' })
@@ -212,7 +250,9 @@ t.test('schedule: it closes and opens the site, and operators can override it', 
   t.match(app.maintenance.status(), { active: true, message: 'lunch' }, 'the next day')
   await app.maintenance.set(false, { by: 'ops' })
   t.match(app.maintenance.status(), { active: false, by: 'ops' }, 'open for the rest of the window')
-  t.strictSame(lines.filter(line => line.msg.startsWith('maintenance: ') && line.level === 30).map(line => line.msg.replace(/\d{4}-.*Z/, 'T')), [
+  t.strictSame(lines.filter(line => line.msg.startsWith('maintenance: ') && line.level === 30).map(
+    line => line.msg.replace(/\d{4}-.*Z/, 'T')
+  ), [
     "maintenance: site 'default' is now closed (read-only), until T",
     "maintenance: everyone is blocked from site 'default'. Reopen with: app.maintenance.for('default').set(false)",
     "maintenance: site 'default' stays closed (full)",
@@ -234,7 +274,9 @@ t.test('read-only: from full and back, without being open in between', async t =
   const statuses = new Set<number>()
   const sent = (async () => {
     while (load.on) {
-      statuses.add((await app.inject({ method: 'POST', url: '/', headers: { 'x-http-method-override': 'GET' } })).statusCode)
+      statuses.add((await app.inject({
+        method: 'POST', url: '/', headers: { 'x-http-method-override': 'GET' }
+      })).statusCode)
       await new Promise(resolve => setImmediate(resolve))
     }
   })()
@@ -270,7 +312,9 @@ t.test('run: one per server, and the earlier state is restored', async t => {
   await first.ended
   t.strictSame(await closed(), [false, false])
   t.equal((await one.refresh()).by, 'deploy')
-  t.strictSame((await one.history()).map(({ kind, ended }) => `${kind} ${ended}`), ['run true', 'run true', 'run false', 'run false'])
+  t.strictSame((await one.history()).map(({ kind, ended }) => `${kind} ${ended}`), [
+    'run true', 'run true', 'run false', 'run false'
+  ])
 
   const third = begin(one)
   await until('closed', () => one.active)
@@ -296,23 +340,32 @@ t.test('run with a lease: renewed silently while the work is running', async t =
   }, { lease: 1000, message: 'migrating' })
   t.equal(app.maintenance.active, false)
   t.strictSame(lines.filter(line => line.level === 30).map(line => line.msg.replace(/(, until|Reopen with:).*/, '')), [
-    "maintenance: site 'default' is now closed (full)", "maintenance: everyone is blocked from site 'default'. ", "maintenance: site 'default' is open again"
+    "maintenance: site 'default' is now closed (full)", "maintenance: everyone is blocked from site 'default'. ",
+    "maintenance: site 'default' is open again"
   ])
-  t.strictSame((await app.maintenance.history()).map(entry => [entry.kind, entry.ended, entry.message]), [['run', true, 'migrating'], ['run', false, 'migrating']])
+  t.strictSame((await app.maintenance.history()).map(
+    entry => [entry.kind, entry.ended, entry.message]
+  ), [['run', true, 'migrating'], ['run', false, 'migrating']])
 
   for (const lease of [5, '500ms', 86_400_001]) {
-    await t.rejects(app.maintenance.run(() => t.fail('must not run'), { lease }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /lease is .*, expected a duration .* from 1s to 1d/ })
+    await t.rejects(app.maintenance.run(() => t.fail('must not run'), { lease }), {
+      code: 'FST_ERR_MAINTENANCE_CHANGE', message: /lease is .*, expected a duration .* from 1s to 1d/
+    })
   }
 })
 
 t.test('run: one that died long ago does not block others', async t => {
   const store = createTestStore()
   const past = new Date(Date.now() - 60_000).toISOString()
-  const run = (id: string, lease: string | null) => storedWindow({ id, kind: 'run', lease, at: past, host: 'h', pid: 1 })
+  const run = (id: string, lease: string | null) =>
+    storedWindow({ id, kind: 'run', lease, at: past, host: 'h', pid: 1 })
   store.records.set('default', textOf([run('dead', past), run('alive', null)]))
   const { app } = await createApp(t, { store })
   await app.maintenance.run(() => {
-    t.strictSame(app.maintenance.status().windows.map(({ id }) => ['dead', 'alive'].includes(id) ? id : 'own'), ['alive', 'own'])
+    t.strictSame(
+      app.maintenance.status().windows.map(({ id }) => ['dead', 'alive'].includes(id) ? id : 'own'),
+      ['alive', 'own']
+    )
   })
   t.equal(app.maintenance.active, true, 'another one is still running')
 })
@@ -321,7 +374,9 @@ t.test('run: only force ends it, and its work is notified', async t => {
   const store = createTestStore()
   const { app, lines } = await createApp(t, { store })
   const result = await app.maintenance.run(async ({ signal }) => {
-    await t.rejects(app.maintenance.set(false, { by: 'ops' }), { code: 'FST_ERR_MAINTENANCE_RUNNING', statusCode: 409, runs: [{ pid: process.pid }] })
+    await t.rejects(app.maintenance.set(false, { by: 'ops' }), {
+      code: 'FST_ERR_MAINTENANCE_RUNNING', statusCode: 409, runs: [{ pid: process.pid }]
+    })
     t.equal(app.maintenance.active, true, 'a rejected change has no effect')
     await app.maintenance.set(false, { by: 'ops', force: true })
     t.match(signal, { aborted: true, reason: { code: 'FST_ERR_MAINTENANCE_RUNNING' } })
@@ -336,21 +391,33 @@ t.test('run: only force ends it, and its work is notified', async t => {
 
 t.test('run: an end is only shown to visitors', async t => {
   const { app } = await createApp(t, { store: createTestStore() })
-  await app.maintenance.run(() => t.match(app.maintenance.status(), { endsAt: '2999-01-01T00:00:00.000Z' }), { endsAt: '2999-01-01T00:00:00Z' })
+  await app.maintenance.run(
+    () => t.match(app.maintenance.status(), { endsAt: '2999-01-01T00:00:00.000Z' }),
+    { endsAt: '2999-01-01T00:00:00Z' }
+  )
   const store = createTimedStore()
   const { app: late } = await createApp(t, { store })
   await late.maintenance.run(async () => {
     store.time += 2000
     const answer = await late.inject('/')
-    t.match(answer, { statusCode: 503, headers: { 'retry-after': '300' } }, 'it takes longer, and no client should retry at once')
+    t.match(
+      answer,
+      { statusCode: 503, headers: { 'retry-after': '300' } },
+      'it takes longer, and no client should retry at once'
+    )
     t.equal(answer.json().endsAt, null)
   }, { endsAt: new Date(store.time + 1000) })
 })
 
 t.test('run: invalid arguments', async t => {
   const { app } = await createApp(t, { store: createTestStore() })
-  for (const [options, message] of [[{ stayClosed: 1 }, /stayClosed is 1/], [{ startsAt: new Date() }, /startsAt is .*, expected nothing: a run starts at once/]] as const) {
-    await t.rejects(app.maintenance.run(() => t.fail('must not run'), options as never), { code: 'FST_ERR_MAINTENANCE_CHANGE', message })
+  for (const [options, message] of [
+    [{ stayClosed: 1 }, /stayClosed is 1/],
+    [{ startsAt: new Date() }, /startsAt is .*, expected nothing: a run starts at once/]
+  ] as const) {
+    await t.rejects(app.maintenance.run(() => t.fail('must not run'), options as never), {
+      code: 'FST_ERR_MAINTENANCE_CHANGE', message
+    })
   }
 })
 
@@ -372,7 +439,9 @@ t.test('run: a closing server aborts the work at once, and does not wait forever
   const runs = createRuns({ info () {}, warn () {}, error: (text: string) => { errors.push(text) } } as never)
   const site = { name: 'shop', ownRuns: new Set<string>(), write: async () => {}, onRecord: () => () => {} }
   const track = async () => undefined as never
-  const never = runs.run({ site, track, ready: async () => {}, work: () => new Promise(() => {}) } as never, checkRun(() => {}, {}))
+  const never = runs.run({
+    site, track, ready: async () => {}, work: () => new Promise(() => {})
+  } as never, checkRun(() => {}, {}))
   never.catch(() => {})
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => mock.timers.reset())
@@ -380,51 +449,86 @@ t.test('run: a closing server aborts the work at once, and does not wait forever
   mock.timers.tick(5000)
   await closing
   t.match(errors, [/the server closes although 1 runs have not ended; they keep closed: shop/])
-  const late = runs.run({ site, track, ready: async () => {}, work: () => t.fail('must not run') } as never, checkRun(() => {}, {}))
+  const late = runs.run({
+    site, track, ready: async () => {}, work: () => t.fail('must not run')
+  } as never, checkRun(() => {}, {}))
   await t.rejects(late, { code: 'FST_ERR_MAINTENANCE_RUNNING', message: /the server closes/ })
 })
 
 t.test('closedSince: across adjacent, removed and running windows', t => {
   const moment = momentOf(at('2026-01-01T03:00:00Z'))
   const since = (windows: StoredWindow[], parts: Partial<StateRecord> = {}) =>
-    new Date(closedSince(recordOf(windows, { at: '2026-01-01T02:00:00.000Z', ...parts }), NO_SCHEDULE, moment) ?? 0).toISOString()
+    new Date(
+      closedSince(recordOf(windows, { at: '2026-01-01T02:00:00.000Z', ...parts }), NO_SCHEDULE, moment) ?? 0
+    ).toISOString()
   const from = (hour: number, end: number | null, parts: Partial<StoredWindow> = {}) => storedWindow({
-    startsAt: `2026-01-01T0${hour}:00:00.000Z`, endsAt: end === null ? null : `2026-01-01T0${end}:00:00.000Z`, kind: 'planned', at: `2026-01-01T0${hour}:00:00.000Z`, ...parts
+    startsAt: `2026-01-01T0${hour}:00:00.000Z`,
+    endsAt: end === null
+      ? null
+      : `2026-01-01T0${end}:00:00.000Z`,
+    kind: 'planned',
+    at: `2026-01-01T0${hour}:00:00.000Z`,
+    ...parts
   })
   t.equal(since([from(1, 2, { id: 'earlier' }), from(2, null)]), '2026-01-01T01:00:00.000Z')
   t.equal(since([from(0, 1, { id: 'earlier' }), from(2, null)]), '2026-01-01T02:00:00.000Z', 'with a gap')
-  t.equal(since([from(2, null)], { closedSince: '2026-01-01T00:30:00.000Z' }), '2026-01-01T00:30:00.000Z', 'its window was removed')
+  t.equal(since(
+    [from(2, null)],
+    { closedSince: '2026-01-01T00:30:00.000Z' }
+  ), '2026-01-01T00:30:00.000Z', 'its window was removed')
   t.equal(since([from(2, null)], { closedSince: '2026-01-01T02:30:00.000Z' }), '2026-01-01T02:00:00.000Z')
   t.equal(since([from(2, null)], { closedSince: null }), '2026-01-01T02:00:00.000Z')
-  t.equal(since([from(2, null)], { closedSince: '2026-01-01T00:30:00.000Z', at: null }), '2026-01-01T02:00:00.000Z', 'an unknown time')
-  t.equal(since([from(0, 1, { id: 'run', kind: 'run', host: 'h', pid: 1 }), from(2, null)]), '2026-01-01T00:00:00.000Z', 'a run that still exists')
-  t.equal(since([from(0, 1, { id: 'run', kind: 'run', lease: '2026-01-01T02:00:00.000Z', host: 'h', pid: 1 }), from(2, null)]), '2026-01-01T00:00:00.000Z', 'until its lease ended')
+  t.equal(since([from(2, null)], {
+    closedSince: '2026-01-01T00:30:00.000Z', at: null
+  }), '2026-01-01T02:00:00.000Z', 'an unknown time')
+  t.equal(since([
+    from(0, 1, { id: 'run', kind: 'run', host: 'h', pid: 1 }), from(2, null)
+  ]), '2026-01-01T00:00:00.000Z', 'a run that still exists')
+  t.equal(since([
+    from(0, 1, { id: 'run', kind: 'run', lease: '2026-01-01T02:00:00.000Z', host: 'h', pid: 1 }), from(2, null)
+  ]), '2026-01-01T00:00:00.000Z', 'until its lease ended')
   t.end()
 })
 
 t.test('runs: at most a hundred at a time', async t => {
   const store = createTestStore()
-  store.records.set('default', textOf(Array.from({ length: 100 }, (_, i) => storedWindow({ id: `run ${i}`, kind: 'run', host: 'h', pid: 1 }))))
+  store.records.set('default', textOf(
+    Array.from({ length: 100 }, (_, i) => storedWindow({ id: `run ${i}`, kind: 'run', host: 'h', pid: 1 }))
+  ))
   const { app } = await createApp(t, { store })
-  await t.rejects(app.maintenance.run(() => t.fail('must not run')), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /at most 100 runs at a time/ })
+  await t.rejects(app.maintenance.run(() => t.fail('must not run')), {
+    code: 'FST_ERR_MAINTENANCE_CHANGE', message: /at most 100 runs at a time/
+  })
 })
 
 t.test('windows: contradictory times', async t => {
   const { app } = await createApp(t)
   const { windows: [planned] } = await app.maintenance.set(true, { startsAt: '+2h', endsAt: '+3h' })
   const window = planned?.id as string
-  for (const [change, message] of [[{ startsAt: new Date(Date.now() - 3_600_000) }, /startsAt is .*, expected a time in the future/], [{ endsAt: '2026-01-01T00:00Z' }, /endsAt is .*, expected a time in the future/], [{ endsAt: new Date(Date.now() + 60_000) }, /a time after startsAt/]] as const) {
+  for (const [change, message] of [
+    [{ startsAt: new Date(Date.now() - 3_600_000) }, /startsAt is .*, expected a time in the future/],
+    [{ endsAt: '2026-01-01T00:00Z' }, /endsAt is .*, expected a time in the future/],
+    [{ endsAt: new Date(Date.now() + 60_000) }, /a time after startsAt/]
+  ] as const) {
     await t.rejects(app.maintenance.update(change, { window }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message })
   }
-  await t.rejects(app.maintenance.cancel('gone'), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /'gone' is not a planned window/ })
+  await t.rejects(app.maintenance.cancel('gone'), {
+    code: 'FST_ERR_MAINTENANCE_CHANGE', message: /'gone' is not a planned window/
+  })
 })
 
 t.test('planned windows: at most twenty', async t => {
   const { app } = await createApp(t)
   for (let i = 1; i <= 20; i++) await app.maintenance.set(true, { startsAt: `+${i}d` })
-  await t.rejects(app.maintenance.set(true, { startsAt: '+30d' }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /at most 20 planned windows; cancel one first/ })
-  await t.rejects(app.maintenance.set(true, { startsAt: '+1h', wait: '1s' }), { code: 'FST_ERR_MAINTENANCE_CHANGE', message: /no wait with a startsAt in the future/ })
-  await t.rejects(app.maintenance.set(true, { startsAt: new Date(Date.now() + 3_600_000), wait: '1s' }), { code: 'FST_ERR_MAINTENANCE_CHANGE' })
+  await t.rejects(app.maintenance.set(true, { startsAt: '+30d' }), {
+    code: 'FST_ERR_MAINTENANCE_CHANGE', message: /at most 20 planned windows; cancel one first/
+  })
+  await t.rejects(app.maintenance.set(true, { startsAt: '+1h', wait: '1s' }), {
+    code: 'FST_ERR_MAINTENANCE_CHANGE', message: /no wait with a startsAt in the future/
+  })
+  await t.rejects(app.maintenance.set(true, {
+    startsAt: new Date(Date.now() + 3_600_000), wait: '1s'
+  }), { code: 'FST_ERR_MAINTENANCE_CHANGE' })
 })
 
 t.test('run with a lease: a renewal that fails is logged and retried', async t => {
@@ -450,7 +554,9 @@ t.test('run with a lease: a lost run leaves the site closed, with stayClosed', a
   t.match(app.maintenance.status(), { active: true, windows: [{ id: 'run', lease: null, host: null }] })
   await app.maintenance.update({ message: 'the migration failed' })
   t.match(await app.maintenance.set(false), { active: false, windows: [] }, 'no force is needed')
-  const context = { record: recordOf([storedWindow({ id: 'run' })]), schedule: NO_SCHEDULE, moment: momentOf(store.time) }
+  const context = {
+    record: recordOf([storedWindow({ id: 'run' })]), schedule: NO_SCHEDULE, moment: momentOf(store.time)
+  }
   t.equal(leaveRun('run', true)(context), null, 'work that fails later changes nothing')
   t.match(leaveRun('run', false)(context), { windows: [] }, 'work that succeeds later opens the site')
 })
@@ -476,7 +582,10 @@ t.test('run with a lease: kill -9, and the site opens automatically', async t =>
     const app = Fastify()
     await app.register(maintenance, { store: { file: process.argv[1] } })
     await app.maintenance.run(() => new Promise(resolve => setTimeout(resolve, 60_000)), { lease: 3000 })`
-  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', program.replaceAll('../../', `${pathToFileURL(process.cwd()).href}/`), file], {
+  const child = spawn(process.execPath, [
+    '--import', 'tsx', '--input-type=module', '--eval',
+    program.replaceAll('../../', `${pathToFileURL(process.cwd()).href}/`), file
+  ], {
     env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: 'inherit'
   })
   t.teardown(() => child.kill('SIGKILL'))

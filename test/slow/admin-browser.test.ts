@@ -9,9 +9,13 @@ import type { FastifyMaintenanceOptions } from '../../types/index.ts'
 import { createApp, until, stateFile } from '../fixtures/app.ts'
 import { launch, noBrowser, open, screenshots, violations, watch } from '../fixtures/browser.ts'
 
-async function start (t: Test, options: FastifyMaintenanceOptions = {}, port = 0): Promise<{ app: FastifyInstance, address: string, url: string }> {
+async function start (
+  t: Test, options: FastifyMaintenanceOptions = {}, port = 0
+): Promise<{ app: FastifyInstance, address: string, url: string }> {
   const { app } = await createApp(t, { bypass: {}, ...options })
-  await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize: async request => String(request.headers['x-user'] ?? 'ops') })
+  await app.register(maintenanceAdmin, {
+    prefix: '/maintenance', authorize: async request => String(request.headers['x-user'] ?? 'ops')
+  })
   app.get('/', async (_request, reply) => reply.type('text/html').send('<h1>The shop</h1>'))
   app.get('/checkout/pay', async (_request, reply) => reply.type('text/html').send('<h1>Paid</h1>'))
   const address = await app.listen({ port, host: '127.0.0.1' })
@@ -33,8 +37,15 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
   const browser = await launch(t)
 
   t.test('light, dark, phone, forced colours, German: legible, and nothing blocked by its policy', async t => {
-    const { app, url } = await start(t, { site: 'shop', sites: ['shop', 'blog'], schedule: { cron: '0 1 * * sun', duration: '1h', message: 'Every week' } })
-    await app.maintenance.set(true, { message: 'We are moving.\nBack soon', endsAt: '2999-01-01T00:00:00Z', by: 'Maria', ignoreRoutes: [{ pattern: '/checkout/*', description: 'Orders under way' }] })
+    const { app, url } = await start(t, {
+      site: 'shop', sites: ['shop', 'blog'], schedule: { cron: '0 1 * * sun', duration: '1h', message: 'Every week' }
+    })
+    await app.maintenance.set(true, {
+      message: 'We are moving.\nBack soon',
+      endsAt: '2999-01-01T00:00:00Z',
+      by: 'Maria',
+      ignoreRoutes: [{ pattern: '/checkout/*', description: 'Orders under way' }]
+    })
     const looks: [string, BrowserContextOptions][] = [
       ['light', { locale: 'en-GB', timezoneId: 'Europe/London' }],
       ['dark', { colorScheme: 'dark' }],
@@ -47,9 +58,13 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
       await page.goto(url)
       await isLive(page)
       const check = async (what: string) => {
-        t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${name}, ${what}: nothing overflows`)
+        t.ok(await page.evaluate(
+          'document.documentElement.scrollWidth <= innerWidth'
+        ), `${name}, ${what}: nothing overflows`)
         if (['light', 'dark'].includes(name)) t.strictSame(await violations(page), [], `${name}, ${what}: axe-core`)
-        if (screenshots !== undefined) await page.screenshot({ path: `${screenshots}/admin-${name}-${what}.png`, fullPage: true })
+        if (screenshots !== undefined) {
+          await page.screenshot({ path: `${screenshots}/admin-${name}-${what}.png`, fullPage: true })
+        }
       }
       for (const summary of await page.locator('summary').all()) await summary.click()
       await check('closed and open')
@@ -57,7 +72,9 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
       await page.locator('#windows-0 .rows input').first().fill('no path')
       await page.locator('#windows-0 .send button').click()
       await page.getByRole('alert').waitFor()
-      t.ok(await page.evaluate("document.activeElement.getAttribute('role') === 'alert'"), 'a screen reader announces it')
+      t.ok(await page.evaluate(
+        "document.activeElement.getAttribute('role') === 'alert'"
+      ), 'a screen reader announces it')
       await page.waitForResponse(answer => answer.url() === url && answer.request().method() === 'GET')
       await check('with errors')
       t.notOk(await page.locator('#once-0 .stale').isVisible(), 'no other change was made')
@@ -79,7 +96,9 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     await page.getByRole('button', { name: 'Close the site' }).focus()
     await page.keyboard.press('Enter')
     await shows(page, 'Read-only')
-    t.match(app.maintenance.status(), { active: true, mode: 'read-only', message: 'Two\nlines', endsAt: '2999-01-01T00:00:00.000Z', by: 'ops' })
+    t.match(app.maintenance.status(), {
+      active: true, mode: 'read-only', message: 'Two\nlines', endsAt: '2999-01-01T00:00:00.000Z', by: 'ops'
+    })
     const change = await formOf(page, 'window')
     t.equal(await change.getByLabel(/^End/).inputValue(), '2998-12-31T19:00', 'it is converted back')
     t.match(await page.locator('#windows-0 dl time').last().textContent(), /Dec 31, 2998/)
@@ -94,7 +113,10 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     await shows(page, 'Open')
     t.ok(await page.evaluate("document.activeElement.tagName === 'H2'"), 'a screen reader announces it')
     t.equal(await close.getByLabel('Message to visitors').inputValue(), '')
-    t.strictSame(await page.locator('aside section').last().locator('li b').allTextContents(), ['Opened', 'Changed', 'Closed'])
+    t.strictSame(
+      await page.locator('aside section').last().locator('li b').allTextContents(),
+      ['Opened', 'Changed', 'Closed']
+    )
     await visitor.goto(address)
     t.equal(await visitor.locator('h1').textContent(), 'The shop')
     await (await formOf(page, 'announce')).getByLabel(/^Start/).fill('2999-01-01T00:00')
@@ -120,7 +142,9 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     await close.getByRole('button', { name: 'Remove' }).first().click()
     await close.getByRole('button', { name: 'Close the site' }).click()
     await shows(page, 'Closed')
-    t.strictSame(app.maintenance.status().windows[0]!.ignoreRoutes, [{ pattern: '/checkout/*', description: 'Orders <under> way' }])
+    t.strictSame(app.maintenance.status().windows[0]!.ignoreRoutes, [
+      { pattern: '/checkout/*', description: 'Orders <under> way' }
+    ])
     const change = await formOf(page, 'window')
     t.equal(await change.getByLabel('Path 1').inputValue(), '/checkout/*')
     const visitor = (await open(t, browser)).page
@@ -280,7 +304,9 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     t.equal(page.url(), url, 'back at the page')
     t.equal(await stateOf(page).textContent(), 'Closed')
     t.match(app.maintenance.status(), { message: '\nno script', endsAt: '2999-01-01T00:00:00.000Z', retryAfter: 60 })
-    t.match(app.maintenance.status().windows[0]!.ignoreRoutes, [{ pattern: '/checkout/*' }, { pattern: '/health', description: 'the balancer' }])
+    t.match(app.maintenance.status().windows[0]!.ignoreRoutes, [
+      { pattern: '/checkout/*' }, { pattern: '/health', description: 'the balancer' }
+    ])
     const link = await page.locator('.link input').inputValue()
     t.match(link, /bypass#/)
     await page.reload()
@@ -306,7 +332,15 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     const { app } = await start(t)
     const { port } = app.server.address() as AddressInfo
     const proxy = createServer((incoming, outgoing) => {
-      const passed = request({ port, host: '127.0.0.1', method: incoming.method, path: incoming.url, headers: { ...incoming.headers, host: '10.0.0.7:3000' } }, answer => {
+      const passed = request({
+        port,
+        host: '127.0.0.1',
+        method: incoming.method,
+        path: incoming.url,
+        headers: {
+          ...incoming.headers, host: '10.0.0.7:3000'
+        }
+      }, answer => {
         outgoing.writeHead(answer.statusCode as number, answer.headers)
         answer.pipe(outgoing)
       })
@@ -332,16 +366,24 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
     const { app } = await start(t)
     const seen: (string | undefined)[] = []
     const { port } = app.server.address() as AddressInfo
-    app.server.on('request', request => { if (request.method === 'POST') seen.push(`${request.headers['sec-fetch-site']} ${request.headers.origin?.replace(/\d+$/, '')}`) })
+    app.server.on('request', request => {
+      if (request.method === 'POST') {
+        seen.push(`${request.headers['sec-fetch-site']} ${request.headers.origin?.replace(/\d+$/, '')}`)
+      }
+    })
     const target = `http://admin.shop.localhost:${port}/maintenance/state`
-    const form = (type: string) => `<form method="post" action="${target}" enctype="${type}"><input name='{"action":"on","x":"' value='"}'><input name="action" value="on"><button>Go</button></form>`
+    const form = (type: string) =>
+      `<form method="post" action="${target}" enctype="${type}"><input name='{"action":"on","x":"' value='"}'><input name="action" value="on"><button>Go</button></form>`
     const pages: Record<string, string> = {
       '/form': form('application/x-www-form-urlencoded'),
       '/text': form('text/plain'),
-      '/sandbox': `<iframe sandbox="allow-forms allow-scripts" srcdoc="${form('application/x-www-form-urlencoded').replaceAll('"', '&quot;')}"></iframe>`,
+      '/sandbox': `<iframe sandbox="allow-forms allow-scripts" srcdoc="${form('application/x-www-form-urlencoded')
+        .replaceAll('"', '&quot;')}"></iframe>`,
       '/fetch': `<script>fetch('${target}', { method: 'POST', mode: 'no-cors', credentials: 'include', headers: { 'content-type': 'text/plain' }, body: '{"action":"on"}' }).finally(() => { document.title = 'done' })</script>`
     }
-    const evil = createServer((request, response) => response.setHeader('content-type', 'text/html').end(pages[request.url as string] ?? ''))
+    const evil = createServer(
+      (request, response) => response.setHeader('content-type', 'text/html').end(pages[request.url as string] ?? '')
+    )
     evil.listen(0, '127.0.0.1')
     await once(evil, 'listening')
     t.teardown(() => evil.close())
@@ -355,7 +397,9 @@ t.test('the admin page in a real browser', { skip: noBrowser }, async t => {
         await until(`${host}${path} has arrived`, () => seen.length > before)
       }
     }
-    t.strictSame([...new Set(seen)], ['cross-site http://evil.localhost:', 'cross-site null', 'same-site http://evil.shop.localhost:'])
+    t.strictSame([...new Set(seen)], [
+      'cross-site http://evil.localhost:', 'cross-site null', 'same-site http://evil.shop.localhost:'
+    ])
     t.match(app.maintenance.status(), { active: false, revision: 0 })
     await page.goto(`http://admin.shop.localhost:${port}/maintenance/`)
     await page.getByRole('button', { name: 'Close the site' }).click()

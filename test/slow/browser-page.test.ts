@@ -11,7 +11,9 @@ import { LOOKS, show, windowOf } from '../fixtures/looks.ts'
 t.test('how the page looks, and how it returns to the site', { skip: noBrowser }, async t => {
   const browser = await launch(t)
 
-  async function visit (t: Test, path: string, { plugin = {}, context = {} }: { plugin?: FastifyMaintenanceOptions, context?: BrowserContextOptions } = {}) {
+  async function visit (t: Test, path: string, { plugin = {}, context = {} }: {
+    plugin?: FastifyMaintenanceOptions; context?: BrowserContextOptions
+  } = {}) {
     const { app } = await createApp(t, plugin)
     let html = async (reply: FastifyReply): Promise<unknown> => reply.type('text/html').send('<h1>open</h1>')
     app.get('/page', async (_request, reply) => html(reply))
@@ -25,7 +27,9 @@ t.test('how the page looks, and how it returns to the site', { skip: noBrowser }
 
   t.test('in every language and mode, at 320 px, dark and light: no axe violation or overflow', async t => {
     const logo = '<svg viewBox="0 0 8 8"><circle cx="4" cy="4" r="4" fill="#888"/></svg>'
-    const { app } = await createApp(t, { hold: { timeout: 1 }, response: { brand: { name: 'An Application With a Name', logo, color: '#777' } } })
+    const { app } = await createApp(t, {
+      hold: { timeout: 1 }, response: { brand: { name: 'An Application With a Name', logo, color: '#777' } }
+    })
     app.get('/write', { config: { maintenance: 'write' } }, async () => 'done')
     const address = await app.listen({ port: 0, host: '127.0.0.1' })
     const looks: BrowserContextOptions[] = [
@@ -48,7 +52,9 @@ t.test('how the page looks, and how it returns to the site', { skip: noBrowser }
           if (i < 4 || language === 'ar') t.strictSame(await violations(page), [], `${name}: axe-core`)
           t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${name}: nothing overflows`)
         }
-        if (screenshots !== undefined) await page.screenshot({ path: `${screenshots}/page-${name.replaceAll(' ', '-')}.png` })
+        if (screenshots !== undefined) {
+          await page.screenshot({ path: `${screenshots}/page-${name.replaceAll(' ', '-')}.png` })
+        }
       }
       t.strictSame(problems, [], language)
       await context.close()
@@ -64,7 +70,11 @@ t.test('how the page looks, and how it returns to the site', { skip: noBrowser }
       await until('the planned window has begun', () => app.maintenance.active)
       const { page, problems, context } = await open(t, browser, look.context)
       await show(page, `${address}/page`, look)
-      t.equal(await page.locator('#no-script').isVisible(), look.script === false, `${look.name}: with or without script`)
+      t.equal(
+        await page.locator('#no-script').isVisible(),
+        look.script === false,
+        `${look.name}: with or without script`
+      )
       t.strictSame(await violations(page), [], `${look.name}: axe-core`)
       t.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${look.name}: nothing overflows`)
       t.strictSame(problems, [], look.name)
@@ -127,7 +137,9 @@ t.test('how the page looks, and how it returns to the site', { skip: noBrowser }
     await app.maintenance.set(false)
     await asksAgain(page, '/only-a-form')
     t.notOk(await page.getByText('Go to the home page').isVisible(), 'no page of the site is back yet')
-    app.server.prependListener('request', (request, response) => { if (request.url === '/') response.writeHead(200).end() })
+    app.server.prependListener('request', (request, response) => {
+      if (request.url === '/') response.writeHead(200).end()
+    })
     await page.clock.fastForward(41_000)
     await page.getByText('Go to the home page').waitFor()
     t.ok(await page.getByText("We're back.", { exact: true }).isVisible())
@@ -165,7 +177,11 @@ t.test('how the page looks, and how it returns to the site', { skip: noBrowser }
     app.get('/page', async (_request, reply) => reply.type('text/html').send('<h1>open</h1>'))
     const address = await app.listen({ port: 0, host: '127.0.0.1' })
     await app.maintenance.set(true, { endsAt: '2999-01-01T00:00:00Z' })
-    for (const missing of ['delete Intl.RelativeTimeFormat', 'delete window.Intl', "Object.defineProperty(navigator, 'languages', { value: undefined })"]) {
+    for (const missing of [
+      'delete Intl.RelativeTimeFormat',
+      'delete window.Intl',
+      "Object.defineProperty(navigator, 'languages', { value: undefined })"
+    ]) {
       const { page, problems } = await open(t, browser)
       await page.addInitScript(missing)
       await page.clock.install()
@@ -191,7 +207,11 @@ t.test('how the page looks, and how it returns to the site', { skip: noBrowser }
   t.test('the service worker in docs/the-answer.md caches neither the page nor its events', async t => {
     const worker = blocksOf('docs/the-answer.md').find(({ code }) => code.startsWith('// service-worker.js'))?.code
     const { app } = await createApp(t)
-    app.get('/worker.js', { config: { maintenance: 'off' } }, async (_request, reply) => reply.type('text/javascript').send(worker))
+    app.get(
+      '/worker.js',
+      { config: { maintenance: 'off' } },
+      async (_request, reply) => reply.type('text/javascript').send(worker)
+    )
     app.get('/page', async (_request, reply) => reply.type('text/html').send('<h1>open</h1>'))
     const address = await app.listen({ port: 0, host: '127.0.0.1' })
     const { page, problems } = await open(t, browser)
@@ -207,7 +227,9 @@ t.test('how the page looks, and how it returns to the site', { skip: noBrowser }
     await page.goto(`${address}/page`)
     t.equal(await heading(), wordsOf({}, 'en', 'full').title)
     t.equal(await run("return (await fetch('/events', { headers: { accept: 'text/event-stream' } })).status"), 200)
-    t.strictSame(await run("return (await (await caches.open('pages')).keys()).map(({ url }) => new URL(url).pathname)"), ['/page'])
+    t.strictSame(await run(
+      "return (await (await caches.open('pages')).keys()).map(({ url }) => new URL(url).pathname)"
+    ), ['/page'])
     await app.maintenance.set(false)
     await comesBack(page)
     await app.maintenance.set(true)
@@ -222,7 +244,9 @@ t.test('how the page looks, and how it returns to the site', { skip: noBrowser }
     const { app } = bareApp(t)
     const partner = bareApp(t).app
     partner.get('/', async (_request, reply) => reply.type('text/html').send(`<iframe src="${address}"></iframe>`))
-    app.addHook('onRequest', async (_request, reply) => { reply.header('content-security-policy', `frame-ancestors ${outside}`) })
+    app.addHook('onRequest', async (_request, reply) => {
+      reply.header('content-security-policy', `frame-ancestors ${outside}`)
+    })
     const { default: maintenance } = await import('../../index.ts')
     await app.register(maintenance, { pinned: 'closed' })
     const address = await app.listen({ port: 0, host: '127.0.0.1' })

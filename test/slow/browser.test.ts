@@ -28,7 +28,13 @@ t.test('the page in a real browser', { skip: noBrowser }, async t => {
       const timeZone = options.timezoneId ?? process.env.TZ ?? 'UTC'
       const dayOf = (date: Date): string => date.toLocaleDateString('en', { timeZone })
       const isToday = dayOf(end) === dayOf(new Date())
-      const words = new Intl.DateTimeFormat(options.locale, { hour: 'numeric', minute: '2-digit', timeZoneName: 'short', timeZone, ...(isToday ? {} : { weekday: 'long', month: 'long', day: 'numeric' }) }).format(end)
+      const words = new Intl.DateTimeFormat(options.locale, {
+        hour: 'numeric',
+        minute: '2-digit',
+        timeZoneName: 'short',
+        timeZone,
+        ...(isToday ? {} : { weekday: 'long', month: 'long', day: 'numeric' })
+      }).format(end)
       t.equal(await page.locator('time').textContent(), words, `${name}: the end in the visitor's time zone`)
       t.match(await page.locator('#left').textContent(), /50|٥٠/)
       t.ok(await page.locator('#status').isVisible())
@@ -47,7 +53,9 @@ t.test('the page in a real browser', { skip: noBrowser }, async t => {
     await app.maintenance.set(true)
     const { page, problems } = await open(t, browser)
     const answer = await page.goto(`${address}/page`)
-    t.match(await answer?.allHeaders(), { 'content-encoding': /^(br|gzip)$/, 'x-frame-options': 'SAMEORIGIN', 'x-request-id': 'r1' })
+    t.match(await answer?.allHeaders(), {
+      'content-encoding': /^(br|gzip)$/, 'x-frame-options': 'SAMEORIGIN', 'x-request-id': 'r1'
+    })
     t.equal(await page.locator('h1').textContent(), 'Down for maintenance')
     t.ok(await page.locator('#status').isVisible(), 'its script runs')
     t.strictSame(problems, [])
@@ -75,8 +83,15 @@ t.test('the page in a real browser', { skip: noBrowser }, async t => {
     const { app } = await createApp(t)
     const methods: string[] = []
     app.addContentTypeParser('application/x-www-form-urlencoded', (_request, _payload, done) => done(null))
-    app.get('/form', { config: { maintenance: 'off' } }, async (_request, reply) => reply.type('text/html').send('<form method="post" action="/only-post"><button>Send</button></form>'))
-    app.route({ method: ['GET', 'POST'], url: '/both', exposeHeadRoute: true, handler: async request => { methods.push(request.method) } })
+    app.get('/form', { config: { maintenance: 'off' } }, async (_request, reply) => reply.type('text/html').send(
+      '<form method="post" action="/only-post"><button>Send</button></form>'
+    ))
+    app.route({
+      method: ['GET', 'POST'],
+      url: '/both',
+      exposeHeadRoute: true,
+      handler: async request => { methods.push(request.method) }
+    })
     app.get('/', async () => 'home')
     app.post('/only-post', async request => { methods.push(request.method) })
     const address = await app.listen({ port: 0, host: '127.0.0.1' })

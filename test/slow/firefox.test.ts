@@ -4,7 +4,8 @@ import { wordsOf } from '../../lib/answer/texts.ts'
 import { createApp, until } from '../fixtures/app.ts'
 import { noFirefox, openFirefox } from '../fixtures/firefox.ts'
 
-// Parts of the page and the event stream that depend on the browser. All others are in browser-page.test.ts, with chromium.
+// Parts of the page and the event stream that depend on the browser. All others are in browser-page.test.ts, with
+// chromium.
 
 t.test('the page in Firefox', { skip: noFirefox }, async t => {
   const tab = await openFirefox(t)
@@ -12,7 +13,11 @@ t.test('the page in Firefox', { skip: noFirefox }, async t => {
   const open = async (reply: FastifyReply): Promise<unknown> => reply.type('text/html').send('<h1>open</h1>')
   let answer = open
   app.get('/page', async (_request, reply) => answer(reply))
-  app.get('/login', { config: { maintenance: 'off' } }, async (_request, reply) => reply.type('text/html').send('<h1>Login</h1>'))
+  app.get(
+    '/login',
+    { config: { maintenance: 'off' } },
+    async (_request, reply) => reply.type('text/html').send('<h1>Login</h1>')
+  )
   app.get('/news', async (_request, reply) => reply.type('text/event-stream').send('event: hello\ndata: 1\n\n'))
   app.get('/write', { config: { maintenance: 'write' } }, async () => 'done')
   const address = await app.listen({ port: 0, host: '127.0.0.1' })

@@ -5,12 +5,31 @@ import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { until } from '../fixtures/app.ts'
-import { ACCEPT, ASK, asksReply, BLOCKED, blockedReplies, EARLY, HANDLER, isAsked, isLetIn, ROUTES, STATES, STATUS, type Config, type Path, type Plan, type State } from '../fixtures/fuzz.ts'
+import {
+  ACCEPT,
+  ASK,
+  asksReply,
+  BLOCKED,
+  blockedReplies,
+  EARLY,
+  HANDLER,
+  isAsked,
+  isLetIn,
+  ROUTES,
+  STATES,
+  STATUS,
+  type Config,
+  type Path,
+  type Plan,
+  type State
+} from '../fixtures/fuzz.ts'
 import { createParser } from '../fixtures/http1-parser.ts'
 import { createRandom } from '../fixtures/random.ts'
 
-// Whatever hooks, callbacks and clients do, in any combination and at any time of a state change, every request gets one
-// answer that its states allow, or its connection is closed for a reason; no blocked handler runs; nothing is left behind.
+// Whatever hooks, callbacks and clients do, in any combination and at any time of a state change, every request gets
+// one
+// answer that its states allow, or its connection is closed for a reason; no blocked handler runs; nothing is left
+// behind.
 // The seed is printed: MAINTENANCE_SEED repeats a test, and MAINTENANCE_FUZZ=20000 sends more requests.
 
 const REQUESTS = Number(process.env.MAINTENANCE_FUZZ ?? 2500)
@@ -22,7 +41,13 @@ const BOUND = 12_000
 const QUIET_WITHIN = 75_000
 
 interface Target { version: 1 | 2, config: Config, port: number }
-interface Measured { heap: number, alive: number, statuses: { inFlight: number, held: number, counts: { blocked: number, ignored: number } }[] }
+interface Measured {
+  heap: number,
+  alive: number,
+  statuses: {
+    inFlight: number; held: number; counts: { blocked: number, ignored: number }
+  }[]
+}
 interface Outcome { readonly status: number | 'closed', readonly headers: IncomingHttpHeaders }
 type Message = { violation?: string, servers?: Target[], answer?: Measured }
 
@@ -55,21 +80,33 @@ t.test('hooks × answers, at random', { timeout: 240_000 + REQUESTS * 60 }, asyn
       onSend: chance(60) ? 0 : random(60),
       slow: random(80)
     }
-    if (made.blocked === 'replies late' && !['nothing', 'bad headers'].includes(made.early)) return { ...made, early: 'nothing' }
+    if (made.blocked === 'replies late' && !['nothing', 'bad headers'].includes(made.early)) {
+      return { ...made, early: 'nothing' }
+    }
     // an error that Fastify throws in a timer ends the process
-    if (made.blocked === 'bad headers' && ['begins a reply', 'slow'].includes(made.early)) return { ...made, early: 'nothing' }
+    if (made.blocked === 'bad headers' && ['begins a reply', 'slow'].includes(made.early)) {
+      return { ...made, early: 'nothing' }
+    }
     return made.blocked === 'unsendable' ? { ...made, onSend: 0 } : made
   }
 
   /** The small oracle: whether the outcome is possible, given all states during the request. */
-  function isAllowed (plan: Plan, { version, config }: Target, { status, headers }: Outcome, lifetime: readonly State[]): boolean {
+  function isAllowed (
+    plan: Plan, { version, config }: Target, { status, headers }: Outcome, lifetime: readonly State[]
+  ): boolean {
     const letIn = lifetime.some(state => isLetIn(plan, state, config))
-    const blocked = lifetime.some(state => !isLetIn(plan, state, config) || (config === 'timeout' && isAsked(plan, state)))
+    const blocked = lifetime.some(
+      state => !isLetIn(plan, state, config) || (config === 'timeout' && isAsked(plan, state))
+    )
     const callbacks = config !== 'plain'
     const { early } = plan
-    if (headers['maintenance-mode'] !== undefined && headers['maintenance-pass'] === undefined) return blocked && !['throws', 'replies', 'hijacks', 'writes the head'].includes(early)
+    if (headers['maintenance-mode'] !== undefined && headers['maintenance-pass'] === undefined) {
+      return blocked && !['throws', 'replies', 'hijacks', 'writes the head'].includes(early)
+    }
     switch (status) {
-      case STATUS.handler: return letIn && !['throws', 'replies', 'begins a reply'].includes(early) ? true : early === 'hijacks'
+      case STATUS.handler: return letIn && !['throws', 'replies', 'begins a reply'].includes(early)
+        ? true
+        : early === 'hijacks'
       case STATUS.early: return ['replies', 'begins a reply', 'hijacks', 'writes the head'].includes(early)
       case STATUS.earlyFailed: return early === 'throws'
       case STATUS.blocked: return blocked && callbacks
@@ -78,9 +115,11 @@ t.test('hooks × answers, at random', { timeout: 240_000 + REQUESTS * 60 }, asyn
       case STATUS.handlerFailed: return letIn && plan.handler === 'throws'
       // Fastify's own
       case 500: return blocked && plan.blocked === 'unsendable'
-      case 503: return config === 'timeout' && (letIn || ['slow', 'begins a reply'].includes(early) || asksReply(plan, config) || callbacks)
+      case 503: return config === 'timeout' &&
+        (letIn || ['slow', 'begins a reply'].includes(early) || asksReply(plan, config) || callbacks)
       // Fastify closes the connection if handlerTimeout or a reply comes after the head
-      case 'closed': return version === 1 && early === 'writes the head' && (config === 'timeout' || asksReply(plan, config) || blockedReplies(plan, config))
+      case 'closed': return version === 1 && early === 'writes the head' &&
+        (config === 'timeout' || asksReply(plan, config) || blockedReplies(plan, config))
       default: return false
     }
   }
@@ -89,7 +128,13 @@ t.test('hooks × answers, at random', { timeout: 240_000 + REQUESTS * 60 }, asyn
     unanswered.delete(plan)
     seen[outcome.status] = (seen[outcome.status] ?? 0) + 1
     const lifetime = states.slice(since)
-    if (!isAllowed(plan, target, outcome, lifetime)) violations.push(`HTTP/${target.version}, ${target.config}: answer ${outcome.status} ${JSON.stringify(outcome.headers)}, states ${lifetime}: ${JSON.stringify(plan)}`)
+    if (!isAllowed(plan, target, outcome, lifetime)) {
+      violations.push(
+      `HTTP/${target.version}, ${target.config}: answer ${outcome.status} ${JSON.stringify(
+        outcome.headers
+      )}, states ${lifetime}: ${JSON.stringify(plan)}`
+      )
+    }
   }
 
   async function batch (): Promise<void> {
@@ -105,7 +150,11 @@ t.test('hooks × answers, at random', { timeout: 240_000 + REQUESTS * 60 }, asyn
       sleep(BOUND, late, { signal: bound.signal }).catch(() => {})
     ])
     bound.abort()
-    if (outcome === late) violations.push(`HTTP/${target.version}, ${target.config}, hangs up after ${abortAfter}: no answer within ${BOUND} ms to ${JSON.stringify(plans.filter(plan => unanswered.has(plan)))}, states ${states.slice(since)}`)
+    if (outcome === late) {
+      violations.push(`HTTP/${target.version}, ${target.config}, hangs up after ${abortAfter}: no answer within ${BOUND} ms to ${JSON.stringify(
+      plans.filter(plan => unanswered.has(plan))
+    )}, states ${states.slice(since)}`)
+    }
     for (const plan of plans) unanswered.delete(plan)
   }
 
@@ -122,10 +171,18 @@ t.test('hooks × answers, at random', { timeout: 240_000 + REQUESTS * 60 }, asyn
       else judge(plan, target, { status, headers }, since)
       if (waiting.length === 0) setTimeout(() => socket.destroy(), 5)
     })
-    socket.on('data', chunk => { try { parser.push(chunk) } catch (error) { violations.push(`${error}: ${JSON.stringify(plans)}`); socket.destroy() } })
+    socket.on('data', chunk => {
+      try { parser.push(chunk) } catch (error) {
+        violations.push(`${error}: ${JSON.stringify(plans)}`); socket.destroy()
+      }
+    })
     socket.on('end', () => parser.end())
-    socket.write(plans.map(plan => `${plan.method} ${urlOf(plan)} HTTP/1.1\r\nhost: a\r\naccept: ${plan.accept}\r\n${plan.method === 'POST' ? 'content-type: application/json\r\ncontent-length: 2\r\n\r\n{}' : '\r\n'}`).join(''))
-    const timer = abortAfter === null ? undefined : setTimeout(() => { waiting.length = 0; socket.destroy() }, abortAfter)
+    socket.write(plans.map(plan =>
+      `${plan.method} ${urlOf(plan)} HTTP/1.1\r\nhost: a\r\naccept: ${plan.accept}\r\n${plan.method === 'POST'
+      ? 'content-type: application/json\r\ncontent-length: 2\r\n\r\n{}'
+      : '\r\n'}`).join(''))
+    const timer =
+      abortAfter === null ? undefined : setTimeout(() => { waiting.length = 0; socket.destroy() }, abortAfter)
     await closed(socket)
     clearTimeout(timer)
     // nothing is known about requests after one that closed the connection
@@ -136,18 +193,28 @@ t.test('hooks × answers, at random', { timeout: 240_000 + REQUESTS * 60 }, asyn
     const since = settled
     const session = connectHttp2(`http://127.0.0.1:${target.port}`).on('error', () => {}) as ClientHttp2Session
     const timer = abortAfter === null || chance(50) ? undefined : setTimeout(() => session.destroy(), abortAfter)
-    await Promise.all(plans.map(plan => stream(session, target, plan, since, timer === undefined ? abortAfter : Infinity)))
+    await Promise.all(
+      plans.map(plan => stream(session, target, plan, since, timer === undefined ? abortAfter : Infinity))
+    )
     clearTimeout(timer)
     session.destroy()
   }
 
-  async function stream (session: ClientHttp2Session, target: Target, plan: Plan, since: number, abortAfter: number | null): Promise<void> {
-    const stream = session.request({ ':method': plan.method, ':path': urlOf(plan), accept: plan.accept, ...(plan.method === 'POST' ? { 'content-type': 'application/json' } : {}) })
+  async function stream (
+    session: ClientHttp2Session, target: Target, plan: Plan, since: number, abortAfter: number | null
+  ): Promise<void> {
+    const stream = session.request({
+      ':method': plan.method,
+      ':path': urlOf(plan),
+      accept: plan.accept,
+      ...(plan.method === 'POST' ? { 'content-type': 'application/json' } : {})
+    })
     let outcome = CLOSED
     stream.on('error', () => {}).on('response', headers => {
       outcome = { status: Number(headers[':status']), headers }
     }).resume().end(plan.method === 'POST' ? '{}' : undefined)
-    const timer = abortAfter === null || abortAfter === Infinity ? undefined : setTimeout(() => stream.close(8), abortAfter)
+    const timer =
+      abortAfter === null || abortAfter === Infinity ? undefined : setTimeout(() => stream.close(8), abortAfter)
     await closed(stream)
     clearTimeout(timer)
     if (outcome !== CLOSED || abortAfter === null) judge(plan, target, outcome, since)
@@ -194,8 +261,11 @@ t.test('hooks × answers, at random', { timeout: 240_000 + REQUESTS * 60 }, asyn
   /** Waits until nothing is in flight or held, and all replies are released. */
   async function quiet (): Promise<Measured> {
     let last = await ask(child, {})
-    const isQuiet = ({ alive, statuses }: Measured): boolean => alive < 60 && statuses.every(({ inFlight, held }) => inFlight === 0 && held === 0)
-    await until('nothing is left behind', async () => isQuiet(last = await ask(child, {})), QUIET_WITHIN).catch(error => { violations.push(`${error.message}: ${JSON.stringify(last)}`) })
+    const isQuiet = ({ alive, statuses }: Measured): boolean =>
+      alive < 60 && statuses.every(({ inFlight, held }) => inFlight === 0 && held === 0)
+    await until('nothing is left behind', async () => isQuiet(last = await ask(child, {})), QUIET_WITHIN).catch(
+      error => { violations.push(`${error.message}: ${JSON.stringify(last)}`) }
+    )
     return last
   }
 })

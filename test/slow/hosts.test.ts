@@ -16,7 +16,9 @@ const { place, tarball } = createPlace(t)
 t.setTimeout(0)
 t.jobs = 2
 /** In parallel, with buffered output. */
-const beside = (name: string) => ({ buffered: true, timeout: 1_200_000, skip: isChosen(name) ? false : 'not named in MAINTENANCE_HOSTS' })
+const beside = (name: string) => ({
+  buffered: true, timeout: 1_200_000, skip: isChosen(name) ? false : 'not named in MAINTENANCE_HOSTS'
+})
 /** MAINTENANCE_HOSTS=jest,pnpm runs only these. */
 const isChosen = (name: string): boolean => process.env.MAINTENANCE_HOSTS?.split(',').includes(name) ?? true
 
@@ -53,10 +55,18 @@ const onRedis = (...args: string[]) => async (t: Tap, dir: string): Promise<void
   await runIn(dir, process.execPath, args, { REDIS: `redis://127.0.0.1:${port}`, CI: 'true' })
 }
 
-const fastify6 = { packages: ['fastify@6.0.0-alpha.4', `node24@npm:${NODE}@24`], files: SITE, tests: { 'Fastify 6.0.0-alpha.4, on Node 24': otherNode(24) } }
+const fastify6 = {
+  packages: [
+    'fastify@6.0.0-alpha.4', `node24@npm:${NODE}@24`
+  ],
+  files: SITE,
+  tests: { 'Fastify 6.0.0-alpha.4, on Node 24': otherNode(24) }
+}
 
 const nest = (version: number): Host => ({
-  packages: [...['core', 'common', 'platform-fastify', 'websockets', 'platform-socket.io'].map(name => `@nestjs/${name}@${version}`), 'reflect-metadata', 'rxjs', 'socket.io', 'socket.io-client'],
+  packages: [...[
+    'core', 'common', 'platform-fastify', 'websockets', 'platform-socket.io'
+  ].map(name => `@nestjs/${name}@${version}`), 'reflect-metadata', 'rxjs', 'socket.io', 'socket.io-client'],
   files: [`${FIXTURES}/kit.mjs`, `${FIXTURES}/nest.mjs`, 'examples/nestjs/gateway.ts'],
   tests: {
     async [`NestJS ${version}: the plugin on the adapter, middleware and a gateway`] (t, dir) {
@@ -68,27 +78,52 @@ const nest = (version: number): Host => ({
 
 const HOSTS: Record<string, Host> = {
   lambda: {
-    packages: ['fastify@5', '@fastify/aws-lambda', 'serverless-http', '@vendia/serverless-express', '@h4ad/serverless-adapter'],
+    packages: [
+      'fastify@5', '@fastify/aws-lambda', 'serverless-http', '@vendia/serverless-express', '@h4ad/serverless-adapter'
+    ],
     files: [`${FIXTURES}/serverless.cjs`],
-    tests: Object.fromEntries(['@fastify/aws-lambda', 'serverless-http', 'serverless-http, given the app', '@vendia/serverless-express', '@h4ad/serverless-adapter']
+    tests: Object.fromEntries([
+      '@fastify/aws-lambda',
+      'serverless-http',
+      'serverless-http, given the app',
+      '@vendia/serverless-express',
+      '@h4ad/serverless-adapter'
+    ]
       .map(name => [`Lambda by ${name}`, script('serverless.cjs', name)]))
   },
   middleware: {
-    packages: ['fastify@5', '@fastify/middie', '@fastify/express', 'morgan@1.10.0', 'compression@1.7.4', 'cookie-session@2.0.0', 'express-session@1.17.3'],
+    packages: [
+      'fastify@5', '@fastify/middie', '@fastify/express', 'morgan@1.10.0', 'compression@1.7.4', 'cookie-session@2.0.0',
+      'express-session@1.17.3'
+    ],
     files: [`${FIXTURES}/middleware.cjs`],
-    tests: Object.fromEntries(['@fastify/middie', '@fastify/express'].map(name => [`${name}, with middleware on on-headers before 1.1.0`, script('middleware.cjs', name)]))
+    tests: Object.fromEntries(['@fastify/middie', '@fastify/express'].map(
+      name => [`${name}, with middleware on on-headers before 1.1.0`, script('middleware.cjs', name)]
+    ))
   },
   websockets: {
     packages: ['fastify@5', 'socket.io', 'socket.io-client', 'ws'],
-    files: [`${FIXTURES}/kit.mjs`, `${FIXTURES}/websockets.mjs`, 'examples/websockets/socket-io.js', 'examples/websockets/ws.js'],
-    tests: Object.fromEntries(['Socket.IO', 'ws'].map(name => [`${name}, by its recipe: new, old and returning sockets`, script('websockets.mjs', name)]))
+    files: [
+      `${FIXTURES}/kit.mjs`,
+      `${FIXTURES}/websockets.mjs`,
+      'examples/websockets/socket-io.js',
+      'examples/websockets/ws.js'
+    ],
+    tests: Object.fromEntries(['Socket.IO', 'ws'].map(
+      name => [`${name}, by its recipe: new, old and returning sockets`, script('websockets.mjs', name)]
+    ))
   },
   'nest 11': nest(11),
   'nest 12': nest(12),
   bundlers: {
-    packages: ['fastify@5', 'esbuild', 'rollup', '@rollup/plugin-node-resolve', '@rollup/plugin-commonjs', '@rollup/plugin-json', '@vercel/ncc', 'webpack'],
+    packages: [
+      'fastify@5', 'esbuild', 'rollup', '@rollup/plugin-node-resolve', '@rollup/plugin-commonjs',
+      '@rollup/plugin-json', '@vercel/ncc', 'webpack'
+    ],
     files: [...SITE, `${FIXTURES}/bundle.mjs`],
-    tests: Object.fromEntries(['esbuild', 'rollup', '@vercel/ncc', 'webpack'].map(name => [`a bundle of ${name}, without ioredis`, bundled(name)]))
+    tests: Object.fromEntries(['esbuild', 'rollup', '@vercel/ncc', 'webpack'].map(
+      name => [`a bundle of ${name}, without ioredis`, bundled(name)]
+    ))
   },
   jest: {
     packages: ['fastify@5', 'ioredis@6', 'jest@30'],
@@ -107,19 +142,44 @@ const HOSTS: Record<string, Host> = {
     tests: {
       'Node 20': otherNode(20),
       async 'node --permission, with the store in memory' (t, dir) {
-        const flag = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission'
+        const flag =
+          process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission'
         await script(flag, '--no-warnings', `--allow-fs-read=${dir}/`, 'site.cjs')(t, dir)
       }
     }
   },
-  ...Object.fromEntries([22, 24, 26].map(version => [`node ${version}`, { packages: ['fastify@5', `node${version}@npm:${NODE}@${version}`], files: SITE, tests: { [`Node ${version}`]: otherNode(version) } }])),
-  bun: { packages: ['fastify@5', 'bun'], files: SITE, tests: { Bun: runBy(dir => [join(dir, 'node_modules/.bin/bun')]) } },
-  deno: { packages: ['fastify@5', 'deno'], files: SITE, tests: { Deno: runBy(dir => [join(dir, 'node_modules/.bin/deno'), 'run', '-A']) } },
-  'fastify 5.0.0': { packages: ['fastify@5.0.0'], files: SITE, tests: { 'Fastify 5.0.0': runBy(() => [process.execPath]) } },
-  'fastify 5': { packages: ['fastify@5'], files: SITE, tests: { 'the newest Fastify 5': runBy(() => [process.execPath]) } },
+  ...Object.fromEntries([22, 24, 26].map(version => [`node ${version}`, {
+    packages: [
+      'fastify@5', `node${version}@npm:${NODE}@${version}`
+    ],
+    files: SITE,
+    tests: { [`Node ${version}`]: otherNode(version) }
+  }])),
+  bun: {
+    packages: ['fastify@5', 'bun'], files: SITE, tests: { Bun: runBy(dir => [join(dir, 'node_modules/.bin/bun')]) }
+  },
+  deno: {
+    packages: ['fastify@5', 'deno'],
+    files: SITE,
+    tests: {
+      Deno: runBy(
+        dir => [join(dir, 'node_modules/.bin/deno'), 'run', '-A']
+      )
+    }
+  },
+  'fastify 5.0.0': {
+    packages: ['fastify@5.0.0'], files: SITE, tests: { 'Fastify 5.0.0': runBy(() => [process.execPath]) }
+  },
+  'fastify 5': {
+    packages: ['fastify@5'], files: SITE, tests: { 'the newest Fastify 5': runBy(() => [process.execPath]) }
+  },
   'fastify 6': fastify6,
-  ...Object.fromEntries([['ioredis@5.3.0'], ['ioredis@6'], ['iovalkey'], ['@fastify/redis@7'], ['@fastify/redis@8'], ['@fastify/redis@9']]
-    .map(beside => [`beside ${beside[0]?.replace('/', ' ')}`, { packages: ['fastify@5', ...beside], files: SITE, tests: { [`installed beside ${beside[0]}`]: script('site.cjs') } }]))
+  ...Object.fromEntries([
+    ['ioredis@5.3.0'], ['ioredis@6'], ['iovalkey'], ['@fastify/redis@7'], ['@fastify/redis@8'], ['@fastify/redis@9']
+  ]
+    .map(beside => [`beside ${beside[0]?.replace('/', ' ')}`, {
+      packages: ['fastify@5', ...beside], files: SITE, tests: { [`installed beside ${beside[0]}`]: script('site.cjs') }
+    }]))
 }
 
 for (const [name, { packages, files = [], type, tests }] of Object.entries(HOSTS)) {
@@ -134,22 +194,30 @@ for (const [name, { packages, files = [], type, tests }] of Object.entries(HOSTS
 }
 
 t.test('pnpm, strict: node-linker isolated', beside('pnpm'), async t => {
-  const dir = createProject(place, 'pnpm', SITE, { dependencies: { fastify: '5', 'fastify-maintenance': `file:${tarball}` } })
+  const dir = createProject(place, 'pnpm', SITE, {
+    dependencies: { fastify: '5', 'fastify-maintenance': `file:${tarball}` }
+  })
   const tools = createProject(place, 'pnpm tools', [])
   const missing = await install(tools, ['pnpm@10'])
   if (missing !== null) return t.pass('skipped', { skip: `unavailable here: ${missing}` })
   appendFileSync(join(dir, '.npmrc'), 'node-linker=isolated\nhoist=false\n')
-  await runIn(dir, process.execPath, [join(tools, 'node_modules/pnpm/bin/pnpm.cjs'), 'install', '--store-dir', join(tools, 'store')], { CI: 'true' })
+  await runIn(dir, process.execPath, [
+    join(tools, 'node_modules/pnpm/bin/pnpm.cjs'), 'install', '--store-dir', join(tools, 'store')
+  ], { CI: 'true' })
   await checkSite(t, dir)
 })
 
 t.test("Yarn 4, Plug'n'Play", beside('yarn'), async t => {
-  const dir = createProject(place, 'yarn', SITE, { dependencies: { fastify: '5', 'fastify-maintenance': `file:${tarball}` } })
+  const dir = createProject(place, 'yarn', SITE, {
+    dependencies: { fastify: '5', 'fastify-maintenance': `file:${tarball}` }
+  })
   const tools = createProject(place, 'yarn tools', [])
   const missing = await install(tools, ['@yarnpkg/cli-dist@4'])
   if (missing !== null) return t.pass('skipped', { skip: `unavailable here: ${missing}` })
   const yarn = join(tools, 'node_modules/@yarnpkg/cli-dist/bin/yarn.js')
-  const env = { YARN_ENABLE_TELEMETRY: '0', YARN_GLOBAL_FOLDER: join(tools, 'global'), YARN_ENABLE_IMMUTABLE_INSTALLS: 'false' }
+  const env = {
+    YARN_ENABLE_TELEMETRY: '0', YARN_GLOBAL_FOLDER: join(tools, 'global'), YARN_ENABLE_IMMUTABLE_INSTALLS: 'false'
+  }
   writeFileSync(join(dir, 'yarn.lock'), '')
   await runIn(dir, process.execPath, [yarn, 'install'], env)
   for (const STATE of [undefined, join(dir, 'maintenance.json')]) {
@@ -162,13 +230,16 @@ t.test('npm ci --omit=dev, as a user without rights, on a read-only disk', besid
   const missing = await install(dir, ['fastify@5', tarball])
   if (missing !== null) return t.pass('skipped', { skip: `unavailable here: ${missing}` })
   await runIn(dir, 'npm', ['ci', '--omit=dev', '--no-audit', '--no-fund', '--prefer-offline'])
-  if (process.getuid?.() !== 0) return t.pass('skipped', { skip: 'unavailable here: root, who can become nobody and mount a disk' })
+  if (process.getuid?.() !== 0) {
+    return t.pass('skipped', { skip: 'unavailable here: root, who can become nobody and mount a disk' })
+  }
   const state = join(place, 'writable')
   mkdirSync(state)
   chmodSync(state, 0o777)
   chmodSync(place, 0o755)
   // everything except the folder of the state file is read-only
-  const mounts = `mount --bind ${q(dir)} ${q(dir)} && mount -o remount,bind,ro ${q(dir)} && cd ${q(dir)} && ! touch file 2>/dev/null`
+  const mounts =
+    `mount --bind ${q(dir)} ${q(dir)} && mount -o remount,bind,ro ${q(dir)} && cd ${q(dir)} && ! touch file 2>/dev/null`
   const nobody = `setpriv --reuid=65534 --regid=65534 --clear-groups ${q(process.execPath)} site.cjs`
   for (const prefix of ['', `STATE=${q(join(state, 'maintenance.json'))} `]) {
     t.equal(await runIn(place, 'unshare', ['--mount', 'sh', '-c', `${mounts} && ${prefix}${nobody}`]), 'ok\n')

@@ -10,8 +10,10 @@ import { main } from '../../lib/cli/main.ts'
 import { until } from '../fixtures/app.ts'
 import { startProxy, startRedis, type Proxy, type RedisServer } from '../fixtures/redis.ts'
 
-// Does `on --wait` ever report "safe" before the last write? Three real servers under load, with their own Redis, and one with
-// a fault. A file counts the writes. Needs `npm run build`. `ROUNDS=50 npx tap … test/slow/lies.test.ts` writes the rows of
+// Does `on --wait` ever report "safe" before the last write? Three real servers under load, with their own Redis, and
+// one with
+// a fault. A file counts the writes. Needs `npm run build`. `ROUNDS=50 npx tap … test/slow/lies.test.ts` writes the
+// rows of
 // the table in docs/planning-maintenance.md; `ONLY=pinned` runs some of the faults.
 
 const ROUNDS = Number(process.env.ROUNDS ?? 2)
@@ -84,9 +86,17 @@ const FAULTS: Record<string, Fault> = {
   'Redis restarted empty': { during: randomly(async ({ redis }) => { await redis.kill(); await redis.start() }) },
   'entries evicted': { during: randomly(({ redis }) => redis.client.del(SERVERS, `${SERVERS}:until`)) },
   'entries evicted before': { before: ({ redis }) => redis.client.del(SERVERS, `${SERVERS}:until`) },
-  'client hung up 9 s before the write': { before: fleet => { for (const { url } of fleet.servers) fleet.send(url, '/work', 9500, 200) } },
+  'client hung up 9 s before the write': {
+    before: fleet => {
+      for (const { url } of fleet.servers) {
+        fleet.send(url, '/work', 9500, 200)
+      }
+    }
+  },
   'tracked work after the reply': { path: '/later' },
-  'killed, and its statement goes on': { path: '/statement', before: ({ servers }) => servers.at(-1)?.child.kill('SIGKILL'), never: true },
+  'killed, and its statement goes on': {
+    path: '/statement', before: ({ servers }) => servers.at(-1)?.child.kill('SIGKILL'), never: true
+  },
   'rolling restart of ten servers': { servers: 10, during: rollingRestart, wait: '2m', always: true },
   'new servers before the old ones stop': { during: replaceServers, wait: '2m', always: true },
   'new servers on a slow link': { before: addServersOnSlowLinks, wait: '2m', always: true },
@@ -135,7 +145,9 @@ async function breakLinkOfNewServer (fleet: Fleet): Promise<void> {
   await started
 }
 
-async function createFleet (t: Test, options: object, servers: number): Promise<Fleet & { log: string, stopLoad: () => void, load: (path: string) => void }> {
+async function createFleet (
+  t: Test, options: object, servers: number
+): Promise<Fleet & { log: string, stopLoad: () => void, load: (path: string) => void }> {
   const directory = mkdtempSync(join(tmpdir(), 'maintenance-lies-'))
   const log = join(directory, 'writes.log')
   writeFileSync(log, '')
@@ -155,7 +167,10 @@ async function createFleet (t: Test, options: object, servers: number): Promise<
 
   function send (url: string, path: string, ms: number, hangUpAfter?: number): Promise<number> {
     return new Promise(resolve => {
-      const request = httpRequest(`${url}${path}?ms=${ms}`, { method: 'POST', agent }, response => response.resume().on('close', () => resolve(response.statusCode ?? 0)))
+      const request = httpRequest(`${url}${path}?ms=${ms}`, { method: 'POST', agent }, response => response.resume().on(
+        'close',
+        () => resolve(response.statusCode ?? 0)
+      ))
       request.on('error', () => resolve(0)).end()
       if (hangUpAfter !== undefined) setTimeout(() => request.destroy(), hangUpAfter)
     })
@@ -171,7 +186,9 @@ async function createFleet (t: Test, options: object, servers: number): Promise<
       const link = await startProxy(t, redis.port)
       link.latency = latency
       const config = { store: { redis: link.url }, log, ...options, ...more }
-      const child = fork('test/fixtures/writing-server.mjs', [JSON.stringify(config)], { execArgv: [], env: { PATH: process.env.PATH } })
+      const child = fork('test/fixtures/writing-server.mjs', [JSON.stringify(config)], {
+        execArgv: [], env: { PATH: process.env.PATH }
+      })
       children.push(child)
       const server = { url: '', isKnown: false, child, link }
       fleet.servers.push(server)
@@ -194,7 +211,10 @@ async function createFleet (t: Test, options: object, servers: number): Promise<
     for (let i = 0; i < 3; i++) keepSending(server, path)
   }
   async function keepSending ({ url, child }: Server, path: string): Promise<void> {
-    while (load.goesOn && child.exitCode === null) if (await send(url, path, Math.round(100 + Math.random() * 1500)) !== 200) await sleep(300)
+    while (load.goesOn && child.exitCode === null) {
+      if (await send(url, path, Math.round(100 +
+      Math.random() * 1500)) !== 200) await sleep(300)
+    }
   }
   await Promise.all(Array.from({ length: servers }, () => fleet.start()))
   // on a busy machine, a first heartbeat may fail: a server that never reached the store is unknown
@@ -211,14 +231,18 @@ interface Outcome {
   readonly unseen: boolean
 }
 
-async function play (t: Test, { options = {}, servers = 3, path = '/work', wait = '40s', before, during, observe = 4000 }: Fault): Promise<Outcome> {
+async function play (
+  t: Test, { options = {}, servers = 3, path = '/work', wait = '40s', before, during, observe = 4000 }: Fault
+): Promise<Outcome> {
   const fleet = await createFleet(t, options, servers)
   fleet.load(path)
   await sleep(1500)
   await before?.(fleet)
   let out = ''
   let err = ''
-  const waiting = main(['on', `--wait=${wait}`, '--json', '--force', '--store', fleet.redis.url], {}, { out: text => { out += text }, err: text => { err += text } })
+  const waiting = main([
+    'on', `--wait=${wait}`, '--json', '--force', '--store', fleet.redis.url
+  ], {}, { out: text => { out += text }, err: text => { err += text } })
   await during?.(fleet)
   const code = await waiting
   const writes = (): number => readFileSync(fleet.log, 'utf8').split('\n').length
@@ -250,13 +274,23 @@ for (const [name, fault] of Object.entries(FAULTS).filter(([name]) => ONLY === u
         ;(outcome.unseen ? unseen : outcomes).push(outcome)
       })
     }
-    if (unseen.length > 0) t.comment(`not counted: ${unseen.length} rounds with a server that had not reached the store at boot: ${JSON.stringify(unseen)}`)
+    if (unseen.length > 0) {
+      t.comment(
+      `not counted: ${unseen.length} rounds with a server that had not reached the store at boot: ${JSON.stringify(
+        unseen
+      )}`
+      )
+    }
     const safe = outcomes.filter(outcome => outcome.safe)
     const lies = safe.filter(({ writes }) => writes > 0)
     t.equal(lies.length, 0, `${lies.length} of ${outcomes.length} rounds reported safe before the last write`)
     if (fault.never === true) t.equal(safe.length, 0, 'it never reports safe')
     if (fault.always === true) t.equal(safe.length, outcomes.length, 'it always reports safe')
-    t.comment(outcomes.map(({ safe, writes, why }) => `${safe ? 'safe' : `not safe: ${why.trim()}`}, ${writes} writes after it`).join('\n'))
-    if (process.env.ROUNDS !== undefined && process.env.WRITE !== '0') writeRow(name, outcomes.length, safe.length, lies.length)
+    t.comment(outcomes.map(
+      ({ safe, writes, why }) => `${safe ? 'safe' : `not safe: ${why.trim()}`}, ${writes} writes after it`
+    ).join('\n'))
+    if (process.env.ROUNDS !== undefined && process.env.WRITE !== '0') {
+      writeRow(name, outcomes.length, safe.length, lies.length)
+    }
   })
 }

@@ -16,10 +16,14 @@ t.test('the types of the packed tarball, in every TypeScript since 5.4', async t
   const dir = mkdtempSync(join(tmpdir(), 'fastify-maintenance-types-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   const { stdout } = await run('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', dir])
-  installInto(dir, join(dir, stdout.trim()), ...VERSIONS.filter(isChosen).map(version => `typescript-${version}@npm:typescript@${version}`))
+  installInto(dir, join(dir, stdout.trim()), ...VERSIONS.filter(isChosen).map(
+    version => `typescript-${version}@npm:typescript@${version}`
+  ))
 
   t.jobs = 2
-  await Promise.all(VERSIONS.map(version => t.test(`TypeScript ${version}`, { buffered: true, skip: isChosen(version) ? false : 'not named in MAINTENANCE_TYPESCRIPTS' }, async t => {
+  await Promise.all(VERSIONS.map(version => t.test(`TypeScript ${version}`, {
+    buffered: true, skip: isChosen(version) ? false : 'not named in MAINTENANCE_TYPESCRIPTS'
+  }, async t => {
     const typescript = join(dir, 'node_modules', `typescript-${version}`)
     const projects = projectsFor(typescript)
     const wrong = await checkProjects(dir, typescript, projects)
@@ -27,12 +31,16 @@ t.test('the types of the packed tarball, in every TypeScript since 5.4', async t
   })))
 
   const own = dirname(createRequire(import.meta.url).resolve('typescript/package.json'))
-  for (const kind of kindsOf(own)) t.equal(checkAlone(dir, own, kind), '', `every declaration file compiles alone: ${kind}`)
+  for (const kind of kindsOf(own)) {
+    t.equal(checkAlone(dir, own, kind), '', `every declaration file compiles alone: ${kind}`)
+  }
 })
 
 const kindsOf = (typescript: string): Project['kind'][] =>
   majorOf(typescript) >= 7 ? ['nodenext', 'node16', 'bundler'] : ['nodenext', 'node16', 'bundler', 'node10']
 
 function projectsFor (typescript: string): Project[] {
-  return kindsOf(typescript).flatMap(kind => [true, false].flatMap(verbatim => [true, false].map(exact => ({ kind, verbatim, exact }))))
+  return kindsOf(typescript).flatMap(
+    kind => [true, false].flatMap(verbatim => [true, false].map(exact => ({ kind, verbatim, exact })))
+  )
 }

@@ -10,7 +10,8 @@ import t, { type Test } from 'tap'
 import { main } from '../../lib/cli/main.ts'
 import { until } from '../fixtures/app.ts'
 
-// Development servers that restart when a file changes: heartbeats must not restart them. Needs `npm run build`, and the
+// Development servers that restart when a file changes: heartbeats must not restart them. Needs `npm run build`, and
+// the
 // registry for nodemon.
 
 const BOOTS_FOR = 20_000
@@ -30,14 +31,20 @@ t.teardown(() => rmSync(tools, { recursive: true }))
 execFileSync('npm', ['install', '--prefix', tools, '--no-audit', '--no-fund', '--silent', 'nodemon@3'], { cwd: tools })
 const nodemon = join(tools, 'node_modules/.bin/nodemon')
 // port 0 would be its default, 3000
-const fastify = async () => [bin('fastify'), 'start', '--watch', '--address', '127.0.0.1', '--port', String(await freePort()), 'plugin.cjs']
+const fastify = async () => [
+  bin('fastify'), 'start', '--watch', '--address', '127.0.0.1', '--port', String(await freePort()), 'plugin.cjs'
+]
 
-/** Those that detect changes of the state file must ignore it before the site switches, as docs/file-store.md explains. */
+/**
+ * Those that detect changes of the state file must ignore it before the site switches, as docs/file-store.md explains.
+ */
 const WATCHERS: Record<string, { args: string[], switches: boolean }> = {
   nodemon: { args: [nodemon, 'server.cjs'], switches: false },
   'nodemon that ignores the file': { args: [nodemon, '--ignore', 'maintenance.json', 'server.cjs'], switches: true },
   'fastify start --watch': { args: await fastify(), switches: false },
-  'fastify start --watch that ignores the file': { args: [...await fastify(), '--ignore-watch', 'maintenance.json'], switches: true },
+  'fastify start --watch that ignores the file': {
+    args: [...await fastify(), '--ignore-watch', 'maintenance.json'], switches: true
+  },
   'node --watch': { args: [process.execPath, '--watch', 'server.cjs'], switches: true },
   'tsx watch': { args: [bin('tsx'), 'watch', 'server.cjs'], switches: true }
 }
@@ -53,7 +60,9 @@ for (const [name, { args: [program, ...args], switches }] of Object.entries(WATC
     writeFileSync(join(place, 'server.cjs'), SERVER)
     const output = watch(t, program!, args, place)
     const boots = (): number => output().split('BOOTED').length - 1
-    await until('booted', () => boots() > 0, 60_000).catch(error => { throw new Error(`${error.message}: ${output()}`) })
+    await until('booted', () => boots() > 0, 60_000).catch(
+      error => { throw new Error(`${error.message}: ${output()}`) }
+    )
     await sleep(BOOTS_FOR / 2)
     if (switches) t.match(await command(place, 'on'), { code: 0 })
     await sleep(BOOTS_FOR / 2)
@@ -65,7 +74,9 @@ for (const [name, { args: [program, ...args], switches }] of Object.entries(WATC
 
 /** Starts a program in its own process group, which ends with the test. */
 function watch (t: Test, program: string, args: string[], cwd: string): () => string {
-  const child = spawn(program, args, { cwd, detached: true, stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, HOME: process.env.HOME } })
+  const child = spawn(program, args, {
+    cwd, detached: true, stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, HOME: process.env.HOME }
+  })
   t.teardown(async () => {
     try { process.kill(-child.pid!, 'SIGKILL') } catch {}
     rmSync(cwd, { recursive: true, force: true, maxRetries: 5 })
@@ -87,7 +98,9 @@ async function freePort (): Promise<number> {
 async function command (place: string, name: string): Promise<{ code: number, out: string }> {
   for (let tries = 1; ; tries++) {
     let out = ''
-    const code = await main([name, '--json', '--store', `file:${join(place, 'maintenance.json')}`], {}, { out: text => { out += text }, err: text => { out += text } })
+    const code = await main([
+      name, '--json', '--store', `file:${join(place, 'maintenance.json')}`
+    ], {}, { out: text => { out += text }, err: text => { out += text } })
     if (code !== 1 || tries === 5) return { code, out }
   }
 }

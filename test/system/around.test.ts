@@ -38,13 +38,19 @@ async function startProcess (t: Test, args: string[]) {
     if (child.exitCode !== null) throw new Error(`it exited with ${child.exitCode}`)
     return get('/').then(() => true, () => false)
   }, 60_000)
-  const command = (name: 'on' | 'off') => promisify(execFile)(process.execPath, ['dist/lib/cli/bin.js', name, '--store', `file:${file}`], { env })
+  const command = (name: 'on' | 'off') =>
+    promisify(execFile)(process.execPath, ['dist/lib/cli/bin.js', name, '--store', `file:${file}`], { env })
   return { ask, get, command }
 }
 
 t.test('NestJS: RouteConfig and the decorators, on handlers and controllers; no middleware runs for a blocked request', async t => {
-  const { ask, get, command } = await startProcess(t, ['node_modules/tsx/dist/cli.mjs', '--tsconfig', 'examples/nestjs/tsconfig.json', 'examples/nestjs/main.ts'])
-  const all = async () => await Promise.all([get('/shop'), get('/shop/about'), get('/shop/imprint'), get('/shop/search', 'POST'), get('/health'), get('/health/old'), get('/nowhere')])
+  const { ask, get, command } = await startProcess(t, [
+    'node_modules/tsx/dist/cli.mjs', '--tsconfig', 'examples/nestjs/tsconfig.json', 'examples/nestjs/main.ts'
+  ])
+  const all = async () => await Promise.all([
+    get('/shop'), get('/shop/about'), get('/shop/imprint'), get('/shop/search', 'POST'), get('/health'),
+    get('/health/old'), get('/nowhere')
+  ])
   const greeting = async () => (await ask('/shop')).headers.get('x-greeting')
   t.strictSame(await all(), [200, 200, 200, 201, 200, 503, 404])
   t.equal(await greeting(), 'welcome')
@@ -57,7 +63,9 @@ t.test('NestJS: RouteConfig and the decorators, on handlers and controllers; no 
 })
 
 t.test('fastify-cli with autoload: route files with a config', async t => {
-  const { get, command } = await startProcess(t, ['node_modules/fastify-cli/cli.js', 'start', '-a', '127.0.0.1', '-l', 'error', 'examples/fastify-cli/app.js'])
+  const { get, command } = await startProcess(t, [
+    'node_modules/fastify-cli/cli.js', 'start', '-a', '127.0.0.1', '-l', 'error', 'examples/fastify-cli/app.js'
+  ])
   t.strictSame([await get('/'), await get('/health')], [200, 200])
   await command('on')
   await until('it is closed', async () => await get('/') === 503)
@@ -76,7 +84,9 @@ t.test('@fastify/swagger: every route that can be blocked documents the 503', as
   await app.maintenance.set(true, { endsAt: '2099-12-01T03:00:00Z' })
   const answer = await app.inject('/books')
   t.equal(answer.statusCode, 503)
-  t.strictSame(Object.keys(answer.json()).sort(), Object.keys(content['application/json'].schema.properties).sort(), 'the schema matches the answer')
+  t.strictSame(Object.keys(answer.json()).sort(), Object.keys(
+    content['application/json'].schema.properties
+  ).sort(), 'the schema matches the answer')
   t.equal(await statusOf(app, '/openapi.json'), 200)
 })
 
@@ -86,14 +96,20 @@ t.test('@fastify/under-pressure: each plugin sends its own 503', async t => {
   t.teardown(() => app.close())
   const ask = async (url: string) => {
     const { statusCode, headers, body } = await app.inject(url)
-    return [statusCode, headers['maintenance-mode'] ?? null, /FST_UNDER_PRESSURE|FST_ERR_MAINTENANCE/.exec(body)?.[0] ?? null]
+    return [
+      statusCode, headers['maintenance-mode'] ?? null, /FST_UNDER_PRESSURE|FST_ERR_MAINTENANCE/.exec(body)?.[0] ?? null
+    ]
   }
   t.strictSame([await ask('/'), await ask('/alive')], [[200, null, null], [200, null, null]])
   await app.maintenance.set(true)
-  t.strictSame([await ask('/'), await ask('/alive')], [[503, 'full', 'FST_ERR_MAINTENANCE'], [200, null, null]], 'closed, and alive')
+  t.strictSame([await ask('/'), await ask('/alive')], [
+    [503, 'full', 'FST_ERR_MAINTENANCE'], [200, null, null]
+  ], 'closed, and alive')
   healthy = false
   await until('under pressure', async () => await statusOf(app, '/alive') === 503)
-  t.strictSame([await ask('/'), await ask('/alive')], [[503, 'full', 'FST_ERR_MAINTENANCE'], [503, null, 'FST_UNDER_PRESSURE']], 'both')
+  t.strictSame([await ask('/'), await ask('/alive')], [
+    [503, 'full', 'FST_ERR_MAINTENANCE'], [503, null, 'FST_UNDER_PRESSURE']
+  ], 'both')
   await app.maintenance.set(false)
   await until('under pressure, at its next check', async () => await statusOf(app, '/') === 503)
   t.strictSame(await ask('/'), [503, null, 'FST_UNDER_PRESSURE'])
@@ -107,7 +123,9 @@ t.test('a type provider: schemas together with config.maintenance', async t => {
   const order = (payload: object) => statusOf(app as unknown as FastifyInstance, '/orders', 'POST', payload)
   t.strictSame([await search({ text: 'a' }), await search({ text: 1 }), await order({ book: 'b' })], [200, 400, 200])
   await app.maintenance.set(true, { mode: 'read-only' })
-  t.strictSame([await search({ text: 'a' }), await search({ text: 1 }), await order({ book: 'b' }), await order({})], [200, 400, 503, 503], 'blocked before validation')
+  t.strictSame([
+    await search({ text: 'a' }), await search({ text: 1 }), await order({ book: 'b' }), await order({})
+  ], [200, 400, 503, 503], 'blocked before validation')
 })
 
 t.test('a BullMQ worker pauses while the site is closed', async t => {
@@ -129,7 +147,11 @@ t.test('a BullMQ worker pauses while the site is closed', async t => {
   await until('the first job is done', () => done.includes('first'))
   await queue.add('slow', {})
   await until('the slow job has begun', () => isSlow)
-  await t.rejects(app.maintenance.set(true, { wait: 1000 }), { code: 'FST_ERR_MAINTENANCE_DRAIN', routes: { 'job slow': 1 } }, 'a wait includes the job')
+  await t.rejects(
+    app.maintenance.set(true, { wait: 1000 }),
+    { code: 'FST_ERR_MAINTENANCE_DRAIN', routes: { 'job slow': 1 } },
+    'a wait includes the job'
+  )
   t.ok(worker.isPaused())
   release()
   await app.maintenance.set(true, { wait: true })
@@ -153,8 +175,10 @@ t.test('prom-client and fastify-metrics: open or closed, blocked by reason, let 
   for (const url of ['/', '/', '/about', '/legacy']) await app.inject(url)
   const text = await read()
   for (const line of [
-    /^maintenance_active\{site="default"\} 1$/m, /^maintenance_store_connected\{site="default"\} 1$/m, /^maintenance_held\{site="default"\} 0$/m,
-    /^maintenance_refused_total\{site="default",reason="active"\} 2$/m, /^maintenance_refused_total\{site="default",reason="route-on"\} 1$/m,
+    /^maintenance_active\{site="default"\} 1$/m, /^maintenance_store_connected\{site="default"\} 1$/m,
+    /^maintenance_held\{site="default"\} 0$/m,
+    /^maintenance_refused_total\{site="default",reason="active"\} 2$/m,
+    /^maintenance_refused_total\{site="default",reason="route-on"\} 1$/m,
     /^maintenance_let_in_total\{site="default"\} 1$/m,
     /^http_request_duration_seconds_count\{method="GET",route="\/",status_code="503"\} 2$/m
   ]) t.match(text, line)
@@ -171,10 +195,15 @@ t.test('OpenTelemetry: spans of blocked requests are marked or left out', async 
     await app.inject('/')
     await app.inject('/about')
     const spans = exporter.getFinishedSpans().filter(({ name }) => name === 'request').map(({ attributes, status }) => [
-      attributes['url.path'], attributes['http.response.status_code'], status.code, attributes['maintenance.reason'] ?? null, attributes['maintenance.mode'] ?? null
+      attributes['url.path'], attributes['http.response.status_code'], status.code,
+      attributes['maintenance.reason'] ?? null, attributes['maintenance.mode'] ?? null
     ])
     const refused = [['/', 503, SpanStatusCode.UNSET, 'active', 'full']]
-    t.strictSame(spans, [['/', 200, SpanStatusCode.UNSET, null, null], ...(leaveOut ? [] : refused), ['/about', 200, SpanStatusCode.UNSET, null, null]])
+    t.strictSame(spans, [
+      ['/', 200, SpanStatusCode.UNSET, null, null],
+      ...(leaveOut ? [] : refused),
+      ['/about', 200, SpanStatusCode.UNSET, null, null]
+    ])
   }
 })
 
@@ -182,7 +211,9 @@ t.test('every piece of code in the documentation is in an example', async t => {
   const lines = (text: string) => text.split('\n').map(line => line.trim()).join('\n')
   const sources = readdirSync('examples', { recursive: true, withFileTypes: true })
     .filter(entry => entry.isFile()).map(entry => lines(readFileSync(join(entry.parentPath, entry.name), 'utf8')))
-  const pieces = [...readFileSync('docs/around-fastify.md', 'utf8').matchAll(/^```[jt]s\n([^]*?)^```$/gm)].map(([, code = '']) => code)
+  const pieces = [
+    ...readFileSync('docs/around-fastify.md', 'utf8').matchAll(/^```[jt]s\n([^]*?)^```$/gm)
+  ].map(([, code = '']) => code)
   t.equal(pieces.length, 23)
   for (const piece of pieces) t.ok(sources.some(source => source.includes(lines(piece))), piece)
 })

@@ -33,7 +33,9 @@ t.test('a change in one process closes and opens other processes on the same fil
   t.same(await statuses(), urls.map(() => 200))
   for (const [on, expected] of [[true, 503], [false, 200], [true, 503]] as const) {
     await api.set(on)
-    for (const [i, kind] of Object.keys(kinds).entries()) await until(`${expected} ${kind}`, async () => (await statuses())[i] === expected)
+    for (const [i, kind] of Object.keys(kinds).entries()) {
+      await until(`${expected} ${kind}`, async () => (await statuses())[i] === expected)
+    }
     t.same(await statuses(), urls.map(() => expected))
   }
   t.ok(lstatSync(link).isSymbolicLink(), 'the link is still a link')
@@ -45,8 +47,10 @@ t.test('20 writers are killed at random moments', async t => {
   // compiled once, so that 20 processes start in a third of the time that tsx takes
   const compiled = t.testdir()
   execFileSync(process.execPath, [
-    'node_modules/typescript/bin/tsc', 'test/fixtures/file-writer.ts', '--outDir', compiled, '--ignoreConfig', '--noCheck',
-    '--rootDir', '.', '--module', 'nodenext', '--target', 'es2022', '--types', 'node', '--rewriteRelativeImportExtensions'
+    'node_modules/typescript/bin/tsc', 'test/fixtures/file-writer.ts', '--outDir', compiled, '--ignoreConfig',
+    '--noCheck',
+    '--rootDir', '.', '--module', 'nodenext', '--target', 'es2022', '--types', 'node',
+    '--rewriteRelativeImportExtensions'
   ], { cwd: new URL('../..', import.meta.url), env: ENV })
   const boot = (): { child: ChildProcess, ready: Promise<string> } => {
     const child = fork(join(compiled, 'test/fixtures/file-writer.js'), [file, 'loop'], { execArgv: [], env: ENV })
@@ -85,7 +89,9 @@ t.test('20 writers are killed at random moments', async t => {
     if (names.length > 0) left++
     most = Math.max(most, names.length)
     // every other time, the next writer finds the files that this one left
-    if (kill % 2 === 0) slowest = Math.max(slowest, await timed(retried(() => updateRecord(store, 'default', { edit: closeSite({}) }))))
+    if (kill % 2 === 0) {
+      slowest = Math.max(slowest, await timed(retried(() => updateRecord(store, 'default', { edit: closeSite({}) }))))
+    }
   }
   t.ok(left > 0, `${left} of 20 kills hit a write (${writes} writes)`)
   t.ok(most <= 2, `a kill leaves at most ${most} files`)

@@ -11,7 +11,8 @@ import { noPostgres, startPostgres } from '../fixtures/postgres.ts'
 import { createRandom } from '../fixtures/random.ts'
 import { startRedis } from '../fixtures/redis.ts'
 
-// Random actions of operators, runs, crashes and the clock, on one to three servers that share a store. After each step, every
+// Random actions of operators, runs, crashes and the clock, on one to three servers that share a store. After each
+// step, every
 // server has the windows of a plain list, and lets a request through only if all active windows of that list do.
 // MAINTENANCE_SEQUENCES=1000 runs more of them, MAINTENANCE_SEED repeats them.
 
@@ -68,7 +69,9 @@ function withClock (store: MaintenanceStore, clock: { now: number }, link: { cut
 }
 
 /** The verdict of each window about a request. */
-const blocks = ({ mode, onlyRoutes, ignoreRoutes }: Window, { method, url }: { method: string, url: string }): boolean =>
+const blocks = (
+  { mode, onlyRoutes, ignoreRoutes }: Window, { method, url }: { method: string, url: string }
+): boolean =>
   (onlyRoutes?.some(pattern => matches(pattern, url)) ?? true) &&
   !ignoreRoutes?.some(pattern => matches(pattern, url)) && !(mode === 'read-only' && method === 'GET')
 
@@ -106,7 +109,9 @@ async function play (store: MaintenanceStore, site: string, random: Random): Pro
   /** As every write does: removes windows that have ended. */
   function settle (): void {
     for (const window of list) {
-      if (window.kind === 'run' && isOver(window) && window.stays) Object.assign(window, { kind: 'now', end: Infinity, lease: Infinity, stays: false })
+      if (window.kind === 'run' && isOver(window) && window.stays) {
+        Object.assign(window, { kind: 'now', end: Infinity, lease: Infinity, stays: false })
+      }
     }
     list = list.filter(window => !isOver(window))
   }
@@ -114,11 +119,22 @@ async function play (store: MaintenanceStore, site: string, random: Random): Pro
   function scheduled (): Window[] {
     const start = clock.now - clock.now % DAY_PART
     if (clock.now >= start + 20 * MINUTE || start <= openedAt) return []
-    return [{ id: new Date(start).toISOString(), kind: 'scheduled', start, end: start + 20 * MINUTE, mode: 'read-only', lease: Infinity, stays: false }]
+    return [{
+      id: new Date(start).toISOString(),
+      kind: 'scheduled',
+      start,
+      end: start +
+      20 * MINUTE,
+      mode: 'read-only',
+      lease: Infinity,
+      stays: false
+    }]
   }
 
   const active = (): Window[] => [
-    ...list.filter(window => window.kind === 'run' ? !isOver(window) || window.stays : window.start <= clock.now && !isOver(window)),
+    ...list.filter(
+      window => window.kind === 'run' ? !isOver(window) || window.stays : window.start <= clock.now && !isOver(window)
+    ),
     ...scheduled()
   ]
 
@@ -126,7 +142,9 @@ async function play (store: MaintenanceStore, site: string, random: Random): Pro
     list.push({ start: clock.now, end: Infinity, mode: 'full', lease: Infinity, stays: false, ...window })
   }
 
-  const patterns = (): Rules => ({ ...pick([{}, {}, { onlyRoutes: ['/shop/*'] }]), ...pick([{}, { ignoreRoutes: ['/open'] }]) })
+  const patterns = (): Rules => ({
+    ...pick([{}, {}, { onlyRoutes: ['/shop/*'] }]), ...pick([{}, { ignoreRoutes: ['/open'] }])
+  })
   const codeOf = (error: { code?: string }): string => String(error.code)
   const any = (): FastifyInstance['maintenance'] => pick(servers).app.maintenance
 
@@ -147,7 +165,9 @@ async function play (store: MaintenanceStore, site: string, random: Random): Pro
       const [mode, start, length, rules] = [pick(MODES), pick([5, 30, 300]), pick([0, 10, 60]), patterns()]
       settle()
       const before = new Set(list.map(({ id }) => id))
-      const { windows } = await any().set(true, { mode, startsAt: `+${start}m`, ...rules, ...(length > 0 ? { endsAt: `+${length}m` } : {}) })
+      const { windows } = await any().set(true, {
+        mode, startsAt: `+${start}m`, ...rules, ...(length > 0 ? { endsAt: `+${length}m` } : {})
+      })
       const begin = clock.now + start * MINUTE
       const id = windows.find(({ id, kind }) => kind === 'planned' && !before.has(id))?.id ?? '?'
       add({ id, kind: 'planned', start: begin, end: length > 0 ? begin + length * MINUTE : Infinity, mode, ...rules })
@@ -247,7 +267,8 @@ async function play (store: MaintenanceStore, site: string, random: Random): Pro
 
   async function compare (): Promise<string | null> {
     const expected = active()
-    const ids = (windows: readonly { id: string, kind: string }[]): string => windows.map(({ id, kind }) => kind === 'scheduled' ? kind : id).sort().join()
+    const ids = (windows: readonly { id: string, kind: string }[]): string =>
+      windows.map(({ id, kind }) => kind === 'scheduled' ? kind : id).sort().join()
     for (const [i, { app }] of servers.entries()) {
       await app.maintenance.refresh()
       const { windows } = app.maintenance.status()
@@ -256,7 +277,9 @@ async function play (store: MaintenanceStore, site: string, random: Random): Pro
       for (const request of REQUESTS) {
         const { statusCode } = await app.inject(request as InjectOptions)
         const isBlocked = expected.some(window => blocks(window, request))
-        if ((statusCode === 503) !== isBlocked) return `server ${i}: ${request.method} ${request.url} is ${statusCode}, windows ${JSON.stringify(expected)}`
+        if ((statusCode === 503) !== isBlocked) {
+          return `server ${i}: ${request.method} ${request.url} is ${statusCode}, windows ${JSON.stringify(expected)}`
+        }
       }
     }
     return null
@@ -283,7 +306,9 @@ async function play (store: MaintenanceStore, site: string, random: Random): Pro
   }
 }
 
-const STORES: Record<string, { missing?: string | false, slow?: true, open: (t: Test) => StoreOption | Promise<StoreOption> }> = {
+const STORES: Record<string, {
+  missing?: string | false; slow?: true; open: (t: Test) => StoreOption | Promise<StoreOption>
+}> = {
   memory: { open: () => 'memory' },
   file: { open: t => ({ file: stateFile(t) }) },
   redis: { open: async t => ({ redis: `redis://127.0.0.1:${(await startRedis(t)).port}` }) },
@@ -293,8 +318,13 @@ const STORES: Record<string, { missing?: string | false, slow?: true, open: (t: 
 }
 
 for (const [name, { missing, slow, open }] of Object.entries(STORES)) {
-  const skip = slow === true && process.env.MAINTENANCE_SEQUENCES === undefined ? 'MAINTENANCE_SEQUENCES is not set' : missing
-  t.test(`a fleet on ${name} equals a simple list after every step`, { skip: skip ?? false, timeout: 3_600_000 }, async t => {
+  const skip =
+    slow === true && process.env.MAINTENANCE_SEQUENCES === undefined ? 'MAINTENANCE_SEQUENCES is not set' : missing
+  t.test(`a fleet on ${name} equals a simple list after every step`, {
+    skip: skip ??
+    false,
+    timeout: 3_600_000
+  }, async t => {
     const { store } = await openStore(await open(t), ['default'])
     t.teardown(() => store.close())
     const random = createRandom(t)

@@ -51,11 +51,15 @@ const command = patiently(runOnce)
 
 /** The same as a process, as operators run it. */
 const program = patiently(args => new Promise(resolve => {
-  execFile(process.execPath, ['dist/lib/cli/bin.js', ...args], (error, out, err) => resolve({ code: Number(error?.code ?? 0), out, err }))
+  execFile(process.execPath, ['dist/lib/cli/bin.js', ...args], (error, out, err) => resolve({
+    code: Number(error?.code ?? 0), out, err
+  }))
 }))
 
 async function startServer (t: Test, options: object): Promise<{ url: string, kill: () => void }> {
-  const child = fork('test/fixtures/drain-server.ts', [JSON.stringify(options)], { execArgv: ['--import', 'tsx'], env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' } })
+  const child = fork('test/fixtures/drain-server.ts', [JSON.stringify(options)], {
+    execArgv: ['--import', 'tsx'], env: { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' }
+  })
   const exited = once(child, 'exit')
   // it would still write to a directory that is being removed
   t.teardown(async () => {
@@ -78,24 +82,29 @@ t.teardown(() => agent.destroy())
 /** @returns the status; 0 if the client hung up */
 function post (url: string, hangUpAfter: number | null): Promise<number> {
   return new Promise(resolve => {
-    const request = httpRequest(url, { method: 'POST', agent }, response => response.resume().on('close', () => resolve(response.statusCode ?? 0)))
+    const request = httpRequest(url, { method: 'POST', agent }, response => response.resume().on(
+      'close',
+      () => resolve(response.statusCode ?? 0)
+    ))
     request.on('error', () => resolve(0)).end()
     if (hangUpAfter !== null) setTimeout(() => request.destroy(), hangUpAfter)
   })
 }
 
 /** Checks less often than `until`, because the check costs more. */
-const eventually = (what: string, condition: () => boolean | Promise<boolean>): Promise<void> => until(what, async () => {
-  await sleep(100)
-  return condition()
-}, 60_000)
+const eventually = (what: string, condition: () => boolean | Promise<boolean>): Promise<void> =>
+  until(what, async () => {
+    await sleep(100)
+    return condition()
+  }, 60_000)
 
 /** Sends requests in series, and aborts some of them. */
 async function load (url: string, site: string, on: { goesOn: boolean }): Promise<void> {
   for (let i = 0; on.goesOn; i++) {
     const ms = duration()
     const leaves = Math.random() < 0.15
-    const status = await post(`${url}/work?site=${site}&id=${i}&ms=${ms}`, leaves ? Math.floor(ms * Math.random()) : null)
+    const status =
+      await post(`${url}/work?site=${site}&id=${i}&ms=${ms}`, leaves ? Math.floor(ms * Math.random()) : null)
     if (status === 503) await sleep(50)
   }
 }
@@ -106,7 +115,9 @@ async function prove (t: Test, { store, args }: Fleet, sites = 10): Promise<void
   const logs = t.testdir({ 'page.eta': 'closed' })
   const logOf = (site: string): string => readFileSync(join(logs, `${site}.log`), { encoding: 'utf8', flag: 'a+' })
   const count = (text: string, what: string): number => text.split(`${what} `).length - 1
-  const servers = await Promise.all(Array.from({ length: 3 }, () => startServer(t, { store, sites: SITES, logs, response: { template: join(logs, 'page.eta') } })))
+  const servers = await Promise.all(Array.from({ length: 3 }, () => startServer(t, {
+    store, sites: SITES, logs, response: { template: join(logs, 'page.eta') }
+  })))
   const on = { goesOn: true }
   const clients = SITES.flatMap(site => servers.flatMap(({ url }) => load(url, site, on)))
   const violations: string[] = []
@@ -119,12 +130,21 @@ async function prove (t: Test, { store, args }: Fleet, sites = 10): Promise<void
     if (count(logOf(site), 'begin') > count(logOf(site), 'end')) waits++
     const { code, out, err } = await run('on', site, '--wait=60s', '--force', ...args)
     const log = logOf(site)
-    t.match({ code, out }, { code: 0, out: new RegExp(`\\n${site}: 3 of 3 servers closed, 0 requests running\\n${site}: safe to proceed\\n$`) }, `${site}: ${err}`)
-    if (count(log, 'begin') !== count(log, 'end')) violations.push(`${site}: ${count(log, 'begin')} began, ${count(log, 'end')} ended`)
+    t.match({ code, out }, {
+      code: 0,
+      out: new RegExp(
+      `\\n${site}: 3 of 3 servers closed, 0 requests running\\n${site}: safe to proceed\\n$`
+      )
+    }, `${site}: ${err}`)
+    if (count(log, 'begin') !== count(log, 'end')) {
+      violations.push(`${site}: ${count(log, 'begin')} began, ${count(log, 'end')} ended`)
+    }
     await sleep(300)
     if (logOf(site) !== log) violations.push(`${site}: written after the return: ${logOf(site).slice(log.length)}`)
     rounds++
-    t.match(await run('off', site, '--wait=60s', ...args), { code: 0, out: new RegExp(`\\n${site}: 3 of 3 servers open\\n$`) })
+    t.match(await run('off', site, '--wait=60s', ...args), {
+      code: 0, out: new RegExp(`\\n${site}: 3 of 3 servers open\\n$`)
+    })
   }
 
   await Promise.all(SITES.map(async (site, i) => {
@@ -159,19 +179,31 @@ t.test('on Redis: a killed server and one without a connection delay the wait un
     startServer(t, { store: { redis: proxy.url }, site: 'mute', logs })
   ])
   const now = async () => Number((await redis.client.time())[0]) * 1000
-  const seenAt = async (site: string) => Date.parse(JSON.parse((await command('servers', site, '--json', ...args)).out).sites[0].servers[0].seenAt)
+  const seenAt = async (site: string) =>
+    Date.parse(JSON.parse((await command('servers', site, '--json', ...args)).out).sites[0].servers[0].seenAt)
 
   async function killed (): Promise<void> {
     post(`${victim.url}/work?site=victim&id=1&ms=60000`, null)
     await eventually('it is running', () => existsSync(join(logs, 'victim.log')))
     const waiting = command('on', 'victim', '--wait=60s', ...args)
-    await eventually('it reports its requests', async () => /closed, revision \d+, 1 request running \(from before: 1 × POST \/work\), seen/.test((await command('servers', 'victim', ...args)).out))
+    await eventually('it reports its requests', async () =>
+      /closed, revision \d+, 1 request running \(from before: 1 × POST \/work\), seen/.test(
+        (await command('servers', 'victim', ...args)).out
+      ))
     victim.kill()
     const seen = await seenAt('victim')
     const { code, out, err } = await waiting
     t.ok(await now() >= seen + LOST_AFTER - 1000, 'not before it is lost')
-    t.match({ code, out, err }, { code: 3, out: /victim: 1 of 1 server closed, 1 request running\nvictim: 0 of 0 servers closed, 0 requests running, 1 lost\n$/, err: /lost/ })
-    t.match(await command('on', 'victim', '--wait=60s', '--force', '--assume-dead', ...args), { code: 0, out: /victim: safe to proceed\n$/ }, 'for operators who have checked')
+    t.match({ code, out, err }, {
+      code: 3,
+      out: /victim: 1 of 1 server closed, 1 request running\nvictim: 0 of 0 servers closed, 0 requests running, 1 lost\n$/,
+      err: /lost/
+    })
+    t.match(
+      await command('on', 'victim', '--wait=60s', '--force', '--assume-dead', ...args),
+      { code: 0, out: /victim: safe to proceed\n$/ },
+      'for operators who have checked'
+    )
   }
 
   async function silent (): Promise<void> {
@@ -179,15 +211,24 @@ t.test('on Redis: a killed server and one without a connection delay the wait un
     const seen = await seenAt('mute')
     let returned = false
     const waiting = command('on', 'mute', '--wait=60s', ...args).finally(() => { returned = true })
-    await eventually('it is listed as silent', async () => /\): open \(has not followed\), revision 0, .*, seen .* \(\d+ seconds ago\)/.test((await command('servers', 'mute', ...args)).out))
+    await eventually('it is listed as silent', async () =>
+      /\): open \(has not followed\), revision 0, .*, seen .* \(\d+ seconds ago\)/.test(
+        (await command('servers', 'mute', ...args)).out
+      ))
     t.equal(returned, false, 'the wait does not return while it may be open')
     const { code, out } = await waiting
     t.ok(await now() >= seen + LOST_AFTER - 1000, 'not before it is lost')
     t.match({ code, out }, { code: 3, out: /mute: 0 of 0 servers closed, 0 requests running, 1 lost\n$/ })
-    t.match((await command('servers', 'mute', ...args)).out, /: open \(has not followed\), revision 0, .*, lost, last seen /)
+    t.match(
+      (await command('servers', 'mute', ...args)).out,
+      /: open \(has not followed\), revision 0, .*, lost, last seen /
+    )
     proxy.frozen = false
     proxy.cut()
-    await eventually('it is back, and closed', async () => /: closed, revision \d{10}/.test((await command('servers', 'mute', ...args)).out))
+    await eventually(
+      'it is back, and closed',
+      async () => /: closed, revision \d{10}/.test((await command('servers', 'mute', ...args)).out)
+    )
   }
 
   await Promise.all([killed(), silent()])
@@ -200,7 +241,9 @@ t.test('on a file: a killed server is lost at once, and its entry stays; other f
   const args = ['--store', `file:${file}`]
   // the servers follow the link, the command does not
   symlinkSync('state.json', join(directory, 'link.json'))
-  const [victim] = await Promise.all([startServer(t, { store: { file: join(directory, 'link.json') }, logs: directory }), startServer(t, { store: { file }, logs: directory })])
+  const [victim] = await Promise.all([startServer(t, {
+    store: { file: join(directory, 'link.json') }, logs: directory
+  }), startServer(t, { store: { file }, logs: directory })])
   const folder = join(directory, '.state.json.servers.swp')
   const entries = () => readdirSync(folder)
   t.equal(entries().length, 2)
@@ -239,7 +282,9 @@ t.test('on a file: a killed server is lost at once, and its entry stays; other f
   // a server that must not be missed
   const { open } = fsp
   fsp.open = async (path, ...rest) => {
-    if (String(path).includes('.servers.swp')) throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' })
+    if (String(path).includes('.servers.swp')) {
+      throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' })
+    }
     return open(path, ...rest)
   }
   syncBuiltinESMExports()
@@ -249,7 +294,9 @@ t.test('on a file: a killed server is lost at once, and its entry stays; other f
   }
   t.teardown(restore)
   t.match(await runOnce(['servers', ...args]), { code: 1, out: '', err: /EMFILE/ })
-  t.match(await runOnce(['on', '--wait=1s', '--json', ...args]), { code: 1, out: '', err: /nothing was changed: EMFILE/ })
+  t.match(await runOnce(['on', '--wait=1s', '--json', ...args]), {
+    code: 1, out: '', err: /nothing was changed: EMFILE/
+  })
   restore()
 })
 
@@ -264,7 +311,8 @@ t.test('on a file: a server that boots removes entries of dead servers, and says
   await app.ready()
   // A temporary file has a leading dot: an entry is written beside its target, then renamed.
   const entries = () => readdirSync(folder).filter(name => !name.startsWith('.'))
-  await until('the dead entry is removed', () => entries().length === 1 && !entries().some(name => name.includes('dead')))
+  await until('the dead entry is removed', () => entries().length === 1 &&
+    !entries().some(name => name.includes('dead')))
   t.match(entries()[0], /^[0-9a-f-]{36}$/)
   await app.close()
   const goodbye = JSON.parse(readFileSync(join(folder, entries()[0] as string), 'utf8'))

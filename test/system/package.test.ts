@@ -25,18 +25,28 @@ async function lint (t: Test, tarball: string): Promise<void> {
   t.strictSame(types.types === false ? 'no types' : types.problems, [], 'are the types wrong?')
   const { messages, pkg } = await publint({ pack: { tarball: bytes.buffer }, strict: true })
   t.strictSame(messages, [], 'publint')
-  t.notOk(Object.keys(pkg.scripts ?? {}).some(name => /^(pre|post)?install$|^prepare$/.test(name)), 'no install scripts')
+  t.notOk(Object.keys(pkg.scripts ?? {}).some(
+    name => /^(pre|post)?install$|^prepare$/.test(name)
+  ), 'no install scripts')
 }
 
 t.test('the packed tarball works from an empty directory: the pages, ES modules, CommonJS, TypeScript', async t => {
-  const [dir, packs] = ['walk', 'pack'].map(name => mkdtempSync(join(tmpdir(), `fastify-maintenance-${name}-`))) as [string, string]
+  const [dir, packs] = ['walk', 'pack'].map(
+    name => mkdtempSync(join(tmpdir(), `fastify-maintenance-${name}-`))
+  ) as [string, string]
   t.teardown(() => [dir, packs].forEach(path => rmSync(path, { recursive: true, force: true })))
   // already built; --ignore-scripts avoids a second build while other tests run
-  const packed = JSON.parse((await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', packs])).stdout)
+  const packed =
+    JSON.parse((await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', packs])).stdout)
   const { filename, files } = [packed].flat()[0] ?? Object.values(packed)[0]
   const tarball = join(packs, filename)
   const paths: string[] = files.map(({ path }: { path: string }) => path)
-  t.strictSame(paths.filter(path => !/^(dist\/(index|lib\/.*|types\/.*)\.(c?js|js\.map|d\.c?ts|eta|css)|dist\/lib\/.*\/locales\/[\w-]+\.json|dist\/package\.json|package\.json|README\.md|LICENSE)$/.test(path)), [], 'only built files')
+  t.strictSame(paths.filter(
+    path =>
+      !/^(dist\/(index|lib\/.*|types\/.*)\.(c?js|js\.map|d\.c?ts|eta|css)|dist\/lib\/.*\/locales\/[\w-]+\.json|dist\/package\.json|package\.json|README\.md|LICENSE)$/.test(
+        path
+      )
+  ), [], 'only built files')
   isReadable(t, paths.filter(path => /(?<!\.client)\.js$/.test(path)))
   hasAssets(t, paths)
   await lint(t, tarball)
@@ -84,19 +94,32 @@ t.test('the packed tarball works from an empty directory: the pages, ES modules,
 
   await t.test('the three pages, from the package and from a bundle by esbuild', t => renderPages(t, dir))
 
-  const wrong = "require('fastify')().register(require('fastify-maintenance'), { nope: 1 }).ready(error => console.log(error.stack))"
-  t.match((await run(process.execPath, ['--enable-source-maps', '-e', wrong], { cwd: dir })).stdout, /option 'nope'[^]* at checkShape [^]* at readOptions \(.*lib\/options\.ts:\d+/, 'a stack trace has names and lines of the sources')
+  const wrong =
+    "require('fastify')().register(require('fastify-maintenance'), { nope: 1 }).ready(error => console.log(error.stack))"
+  t.match(
+    (await run(process.execPath, ['--enable-source-maps', '-e', wrong], { cwd: dir })).stdout,
+    /option 'nope'[^]* at checkShape [^]* at readOptions \(.*lib\/options\.ts:\d+/,
+    'a stack trace has names and lines of the sources'
+  )
 
   const typescript = dirname(createRequire(import.meta.url).resolve('typescript/package.json'))
   for (const verbatim of [false, true]) {
-    t.equal(checkTypes(dir, typescript, { kind: 'nodenext', verbatim, exact: true }), '', `TypeScript, with import and ${verbatim ? 'require' : 'in CommonJS files'}`)
+    t.equal(
+      checkTypes(dir, typescript, { kind: 'nodenext', verbatim, exact: true }),
+      '',
+      `TypeScript, with import and ${verbatim ? 'require' : 'in CommonJS files'}`
+    )
   }
 })
 
 t.test('every public name has a comment and is exported by its entry', async t => {
-  for (const file of ['types/index.ts', 'types/admin.ts', 'lib/nest.ts', 'lib/stores/contract.ts']) t.strictSame(undocumented(file), [], file)
+  for (const file of ['types/index.ts', 'types/admin.ts', 'lib/nest.ts', 'lib/stores/contract.ts']) {
+    t.strictSame(undocumented(file), [], file)
+  }
   t.ok(publicNames('types/index.ts').length > 30)
-  for (const [entry, types] of [['lib/entry.d.cts', 'types/index.ts'], ['lib/admin/entry.d.cts', 'types/admin.ts']] as const) {
+  for (const [entry, types] of [
+    ['lib/entry.d.cts', 'types/index.ts'], ['lib/admin/entry.d.cts', 'types/admin.ts']
+  ] as const) {
     const [, names = ''] = /export \{([^}]*)\}/.exec(readFileSync(entry, 'utf8')) ?? []
     const exported = names.split(',').map(name => name.trim())
     t.strictSame(publicNames(types).filter(name => !exported.includes(name)), [], entry)
@@ -106,7 +129,9 @@ t.test('every public name has a comment and is exported by its entry', async t =
 /** As tsc emits it: not minified or bundled, and with a source map that includes the source. */
 function isReadable (t: Test, files: string[]): void {
   const sources = readdirSync('lib', { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.ts'))
-  t.strictSame(sources.map(file => `dist/lib/${file.replace(/ts$/, 'js')}`).filter(file => !files.includes(file)), [], 'one file per source')
+  t.strictSame(sources.map(
+    file => `dist/lib/${file.replace(/ts$/, 'js')}`
+  ).filter(file => !files.includes(file)), [], 'one file per source')
   for (const file of files) {
     const code = readFileSync(file, 'utf8')
     const { sources: [source = ''], sourcesContent } = JSON.parse(readFileSync(`${file}.map`, 'utf8'))
@@ -115,21 +140,26 @@ function isReadable (t: Test, files: string[]): void {
     const longest = Math.max(...code.split('\n').filter(line => !line.endsWith('= void 0;')).map(line => line.length))
     if (longest > 200 + inSource) t.fail(`${file} has a line of ${longest} characters`)
     if (!code.trimEnd().endsWith(`//# sourceMappingURL=${basename(file)}.map`)) t.fail(`${file} has no source map`)
-    if (readFileSync(join(dirname(file), source), 'utf8') !== String(sourcesContent)) t.fail(`${file}.map does not belong to ${source}`)
+    if (readFileSync(join(dirname(file), source), 'utf8') !== String(sourcesContent)) {
+      t.fail(`${file}.map does not belong to ${source}`)
+    }
   }
 }
 
 /** Templates, styles, browser scripts and locales are packed unchanged, and the built module has the same texts. */
 function hasAssets (t: Test, paths: string[]): void {
   const { readAsset } = createRequire(import.meta.url)('../../dist/lib/util/asset.cjs')
-  const assets = readdirSync('lib', { recursive: true, encoding: 'utf8' }).filter(file => /\.(eta|css|client\.js|json)$/.test(file))
+  const assets = readdirSync('lib', { recursive: true, encoding: 'utf8' }).filter(
+    file => /\.(eta|css|client\.js|json)$/.test(file)
+  )
   t.ok(assets.length > 15)
   for (const file of assets) {
     const text = readFileSync(`lib/${file}`, 'utf8')
     t.ok(paths.includes(`dist/lib/${file}`), file)
     t.equal(readFileSync(`dist/lib/${file}`, 'utf8'), text)
     t.equal(readAsset(file), text)
-    t.ok(text.split('\n').every(line => line.length <= 120) || file.includes('/locales/'), `${file}: lines of at most 120 characters`)
+    t.ok(text.split('\n').every(line => line.length <= 120) ||
+      file.includes('/locales/'), `${file}: lines of at most 120 characters`)
   }
 }
 
@@ -148,14 +178,22 @@ async function renderPages (t: Test, dir: string): Promise<void> {
       await app.close()
     })`)
   const bundled = join(dir, 'bundled', 'pages.cjs')
-  buildSync({ entryPoints: [join(dir, 'pages.cjs')], outfile: bundled, bundle: true, platform: 'node', logLevel: 'error' })
+  buildSync({
+    entryPoints: [join(dir, 'pages.cjs')], outfile: bundled, bundle: true, platform: 'node', logLevel: 'error'
+  })
   for (const file of [join(dir, 'pages.cjs'), bundled]) {
-    t.equal((await run(process.execPath, [file], { cwd: tmpdir() })).stdout, 'Wartungsarbeiten true true\nEnter during maintenance true true\nWartung true true\n', file)
+    t.equal(
+      (await run(process.execPath, [file], { cwd: tmpdir() })).stdout,
+      'Wartungsarbeiten true true\nEnter during maintenance true true\nWartung true true\n',
+      file
+    )
   }
 }
 
 /** A user's environment, without variables of the test runner and its npm. */
-const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(NODE_OPTIONS|_?TAP|INIT_CWD|npm_package|npm_lifecycle|npm_config_local_prefix)/.test(name)))
+const env = Object.fromEntries(Object.entries(process.env).filter(
+  ([name]) => !/^(NODE_OPTIONS|_?TAP|INIT_CWD|npm_package|npm_lifecycle|npm_config_local_prefix)/.test(name)
+))
 
 /** Runs a line, and returns its output. */
 async function type (line: string, dir: string): Promise<string> {
@@ -177,10 +215,20 @@ async function walkThrough (t: Test, dir: string, tarball: string): Promise<void
   for (const { language, code } of blocksIn(page)) {
     seen.push(language)
     if (language === 'js') writeFileSync(join(dir, file), server.replace('3000', String(port)))
-    else if (language === 'http') t.equal(masked(withoutHops(await ask(port))), masked(code.trimEnd()), 'the answer is the one on the page')
-    else if (code === `node ${file}\n`) await startServer(t, dir, file, port)
+    else if (language === 'http') {
+      t.equal(
+        masked(withoutHops(await ask(port))),
+        masked(code.trimEnd()),
+        'the answer is the one on the page'
+      )
+    } else if (code === `node ${file}\n`) await startServer(t, dir, file, port)
     // this build replaces the published one
-    else await type(code.replace(/^(npm install .*)fastify-maintenance$/m, `$1--no-audit --no-fund --prefer-offline ${tarball}`), dir)
+    else {
+      await type(
+        code.replace(/^(npm install .*)fastify-maintenance$/m, `$1--no-audit --no-fund --prefer-offline ${tarball}`),
+        dir
+      )
+    }
   }
   t.strictSame(seen, ['sh', 'js', 'sh', 'sh', 'http', 'sh'], 'every block was run')
 }
@@ -196,7 +244,10 @@ async function startServer (t: Test, dir: string, file: string, port: number): P
     server.kill()
     await once(server, 'exit')
   })
-  await until('the server of the README answers', async () => await ask(port).then(answer => answer.includes('200 OK'), () => false))
+  await until(
+    'the server of the README answers',
+    async () => await ask(port).then(answer => answer.includes('200 OK'), () => false)
+  )
 }
 
 /** The answer to `GET /`, exact except for the line ends. */
@@ -218,7 +269,9 @@ async function runTestingPage (t: Test, dir: string): Promise<void> {
   const app = join(dir, 'app')
   mkdirSync(app)
   writeFileSync(join(app, 'package.json'), '{ "type": "module" }')
-  const files = blocksIn(readFileSync('docs/testing-your-app.md', 'utf8')).flatMap(({ code }) => [...code.matchAll(/^\/\/ (\S+\.js)\n[^]*/g)])
+  const files = blocksIn(
+    readFileSync('docs/testing-your-app.md', 'utf8')
+  ).flatMap(({ code }) => [...code.matchAll(/^\/\/ (\S+\.js)\n[^]*/g)])
   for (const [code, name = ''] of files) writeFileSync(join(app, name), code)
   t.match(await type('node --test', app), /^\S pass 5\n\S fail 0$/m)
   t.strictSame(readdirSync(app).sort(), ['app.js', 'app.test.js', 'package.json'], 'no state file is left behind')

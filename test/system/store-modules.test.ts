@@ -17,7 +17,8 @@ import { freePort, startRedis } from '../fixtures/redis.ts'
 // two at a time, as they mostly wait
 t.jobs = 2
 
-const MODULES = blocksOf('docs/command.md').filter(({ language, code }) => language === 'js' && code.includes('export default'))
+const MODULES =
+  blocksOf('docs/command.md').filter(({ language, code }) => language === 'js' && code.includes('export default'))
 const NODE_REDIS = 'examples/node-redis-store.mjs'
 
 type Addresses = readonly (readonly [shown: string, real: string])[]
@@ -33,7 +34,9 @@ function saveModule (folder: string, name: string, addresses: Addresses): string
   return path
 }
 
-const at = (host: string, shown: number, port: number) => [`'${host}', port: ${shown}`, `'127.0.0.1', port: ${port}`] as const
+const at = (host: string, shown: number, port: number) => [
+  `'${host}', port: ${shown}`, `'127.0.0.1', port: ${port}`
+] as const
 
 async function type (...args: string[]) {
   let out = ''
@@ -45,19 +48,28 @@ async function type (...args: string[]) {
 /** In its own process, which must exit although the module has opened connections. */
 const spawned = (...args: string[]): Promise<{ code: number, out: string }> => new Promise(resolve => {
   const env = { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' }
-  execFile(process.execPath, ['dist/lib/cli/bin.js', ...args], { env, timeout: 60_000 }, (error, out) => resolve({ code: Number(error?.code ?? 0), out }))
+  execFile(
+    process.execPath,
+    ['dist/lib/cli/bin.js', ...args],
+    { env, timeout: 60_000 },
+    (error, out) => resolve({ code: Number(error?.code ?? 0), out })
+  )
 })
 
 /** A server and the command with one module's store. */
 async function operate (t: Test, path: string): Promise<void> {
-  const exported = (await import(pathToFileURL(path).href)).default as FastifyMaintenanceOptions['store'] | (() => MaintenanceStore)
+  const exported = (await import(pathToFileURL(
+    path
+  ).href)).default as FastifyMaintenanceOptions['store'] | (() => MaintenanceStore)
   const { app } = await createApp(t, { store: typeof exported === 'function' ? exported() : exported })
   await app.ready()
   const { maintenance } = app
   const store = ['--store', path]
 
   await until('the server is listed', async () => (await type('servers', ...store)).out.includes('open, revision'))
-  t.match(await type('on', '--message', 'Moving', '--by', 'ann', ...store), { code: 0, err: '', out: new RegExp(`^default: closed [^]*stored in: ${path}\n`) })
+  t.match(await type('on', '--message', 'Moving', '--by', 'ann', ...store), {
+    code: 0, err: '', out: new RegExp(`^default: closed [^]*stored in: ${path}\n`)
+  })
   await until('it has followed', () => maintenance.active)
   t.match(await type('status', ...store), { code: 4, out: /message: Moving\n {2}servers: 1 of 1 closed/ })
   t.match(await type('servers', ...store), { code: 0, out: /: closed, revision \d+/ })
@@ -73,44 +85,87 @@ async function operate (t: Test, path: string): Promise<void> {
 t.test('Redis Cluster', { buffered: true }, async t => {
   const [first, second] = await startCluster(t)
   process.env.REDIS_PASSWORD = 'hunter2'
-  await operate(t, saveModule(t.testdir(), 'Redis Cluster', [at('redis-1.internal', 6379, first!.port), at('redis-2.internal', 6379, second!.port)]))
+  await operate(t, saveModule(t.testdir(), 'Redis Cluster', [
+    at('redis-1.internal', 6379, first!.port), at('redis-2.internal', 6379, second!.port)
+  ]))
 })
 
 t.test('Redis Sentinel', { buffered: true }, async t => {
   const master = await startRedis(t)
   await startRedis(t, ['--replicaof', '127.0.0.1', String(master.port)])
   const [first, second] = await startSentinels(t, master.port)
-  await operate(t, saveModule(t.testdir(), 'Redis Sentinel', [at('redis-1.internal', 26379, first!.port), at('redis-2.internal', 26379, second!.port)]))
+  await operate(t, saveModule(t.testdir(), 'Redis Sentinel', [
+    at('redis-1.internal', 26379, first!.port), at('redis-2.internal', 26379, second!.port)
+  ]))
 })
 
 t.test('Redis with TLS and client certificates', { buffered: true }, async t => {
   const folder = t.testdir()
   makeCertificates(folder)
   const port = await freePort()
-  const files = ['--tls-cert-file', 'server.pem', '--tls-key-file', 'server-key.pem', '--tls-ca-cert-file', 'ca.pem'].map(arg => arg.startsWith('--') ? arg : join(folder, arg))
+  const files = [
+    '--tls-cert-file', 'server.pem', '--tls-key-file', 'server-key.pem', '--tls-ca-cert-file', 'ca.pem'
+  ].map(arg => arg.startsWith('--') ? arg : join(folder, arg))
   await startRedis(t, ['--tls-port', String(port), '--tls-auth-clients', 'yes', ...files])
   const path = saveModule(folder, 'Redis with TLS', [at('redis.internal', 6379, port)])
   await operate(t, path)
 
   const stranger = join(folder, 'stranger.mjs')
-  writeFileSync(stranger, readFileSync(path, 'utf8').replace(", cert: read('client.pem'), key: read('client-key.pem')", ''))
-  t.match(await type('status', '--store', stranger), { code: 1, out: '', err: /certificate|closed|ECONNRESET/i }, 'no access without a certificate')
+  writeFileSync(
+    stranger,
+    readFileSync(path, 'utf8').replace(", cert: read('client.pem'), key: read('client-key.pem')", '')
+  )
+  t.match(
+    await type('status', '--store', stranger),
+    { code: 1, out: '', err: /certificate|closed|ECONNRESET/i },
+    'no access without a certificate'
+  )
 })
 
 /** A CA, and its certificates for a server and a client. */
 function makeCertificates (folder: string): void {
   const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'ignore' })
   const make = (name: string, subject: string, ...rest: string[]) =>
-    openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', subject, '-keyout', `${name}-key.pem`, '-out', `${name}.pem`, ...rest)
+    openssl(
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-days',
+      '2',
+      '-subj',
+      subject,
+      '-keyout',
+      `${name}-key.pem`,
+      '-out',
+      `${name}.pem`,
+      ...rest
+    )
   make('ca', '/CN=authority')
   for (const name of ['server', 'client']) {
-    make(name, `/CN=${name}`, '-CA', 'ca.pem', '-CAkey', 'ca-key.pem', '-addext', 'subjectAltName=IP:127.0.0.1', '-addext', 'basicConstraints=CA:FALSE')
+    make(
+      name,
+      `/CN=${name}`,
+      '-CA',
+      'ca.pem',
+      '-CAkey',
+      'ca-key.pem',
+      '-addext',
+      'subjectAltName=IP:127.0.0.1',
+      '-addext',
+      'basicConstraints=CA:FALSE'
+    )
   }
 }
 
 t.test('PostgreSQL', { buffered: true, skip: noPostgres }, async t => {
   const { port } = await startPostgres(t)
-  await operate(t, saveModule(t.testdir(), 'PostgreSQL', [at('db.internal', 5432, port), ["user: 'maintenance', database: 'shop'", "user: 'postgres', database: 'postgres'"]]))
+  await operate(t, saveModule(t.testdir(), 'PostgreSQL', [
+    at('db.internal', 5432, port), ["user: 'maintenance', database: 'shop'", "user: 'postgres', database: 'postgres'"]
+  ]))
 })
 
 t.test('node-redis', { buffered: true }, async t => {
@@ -139,7 +194,9 @@ t.test('node-redis', { buffered: true }, async t => {
   })
 
   await t.test('Redis is killed: the last known state is kept, and it reconnects', async t => {
-    const { app } = await createApp(t, { store: { custom: createNodeRedisStore({ url: server.url }, 'killed:'), pollInterval: 200 } })
+    const { app } = await createApp(t, {
+      store: { custom: createNodeRedisStore({ url: server.url }, 'killed:'), pollInterval: 200 }
+    })
     const { maintenance } = app
     await maintenance.set(true)
     await server.kill()
