@@ -182,6 +182,11 @@ const HOSTS: Record<string, Host> = {
     }]))
 }
 
+const NAMES = [...Object.keys(HOSTS), 'pnpm', 'yarn', 'read-only']
+for (const name of process.env.MAINTENANCE_HOSTS?.split(',') ?? []) {
+  if (!NAMES.includes(name)) throw new Error(`MAINTENANCE_HOSTS names '${name}', expected one of ${NAMES.join(', ')}`)
+}
+
 for (const [name, { packages, files = [], type, tests }] of Object.entries(HOSTS)) {
   t.test(name, beside(name), async t => {
     const dir = createProject(place, name, files, type === undefined ? {} : { type })

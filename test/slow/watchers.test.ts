@@ -38,7 +38,7 @@ const fastify = async () => [
 /**
  * Those that detect changes of the state file must ignore it before the site switches, as docs/file-store.md explains.
  */
-const WATCHERS: Record<string, { args: string[], switches: boolean }> = {
+const WATCHERS: Record<string, { args: string[], switches: boolean, servers?: number }> = {
   nodemon: { args: [nodemon, 'server.cjs'], switches: false },
   'nodemon that ignores the file': { args: [nodemon, '--ignore', 'maintenance.json', 'server.cjs'], switches: true },
   'fastify start --watch': { args: await fastify(), switches: false },
@@ -46,28 +46,32 @@ const WATCHERS: Record<string, { args: string[], switches: boolean }> = {
     args: [...await fastify(), '--ignore-watch', 'maintenance.json'], switches: true
   },
   'node --watch': { args: [process.execPath, '--watch', 'server.cjs'], switches: true },
+  'node --watch, twice in a shared directory': {
+    args: [process.execPath, '--watch', 'server.cjs'], switches: true, servers: 2
+  },
   'tsx watch': { args: [bin('tsx'), 'watch', 'server.cjs'], switches: true }
 }
 
 t.jobs = 3
 t.setTimeout(120_000)
 
-for (const [name, { args: [program, ...args], switches }] of Object.entries(WATCHERS)) {
+for (const [name, { args: [program, ...args], switches, servers = 1 }] of Object.entries(WATCHERS)) {
   t.test(`${name} boots the server once, and its entry exists`, { buffered: true, timeout: 100_000 }, async t => {
     const place = mkdtempSync(join(tmpdir(), 'maintenance-watch-'))
     writeFileSync(join(place, 'package.json'), '{}')
     writeFileSync(join(place, 'plugin.cjs'), `${PLUGIN}module.exports = plugin\n`)
     writeFileSync(join(place, 'server.cjs'), SERVER)
-    const output = watch(t, program!, args, place)
+    const outputs = Array.from({ length: servers }, () => watch(t, program!, args, place))
+    const output = (): string => outputs.map(read => read()).join('')
     const boots = (): number => output().split('BOOTED').length - 1
-    await until('booted', () => boots() > 0, 60_000).catch(
+    await until('booted', () => boots() >= servers, 60_000).catch(
       error => { throw new Error(`${error.message}: ${output()}`) }
     )
     await sleep(BOOTS_FOR / 2)
     if (switches) t.match(await command(place, 'on'), { code: 0 })
     await sleep(BOOTS_FOR / 2)
-    t.equal(boots(), 1, output())
-    t.equal(JSON.parse((await command(place, 'servers')).out).sites[0].servers.length, 1)
+    t.equal(boots(), servers, output())
+    t.equal(JSON.parse((await command(place, 'servers')).out).sites[0].servers.length, servers)
     t.match(readdirSync(place).filter(name => name.startsWith('.')), ['.maintenance.json.servers.swp'])
   })
 }
