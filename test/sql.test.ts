@@ -133,9 +133,14 @@ async function common (t: Test, base: Base): Promise<void> {
   await t.test('reading creates no tables; the first write does, also by several servers at once', async t => {
     await drop(base)
     const warnings: string[] = []
-    const { store, kind } =
-      await openStore({ sql: { client: address } }, [], { warn: (text: string) => warnings.push(text) } as never)
+    const infos: string[] = []
+    const { store, kind } = await openStore({ sql: { client: address } }, [], {
+      info: (text: string) => infos.push(text),
+      warn: (text: string) => warnings.push(text)
+    } as never)
     t.equal(kind, 'sql')
+    const place = address.startsWith('sqlite:') ? `in ${address}` : address.replace(/^.*[@/](?=[^@/]+\/)/, 'at ')
+    t.strictSame(infos, [`maintenance: the store is the table maintenance ${place}`])
     t.equal(await store.read('a'), null)
     t.strictSame(await store.heartbeats?.(), [])
     t.strictSame(await store.listHistory?.('a', 5), [])
@@ -684,12 +689,14 @@ t.test('{ sql }: boot fails with the SQL unless the tables exist or can be creat
   )).pollInterval, 2000)
   const warnings: string[] = []
   await openStore({ sql: { dialect: 'mysql', query: () => { throw new Error('gone') } } }, [], {
+    info () {},
     warn: (text: string) => warnings.push(text)
   } as never)
   t.strictSame(warnings, ['maintenance: the database cannot be asked for its tables: gone'])
   let calls = 0
   const missing = () => { throw new Error(calls++ === 0 ? 'gone' : 'no such table: maintenance') }
   const { store: without } = await openStore({ sql: { dialect: 'sqlite', query: missing } }, [], {
+    info () {},
     warn: (text: string) => warnings.push(text)
   } as never)
   t.equal(await without.read('a'), null)
@@ -703,6 +710,7 @@ t.test('{ sql }: boot fails with the SQL unless the tables exist or can be creat
     ), { code: /^CREATE/.test(text) ? '42501' : '42P01' })
   }
   await openStore({ sql: { dialect: 'postgres', query: poor, createTables: true } }, [], {
+    info () {},
     warn: (text: string) => warnings.push(text)
   } as never)
   t.match(warnings[1], /the tables of 'maintenance' are needed, and denied. Create them with:/)
