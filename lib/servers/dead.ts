@@ -1,12 +1,13 @@
 import type { MaintenanceStore } from '../../types/index.ts'
 import { timeOf } from '../state/time.ts'
 import { isDead } from '../util/process-liveness.ts'
-import { goodbyeOf, GOODBYE_TTL, LOST_AFTER, SETTLES_WITHIN, silenceOf, type ServerEntry } from './entry.ts'
+import { goodbyeOf, GOODBYE_TTL, SETTLES_WITHIN, silenceOf, type ServerEntry } from './entry.ts'
 
 type Self = Pick<ServerEntry, 'id' | 'host' | 'space' | 'startedAt'>
 
 /**
- * Says goodbye for servers whose process is known to be gone. What they were running may go on elsewhere for a while.
+ * Says goodbye for servers whose process has been gone for a while. A statement in a database may go on without its
+ * process, and it may have begun after the last heartbeat, so a server that was idle then gets no goodbye earlier.
  */
 export async function sayGoodbyeForDead (
   store: MaintenanceStore,
@@ -15,12 +16,10 @@ export async function sayGoodbyeForDead (
 ): Promise<void> {
   const now = timeOf(store)
   const dead = entries.filter(
-    entry => !entry.left && silenceOf(entry, now) >= restOf(entry) && isKnownDead(entry, self)
+    entry => !entry.left && silenceOf(entry, now) >= SETTLES_WITHIN && isKnownDead(entry, self)
   )
   await Promise.all(dead.map(entry => store.heartbeat?.(entry.id, goodbyeOf(entry), GOODBYE_TTL)))
 }
-
-const restOf = ({ running }: ServerEntry): number => running === 0 ? LOST_AFTER : SETTLES_WITHIN
 
 function isKnownDead (entry: ServerEntry, self: Self): boolean {
   if (entry.space === null || self.space === null) return false

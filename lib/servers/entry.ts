@@ -20,8 +20,6 @@ export interface ServerEntry extends ServerStatus {
   readonly space: string | null
   /** It closes itself after this time without contact, ms; `null`: it does not. */
   readonly fence: number | null
-  /** How many requests and pieces of tracked work it runs; `null`: unknown. */
-  readonly running: number | null
   /** When it noticed that the store had lost its entry; `null`: never. */
   readonly relistedAt: string | null
 }
@@ -59,7 +57,6 @@ const OURS: { readonly [name in Exclude<keyof ServerEntry, keyof ServerStatus>]:
   left: bool,
   space: text(200),
   fence: count,
-  running: count,
   relistedAt: time
 }
 
@@ -99,7 +96,7 @@ export const silenceOf = ({ seenAt }: ServerStatus, now: number): number => Math
 
 /** The entry as others are shown it. */
 export function toStatus (
-  { left, space, fence, running, relistedAt, ...status }: ServerEntry,
+  { left, space, fence, relistedAt, ...status }: ServerEntry,
   lost: boolean
 ): ServerStatus {
   return { ...status, lost }
@@ -107,7 +104,7 @@ export function toStatus (
 
 /** The last word of a server; others say it for one that is known to be dead. */
 export const goodbyeOf = (server: ServerStatus | ServerEntry): string =>
-  JSON.stringify({ ...server, inFlight: 0, streams: 0, draining: {}, running: 0, left: true })
+  JSON.stringify({ ...server, inFlight: 0, streams: 0, draining: {}, left: true })
 
 /** How long a goodbye is kept: a wait must not overlook it, ms. */
 export const GOODBYE_TTL = 60_000

@@ -99,7 +99,6 @@ export function createServers ({ store, sites, bypassPath, fence, log }: Servers
       seenAt: now(),
       lost: false,
       left: false,
-      running: tasks().length,
       relistedAt
     }
   }

@@ -316,6 +316,6 @@ t.test('on a file: a server that boots removes entries of dead servers, and says
   t.match(entries()[0], /^[0-9a-f-]{36}$/)
   await app.close()
   const goodbye = JSON.parse(readFileSync(join(folder, entries()[0] as string), 'utf8'))
-  t.match(JSON.parse(goodbye.entry), { left: true, running: 0 })
+  t.match(JSON.parse(goodbye.entry), { left: true, inFlight: 0 })
   t.strictSame(await readServers(Object.assign(createTestStore(), store), 'default'), [], 'it is no longer listed')
 })
