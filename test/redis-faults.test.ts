@@ -502,7 +502,8 @@ t.test('Redis is down at boot: ready within 6 s with `whenUnknown`, then caught 
       }
       const closing = await boot(t, server.url)
       await t.resolves(closing.app.close(), 'closed')
-      await t.rejects(servers[0]!.maintenance.set(false), { code: STORE, message: /no connection/ })
+      // ioredis 5 calls a mute connection ready
+      await t.rejects(servers[0]!.maintenance.set(false), { code: STORE, message: /no connection|timed out/ })
       await mute?.close()
       await server.start()
       await put(server.client, record({ windows: [storedWindow({ message: 'caught up' })] }), Date.now())

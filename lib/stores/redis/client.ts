@@ -8,7 +8,7 @@ export const COMMAND_TIMEOUT = 1000
  * of their types is needed.
  */
 export interface Client {
-  readonly status: string
+  status: string
   readonly isCluster: boolean
   readonly options: ClientOptions
   connect (): Promise<unknown>

@@ -61,10 +61,44 @@ export function whenReady (client: Client): Promise<void> {
 
 const broken = new WeakSet<Client>()
 
+const ended = new WeakSet<Client>()
+
+/** Closes the connection for good. */
+export function end (client: Client): void {
+  ended.add(client)
+  client.disconnect()
+}
+
+/** How long a connection that is cut may take to close, ms. */
+const CLOSE_TIMEOUT = 1000
+
 /** A half-open connection looks healthy forever: one that does not answer is cut and replaced. */
 export function reconnect (client: Client): void {
   if (client.status !== 'ready' || broken.has(client)) return
   broken.add(client)
-  client.once('close', () => broken.delete(client))
+  const onClose = (): void => {
+    clearTimeout(timer)
+    broken.delete(client)
+  }
+  const timer = setTimeout(() => {
+    client.off('close', onClose)
+    broken.delete(client)
+    connectAgain(client)
+  }, CLOSE_TIMEOUT).unref()
+  client.once('close', onClose)
   client.disconnect(true)
 }
+
+/**
+ * ioredis 5 may report a connection as ready after it has closed, if the handshake was not answered. Then nothing can
+ * be sent, no `close` follows, and because of its status, ioredis would not connect again.
+ */
+export const isStale = (client: Client, error: Error): boolean => isUnsent(error) && isReady(client)
+
+/* c8 ignore start -- ioredis 5: npm run test:redis5 */
+function connectAgain (client: Client): void {
+  if (client.status !== 'ready' || ended.has(client)) return
+  client.status = 'end'
+  client.connect().catch(() => {})
+}
+/* c8 ignore stop */

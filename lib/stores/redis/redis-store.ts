@@ -8,7 +8,7 @@ import { COMMAND_TIMEOUT } from './client.ts'
 import type { Connector } from './connect.ts'
 import { clean, isReply, isTimeout, outcome } from './errors.ts'
 import { listen } from './listen.ts'
-import { explain, reconnect, whenReady } from './ready.ts'
+import { end, explain, isStale, reconnect, whenReady } from './ready.ts'
 import { runScript } from './run-script.ts'
 import { HEARTBEAT, HEARTBEATS, WRITE } from './script.ts'
 
@@ -49,7 +49,7 @@ export function createRedisStore (
     })
     await connecting
     return command().catch(error => {
-      if (isTimeout(error)) reconnect(commands)
+      if (isTimeout(error) || isStale(commands, error)) reconnect(commands)
       throw explain(commands, error)
     })
   }
@@ -150,8 +150,8 @@ export function createRedisStore (
 
   function close (): void {
     stopListening()
-    commands.disconnect()
-    listener?.disconnect()
+    end(commands)
+    if (listener !== undefined) end(listener)
   }
 
   return { read, write, listHistory, heartbeat, heartbeats, watch, close, now: clock.now }
