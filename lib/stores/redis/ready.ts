@@ -80,11 +80,7 @@ export function reconnect (client: Client): void {
     clearTimeout(timer)
     broken.delete(client)
   }
-  const timer = setTimeout(() => {
-    client.off('close', onClose)
-    broken.delete(client)
-    connectAgain(client)
-  }, CLOSE_TIMEOUT).unref()
+  const timer = setTimeout(connectAgain, CLOSE_TIMEOUT, client, onClose).unref()
   client.once('close', onClose)
   client.disconnect(true)
 }
@@ -96,7 +92,9 @@ export function reconnect (client: Client): void {
 export const isStale = (client: Client, error: Error): boolean => isUnsent(error) && isReady(client)
 
 /* c8 ignore start -- ioredis 5: npm run test:redis5 */
-function connectAgain (client: Client): void {
+function connectAgain (client: Client, onClose: () => void): void {
+  client.off('close', onClose)
+  broken.delete(client)
   if (client.status !== 'ready' || ended.has(client)) return
   client.status = 'end'
   client.connect().catch(() => {})
