@@ -338,7 +338,7 @@ t.test('status names the servers that differ, and why', async t => {
     out: /^default: closed on 1 of 2 servers, but stored as closed \(full\)[^]*\n {2}servers: 1 of 2 closed\n {4}own is open by its own schedule\n {4}gone is lost, last seen /
   })
   t.match(await run(['on', '--wait=2s'], env), {
-    code: 3, err: /gone is lost, [^]*\. If you have made sure that it is dead, add --assume-dead\n/
+    code: 3, err: /gone is lost, [^]*\. If you have made sure that lost servers are dead, add --assume-dead\n/
   })
   await say('behind', { active: false, revision: revision - 1 })
   t.match(await run(['status'], env), {

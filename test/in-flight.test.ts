@@ -180,7 +180,8 @@ const WAYS: Record<string, Way> = {
         t,
         port,
         'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n'
-      ); return () => socket.destroy()
+      )
+      return () => socket.destroy()
     },
     during: REQUEST
   },
@@ -194,7 +195,8 @@ const WAYS: Record<string, Way> = {
         t,
         port,
         'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"a":'
-      ); return () => socket.destroy()
+      )
+      return () => socket.destroy()
     },
     during: REQUEST
   },

@@ -61,7 +61,7 @@ export async function waitFor (
   } catch (error) {
     // a signal that ended the wait carries nothing
     const { servers: unready = [], lost = [], pinned = [] } = error as Partial<DrainErrorDetails>
-    const advice = lost.length === 0 ? '' : '. If you have made sure that it is dead, add --assume-dead'
+    const advice = lost.length === 0 ? '' : '. If you have made sure that lost servers are dead, add --assume-dead'
     const problem = `site '${site}': ${timesInWords(reasonOf(error))}${advice}`
     return { safe: false, servers: last, unready, lost, pinned, problem }
   }
