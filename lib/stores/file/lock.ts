@@ -14,6 +14,9 @@ const STALE_AFTER = 1400
 const WAIT_MAX = 1650
 const TOKEN_MAX = 1000
 
+/** How many writers of this process wait for a lock. They share one rate of polling, or they would slow its holder. */
+let waiting = 0
+
 export interface Lock {
   /** Throws if another process has taken this lock for a stale one and broken it. */
   check (): Promise<void>
@@ -36,7 +39,7 @@ export async function takeLock (path: string, access: Access): Promise<Lock> {
     if (other !== seen.token) seen = { token: other, since: now }
     if (isHolderDead(other) || now - seen.since > STALE_AFTER) await breakLock(path, other, access)
     if (now - began > WAIT_MAX) throw new Error(`${path} is held by ${inWords(other)}`)
-    await sleep(2 + Math.random() * 10)
+    await pause()
   }
   return {
     async check () {
@@ -50,6 +53,12 @@ export async function takeLock (path: string, access: Access): Promise<Lock> {
       await remove(path)
     }
   }
+}
+
+async function pause (): Promise<void> {
+  waiting++
+  await sleep((2 + Math.random() * 10) * waiting)
+  waiting--
 }
 
 /** @returns false if there is one already */
