@@ -17,18 +17,24 @@ export interface Encoded {
 }
 
 export function createEncoded (html: string): Encoded {
-  const identity = Buffer.from(html)
+  /** Text until somebody asks: most pages of a message are in languages that nobody reads. */
+  let page: string | Buffer = html
   const made = new Map<Encoding, Buffer | Promise<Buffer>>()
 
+  function identity (): Buffer {
+    if (typeof page === 'string') page = Buffer.from(page)
+    return page
+  }
+
   async function make (encoding: Exclude<Encoding, 'identity'>): Promise<Buffer> {
-    const bytes = await COMPRESS[encoding](identity)
+    const bytes = await COMPRESS[encoding](identity())
     made.set(encoding, bytes)
     return bytes
   }
 
   return {
     as (encoding) {
-      if (encoding === 'identity') return identity
+      if (encoding === 'identity') return identity()
       const known = made.get(encoding)
       if (known !== undefined) return known
       const making = make(encoding)

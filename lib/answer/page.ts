@@ -12,7 +12,7 @@ import { createEncoded, type Encoded } from './encoded.ts'
 import { whyNotEta } from './engine.ts'
 import { NO_FRAMES } from './frame-ancestors.ts'
 import type { ResponseSettings } from './settings.ts'
-import { directionOf, languagesOf, wordsOf } from './texts.ts'
+import { directionOf, languagesOf, wordsOf, type Words } from './texts.ts'
 
 export interface Pages {
   /** The languages of the bundled page. */
@@ -32,6 +32,9 @@ export interface Pages {
 
 /** The bundled page by language. */
 export type EncodedPages = ReadonlyMap<string, Encoded>
+
+/** What the bundled page shows in one language, whatever the message. */
+interface Locale { readonly language: string, readonly direction: 'ltr' | 'rtl', readonly words: Words }
 
 type Render = (page: unknown, variables: object) => Promise<string>
 
@@ -76,6 +79,7 @@ export async function createPages (
   const style = PAGE_STYLE + brandStyle(brand)
   const logo = logoUrl(brand)
   const common = { brand, logo, style, script: SCRIPT, statusPath }
+  const localesByMode = new Map<Mode, readonly Locale[]>()
   let last: { readonly key: string, readonly rendered: Promise<EncodedPages> } | undefined
   // compiled once: the variables are data, never part of the template
   const page = eta.compile(TEMPLATE)
@@ -86,15 +90,19 @@ export async function createPages (
       : await renderInChild(fastify, { engine: { eta: new Eta() }, templates: dirname(resolve(template)) })
 
   async function renderAll (variables: object, mode: Mode): Promise<EncodedPages> {
-    return new Map(await Promise.all(languages.map(async language => {
-      const html = await renderBundled(page, {
-        ...variables,
-        language,
-        direction: directionOf(language),
-        words: wordsOf(texts, language, mode)
-      })
-      return [language, createEncoded(html)] as const
+    return new Map(await Promise.all(localesIn(mode).map(async locale => {
+      const html = await renderBundled(page, { ...variables, ...locale })
+      return [locale.language, createEncoded(html)] as const
     })))
+  }
+
+  /** Computed once: looking up languages takes longer than rendering, which every language of a message repeats. */
+  function localesIn (mode: Mode): readonly Locale[] {
+    const locales = localesByMode.get(mode) ?? languages.map(language => (
+      { language, direction: directionOf(language), words: wordsOf(texts, language, mode) }
+    ))
+    localesByMode.set(mode, locales)
+    return locales
   }
 
   return {
