@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import { messageOf } from '../../errors.ts'
 import type { Client } from './client.ts'
 import { isInterrupted, isReply, isUnsent, noConnection } from './errors.ts'
@@ -92,7 +93,11 @@ export function reconnect (client: Client): void {
 export const isStale = (client: Client, error: Error): boolean => isUnsent(error) && isReady(client)
 
 /* c8 ignore start -- ioredis 5: npm run test:redis5 */
-function connectAgain (client: Client, onClose: () => void): void {
+async function connectAgain (client: Client, onClose: () => void): Promise<void> {
+  // if the event loop was blocked, a `close` that is due comes in the next two turns
+  await turn()
+  await turn()
+  if (!broken.has(client)) return
   client.off('close', onClose)
   broken.delete(client)
   if (client.status !== 'ready' || ended.has(client)) return
