@@ -12,9 +12,9 @@ import t, { type Test } from 'tap'
 import maintenance from '../index.ts'
 import { createGuard } from '../lib/admin/guard.ts'
 import maintenanceAdmin, { type FastifyMaintenanceAdminOptions } from '../lib/admin/index.ts'
-import { createApp, until } from './fixtures/app.ts'
+import { createApp, KEY, until } from './fixtures/app.ts'
 import { blocksOf, runPiece } from './fixtures/docs.ts'
-import { adminApp, FORM, KEY, OWN, postForm, postJson, PROTECTED } from './fixtures/admin.ts'
+import { adminApp, FORM, OWN, postForm, postJson, PROTECTED } from './fixtures/admin.ts'
 
 t.test('authorize: anything but true or a name is rejected', async t => {
   type Refusal = [string, FastifyMaintenanceAdminOptions['authorize'], number, RegExp]
