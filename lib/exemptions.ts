@@ -38,6 +38,6 @@ function addressOf (store: Exclude<StoreOption, string>): string | null {
 export function warnOfNoLogin ({ ignore }: Settings, routes: RouteConfigs, log: Log): void {
   if (ignore.request === undefined || ignore.routes.length > 0 || routes.off > 0) return
   log.warn(
-    "maintenance: ignore.request is set, but no route is ignored or declared 'off': while the site is closed, nobody can sign in"
+    "maintenance: ignore.request is set, but no route is ignored or declared 'off': users cannot sign in while the site is closed"
   )
 }

@@ -19,7 +19,7 @@ import { adminApp, FORM, OWN, postForm, postJson, PROTECTED } from './fixtures/a
 t.test('authorize: anything but true or a name is rejected', async t => {
   type Refusal = [string, FastifyMaintenanceAdminOptions['authorize'], number, RegExp]
   const REFUSED =
-    /^{"statusCode":(\d+),"code":"FST_ERR_MAINTENANCE_FORBIDDEN","error":"\w+","message":"maintenance: authorize refused the request"}$/
+    /^{"statusCode":(\d+),"code":"FST_ERR_MAINTENANCE_FORBIDDEN","error":"\w+","message":"maintenance: authorize rejected the request"}$/
   const refusals: Refusal[] = [
     ['throws', () => { throw Object.assign(new Error('sign in'), { statusCode: 401 }) }, 401, /sign in/],
     ['rejects', async () => {
@@ -131,7 +131,7 @@ t.test('authorize: a failure is logged, and clients do not see its text', async 
   await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize () { throw new Error('secret') } })
   t.equal((await app.inject('/maintenance/')).statusCode, 403)
   t.match(lines.filter(({ level }) => level === 50), [
-    { msg: 'maintenance: authorize failed, the request is refused', err: { message: 'secret' } }
+    { msg: 'maintenance: authorize failed, the request is rejected', err: { message: 'secret' } }
   ])
 })
 
@@ -223,7 +223,7 @@ t.test('authorize: no answer in time is a 403, and a late answer has no effect',
     let runs = 0
     app.addHook('onRequest', createGuard(app, authorize, 20).onRequest)
     app.get('/', async () => { runs++ })
-    t.match(await app.inject('/'), { statusCode: 403, body: /authorize refused the request/ })
+    t.match(await app.inject('/'), { statusCode: 403, body: /authorize rejected the request/ })
     await Promise.all(late)
     t.equal(runs, 0)
     t.match(lines.filter(({ level }) => level === 50), [{ err: { message: 'authorize did not answer within 20 ms' } }])
@@ -235,7 +235,7 @@ t.test('authorize: a client that hangs up ends the wait', async t => {
   let asked = 0
   let rejected = false
   app.addHook('onError', async (_request, _reply, error) => {
-    rejected = error.message === 'maintenance: authorize refused the request'
+    rejected = error.message === 'maintenance: authorize rejected the request'
   })
   await app.register(maintenanceAdmin, { prefix: '/maintenance', authorize: (_request, _reply, _done) => { asked++ } })
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -331,13 +331,13 @@ t.test('a change from another origin is rejected before authorize is called', as
   t.equal(calls, 0)
   t.match(
     await postJson(app, 'no change', OWN),
-    { statusCode: 403, body: /authorize refused/ },
+    { statusCode: 403, body: /authorize rejected/ },
     'authorize runs before the body is read'
   )
   t.equal(calls, 1)
   t.match(await app.inject({
     url: '/maintenance/', headers: { 'sec-fetch-site': 'cross-site' }
-  }), { statusCode: 403, body: /authorize refused/ }, 'links from other sites work')
+  }), { statusCode: 403, body: /authorize rejected/ }, 'links from other sites work')
 })
 
 t.test('the token of the form', async t => {

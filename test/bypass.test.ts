@@ -203,7 +203,7 @@ t.test('a rule for users without a route to sign in logs a warning', async t => 
     const { app, lines } = await createApp(t, options)
     if (off) app.get('/login', { config: { maintenance: 'off' } }, async () => '')
     await app.ready()
-    return lines.some(line => line.level === 40 && line.msg.includes('nobody can sign in'))
+    return lines.some(line => line.level === 40 && line.msg.includes('users cannot sign in'))
   }
   const request = () => false
   t.equal(await warned({ ignore: { request }, bypass: {} }, false), true)

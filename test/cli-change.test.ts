@@ -113,7 +113,7 @@ t.test('the text of every state', t => {
   })
   t.match(
     several,
-    /now w: closed \(full\) since .*, by ann, only \/pay\/\*, lets through \/a, lets in 10.0.0.1, lets in testers with the link, message: Bald\n/
+    /now w: closed \(full\) since .*, by ann, only \/pay\/\*, lets through \/a, lets through 10.0.0.1, lets testers with the link through, message: Bald\n/
   )
   t.match(
     several,

@@ -8,7 +8,7 @@ import type { FastifyInstance } from 'fastify'
 import maintenance, { type FastifyMaintenanceOptions } from 'fastify-maintenance'
 import { MaintenanceOff, MaintenanceOn } from 'fastify-maintenance/nest'
 
-/** A middleware; none runs for a refused request. */
+/** A middleware. None runs for a blocked request. */
 function greet (_request: IncomingMessage, response: ServerResponse, next: () => void) {
   response.setHeader('x-greeting', 'welcome')
   next()

@@ -9,10 +9,10 @@ export async function createApp () {
   await app.register(metrics.default, { endpoint: '/metrics', defaultMetrics: { enabled: false }, clearRegisterOnInit: true })
   const { Counter, Gauge, register } = app.metrics.client
 
-  const refused = new Counter({ name: 'maintenance_refused_total', help: 'Requests refused', labelNames: ['site', 'reason'] })
+  const blocked = new Counter({ name: 'maintenance_blocked_total', help: 'Requests blocked', labelNames: ['site', 'reason'] })
   await app.register(maintenance, {
     ignore: { routes: '/metrics' },
-    onBlocked: ({ maintenance: { site, reason } }) => refused.inc({ site: site ?? 'unknown', reason })
+    onBlocked: ({ maintenance: { site, reason } }) => blocked.inc({ site: site ?? 'unknown', reason })
   })
 
   // read when Prometheus asks
@@ -28,7 +28,7 @@ export async function createApp () {
     new Gauge({ name: 'maintenance_active', help: '1 while the site is closed', ...of(status => Number(status.active)) }),
     new Gauge({ name: 'maintenance_held', help: 'Requests that wait', ...of(status => status.held) }),
     new Gauge({ name: 'maintenance_store_connected', help: '0 while the store cannot be read', ...of(status => Number(status.store.connected)) }),
-    new Counter({ name: 'maintenance_let_in_total', help: 'Requests let in while closed', ...of(status => status.counts.ignored) })
+    new Counter({ name: 'maintenance_let_through_total', help: 'Requests let through while closed', ...of(status => status.counts.ignored) })
   ]
   for (const metric of told) register.registerMetric(metric)
 

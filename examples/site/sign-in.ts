@@ -33,7 +33,7 @@ export async function passwordHash (host: string, hash = process.env.ADMIN_PASSW
 }
 
 /**
- * The routes of the sign-in are never refused: nobody could open the site again. In front of a public one, put
+ * The routes of the sign-in are never blocked, or nobody could open the site again. In front of a public one, put
  * @fastify/rate-limit.
  */
 export function addSignIn (app: FastifyInstance, hash: string): void {

@@ -14,7 +14,7 @@ export interface Guard {
   nameOf (request: FastifyRequest): string | undefined
 }
 
-/** An `authorize` that has not answered by then refuses, ms. */
+/** An `authorize` that has not answered by then rejects the request, ms. */
 const TIMEOUT = 10_000
 
 /** @param fastify what `authorize` is called on, as Fastify does with hooks */
@@ -45,7 +45,8 @@ export function createGuard (fastify: FastifyInstance, authorize: Authorize, tim
 }
 
 /**
- * Calls `authorize` as Fastify calls a hook: with three parameters, `done` alone lets in, and the first event counts.
+ * Calls `authorize` as Fastify calls a hook: with three parameters, only `done` lets it through, and the first
+ * event counts.
  */
 async function call (
   fastify: FastifyInstance,
@@ -94,7 +95,7 @@ function nameIn (answer: unknown, reply: FastifyReply): string {
   const name = typeof answer === 'string' ? answer.trim() : ''
   // a status that was set but never sent, such as that of a redirect, contradicts a yes
   if ((answer !== true && name === '') || reply.statusCode >= 300) {
-    throw new ForbiddenError('authorize refused the request')
+    throw new ForbiddenError('authorize rejected the request')
   }
   return name.slice(0, NAME_MAX)
 }
@@ -108,8 +109,8 @@ function refusalOf (error: unknown, request: FastifyRequest, reply: FastifyReply
   }
   // @fastify/auth sets the status on the reply
   const statusCode = status === undefined && isClientError(reply.statusCode) ? reply.statusCode : 403
-  request.log.error({ err: error }, 'maintenance: authorize failed, the request is refused')
-  return Object.assign(new ForbiddenError('authorize refused the request'), { statusCode })
+  request.log.error({ err: error }, 'maintenance: authorize failed, the request is rejected')
+  return Object.assign(new ForbiddenError('authorize rejected the request'), { statusCode })
 }
 
 function statusOf (error: unknown): unknown {

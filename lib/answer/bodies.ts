@@ -18,7 +18,7 @@ export interface Body {
  */
 const JOINED_MAX = 4096
 
-/** What is on every refusal. Ours win over the option `headers`. */
+/** The headers of every blocked answer. Ours win over the option `headers`. */
 export function commonHeaders (
   { retryAfter, mode }: TemplateVariables,
   { headers }: ResponseSettings,
@@ -48,7 +48,7 @@ export function makeTexts ({ variables, response, varies }: BodyParts, custom: s
   const { message, endsAt, retryAfter, statusCode } = variables
   const error = STATUS_CODES[statusCode] ?? 'Maintenance'
   const code = 'FST_ERR_MAINTENANCE'
-  // a client that was refused a write learns that reads pass
+  // tells a client whose write was blocked that reads pass
   const more = variables.mode === 'read-only' ? { mode: variables.mode } : {}
   const json = custom ?? JSON.stringify({ statusCode, code, error, message, retryAfter, endsAt, ...more })
   const headers = commonHeaders(variables, response, varyOf(varies))

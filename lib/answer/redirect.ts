@@ -18,7 +18,7 @@ export function isRedirect (target: unknown): target is string {
 }
 
 /**
- * The path of a local target, which must never be refused if a route answers it; `null`: the target is another site.
+ * The path of a local target, which must never be blocked if a route answers it; `null`: the target is another site.
  */
 export function localPath (target: string | undefined): string | null {
   if (target?.startsWith('/') !== true) return null

@@ -145,8 +145,8 @@ function windowInWords ({
     kind === 'run' ? `by a run on ${host} (process ${pid})` : by === null ? '' : `by ${by}`,
     lists.onlyRoutes.length === 0 ? '' : `only ${lists.onlyRoutes.join(' ')}`,
     lists.ignoreRoutes.length === 0 ? '' : `lets through ${lists.ignoreRoutes.map(({ pattern }) => pattern).join(' ')}`,
-    lists.ignoreIps.length === 0 ? '' : `lets in ${lists.ignoreIps.join(' ')}`,
-    bypass ? 'lets in testers with the link' : '',
+    lists.ignoreIps.length === 0 ? '' : `lets through ${lists.ignoreIps.join(' ')}`,
+    bypass ? 'lets testers with the link through' : '',
     message === null ? '' : `message: ${defaultText(message)}`
   ]
   return `  ${kind} ${id}: ${parts.filter(part => part !== '').join(', ')}`

@@ -17,7 +17,7 @@ export interface TrackerParts {
   readonly site: string
   /** As it is now. */
   readonly gate: () => { readonly active: boolean, readonly epoch: number }
-  /** Is a request running that was let in before this epoch? */
+  /** Is a request running that was let through before this epoch? */
   readonly hasRequestsBefore: (epoch: number) => boolean
   readonly log: Log
 }

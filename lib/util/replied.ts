@@ -38,7 +38,7 @@ function watch (reply: FastifyReply, seen: Watch): void {
   }
 }
 
-/** The request is let in: from now on, its answers are the application's. */
+/** The request is let through: from now on, its answers are the application's. */
 export function unwatchReply (reply: FastifyReply): void {
   watched.delete(reply)
 }

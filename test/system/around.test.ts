@@ -8,7 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import { createApp as createTraced, withoutRefused } from '../../examples/opentelemetry/app.ts'
+import { createApp as createTraced, withoutBlocked } from '../../examples/opentelemetry/app.ts'
 import { createApp as createMeasured } from '../../examples/prometheus/app.ts'
 import { startWorker } from '../../examples/queue-worker/worker.ts'
 import { createApi as createDocumented } from '../../examples/swagger/app.ts'
@@ -177,9 +177,9 @@ t.test('prom-client and fastify-metrics: open or closed, blocked by reason, let 
   for (const line of [
     /^maintenance_active\{site="default"\} 1$/m, /^maintenance_store_connected\{site="default"\} 1$/m,
     /^maintenance_held\{site="default"\} 0$/m,
-    /^maintenance_refused_total\{site="default",reason="active"\} 2$/m,
-    /^maintenance_refused_total\{site="default",reason="route-on"\} 1$/m,
-    /^maintenance_let_in_total\{site="default"\} 1$/m,
+    /^maintenance_blocked_total\{site="default",reason="active"\} 2$/m,
+    /^maintenance_blocked_total\{site="default",reason="route-on"\} 1$/m,
+    /^maintenance_let_through_total\{site="default"\} 1$/m,
     /^http_request_duration_seconds_count\{method="GET",route="\/",status_code="503"\} 2$/m
   ]) t.match(text, line)
 })
@@ -188,7 +188,7 @@ t.test('OpenTelemetry: spans of blocked requests are marked or left out', async 
   for (const leaveOut of [false, true]) {
     const exporter = new InMemorySpanExporter()
     const simple = new SimpleSpanProcessor(exporter)
-    const app = await createTraced(leaveOut ? withoutRefused(simple) : simple)
+    const app = await createTraced(leaveOut ? withoutBlocked(simple) : simple)
     t.teardown(() => app.close())
     await app.inject('/')
     await app.maintenance.set(true)

@@ -1,6 +1,6 @@
 // Shows the end in the visitor's time zone, counts down, and checks whether the site is back, at random intervals so
 // that not all visitors come at once. It returns by a plain navigation, which never posts a form again. In read-only
-// mode it does not check: only a write was refused, and the site can be read. Old browsers show less, and still check.
+// mode it does not check: only a write was blocked, and the site can be read. Old browsers show less, and still check.
 (function () {
   var main = document.querySelector('main')
   var time = document.querySelector('time')
