@@ -1,9 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import type { FastifyInstance } from 'fastify'
+import { request as httpRequest } from 'node:http'
+import { connect as connectHttp2 } from 'node:http2'
 import maintenance from '../index.ts'
+import { createTracker } from '../lib/drain/track.ts'
 import type { MaintenanceStatus, ServerSite, ServerStatus } from '../types/index.ts'
-import { bareApp, createApp, until } from './fixtures/app.ts'
+import { bareApp, createApp, startApp, until } from './fixtures/app.ts'
 import { beatingStore, get, isPending, listen, slowApp, step, WAIT } from './fixtures/requests.ts'
+import { sharedStore } from './fixtures/store.ts'
 
 t.jobs = 4
 
@@ -282,4 +287,130 @@ t.test('set with wait: a list that hangs does not make it wait forever', { buffe
   await app.ready()
   store.hang = 'list'
   await t.rejects(app.maintenance.set(true, { wait: 1 }), { code: DRAIN, message: /could not be read/ })
+})
+
+/** Sends a request whose client hangs up once the handler is running. @returns when it has hung up */
+async function hangUp (app: FastifyInstance, entered: () => boolean, http2: boolean): Promise<void> {
+  const port = await listen(app)
+  const stop = http2 ? overHttp2(port) : overHttp1(port)
+  await until('it is running', entered)
+  stop()
+}
+
+function overHttp1 (port: number): () => void {
+  const request = httpRequest({ port, host: '127.0.0.1', path: '/', agent: false }).on('error', () => {})
+  request.end()
+  return () => request.destroy()
+}
+
+function overHttp2 (port: number): () => void {
+  const session = connectHttp2(`http://127.0.0.1:${port}`).on('error', () => {})
+  const stream = session.request({ ':path': '/' }).on('error', () => {})
+  return () => {
+    stream.close(8)
+    session.close()
+  }
+}
+
+const HANDLERS: Record<string, (app: FastifyInstance, work: () => Promise<void>) => void> = {
+  'an async handler that returns a value': (app, work) => app.get('/', async () => { await work(); return 'done' }),
+  'an async handler that throws': (app, work) => app.get('/', async () => {
+    await work(); throw new Error('expected')
+  }),
+  'an async handler that returns an object': (app, work) => app.get(
+    '/',
+    async () => { await work(); return { done: true } }
+  ),
+  'a callback that answers': (app, work) => app.get(
+    '/',
+    (_request, reply) => { work().then(() => reply.send('done')) }
+  ),
+  'an async handler that has begun a hijacked reply': (app, work) => app.get('/', async (_request, reply) => {
+    reply.hijack()
+    reply.raw.writeHead(200).write('begun')
+    await work()
+    reply.raw.end()
+  }),
+  'a not-found handler': (app, work) => app.setNotFoundHandler(async () => { await work(); return 'nothing' })
+}
+
+for (const http2 of [false, true]) {
+  for (const [name, route] of Object.entries(HANDLERS)) {
+    t.test(`a client hangs up over HTTP/${http2
+      ? 2
+      : 1}: ${name} counts until it has settled`, { buffered: true }, async t => {
+      let release = () => {}
+      let isAtWork = false
+      const { app } = await createApp(t, {}, { http2 } as object)
+      route(app, () => new Promise(resolve => {
+        isAtWork = true
+        release = resolve
+      }))
+      await hangUp(app, () => isAtWork, http2)
+      await app.maintenance.set(true)
+      await t.rejects(app.maintenance.drained({ timeout: 300 }), { code: 'FST_ERR_MAINTENANCE_DRAIN', inFlight: 1 })
+      release()
+      await t.resolves(app.maintenance.drained({ timeout: 30_000 }))
+      await until('no request is kept', () => app.maintenance.status().inFlight === 0)
+    })
+  }
+}
+
+t.test('a request whose handler never settles counts for a minute after its client hangs up, and is named', { buffered: false }, async t => {
+  const { app, lines } = await createApp(t)
+  let isAtWork = false
+  app.get('/', async () => {
+    isAtWork = true
+    await new Promise(() => {})
+  })
+  await hangUp(app, () => isAtWork, false)
+  await app.maintenance.set(true)
+  await t.rejects(app.maintenance.drained({ timeout: 200 }), {
+    code: 'FST_ERR_MAINTENANCE_DRAIN', routes: { 'GET /': 1 }
+  })
+  const { now } = performance
+  t.teardown(() => { performance.now = now })
+  performance.now = () => now.call(performance) + 61_000
+  await until('it no longer counts', () => app.maintenance.status().inFlight === 0)
+  performance.now = now
+  t.match(lines.filter(({ level }) => level === 40).map(({ msg }) => msg), [
+    /GET \/ never settled after its client hung up: no wait counts it/
+  ])
+})
+
+t.test("a handler's thenable is not called twice", { buffered: true }, async t => {
+  const { app } = await createApp(t)
+  let asked = 0
+  let isAtWork = false
+  app.get('/', () => ({
+    then (resolve: (value: string) => void) {
+      asked++
+      isAtWork = true
+      setTimeout(() => resolve('done'), 300)
+    }
+  }) as never)
+  await hangUp(app, () => isAtWork, false)
+  await until('it has ended', () => app.maintenance.status().inFlight === 0)
+  t.equal(asked, 1)
+})
+
+t.test('tracked work that an earlier request begins on a closed site counts; other work does not', { buffered: true }, async t => {
+  const infos: string[] = []
+  const log = { info: (_fields: object, text: string) => { infos.push(text) } } as never
+  let isDraining = false
+  let gate = { active: false, epoch: 1 }
+  const { track, running } = createTracker({ site: 'shop', gate: () => gate, hasRequestsBefore: () => isDraining, log })
+  const pending = () => new Promise<void>(() => {})
+  gate = { active: true, epoch: 2 }
+  track(pending(), 'migration')
+  t.strictSame([running(), infos.length], [[], 1])
+  isDraining = true
+  track(pending(), 'mail')
+  isDraining = false
+  track(() => pending(), 'receipt')
+  t.strictSame(running(), [{ name: 'mail', epoch: 1 }, { name: 'receipt', epoch: 1 }])
+  const { app, lines } = await startApp(t, sharedStore())
+  await app.maintenance.set(true)
+  await app.maintenance.track(async () => {}, 'report')
+  t.ok(lines.some(({ msg }) => /'report' began while site 'default' was closed/.test(msg)))
 })

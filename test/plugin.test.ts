@@ -1,20 +1,13 @@
 import cors from '@fastify/cors'
 import view from '@fastify/view'
-import websocket, { type WebSocket } from '@fastify/websocket'
 import { Eta } from 'eta'
-import type { FastifyInstance, FastifyRequest, FastifyServerOptions } from 'fastify'
-import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import type { FastifyRequest, FastifyServerOptions } from 'fastify'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { join } from 'node:path'
-import 'reflect-metadata'
 import t from 'tap'
 import maintenance, { fastifyMaintenance } from '../index.ts'
-import { MaintenanceOff, MaintenanceOn } from '../lib/nest.ts'
 import { VERSION } from '../lib/util/version.ts'
-import type { Decision, FastifyMaintenanceOptions, MaintenanceStatus } from '../types/index.ts'
+import type { Decision, FastifyMaintenanceOptions } from '../types/index.ts'
 import { bareApp, counter, createApp, sendRaw, until } from './fixtures/app.ts'
-import { createTimedStore } from './fixtures/store.ts'
 import packageJson from '../package.json' with { type: 'json' }
 
 t.test('is a Fastify plugin', async t => {
@@ -196,97 +189,6 @@ t.test('request.maintenance is the decision from when the request arrived', asyn
   t.equal((await open.app.inject('/off')).body, 'route-off')
 })
 
-t.test('config.maintenance: validated, and only own properties count', async t => {
-  const { app } = await createApp(t)
-  t.throws(() => app.get('/x', { config: { maintenance: 'of' as 'off' } }, async () => ''), {
-    code: 'FST_ERR_MAINTENANCE_ROUTE', message: /route GET \/x is 'of', expected 'off', 'on', 'read' or 'write'/
-  })
-  app.get('/y', { config: {} }, async () => 'y')
-  await app.maintenance.set(true)
-  const prototype = Object.prototype as { maintenance?: string }
-  t.teardown(() => { delete prototype.maintenance })
-  prototype.maintenance = 'off'
-  t.equal((await app.inject('/y')).statusCode, 503)
-})
-
-t.test("a route declared before the plugin can be 'on'", async t => {
-  const { app } = bareApp(t)
-  const run = counter()
-  app.get('/on', { config: { maintenance: 'on' } }, run)
-  app.register(maintenance)
-  app.get('/unawaited', { config: { maintenance: 'on' } }, run)
-  app.post('/off', { config: { maintenance: 'off' } }, run)
-  for (const url of ['/on', '/unawaited']) t.equal((await app.inject(url)).statusCode, 503, url)
-  t.equal((await app.inject({ url: '/on', method: 'HEAD' })).statusCode, 503)
-  t.equal(run.runs, 0)
-  await app.maintenance.set(true)
-  t.equal((await app.inject({ url: '/off', method: 'POST' })).statusCode, 200)
-})
-
-t.test('an invalid config.maintenance fails the boot, whatever its source', async t => {
-  const wrong = { config: { maintenance: 'Off' as 'off' } }
-  const handler = async () => ''
-  const declare: Record<string, (app: FastifyInstance) => unknown> = {
-    'before the plugin': async app => {
-      app.route({ method: ['PUT', 'POST'], url: '/wrong', ...wrong, handler }); await app.register(maintenance)
-    },
-    'after a register that is not awaited': app => { app.register(maintenance); app.post('/wrong', wrong, handler) },
-    "by an onRoute hook after the plugin's": async app => {
-      await app.register(maintenance)
-      app.addHook('onRoute', route => { route.config = { ...route.config, ...wrong.config } })
-      app.post('/wrong', handler)
-    },
-    'by such a hook in a child': async app => {
-      await app.register(maintenance)
-      app.register(async child => {
-        child.addHook('onRoute', route => { route.config = { ...route.config, ...wrong.config } })
-        child.post('/wrong', handler)
-      })
-    }
-  }
-  for (const [where, work] of Object.entries(declare)) {
-    const { app } = bareApp(t)
-    await work(app)
-    await t.rejects(async () => { await app.ready() }, {
-      code: 'FST_ERR_MAINTENANCE_ROUTE',
-      message: /route (PUT,)?POST \/wrong is 'Off', expected 'off', 'on', 'read' or 'write'/
-    }, where)
-  }
-})
-
-t.test("an onRoute hook after the plugin's can set 'on', 'off' and the others", async t => {
-  const { app } = await createApp(t)
-  app.addHook('onRoute', route => { route.config = { ...route.config, maintenance: route.url.slice(1) as 'on' } })
-  const run = counter()
-  for (const says of ['on', 'off', 'read']) app.post(`/${says}`, run)
-  const status = async (url: string) => (await app.inject({ url, method: 'POST' })).statusCode
-  t.strictSame([await status('/on'), await status('/off'), run.runs], [503, 200, 1], 'while open')
-  await app.maintenance.set(true, { mode: 'read-only' })
-  t.strictSame([await status('/on'), await status('/off'), await status('/read')], [503, 200, 200])
-})
-
-t.test('a registration in a child does not validate routes outside of it', async t => {
-  const { app } = bareApp(t)
-  app.get('/theirs', { config: { maintenance: { window: 'sunday' } as unknown as 'on' } }, async () => 'ran')
-  await app.register(async child => {
-    await child.register(maintenance)
-    child.get('/null', { config: null as never }, async () => 'ran')
-  })
-  t.equal((await app.inject('/theirs')).body, 'ran')
-  t.equal((await app.inject('/null')).body, 'ran')
-})
-
-t.test("if the router does not list its routes, earlier routes may still be 'on'", async t => {
-  const { app } = bareApp(t)
-  const run = counter()
-  app.get('/on', { config: { maintenance: 'on' } }, run)
-  const print = app.printRoutes.bind(app)
-  app.printRoutes = () => print()
-  await app.register(maintenance)
-  t.equal((await app.inject('/on')).statusCode, 503)
-  t.equal(run.runs, 0)
-})
-
 t.test('properties on Object.prototype have no effect', async t => {
   const { app } = await createApp(t, { ignore: { routes: '/health', ips: '10.0.0.1' }, bypass: {} })
   app.get('/', async () => 'ran')
@@ -318,45 +220,6 @@ t.test('properties on Object.prototype have no effect', async t => {
   t.equal(read, 200)
 })
 
-t.test("read-only: an upgrade is a write unless its route is declared 'read'", async t => {
-  const { app } = await createApp(t, { closeStreams: { after: 0, jitter: 0 } })
-  await app.register(websocket)
-  const chat = (socket: WebSocket) => { socket.on('message', () => {}) }
-  app.get('/chat', { websocket: true }, chat)
-  app.get('/news', { websocket: true, config: { maintenance: 'read' } }, chat)
-  app.get('/', async () => 'page')
-  const { port } = new URL(await app.listen({ port: 0, host: '127.0.0.1' }))
-  const handshake =
-    'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
-  const open = async (path: string, headers = `Upgrade: websocket\r\n${handshake}`) => {
-    const socket = connect(Number(port), '127.0.0.1')
-    socket.on('error', () => {})
-    t.teardown(() => socket.destroy())
-    socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n${headers}\r\n`)
-    const [answer] = await once(socket, 'data')
-    return { socket, status: Number(String(answer).slice(9, 12)) }
-  }
-  const sockets = [await open('/chat'), await open('/news')]
-  t.strictSame(sockets.map(({ status }) => status), [101, 101])
-  const ended = once(sockets[0]?.socket as Socket, 'close')
-  sockets[0]?.socket.resume()
-  await app.maintenance.set(true, { mode: 'read-only' })
-  t.equal((await open('/chat')).status, 503)
-  t.equal((await open('/news')).status, 101)
-  await ended
-  t.equal(sockets[1]?.socket.destroyed, false, 'closeStreams keeps streams that only read')
-
-  // without a listener for upgrades, Node answers them as plain requests
-  const plain = await createApp(t)
-  plain.app.get('/', async () => 'page')
-  await plain.app.maintenance.set(true, { mode: 'read-only' })
-  const status = async (upgrade: string) => (await plain.app.inject({ url: '/', headers: { upgrade } })).statusCode
-  t.equal(await status('h2c'), 200, "Java's HttpClient offers it on every request")
-  for (const upgrade of ['websocket', 'WebSocket', 'h2c, websocket', 'tcp', '']) {
-    t.equal(await status(upgrade), 503, upgrade)
-  }
-})
-
 t.test('an ignored address behind an untrusted proxy logs one warning', async t => {
   const warnings = async (
     trustProxy: FastifyServerOptions['trustProxy'],
@@ -378,14 +241,6 @@ t.test('an ignored address behind an untrusted proxy logs one warning', async t 
   t.equal(await warnings('127.0.0.1', { forwarded: 'for=203.0.113.9' }), 0)
   t.equal(await warnings(true, { 'x-forwarded-for': '127.0.0.1' }), 0)
   t.equal(await warnings('10.0.0.1', { 'x-forwarded-for': '203.0.113.9' }), 1, 'another proxy is trusted')
-})
-
-t.test("a not-found handler can be declared 'off'", async t => {
-  const { app } = await createApp(t)
-  // Fastify accepts a config for the not-found handler, but its types omit it
-  app.setNotFoundHandler({ config: { maintenance: 'off' } } as object, async () => 'nothing here')
-  await app.maintenance.set(true)
-  t.equal((await app.inject('/unknown')).body, 'nothing here')
 })
 
 t.test('ignore.request: throws, rejects, or returns no boolean', async t => {
@@ -433,239 +288,6 @@ t.test('a request that waits for ignore.request is let through once the site ope
   await app.maintenance.set(false)
   answer(false)
   t.equal(await waiting, 'inactive')
-})
-
-t.test('set: whole records, revisions, conflicts', async t => {
-  const { app, lines } = await createApp(t)
-  const first = await app.maintenance.set(true, {
-    message: 'one', by: 'ops', ignoreRoutes: ['/a', { pattern: '/b', description: 'B' }], retryAfter: 60
-  })
-  t.match(first, {
-    active: true, mode: 'full', message: 'one', by: 'ops', retryAfter: 60, site: 'default', source: 'store'
-  })
-  t.strictSame(first.windows[0]?.ignoreRoutes, [
-    { pattern: '/a', description: null }, { pattern: '/b', description: 'B' }
-  ])
-  t.ok(Math.abs(Date.now() - first.revision) < 10_000, 'revisions follow the clock')
-  t.equal(first.closedSince, first.changedAt)
-  const second = await app.maintenance.set(true, { mode: 'read-only' })
-  t.match(second, {
-    message: null,
-    by: null,
-    mode: 'read-only',
-    retryAfter: null,
-    windows: [
-      { id: first.windows[0]?.id, ignoreRoutes: [] }
-    ]
-  }, 'omitted fields get their defaults')
-  t.equal(second.closedSince, first.closedSince, 'an edit does not change it')
-  t.ok(second.revision > first.revision)
-  await t.rejects(app.maintenance.set(false, { expectedRevision: first.revision }), {
-    code: 'FST_ERR_MAINTENANCE_CONFLICT', message: new RegExp(`is ${second.revision}, expected ${first.revision}`)
-  })
-  t.equal(app.maintenance.active, true)
-  await app.maintenance.set(false, { expectedRevision: second.revision, by: 'ops' })
-  t.equal(app.maintenance.active, false)
-  t.strictSame(lines.filter(line => line.level === 30).map(line => line.msg), [
-    "maintenance: site 'default' is now closed (full); exempt: 2 ignored routes",
-    "maintenance: site 'default' stays closed (read-only)",
-    "maintenance: site 'default' is open again"
-  ], 'one info line per change')
-
-  const { revision } = app.maintenance.status()
-  const winners = await Promise.allSettled(
-    Array.from({ length: 5 }, () => app.maintenance.set(true, { expectedRevision: revision }))
-  )
-  t.equal(winners.filter(result => result.status === 'fulfilled').length, 1)
-})
-
-t.test('set: calls take effect in order, and each is a change and resolves with its own state', async t => {
-  // rendering the bundled pages for each change would take most of the time
-  const template = join(t.testdir({ 'page.eta': '<%= it.message %>' }), 'page.eta')
-  const { app } = await createApp(t, { response: { template } })
-  await app.ready()
-  let calls = 0
-  app.maintenance.onChange(() => { calls++ })
-  const changes = await Promise.all(
-    Array.from({ length: 10 }, (_, i) => app.maintenance.set(i % 2 === 0, { by: String(i) }))
-  )
-  t.strictSame(
-    changes.map(({ active, by }) => [active, by]),
-    changes.map((_, i) => [i % 2 === 0, String(i)]),
-    'in order, each with its own state'
-  )
-  t.strictSame(changes.map(({ revision }) => revision), [
-    ...new Set(changes.map(({ revision }) => revision))
-  ].sort((a, b) => a - b))
-  t.equal(calls, 10)
-  t.strictSame((await app.maintenance.history({ limit: 10 })).map(({ by }) => by), changes.map((_, i) => String(9 - i)))
-})
-
-t.test('ignored routes of a record apply while it is current', async t => {
-  const { app } = await createApp(t)
-  app.get('/a', async () => 'a')
-  app.get('/p/:id', async () => 'p')
-  const status = async (url: string) => (await app.inject(url)).statusCode
-  await app.maintenance.set(true)
-  t.equal(await status('/a'), 503)
-  await app.maintenance.set(true, { ignoreRoutes: ['/a', '/p/1'] })
-  t.equal(await status('/a'), 200)
-  t.equal(await status('/p/1'), 200)
-  t.equal(await status('/p/2'), 503)
-  await app.maintenance.set(true)
-  t.equal(await status('/a'), 503)
-  t.equal(await status('/p/1'), 503)
-  t.equal(app.maintenance.status().counts.ignored, 2)
-})
-
-t.test('run: close, work, reopen, also if the work throws', async t => {
-  const { app } = await createApp(t)
-  t.equal(await app.maintenance.run(() => app.maintenance.active, { message: 'migrating' }), true)
-  t.equal(app.maintenance.active, false)
-  await t.rejects(
-    app.maintenance.run(async () => { throw new Error('migration failed') }, { by: 'deploy' }),
-    { message: 'migration failed' }
-  )
-  t.equal(app.maintenance.status().by, 'deploy')
-  t.equal(app.maintenance.active, false)
-  await t.rejects(app.maintenance.run('work' as unknown as () => void), { code: 'FST_ERR_MAINTENANCE_CHANGE' })
-  await t.rejects(
-    app.maintenance.run(() => t.fail('must not run'), { mode: 'half' as 'full' }),
-    { code: 'FST_ERR_MAINTENANCE_CHANGE' }
-  )
-  t.equal(app.maintenance.active, false)
-})
-
-t.test('run: overlapping runs are counted', async t => {
-  const { app } = await createApp(t)
-  let endFirst = () => {}
-  const first = app.maintenance.run(() => new Promise<void>(resolve => { endFirst = resolve }), { by: 'deploy' })
-  await until('closed', () => app.maintenance.active)
-  await app.maintenance.run(() => {})
-  t.equal(app.maintenance.active, true, 'the first is still running')
-  endFirst()
-  await first
-  t.equal(app.maintenance.active, false)
-})
-
-t.test('run: a change made meanwhile is kept', async t => {
-  const { app } = await createApp(t)
-  await app.maintenance.run(() => app.maintenance.set(true, { message: 'longer' }))
-  t.match(app.maintenance.status(), { active: true, message: 'longer' })
-  await app.maintenance.run(() => {}, { mode: 'read-only' })
-  t.match(
-    app.maintenance.status(),
-    { active: true, mode: 'full', message: 'longer' },
-    'a site closed by an operator stays closed'
-  )
-  await app.maintenance.run(async ({ signal }) => {
-    await t.rejects(app.maintenance.set(false), { code: 'FST_ERR_MAINTENANCE_RUNNING', runs: [{ pid: process.pid }] })
-    t.equal(app.maintenance.active, true)
-    await app.maintenance.set(false, { force: true })
-    t.match(signal.reason, { code: 'FST_ERR_MAINTENANCE_RUNNING' })
-  })
-  t.equal(app.maintenance.active, false)
-})
-
-t.test('run: a store failure at the end is logged and retried, and the result is kept', async t => {
-  const records = new Map<string, string>()
-  let broken = false
-  const store = {
-    read: async (site: string) => records.get(site) ?? null,
-    async write (site: string, record: string) {
-      if (broken) throw new Error('disk on fire')
-      records.set(site, record)
-    },
-    watch () {},
-    close () {}
-  }
-  const { app, lines } = await createApp(t, { store })
-  t.equal(await app.maintenance.run(() => { broken = true; return 'done' }), 'done')
-  t.equal(app.maintenance.active, true)
-  const complaints = () => lines.filter(line => line.level === 50 &&
-    line.msg === "maintenance: site 'default' stays closed after a run, until the store can be written: maintenance: the store failed, nothing was changed: disk on fire").length
-  t.equal(complaints(), 1)
-  broken = false
-  await until('opened', () => !app.maintenance.active)
-  await t.rejects(app.maintenance.run(() => {
-    broken = true
-    throw new Error('the work itself')
-  }), { message: 'the work itself' })
-  t.equal(complaints(), 2)
-})
-
-t.test('onChange: every record and every start and end of a window; failing listeners do not affect others', async t => {
-  const changes: [MaintenanceStatus, MaintenanceStatus][] = []
-  const store = createTimedStore()
-  const { app, lines } = await createApp(t, { store, onChange: (status, previous) => changes.push([status, previous]) })
-  app.maintenance.onChange(() => { throw new Error('listener') })
-  app.maintenance.onChange((async () => { throw new Error('listener') }) as () => void)
-  let calls = 0
-  const remove = app.maintenance.onChange(() => { calls++ })
-  t.equal(changes.length, 0, 'an open site without a record is no change')
-  await app.maintenance.set(true, { endsAt: new Date(store.time + 200), startsAt: new Date(store.time + 100) })
-  remove()
-  t.equal(app.maintenance.active, false)
-  for (const turn of [2, 3]) {
-    store.time += 100
-    await until('a start or end', () => changes.length === turn)
-  }
-  t.strictSame(changes.map(([now, previous]) => [
-    previous.active, previous.windows.length, now.active, now.windows.length
-  ]), [
-    [false, 0, false, 1], [false, 1, true, 1], [true, 1, false, 0]
-  ])
-  t.equal(calls, 1)
-  await until('failing listeners logged', () => lines.filter(line => line.msg.includes('listener failed')).length === 6)
-  t.strictSame(lines.filter(line => line.level === 30).map(line => line.msg.replace(/\d{4}-.*Z/g, 'T')), [
-    "maintenance: site 'default' is open and closes at T",
-    "maintenance: site 'default' is now closed (full), until T",
-    "maintenance: everyone is blocked from site 'default'. Reopen with: app.maintenance.for('default').set(false)",
-    "maintenance: site 'default' is open again"
-  ])
-  await app.maintenance.set(true, { startsAt: new Date(store.time + 60_000) })
-  await app.maintenance.set(false)
-  t.match(
-    lines.findLast(line => line.level === 30)?.msg,
-    /^maintenance: site 'default' is open and closes at /,
-    'planned windows are kept'
-  )
-  await app.maintenance.cancel()
-  t.equal(lines.findLast(line => line.level === 30)?.msg, "maintenance: site 'default' is open")
-})
-
-t.test('pinned: overrides the store, and rejects every change', async t => {
-  for (const pinned of ['closed', 'open'] as const) {
-    const enabled = pinned === 'closed'
-    const { app } = await createApp(t, { pinned })
-    const run = counter()
-    app.get('/', run)
-    app.get('/off', { config: { maintenance: 'off' } }, run)
-    app.get('/on', { config: { maintenance: 'on' } }, async () => t.fail('never'))
-    t.equal((await app.inject('/')).statusCode, enabled ? 503 : 200)
-    t.equal((await app.inject('/off')).statusCode, 200)
-    t.equal((await app.inject('/on')).statusCode, 503)
-    t.equal(run.runs, enabled ? 1 : 2)
-    t.match(app.maintenance.status(), {
-      active: enabled,
-      mode: enabled
-        ? 'full'
-        : null,
-      source: 'pinned',
-      revision: 0,
-      changedAt: null,
-      windows: [],
-      store: { connected: false }
-    })
-    await t.rejects(app.maintenance.set(!enabled), {
-      code: 'FST_ERR_MAINTENANCE_PINNED',
-      message: `maintenance: this server is pinned ${pinned}; remove the option 'pinned' to switch at run time`
-    })
-    await t.rejects(app.maintenance.update({ message: 'x' }), { code: 'FST_ERR_MAINTENANCE_PINNED' })
-    await t.rejects(app.maintenance.cancel(), { code: 'FST_ERR_MAINTENANCE_PINNED' })
-    await t.rejects(app.maintenance.run(() => t.fail('must not run')), { code: 'FST_ERR_MAINTENANCE_PINNED' })
-    t.match(await app.maintenance.refresh(), { source: 'pinned' })
-  }
 })
 
 t.test('several sites', async t => {
@@ -786,23 +408,4 @@ t.test('an endless forwarded chain is not followed: it costs no time and lets no
   t.equal(await ask(`${'127.0.0.1, '.repeat(370)}192.0.2.1`), 200, '4,079 characters')
   t.equal(await ask(`192.0.2.1, ${'127.0.0.1, '.repeat(1500)}127.0.0.1`), 503)
   t.equal(await ask(`${'127.0.0.1, '.repeat(1500)}192.0.2.1`), 503)
-})
-
-t.test("the NestJS decorators keep a route's other config, and a handler's own setting", async t => {
-  class Controller {
-    first () {}
-    second () {}
-    third () {}
-  }
-  const { prototype } = Controller
-  const configOf = (name: keyof Controller) => Reflect.getMetadata('__fastify_route_config__', prototype[name])
-  const decorate = (decorator: MethodDecorator, name: keyof Controller) =>
-    decorator(prototype, name, Object.getOwnPropertyDescriptor(prototype, name) as PropertyDescriptor)
-  Reflect.defineMetadata('__fastify_route_config__', { rateLimit: false }, prototype.first)
-  decorate(MaintenanceOff(), 'first')
-  decorate(MaintenanceOn(), 'second')
-  MaintenanceOff()(Controller)
-  t.strictSame([
-    configOf('first'), configOf('second'), configOf('third')
-  ], [{ rateLimit: false, maintenance: 'off' }, { maintenance: 'on' }, { maintenance: 'off' }])
 })

@@ -1,10 +1,17 @@
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { sayGoodbyeForDead } from '../lib/servers/dead.ts'
+import type { ServerEntry } from '../lib/servers/entry.ts'
+import { createFileServers } from '../lib/stores/file/servers.ts'
+import { processSpace } from '../lib/util/process-liveness.ts'
 import type { ServerStatus } from '../types/index.ts'
-import { createApp, until, type LogLine } from './fixtures/app.ts'
+import { createApp, startApp, stateFile, until, type LogLine } from './fixtures/app.ts'
 import { recordOf, storedWindow } from './fixtures/records.ts'
 import { beatingStore, slowApp, step } from './fixtures/requests.ts'
+import { startRedis } from './fixtures/redis.ts'
+import { sharedStore } from './fixtures/store.ts'
+import { ago, entry, MINUTE } from './fixtures/server-entries.ts'
 
 t.jobs = 4
 
@@ -249,4 +256,134 @@ t.test('set(false) during runs reports whether their servers still exist', { buf
   t.match(await states(), {
     message: /whose server has stopped, since [^.]*\.\d+Z\. Use force to end it$/, servers: ['lost', 'stopped']
   })
+})
+
+t.test('a goodbye is an entry, and the last one', { buffered: true }, async t => {
+  const store = sharedStore()
+  const { app } = await startApp(t, store)
+  const [id = ''] = store.entries.keys()
+  t.match(store.get(id), { left: false, space: processSpace(), fence: null })
+  t.ok((store.entries.get(id)?.until ?? 0) > Date.now() + 10 * MINUTE, 'a server that disappears is remembered')
+  await app.close()
+  t.match(store.get(id), { left: true, inFlight: 0, draining: {} })
+  const other = await startApp(t, store)
+  t.equal((await other.app.maintenance.servers()).length, 1, 'it is not listed')
+  await t.resolves(other.app.maintenance.set(true, { wait: 5000 }), 'the wait ignores it')
+})
+
+t.test('a goodbye waits for running requests', { buffered: true }, async t => {
+  const store = sharedStore()
+  const { app, lines } = await createApp(t, { store })
+  let release = () => {}
+  app.get('/', () => new Promise(resolve => { release = () => resolve('done') }))
+  await app.ready()
+  const [id = ''] = store.entries.keys()
+  app.inject('/').catch(() => {})
+  await until('it runs', () => app.maintenance.status().inFlight === 1)
+  await app.close()
+  t.match(store.get(id), { left: false, draining: { 'GET /': 1 } })
+  t.ok(lines.some(line => /closes while it runs 1 × GET \//.test(line.msg)))
+  release()
+  await until('goodbye', () => store.get(id)?.left === true)
+})
+
+t.test('servers() shows lost servers, and keeps late ones', { buffered: true }, async t => {
+  const store = sharedStore()
+  const { app } = await startApp(t, store)
+  store.put(entry({ id: 'late', label: 'late', seenAt: ago(10_000) }))
+  store.put(entry({ id: 'lost', label: 'lost', seenAt: ago(20_000) }))
+  store.put(entry({ id: 'gone', label: 'gone', left: true }))
+  store.put(entry({ id: 'elsewhere', label: 'elsewhere', sites: [] }))
+  const servers = await app.maintenance.servers()
+  t.strictSame(
+    servers.filter(({ label }) => !label.includes('process')).map(({ label, lost }) => [label, lost]),
+    [['late', false], ['lost', true]]
+  )
+  t.notOk('space' in (servers[0] ?? {}), 'internal fields are not shown')
+})
+
+t.test('servers notice that the store has lost them, and log it', { buffered: true }, async t => {
+  const store = sharedStore()
+  const { app } = await startApp(t, store)
+  const [id = ''] = store.entries.keys()
+  t.equal(store.get(id)?.relistedAt, null)
+  store.entries.clear()
+  await app.maintenance.set(true)
+  await until('it is listed again', () => store.get(id)?.relistedAt !== null && store.get(id) !== null)
+})
+
+t.test('dead servers get a goodbye once their requests have had time to end', { buffered: true }, async t => {
+  const store = sharedStore()
+  const space = processSpace()
+  const self = { id: 'self', host: hostname(), space, startedAt: ago(0) }
+  const dead = { space, pid: 2 ** 22 + 1, host: hostname() }
+  const elsewhere = { space: 'boot/1', host: hostname(), startedAt: ago(10 * MINUTE) }
+  const cases: Record<string, [Partial<ServerEntry>, boolean]> = {
+    'dead, and what it ran may go on': [{ ...dead, seenAt: ago(59_000) }, false],
+    'dead, and what it ran has ended': [{ ...dead, seenAt: ago(61_000) }, true],
+    'alive, and silent': [{ space, pid: process.pid, host: hostname(), seenAt: ago(61_000) }, false],
+    'a container that was restarted': [{ ...elsewhere, seenAt: ago(61_000) }, true],
+    'a running container of the same name': [
+      { ...elsewhere, seenAt: new Date(Date.now() + 1000).toISOString() }, false
+    ],
+    'another host': [{ ...elsewhere, host: 'app-2', seenAt: ago(61_000) }, false],
+    'an unknown place': [{ space: null, host: hostname(), seenAt: ago(61_000) }, false],
+    'has left': [{ ...dead, seenAt: ago(61_000), left: true, label: 'left' }, true]
+  }
+  for (const [id, [more]] of Object.entries(cases)) store.put(entry({ id, ...more }))
+  const entries = Object.keys(cases).map(id => store.get(id) as ServerEntry)
+  await sayGoodbyeForDead(store, entries, { ...self, space: null })
+  t.equal(
+    [...store.entries.keys()].filter(id => store.get(id)?.left).length,
+    1,
+    'from an unknown place, no server is known to be dead'
+  )
+  await sayGoodbyeForDead(store, entries, self)
+  for (const [id, [, left]] of Object.entries(cases)) t.equal(store.get(id)?.left, left, id)
+})
+
+t.test('a server that boots removes dead ones on its host', { buffered: true }, async t => {
+  const store = sharedStore()
+  store.put(entry({ space: processSpace(), pid: 2 ** 22 + 1, seenAt: ago(61_000) }))
+  await startApp(t, store)
+  await until('it is removed', () => store.get('other')?.left === true)
+})
+
+t.test('a server is known before it reads the state', { buffered: true }, async t => {
+  const store = sharedStore()
+  const order: string[] = []
+  const { heartbeat, read } = store
+  store.heartbeat = async (...args) => { order.push('heartbeat'); return heartbeat(...args) }
+  store.read = async site => { order.push('read'); return read(site) }
+  await startApp(t, store)
+  t.equal(order[0], 'heartbeat')
+})
+
+t.test('entries in files last until they expire, also those of dead processes', { buffered: true }, async t => {
+  const servers = createFileServers(stateFile(t))
+  t.equal(await servers.heartbeat('a', 'one', MINUTE), true, 'there was none')
+  t.equal(await servers.heartbeat('a', 'two', MINUTE), false)
+  t.strictSame(await servers.heartbeats(), ['two'])
+  t.equal(await servers.heartbeat('a', '', 0), false)
+  t.strictSame(await servers.heartbeats(), [])
+})
+
+t.test('entries in Redis: the keys do not expire, and a lost entry is noticed', { buffered: true }, async t => {
+  const redis = await startRedis(t)
+  const { app } = await createApp(t, { store: { redis: redis.url } })
+  await app.ready()
+  const keys = ['fastify-maintenance:{:servers}', 'fastify-maintenance:{:servers}:until']
+  for (const key of keys) t.equal(await redis.client.pttl(key), -1, key)
+  const own = async () =>
+    JSON.parse(String(Object.values(await redis.client.hgetall(keys[0] as string))[0] ?? '{}')) as ServerEntry
+  t.equal((await own()).relistedAt, null)
+  await redis.client.del(keys[1] as string)
+  await app.maintenance.set(true)
+  await until('noticed', async () => typeof (await own()).relistedAt === 'string')
+  t.match(await redis.client.info('commandstats'), /cmdstat_evalsha/)
+  await redis.client.script('FLUSH')
+  await app.maintenance.set(false)
+  t.equal(app.maintenance.active, false, 'lost scripts are sent to Redis again')
+  await app.close()
+  await until('goodbye', async () => (await own() as ServerEntry).left)
 })
