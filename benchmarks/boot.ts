@@ -6,7 +6,7 @@ import { execFile } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
 import { PLUGIN } from './lib/count.ts'
-import { inWords, medianInterval } from './lib/interval.ts'
+import { formatInterval, medianInterval } from './lib/interval.ts'
 import { printTable } from './lib/table.ts'
 
 const ROUNDS = Number(process.env.ROUNDS ?? 11)
@@ -39,9 +39,9 @@ printTable('An application boots', [...boots].map(([name, all]) => {
   return {
     '': name,
     'load ms': of('load').value.toFixed(1),
-    'load, 95 %': inWords(of('load'), 1),
+    'load, 95 %': formatInterval(of('load'), 1),
     'ready ms': of('ready').value.toFixed(1),
-    'ready, 95 %': inWords(of('ready'), 1),
+    'ready, 95 %': formatInterval(of('ready'), 1),
     'heap MB': of('heap').value.toFixed(2)
   }
 }))
