@@ -1,7 +1,7 @@
 /**
- * What does a closed site cost under attack, and does a health check still get its answer? 1,000 connections, each with
- * one request after the other, among them headers as long as Node takes them. Beside an nginx that only returns a 503.
- * Run with `npm run build && npx tsx benchmarks/attack.ts`. ATTACK: for how long, s.
+ * What does a request cost while a closed site is under attack, and does a health check still get its response? 1,000
+ * connections send one request after another, some with headers as long as Node accepts. Compared with an nginx that
+ * returns 503. Run with `npm run build && npx tsx benchmarks/attack.ts`. ATTACK sets how long an attack lasts (s).
  */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -13,24 +13,25 @@ import { percentile, printTable, type Row } from './lib/table.ts'
 
 const SECONDS = Number(process.env.ATTACK ?? 60)
 const CONNECTIONS = 1000
-/** Between two health checks, ms. */
+/** Pause between two health checks (ms). */
 const PACE = 20
 
-const rows = [await attack('closed site, health check ignored', await startServer('attacked'), '/health')]
-if (findNginx() !== null) rows.push(await attack('nginx, `return 503` for all', await startNginx(), '/'))
+const rows = [await attack('closed site, ignored health check', await startServer('attacked'), '/health')]
+if (findNginx() !== null) rows.push(await attack('nginx, `return 503` for every request', await startNginx(), '/'))
 printTable(`${CONNECTIONS} connections for ${SECONDS} s`, rows)
 
 async function attack (label: string, server: Running, path: string): Promise<Row> {
   const attackers = startProcess('attackers.ts', '1', [server.url, String(CONNECTIONS), String(SECONDS)])
   const over = once(attackers, 'message')
-  const watching = { over: false }
-  const checks = checkHealth(`${server.url}${path}`, watching)
+  const checking = { over: false }
+  const checks = checkHealth(`${server.url}${path}`, checking)
+  // the first fifth is the warm-up
   await sleep(SECONDS * 200)
   const memory = residentOf(server)
   await server.cpu()
   const [answered] = await over as [number]
   const cpu = await server.cpu()
-  watching.over = true
+  checking.over = true
   const times = await checks
   const after = residentOf(server)
   server.stop()
@@ -40,21 +41,21 @@ async function attack (label: string, server: Running, path: string): Promise<Ro
     'CPU µs/request': (cpu / (answered * 0.8)).toFixed(1),
     'health check p50 ms': percentile(times, 0.5).toFixed(1),
     'p99 ms': percentile(times, 0.99).toFixed(1),
-    'MB after a fifth': memory.toFixed(0),
+    'MB after 20 %': memory.toFixed(0),
     'MB at the end': after.toFixed(0)
   }
 }
 
-/** Resident memory, MB. */
+/** Resident memory (MB). */
 function residentOf ({ pid }: Running): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
 }
 
-/** @returns how long each took, ms */
-async function checkHealth (url: string, watching: { over: boolean }): Promise<number[]> {
+/** @returns how long each health check took (ms) */
+async function checkHealth (url: string, checking: { over: boolean }): Promise<number[]> {
   const agent = new Agent({ keepAlive: true })
   const times: number[] = []
-  while (!watching.over) {
+  while (!checking.over) {
     const begin = performance.now()
     const [response] = await once(get(url, { agent }), 'response')
     await once(response.resume(), 'end')

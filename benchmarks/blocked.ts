@@ -1,55 +1,55 @@
 /**
- * What does a refused request cost, beside a plain 200 to the same client and beside other ways to refuse? Run with
- * `npm run build && npx tsx benchmarks/blocked.ts`. GENERATIONS and SLICES make it longer.
+ * What does a blocked request cost, compared with a plain 200 to the same client and with other ways to send a 503?
+ * Run with `npm run build && npx tsx benchmarks/blocked.ts`. GENERATIONS and SLICES make it run longer.
  */
 import { count, findValgrind, PLUGIN, WHOLE } from './lib/count.ts'
 import { BROWSER, compareOverSockets, type Candidate } from './lib/http.ts'
 import { findNginx } from './lib/nginx.ts'
 import { printTable } from './lib/table.ts'
 
-const PROGRAM = { accept: 'application/json' }
+const API_CLIENT = { accept: 'application/json' }
 const PLAIN = '200 {"hello":"world"}'
 
 const nginx = findNginx()
-if (nginx === null) console.log('nginx cannot be had here: left out\n')
+if (nginx === null) console.log('nginx is not available: skipped\n')
 
 await compareOverSockets([
   {
-    title: 'Refused, to a browser',
+    title: 'Blocked requests of a browser',
     candidates: [
-      ...twice('page', 'a Fastify handler that sends the same page and headers', BROWSER, 503),
-      refused('on', 'refused, HTML', BROWSER),
-      refused('send', 'reply.send of a ready page', BROWSER),
-      refused('view', 'reply.view for each request', BROWSER),
-      refused('express-on', 'Express 5, a middleware by hand', BROWSER)
+      ...twice('handler, HTML', 'a Fastify handler that sends the same page and headers', BROWSER, 503),
+      blocked('closed', 'blocked HTML', BROWSER),
+      blocked('send', 'reply.send of a ready-made page', BROWSER),
+      blocked('view', 'reply.view on every request', BROWSER),
+      blocked('express, closed', 'Express 5, hand-written middleware', BROWSER)
     ]
   },
   {
-    title: 'Refused, to a program',
+    title: 'Blocked requests of an API client',
     candidates: [
-      ...twice('json', 'a Fastify handler that sends the same body and headers', PROGRAM, 503),
-      refused('on', 'refused, JSON', PROGRAM),
-      refused('throw', 'a thrown error', PROGRAM)
+      ...twice('handler, JSON', 'a Fastify handler that sends the same body and headers', API_CLIENT, 503),
+      blocked('closed', 'blocked JSON', API_CLIENT),
+      blocked('throw', 'a thrown error', API_CLIENT)
     ]
   },
   {
-    title: 'Refused, beside a plain 200',
+    title: 'Blocked requests, compared with a plain 200',
     candidates: [
-      ...twice('bare', `plain Fastify ${PLAIN}`, PROGRAM, 200),
-      refused('on', 'refused, JSON', PROGRAM)
+      ...twice('bare', `plain Fastify ${PLAIN}`, API_CLIENT, 200),
+      blocked('closed', 'blocked JSON', API_CLIENT)
     ]
   },
   {
-    title: 'Without a framework: the line that one cannot cross',
+    title: 'Lower bounds: no framework',
     candidates: [
       ...twice('node', `plain node:http ${PLAIN}`, BROWSER, 200),
-      refused('node-page', 'node:http with our page and headers', BROWSER),
-      ...(nginx === null ? [] : [refused('nginx', 'nginx, `return 503`', BROWSER)])
+      blocked('node, HTML', 'node:http with the plugin\'s page and headers', BROWSER),
+      ...(nginx === null ? [] : [blocked('nginx', 'nginx, `return 503`', BROWSER)])
     ]
   }
 ])
 
-if (findValgrind() === null) console.log('valgrind cannot be had here: instructions are not counted\n')
+if (findValgrind() === null) console.log('valgrind is not available: instructions are not counted\n')
 else await countWhole()
 
 function twice (server: string, label: string, headers: Record<string, string>, statusCode: number): Candidate[] {
@@ -57,24 +57,25 @@ function twice (server: string, label: string, headers: Record<string, string>, 
   return [{ ...candidate, label }, { ...candidate, label: 'the same again (A/A)' }]
 }
 
-function refused (server: string, label: string, headers: Record<string, string>): Candidate {
+function blocked (server: string, label: string, headers: Record<string, string>): Candidate {
   return { server, label, headers, statusCode: 503 }
 }
 
-/** Steadier than any clock: what Node and Fastify do for a whole request, system calls left out. */
+/** Steadier than any clock: counts what Node and Fastify do for a whole request, except for system calls. */
 async function countWhole (): Promise<void> {
-  const groups = [['bare', 'bare, a browser'], ['empty hook'], ['off', 'refused JSON', 'refused HTML']]
-  const counts: Record<string, number> = Object.assign({}, ...await Promise.all(groups.map(countLeast)))
-  const like = (name: string): string => ['bare, a browser', 'refused HTML'].includes(name) ? 'bare, a browser' : 'bare'
+  const groups = [['bare', 'bare, a browser'], ['empty hook'], ['open', 'blocked JSON', 'blocked HTML']]
+  const counts: Record<string, number> = Object.assign({}, ...await Promise.all(groups.map(countLowest)))
+  const baseOf = (name: string): string =>
+    ['bare, a browser', 'blocked HTML'].includes(name) ? 'bare, a browser' : 'bare'
   printTable('Whole requests, instructions', Object.entries(counts).map(([name, instructions]) => ({
     '': name,
     'instructions/request': Math.round(instructions).toLocaleString('en'),
-    'ratio to a plain 200 with the same headers': (instructions / (counts[like(name)] as number)).toFixed(4)
+    'ratio to a plain 200 with the same headers': (instructions / (counts[baseOf(name)] as number)).toFixed(4)
   })))
 }
 
-/** In some processes V8 never compiles the path of a request well, which costs 79 % more: the best of three counts. */
-async function countLeast (names: string[]): Promise<Record<string, number>> {
+/** The lowest of three counts: in some processes V8 never optimises the request path fully, which costs 79 % more. */
+async function countLowest (names: string[]): Promise<Record<string, number>> {
   const processes = await Promise.all([1, 2, 3].map(() => count(WHOLE, PLUGIN, names)))
   return Object.fromEntries(names.map(name => [name, Math.min(...processes.map(counts => counts[name] as number))]))
 }

@@ -1,12 +1,12 @@
 /**
- * What does the plugin add to the start of an application, and does a switch hold up the event loop? Run with
+ * What does the plugin add to the boot of an application, and does a switch block the event loop? Run with
  * `npm run build && npx tsx benchmarks/boot.ts`.
  */
 import { execFile } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
 import { PLUGIN } from './lib/count.ts'
-import { inWords, medianInterval } from './lib/interval.ts'
+import { formatInterval, medianInterval } from './lib/interval.ts'
 import { printTable } from './lib/table.ts'
 
 const ROUNDS = Number(process.env.ROUNDS ?? 11)
@@ -34,19 +34,20 @@ const boots = new Map(Object.keys(PLUGINS).map(name => [name, [] as Boot[]]))
 for (let round = 0; round < ROUNDS; round++) {
   for (const [name, args] of Object.entries(PLUGINS)) boots.get(name)?.push(await play<Boot>('boot.js', ...args))
 }
-printTable('An application boots', [...boots].map(([name, all]) => {
-  const of = (what: keyof Boot) => medianInterval(all.map(boot => [boot[what]]))
+printTable('Booting an application', [...boots].map(([name, all]) => {
+  const of = (figure: keyof Boot) => medianInterval(all.map(boot => [boot[figure]]))
   return {
     '': name,
     'load ms': of('load').value.toFixed(1),
-    'load, 95 %': inWords(of('load'), 1),
+    'load, 95 %': formatInterval(of('load'), 1),
     'ready ms': of('ready').value.toFixed(1),
-    'ready, 95 %': inWords(of('ready'), 1),
+    'ready, 95 %': formatInterval(of('ready'), 1),
     'heap MB': of('heap').value.toFixed(2)
   }
 }))
 
 const SUBJECTS: Record<string, object> = {
+  'no switches (baseline)': { idle: true },
   'one site': {},
   '1,000 sites, one of them switched': { sites: 1000 },
   '10,000 patterns': { patterns: 10_000 }
@@ -55,9 +56,12 @@ const SUBJECTS: Record<string, object> = {
 interface Delay { readonly p50: number, readonly p99: number, readonly max: number }
 
 const delays: [string, Delay][] = []
-for (const [name, size] of Object.entries(SUBJECTS)) {
-  delays.push([name, await play<Delay>('switching.js', JSON.stringify({ ...size, switches: SWITCHES }))])
+for (const [name, subject] of Object.entries(SUBJECTS)) {
+  delays.push([name, await play<Delay>('switching.js', JSON.stringify({ ...subject, switches: SWITCHES }))])
 }
-printTable(`Delay of the event loop while a site is closed and opened ${SWITCHES} times, message in ten languages`, delays.map(
-  ([name, { p50, p99, max }]) => ({ '': name, 'p50 ms': p50.toFixed(2), 'p99 ms': p99.toFixed(2), 'max ms': max.toFixed(2) })
-))
+printTable(
+  `Event-loop delay while a site closes and reopens ${SWITCHES} times, with a message in ten languages`,
+  delays.map(([name, { p50, p99, max }]) => ({
+    '': name, 'p50 ms': p50.toFixed(2), 'p99 ms': p99.toFixed(2), 'max ms': max.toFixed(2)
+  }))
+)

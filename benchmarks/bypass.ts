@@ -1,22 +1,30 @@
 /**
- * What does a bypass add to a refused request that has no cookie for it? Run with `npm run build` and then
- * `npx tsx benchmarks/bypass.ts`: instructions in process (needs valgrind).
+ * What does `bypass` add to a blocked request that has no valid bypass cookie? Run with
+ * `npm run build && npx tsx benchmarks/bypass.ts`. Counts instructions in process, so it needs valgrind.
  */
 import { count, findValgrind, IN_PROCESS, PLUGIN } from './lib/count.ts'
 import { printTable } from './lib/table.ts'
 
-const NONE = ['refused, no bypass', 'refused, no bypass, cookies of others']
+const BASES = ['blocked, no bypass', 'blocked, no bypass, other cookies']
+/** Each in its own process. The second is the first again (A/A). */
+const GROUPS = [
+  BASES,
+  BASES,
+  ['blocked, no secret'],
+  ['blocked, with a secret', 'blocked, with a secret, other cookies']
+]
 
-if (findValgrind() === null) console.log('valgrind cannot be had here: instructions are not counted\n')
-else await inProcess()
+if (findValgrind() === null) console.log('valgrind is not available: instructions are not counted\n')
+else await countInProcess()
 
-/** The same requests each time: the counts repeat to a few in a thousand, whatever else the machine does. */
-async function inProcess (): Promise<void> {
-  const [base, ...others] = await Promise.all([NONE, NONE, ['refused, no secret'], ['refused, a secret', 'refused, a secret, cookies of others']].map(names => count(IN_PROCESS, PLUGIN, names)))
-  const rows = [base, ...others].flatMap((counts, i) => Object.entries(counts ?? {}).map(([name, instructions]) => ({
+async function countInProcess (): Promise<void> {
+  const groups = await Promise.all(GROUPS.map(names => count(IN_PROCESS, PLUGIN, names)))
+  const baseOf = (name: string): number =>
+    groups[0]?.[BASES[Number(name.includes('other cookies'))] as string] as number
+  const rows = groups.flatMap((counts, i) => Object.entries(counts).map(([name, instructions]) => ({
     '': i === 1 ? `${name} again (A/A)` : name,
     'instructions/request': Math.round(instructions).toLocaleString('en'),
-    ratio: (instructions / (base?.[NONE[Number(name.includes('cookies'))] as string] as number)).toFixed(4)
+    ratio: (instructions / baseOf(name)).toFixed(4)
   })))
-  printTable('Refused in process, ratio to no bypass with the same cookies', rows)
+  printTable('Blocked in process, compared with no bypass and the same cookies', rows)
 }

@@ -1,6 +1,6 @@
 /**
- * What does a fleet ask of the application's database while nothing happens? 100 servers of 100 sites each on a real
- * PostgreSQL: transactions per second, as PostgreSQL counts them, beside those of one query per site. Run with
+ * How much load does an idle fleet put on the application's database? 100 servers of 100 sites each on a real
+ * PostgreSQL: transactions per second, as counted by PostgreSQL, compared with one query per site. Run with
  * `npm run build && npx tsx benchmarks/database.ts`.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,11 +13,11 @@ import { printTable } from './lib/table.ts'
 const SERVERS = Number(process.env.SERVERS ?? 100)
 const SITES = 100
 const SECONDS = Number(process.env.SECONDS ?? 20)
-/** Of the plugin, s. */
+/** The plugin's default (s). */
 const POLL_INTERVAL = 5
 
 if (noPostgres === false) await measure()
-else console.log(`${noPostgres}: left out\n`)
+else console.log(`${noPostgres}: skipped\n`)
 
 async function measure (): Promise<void> {
   const endings: (() => unknown)[] = []
@@ -25,7 +25,7 @@ async function measure (): Promise<void> {
   const pool = new Pool({ connectionString: url, max: 1 })
   const sites = Array.from({ length: SITES }, (_, i) => `site-${i}`)
   const apps = Array.from({ length: SERVERS }, () => Fastify())
-  // one first: it creates the tables
+  // one after another: the first one creates the tables
   for (const app of apps) {
     await app.register(maintenance, { store: url, sites, site: sites[0] as string })
     await app.ready()
@@ -36,9 +36,17 @@ async function measure (): Promise<void> {
   await sleep(SECONDS * 1000)
   const { user, system } = process.cpuUsage(cpu)
   const perSecond = (await transactions(pool) - before) / SECONDS
-  printTable(`${SERVERS} servers of ${SITES} sites on PostgreSQL, idle`, [
-    { '': 'one query for all sites of a server', 'transactions/s': perSecond.toFixed(0), 'CPU of all servers': `${((user + system) / SECONDS / 1e4).toFixed(1)} %` },
-    { '': 'one query per site (on paper)', 'transactions/s': (perSecond + SERVERS * (SITES - 1) / POLL_INTERVAL).toFixed(0), 'CPU of all servers': '' }
+  printTable(`${SERVERS} idle servers of ${SITES} sites each on PostgreSQL`, [
+    {
+      '': 'one query for all sites of a server',
+      'transactions/s': perSecond.toFixed(0),
+      'CPU of all servers': `${((user + system) / SECONDS / 1e4).toFixed(1)} %`
+    },
+    {
+      '': 'one query per site (calculated)',
+      'transactions/s': (perSecond + SERVERS * (SITES - 1) / POLL_INTERVAL).toFixed(0),
+      'CPU of all servers': ''
+    }
   ])
   await Promise.all(apps.map(app => app.close()))
   await pool.end()
@@ -46,8 +54,10 @@ async function measure (): Promise<void> {
 }
 
 async function transactions (pool: Pool): Promise<number> {
-  // a connection tells its counts after a second at most
+  // connections report their counts with a delay of up to a second
   await sleep(1500)
-  const { rows } = await pool.query('SELECT xact_commit AS count FROM pg_stat_database WHERE datname = current_database()')
+  const { rows } = await pool.query(
+    'SELECT xact_commit AS count FROM pg_stat_database WHERE datname = current_database()'
+  )
   return Number(rows[0].count)
 }

@@ -1,11 +1,11 @@
 /**
- * Did a request become dearer? Counts instructions with valgrind's callgrind: the same at any load, where times are
- * not.
- * `npm run bench:guard`              fails if a scenario costs more than 3 % above benchmarks/guard.json
- * `npm run bench:guard -- --update`  writes that file
- * `npm run bench:guard -- --self-test`  and shows that a deliberate slowdown is caught
- * What is compared is the ratio to an empty hook, counted in the same run: Node and Fastify may change, and both with
- * them. Without valgrind, ratios of CPU time stand in, with a bound above their noise.
+ * Did a change make requests slower? Counts instructions with valgrind's callgrind, because unlike times, they don't
+ * depend on the machine's load.
+ * `npm run bench:guard`                 fails if a scenario costs over 3 % more than in benchmarks/guard.json
+ * `npm run bench:guard -- --update`     writes that file
+ * `npm run bench:guard -- --self-test`  also checks that deliberate slowdowns are caught
+ * It compares the ratio to an empty hook counted in the same run, so that versions of Node and Fastify matter little.
+ * Without valgrind, it compares the CPU time of an open site, with a higher tolerance.
  */
 import { execFile } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -16,7 +16,7 @@ import { parseArgs, promisify } from 'node:util'
 import { count, findValgrind, IN_PROCESS, PLUGIN } from './lib/count.ts'
 import { median } from './lib/measure.ts'
 
-/** What a request costs, by the name of the scenario; in `empty hook`'s instructions (or time). */
+/** The cost of a request in each scenario, relative to `empty hook`. */
 type Ratios = Record<string, number>
 interface Measured { readonly emptyHook: number, readonly ratios: Ratios }
 interface Stored {
@@ -28,74 +28,72 @@ interface Stored {
 
 const ROOT = new URL('..', import.meta.url).pathname
 const FILE = new URL('guard.json', import.meta.url)
-/** Guarded, in the order in which one application goes through them. */
-const SCENARIOS = ['off', 'ignored route', 'ignored address', 'bypass cookie', 'refused JSON', 'refused HTML']
+/** One application runs them in this order. */
+const SCENARIOS = ['open', 'ignored route', 'ignored address', 'bypass cookie', 'blocked JSON', 'blocked HTML']
 const EMPTY = 'empty hook'
 const TOLERANCE = 0.03
 const REPEATS = 2
 
-/** Of CPU time: a single pair is off by up to a tenth, their median by a third of that. */
+/** For CPU time: a single pair is off by up to 10 %, their median by a third of that. */
 const TIMED = 200_000
 const PAIRS = 20
 const TIMED_TOLERANCE = 0.25
 
-const { values: args } = parseArgs({
-  options: { update: { type: 'boolean' }, 'self-test': { type: 'boolean' }, json: { type: 'boolean' } }
-})
+const { values: args } = parseArgs({ options: { update: { type: 'boolean' }, 'self-test': { type: 'boolean' } } })
 const run = promisify(execFile)
-const valgrind = process.env.GUARD_WITHOUT_VALGRIND === undefined ? findValgrind() : null
+const valgrind = findValgrind()
 const fastify = (createRequire(import.meta.url)('fastify/package.json') as { version: string }).version
 const major = process.versions.node.split('.')[0] as string
 const stored = JSON.parse(readFileSync(FILE, 'utf8')) as Record<string, Stored>
 
-/** What is stored are ratios of instructions: only that of an open site is about the same in time. */
-const guarded = valgrind === null ? ['off'] : SCENARIOS
+/** guard.json has ratios of instructions. Only that of an open site is about the same in time. */
+const guarded = valgrind === null ? ['open'] : SCENARIOS
 
 if (valgrind === null) {
-  console.log(
-    "bench:guard: valgrind cannot be had here, so instructions are not counted; the CPU time of 'off' is compared instead, and nothing else"
-  )
+  console.log("bench:guard: valgrind is not available, so this compares only the CPU time of 'open'")
 }
 
 async function guard (): Promise<void> {
-  const [first, slow] = await Promise.all([
+  const [first, slowed] = await Promise.all([
     measure(PLUGIN, guarded),
     args['self-test'] === true && valgrind !== null ? selfTest() : []
   ])
   const expected = stored[major] ?? Object.values(stored)[0]
-  if (expected === undefined) throw new Error('benchmarks/guard.json is empty: npm run bench:guard -- --update')
+  if (expected === undefined) throw new Error('benchmarks/guard.json is empty; run npm run bench:guard -- --update')
   if (expected.node !== process.version || expected.fastify !== fastify) {
-    console.log(
-      `this is Node ${process.version} with Fastify ${fastify}, the figures are of ${expected.node} with ${expected.fastify}: ratios to the empty hook are compared all the same`
-    )
+    console.log(`this is Node ${process.version} with Fastify ${fastify}, and guard.json was written by \
+${expected.node} with ${expected.fastify}; comparing ratios to the empty hook`)
   }
   const { emptyHook, ratios } = await repeat(first, expected.ratios)
-  const tooDear = compare(ratios, expected.ratios)
+  const slower = compare(ratios, expected.ratios)
   print(ratios, expected.ratios, emptyHook)
-  if (tooDear.length > 0) {
-    console.error(
-      `bench:guard: ${tooDear.map(name => `'${name}' costs ${percent((ratios[name] as number) / (expected.ratios[name] as number))}`).join(', ')}; allowed: ${percent(1 + tolerance())}. Where that is meant: npm run bench:guard -- --update`
-    )
-    process.exitCode = 1
-  }
-  // compared with today's code, so that this holds whatever the file says
-  for (const { name, off } of slow) {
-    const caught = compare({ off }, ratios).length > 0
-    console.log(
-      `self-test: ${name} more in the hook, and 'off' costs ${percent(off / (ratios.off as number))}: ${caught ? 'caught' : 'NOT CAUGHT'}`
-    )
+  if (slower.length > 0) fail(slower, ratios, expected.ratios)
+  // compared with this run, so that the result doesn't depend on guard.json
+  for (const { name, open } of slowed) {
+    const caught = compare({ open }, ratios).length > 0
+    const cost = percent(open / (ratios.open as number))
+    console.log(`self-test: with ${name} in the hook, 'open' costs ${cost}: ${caught ? 'caught' : 'NOT CAUGHT'}`)
     if (!caught) process.exitCode = 1
   }
 }
 
+function fail (slower: string[], ratios: Ratios, expected: Ratios): void {
+  const costs = slower.map(
+    name => `'${name}' costs ${percent((ratios[name] as number) / (expected[name] as number))}`
+  )
+  console.error(`bench:guard: ${costs.join(', ')}; allowed: ${percent(1 + tolerance())}. \
+If you intend this, run npm run bench:guard -- --update`)
+  process.exitCode = 1
+}
+
 /**
- * V8 now and then compiles the same code another way, which has been seen to cost 6 %: what is dear once and not again
- * is no slowdown, and a slowdown stays. So whatever is too dear is counted again, and the least counts.
+ * Measures again if a scenario looks too slow, and keeps the lowest count: V8 sometimes compiles the same code in
+ * another way, which cost up to 6 %. A real slowdown shows every time.
  */
 async function repeat (first: Measured, expected: Ratios): Promise<Measured> {
   let { ratios } = first
   for (let i = 0; i < REPEATS && compare(ratios, expected).length > 0; i++) {
-    console.log(`too dear: ${compare(ratios, expected).join(', ')}; counted once more`)
+    console.log(`slower: ${compare(ratios, expected).join(', ')}; measuring again`)
     const again = await measure(PLUGIN, guarded)
     ratios = Object.fromEntries(
       guarded.map(name => [name, Math.min(ratios[name] as number, again.ratios[name] as number)])
@@ -105,51 +103,49 @@ async function repeat (first: Measured, expected: Ratios): Promise<Measured> {
 }
 
 async function update (): Promise<void> {
-  if (valgrind === null) throw new Error('figures are counted, not timed: this needs valgrind')
+  if (valgrind === null) throw new Error('--update needs valgrind')
   const { emptyHook, ratios } = await measure(PLUGIN, SCENARIOS)
   const rounded = Object.fromEntries(Object.entries(ratios).map(([name, ratio]) => [name, Number(ratio.toFixed(4))]))
-  writeFileSync(
-    FILE,
-    `${JSON.stringify({ ...stored, [major]: { node: process.version, fastify, emptyHook: Math.round(emptyHook), ratios: rounded } }, null, 2)}\n`
-  )
+  const entry = { node: process.version, fastify, emptyHook: Math.round(emptyHook), ratios: rounded }
+  writeFileSync(FILE, `${JSON.stringify({ ...stored, [major]: entry }, null, 2)}\n`)
   print(ratios, stored[major]?.ratios ?? {}, emptyHook)
 }
 
-/** Each slowdown is one that slips into a hook easily. */
+/** Mistakes that are easily made in a hook. */
 const SLOWDOWNS = {
   'one read of routeOptions': 'if (request.routeOptions === undefined) return;',
   'one RegExp': 'if (/^\\/never-asked/.test(request.url)) return;'
 }
 
-async function selfTest (): Promise<{ name: string, off: number }[]> {
+async function selfTest (): Promise<{ name: string, open: number }[]> {
   const folder = mkdtempSync(join(tmpdir(), 'guard-'))
   try {
     return await Promise.all(Object.entries(SLOWDOWNS).map(async ([name, code], i) => {
-      const { ratios } = await measure(await buildSlowed(join(folder, String(i)), code), ['off'])
-      return { name, off: ratios.off as number }
+      const { ratios } = await measure(await buildSlowed(join(folder, String(i)), code), ['open'])
+      return { name, open: ratios.open as number }
     }))
   } finally {
     rmSync(folder, { recursive: true })
   }
 }
 
-/** What the build needs. */
+/** Files that the build needs. */
 const SOURCES = ['index.ts', 'lib', 'types', '.ci', 'package.json', 'tsconfig.json', 'tsconfig.build.json']
 const HOOK = /^ *function onRequest \(request: FastifyRequest, .*\{$/m
 
-/** A copy of the sources with so much more to do for each request, built like the package. */
+/** Builds a copy of the package with additional code in the hook. */
 async function buildSlowed (folder: string, code: string): Promise<string> {
   for (const source of SOURCES) cpSync(join(ROOT, source), join(folder, source), { recursive: true })
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   const file = join(folder, 'lib/hook.ts')
   const source = readFileSync(file, 'utf8')
-  if (!HOOK.test(source)) { throw new Error(`the hook is not where the self-test looks for it: lib/hook.ts has no line like ${HOOK}`) }
+  if (!HOOK.test(source)) throw new Error(`the self-test can't find the hook: no line of lib/hook.ts matches ${HOOK}`)
   writeFileSync(file, source.replace(HOOK, line => `${line}\n${code}`))
   await run(process.execPath, ['.ci/build.js'], { cwd: folder })
   return join(folder, 'dist/lib/entry.cjs')
 }
 
-/** In two processes at once: counting takes a core. */
+/** Counts in two processes at once, because callgrind uses one core. */
 async function measure (plugin: string, names: string[]): Promise<Measured> {
   if (valgrind === null) return measureTimes(plugin, names)
   const [empty, counts] = await Promise.all([emptyCounts(), count(IN_PROCESS, plugin, names)])
@@ -197,14 +193,13 @@ function tolerance (): number {
 }
 
 function print (ratios: Ratios, expected: Ratios, emptyHook: number): void {
-  if (args.json === true) return console.log(JSON.stringify({ emptyHook, ratios }))
   const unit = valgrind === null ? 'ns' : 'instructions'
-  console.log(`${unit} for a request; an empty hook: ${emptyHook.toFixed(0)}`)
+  console.log(`${unit} per request; an empty hook: ${emptyHook.toFixed(0)}`)
   for (const [name, ratio] of Object.entries(ratios)) {
     const before = expected[name]
-    console.log(
-      `  ${name.padEnd(16)} ${(ratio * emptyHook).toFixed(0).padStart(6)}  ${ratio.toFixed(4)} of the empty hook${before === undefined ? '' : `, stored ${before.toFixed(4)}: ${percent(ratio / before)}`}`
-    )
+    const change = before === undefined ? '' : `, stored ${before.toFixed(4)}: ${percent(ratio / before)}`
+    const cost = (ratio * emptyHook).toFixed(0).padStart(6)
+    console.log(`  ${name.padEnd(16)} ${cost}  ${ratio.toFixed(4)} × the empty hook${change}`)
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * What does a look at the ignored addresses cost, by their number? Run with `npx tsx benchmarks/ip.ts`.
- * For `ip-set` (it knows IPv4 and IPv6), install it in any folder and name it: BENCH_DEPS=/tmp/bench-deps.
+ * What does looking up an ignored address cost, by the number of rules? Run with `npx tsx benchmarks/ip.ts`.
+ * To include `ip-set`, install it in a folder and set BENCH_DEPS to that folder (default: /tmp/bench-deps).
  */
 import { createRequire } from 'node:module'
 import { BlockList } from 'node:net'
@@ -9,96 +9,93 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import ipaddr from 'ipaddr.js'
 import { compileIps, type IpMatcher } from '../lib/match/ip.ts'
-import { generator, measure, median, row, type Candidate } from './lib/measure.ts'
+import { generator, measure, median, type Candidate } from './lib/measure.ts'
+import { printTable, type Row } from './lib/table.ts'
 
-type Family = 'ipv4' | 'ipv6'
+const FAMILIES = ['ipv4', 'ipv6'] as const
+const DISTRIBUTIONS = ['scattered', 'consecutive'] as const
+type Family = typeof FAMILIES[number]
+type Distribution = typeof DISTRIBUTIONS[number]
 interface IpSet { add (address: string): void, contains (address: string): boolean }
 type IpSetClass = new () => IpSet
 
 const SIZES = [1, 10, 1_000, 100_000]
-/** A power of two. */
+const COMPILED = 100_000
+/** Number of addresses to look up; a power of two. */
 const DISTINCT = 1 << 15
-const LOOP = 'the loop alone'
-const OURS = 'ours'
 const random = generator()
 
 const AnIpSet = load('ip-set') as IpSetClass | null
-if (AnIpSet === null) console.log('ip-set is not installed (set BENCH_DEPS to the folder where it is): left out\n')
+if (AnIpSet === null) console.log('ip-set is not installed (see BENCH_DEPS): skipped\n')
 
-for (const family of ['ipv4', 'ipv6'] as const) {
-  for (const distribution of ['all over', 'in a row'] as const) compareSizes(family, distribution)
+for (const family of FAMILIES) {
+  for (const distribution of DISTRIBUTIONS) compareSizes(family, distribution)
 }
 await measureCompiling()
 
-function compareSizes (family: Family, distribution: 'all over' | 'in a row'): void {
-  console.log(`${family}, blocks ${distribution}: ns for one look-up, hit / miss`)
-  row(['rules', ...SIZES.map(String)])
+function compareSizes (family: Family, distribution: Distribution): void {
   const results = SIZES.map(size => ({
-    size,
+    rules: `${size.toLocaleString('en')} rule${size === 1 ? '' : 's'}`,
     hit: compare(family, distribution, size, true),
     miss: compare(family, distribution, size, false)
   }))
-  for (const name of Object.keys(results[0]?.hit ?? {})) {
-    row([name, ...results.map(({ hit, miss }) => `${text(hit[name])} / ${text(miss[name])}`)])
-  }
-  for (const kind of ['hit', 'miss'] as const) {
-    const figure = (i: number, name: string): number => results[i]?.[kind][name] as number
-    /** Without the loop, which all of them have. */
-    const alone = (i: number, name: string): number => figure(i, name) - figure(i, LOOP)
-    for (const [what, of] of [['', figure], [', the loop taken off', alone]] as const) {
-      console.log(
-        `  ${kind}${what}: ${(of(2, 'net.BlockList') / of(2, OURS)).toFixed(0)} times faster than net.BlockList at 1,000; ${(of(3, OURS) / of(0, OURS)).toFixed(2)} times its own figure of 1 rule at 100,000`
-      )
-    }
-  }
-  console.log()
+  const rows = Object.keys(results[0]?.hit ?? {}).map(name => ({
+    '': name,
+    ...Object.fromEntries(results.map(({ rules, hit, miss }) => [rules, `${text(hit[name])} / ${text(miss[name])}`]))
+  }))
+  printTable(`${family}, ${distribution} blocks: ns per look-up, hit / miss`, rows)
 }
 
-function compare (family: Family, distribution: string, size: number, hit: boolean): Record<string, number> {
+function compare (family: Family, distribution: Distribution, size: number, hit: boolean): Record<string, number> {
   const rules = Array.from({ length: size }, (_, i) => blockOf(family, distribution, i, size))
-  const asked = Array.from({ length: DISTINCT }, () => hit ? inside(rules[random(size)] as string) : outside(family))
-  const ours = compileIps(rules) as IpMatcher
+  const addressOf = (): string => hit ? inside(rules[random(size)] as string) : outside(family)
+  const addresses = Array.from({ length: DISTINCT }, addressOf)
+  const matches = compileIps(rules) as IpMatcher
   const list = new BlockList()
   for (const rule of rules) list.addSubnet(rule.split('/')[0] as string, Number(rule.split('/')[1]), family)
   const parsed = rules.map(rule => ipaddr.parseCIDR(rule))
   const candidates: Record<string, Candidate> = {
-    [LOOP]: i => (asked[i & DISTINCT - 1] as string).length > 1,
-    [OURS]: i => ours(asked[i & DISTINCT - 1]),
-    'the same again (A/A)': i => ours(asked[i & DISTINCT - 1]),
-    'net.BlockList': i => list.check(asked[i & DISTINCT - 1] as string, family),
+    'the loop alone': i => (addresses[i & DISTINCT - 1] as string).length > 1,
+    'fastify-maintenance': i => matches(addresses[i & DISTINCT - 1]),
+    'the same again (A/A)': i => matches(addresses[i & DISTINCT - 1]),
+    'net.BlockList': i => list.check(addresses[i & DISTINCT - 1] as string, family),
     'ipaddr.js': i => {
-      const address = ipaddr.parse(asked[i & DISTINCT - 1] as string)
+      const address = ipaddr.parse(addresses[i & DISTINCT - 1] as string)
       return parsed.some(block => address.match(block))
     }
   }
   if (AnIpSet !== null) {
     const set = new AnIpSet()
     for (const rule of rules) set.add(rule)
-    candidates['ip-set'] = i => set.contains(asked[i & DISTINCT - 1] as string)
+    candidates['ip-set'] = i => set.contains(addresses[i & DISTINCT - 1] as string)
   }
   return measure(candidates)
 }
 
 async function measureCompiling (): Promise<void> {
-  console.log('compiling 100,000 rules')
-  row(['', 'ms', 'MB'])
-  for (const family of ['ipv4', 'ipv6'] as const) {
-    for (const distribution of ['all over', 'in a row']) {
-      const rules = Array.from({ length: 100_000 }, (_, i) => blockOf(family, distribution, i, 100_000))
-      const times = Array.from({ length: 5 }, () => {
-        const begin = performance.now()
-        compileIps(rules)
-        return performance.now() - begin
-      })
-      const before = await bytesInUse()
-      const kept = compileIps(rules)
-      row([`${family}, ${distribution}`, median(times), ((await bytesInUse() - before) / 1e6).toFixed(2)])
-      kept?.('::1')
-    }
+  const rows: Row[] = []
+  for (const family of FAMILIES) {
+    for (const distribution of DISTRIBUTIONS) rows.push(await compile(family, distribution))
   }
+  printTable(`Compiling ${COMPILED.toLocaleString('en')} rules`, rows)
 }
 
-/** After everything else was collected: array buffers are freed a turn later. */
+async function compile (family: Family, distribution: Distribution): Promise<Row> {
+  const rules = Array.from({ length: COMPILED }, (_, i) => blockOf(family, distribution, i, COMPILED))
+  const times = Array.from({ length: 5 }, () => {
+    const begin = performance.now()
+    compileIps(rules)
+    return performance.now() - begin
+  })
+  const before = await bytesInUse()
+  const kept = compileIps(rules)
+  const megabytes = (await bytesInUse() - before) / 1e6
+  // keeps it from being collected until here
+  kept?.('::1')
+  return { '': `${family}, ${distribution}`, ms: median(times).toFixed(1), MB: megabytes.toFixed(2) }
+}
+
+/** Collects garbage first. Array buffers are freed a turn later. */
 async function bytesInUse (): Promise<number> {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
@@ -111,26 +108,26 @@ async function bytesInUse (): Promise<number> {
 }
 
 /**
- * All over the family's space (IPv6: of one registry), or one block after the other. Fewer blocks are wider, so that
- * there are as many different addresses to hit.
+ * Blocks are scattered over the family's address space (IPv6: over one registry's), or consecutive. If there are fewer
+ * blocks, they are larger, so that there are enough different addresses to hit.
  */
-function blockOf (family: Family, distribution: string, i: number, size: number): string {
+function blockOf (family: Family, distribution: Distribution, i: number, size: number): string {
   if (family === 'ipv4') {
     const prefix = size > 1000 ? 22 : size > 10 ? 18 : 12
     return flat(
-      distribution === 'in a row'
+      distribution === 'consecutive'
         ? `${dotted(0x01000000 + i * 2 ** (32 - prefix))}/${prefix}`
         : `${octets(4)}/${prefix}`
     )
   }
   return flat(
-    distribution === 'in a row'
+    distribution === 'consecutive'
       ? `2001:db8:${(i >> 16).toString(16)}:${(i & 0xffff).toString(16)}::/64`
       : `2001:${groups(3)}::/${60 + random(5)}`
   )
 }
 
-/** An address of a block: its last bits by chance. */
+/** A random address of a block. */
 function inside (rule: string): string {
   const [address = '', prefix] = rule.split('/')
   if (rule.includes(':')) return flat(address.replace('::', `:${groups(4)}`))
@@ -154,7 +151,7 @@ function groups (count: number): string {
   return Array.from({ length: count }, () => random(65536).toString(16)).join(':')
 }
 
-/** As a socket gives it: not a view of something larger. */
+/** A flat string, as a socket's address is, rather than a concatenated or sliced one. */
 function flat (text: string): string {
   return Buffer.from(text).toString('latin1')
 }

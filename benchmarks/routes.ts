@@ -1,14 +1,15 @@
 /**
- * What does the decision on an ignored route cost, by the number of patterns? Run with `npx tsx benchmarks/routes.ts`.
- * A route seen before is decided by its remembered verdict; only where its template is wider than a pattern
- * does a look at the path follow: that is what the others do for every request.
+ * What does deciding whether a route is ignored cost, by the number of patterns? Run with
+ * `npx tsx benchmarks/routes.ts`. The plugin remembers the verdict for each route, and looks at the path only if the
+ * route matches more than a pattern does, such as `/*`. The alternatives look at the path of every request.
  */
 import type { FastifyRequest } from 'fastify'
 import FindMyWay from 'find-my-way'
 import { compileRoutes } from '../lib/match/route.ts'
 import type { Route } from '../lib/route-config.ts'
 import { compileRouteRule } from '../lib/route-rule.ts'
-import { generator, measure, row, single, type Candidate } from './lib/measure.ts'
+import { generator, measure, single, type Candidate } from './lib/measure.ts'
+import { printTable } from './lib/table.ts'
 
 const SIZES = [1, 10, 1_000, 10_000]
 const PATHS = 4096
@@ -20,18 +21,25 @@ const router = {
   useSemicolonDelimiter: false
 }
 
-console.log('ns for one decision, hit / miss')
-row(['patterns', ...SIZES.map(String)])
-const results = SIZES.map(size => ({ hit: compare(size, true), miss: compare(size, false) }))
-for (const name of Object.keys(results[0]?.hit ?? {})) {
-  row([name, ...results.map(({ hit, miss }) => `${text(hit[name])} / ${text(miss[name])}`)])
+compareSizes()
+measureHostile()
+
+function compareSizes (): void {
+  const results = SIZES.map(size => ({
+    column: `${size.toLocaleString('en')} pattern${size === 1 ? '' : 's'}`,
+    hit: compare(size, true),
+    miss: compare(size, false)
+  }))
+  printTable('ns per decision, hit / miss', Object.keys(results[0]?.hit ?? {}).map(name => ({
+    '': name,
+    ...Object.fromEntries(results.map(({ column, hit, miss }) => [column, `${text(hit[name])} / ${text(miss[name])}`]))
+  })))
 }
-measureWorst()
 
 function compare (size: number, hit: boolean): Record<string, number> {
   const patterns = Array.from({ length: size }, (_, i) => i % 2 === 0 ? `/area${i}/page${i}` : `/area${i}/files/*`)
   const paths = Array.from({ length: PATHS }, () =>
-    hit ? held(patterns[random(size)] as string) : `/other${random(size)}/page${random(size)}`
+    hit ? pathOf(patterns[random(size)] as string) : `/other${random(size)}/page${random(size)}`
   )
   const rule = compileRouteRule(compileRoutes(patterns, router), router, () => false)
   const requests = paths.slice(0, 64).map(url => ({ url }) as FastifyRequest)
@@ -44,22 +52,22 @@ function compare (size: number, hit: boolean): Record<string, number> {
   const findMyWay = FindMyWay()
   for (const pattern of patterns) findMyWay.on('GET', pattern, () => {})
   return measure({
-    'loop and array alone': i => requests[i & 63] !== undefined && known[i & 63] !== undefined,
-    'ours, static route': decide,
+    'the loop alone': i => requests[i & 63] !== undefined && known[i & 63] !== undefined,
+    'fastify-maintenance, static route': decide,
     'the same again (A/A)': i => decide(i),
-    'ours, a route /*': i => rule.reach({ url: paths[i % PATHS] } as FastifyRequest, wide) === 'yes',
+    'fastify-maintenance, route /*': i => rule.reach({ url: paths[i % PATHS] } as FastifyRequest, wide) === 'yes',
     'find-my-way': i => findMyWay.find('GET', paths[i % PATHS] as string),
-    'one joined RegExp': i => joined.test(paths[i % PATHS] as string),
-    'RegExp by RegExp': i => expressions.some(expression => expression.test(paths[i % PATHS] as string))
+    'one combined RegExp': i => joined.test(paths[i % PATHS] as string),
+    'one RegExp after another': i => expressions.some(expression => expression.test(paths[i % PATHS] as string))
   })
 }
 
-function held (pattern: string): string {
+function pathOf (pattern: string): string {
   return pattern.replace('*', `file${random(1000)}.txt`)
 }
 
-/** What a hostile URL of 15 KB costs at most. */
-function measureWorst (): void {
+/** Upper bound of what a hostile URL of 15 KB costs. */
+function measureHostile (): void {
   const strings = Array.from({ length: 10_000 }, (_, i) => `/area${i}/files/*`)
   const deep = Array.from({ length: 100 }, (_, i) => `${'/a'.repeat(70 * i + 1)}/*`)
   const matchers = {
@@ -86,18 +94,16 @@ function measureWorst (): void {
     '/%61%61…': `/${'%61'.repeat(5000)}`,
     '/%C3%A9…': `/${'%C3%A9'.repeat(2500)}`,
     '/%25%25…': `/${'%25'.repeat(5000)}`,
-    '/  …': `/${'%20'.repeat(5000)}`,
+    '/%20%20…': `/${'%20'.repeat(5000)}`,
     '/a.a.…': `/${'a.'.repeat(7500)}`,
     'http://h…': `http://${'h'.repeat(14_990)}`
   }
-  console.log('\na look at a target of 15 KB, ms: the first time / usually')
-  row(['', ...Object.keys(matchers).map(name => name.slice(0, 12))].map((cell, i) => i === 0 ? cell : ` ${cell}`))
-  for (const [name, target] of Object.entries(targets)) {
-    row([name, ...Object.values(matchers).map(matcher => inMs(() => matcher.target(target)))])
-  }
-  console.log(
-    `a route seen for the first time, 10,000 patterns: ${inMs(() => matchers['10,000 strings'].template(`/x${random(1e9)}/:id`))} ms`
-  )
+  printTable('ms per target of 15 KB, first / median', Object.entries(targets).map(([label, target]) => ({
+    '': label,
+    ...Object.fromEntries(Object.entries(matchers).map(([name, matcher]) => [name, inMs(() => matcher.target(target))]))
+  })))
+  const unseen = inMs(() => matchers['10,000 strings'].template(`/x${random(1e9)}/:id`))
+  console.log(`A new route, with 10,000 patterns: ${unseen} ms.\n`)
 }
 
 function inMs (call: () => unknown): string {

@@ -1,7 +1,7 @@
 /**
- * How long from `set` on one server until another one refuses, and is a request answered wrongly meanwhile? Run with
- * `npm run build && npx tsx benchmarks/switch.ts`. Real processes, a real file, Redis and PostgreSQL; every server is
- * asked all the time. (What a fleet of hundreds does, and after Redis was away, is the question of fleet.ts.)
+ * How long after `set` on one server do the others block requests, and does a request get the wrong response meanwhile?
+ * Run with `npm run build && npx tsx benchmarks/switch.ts`. Uses real processes, a real file, Redis and PostgreSQL, and
+ * sends requests to all servers all the time. (fleet.ts measures hundreds of servers, and a restart of Redis.)
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -17,13 +17,13 @@ import { percentile, printTable, type Row } from './lib/table.ts'
 
 const SIZES = [1, 2, 5, 20]
 const SWITCHES = Number(process.env.SWITCHES ?? 20)
-/** Between two questions to all servers of a fleet together, ms: more of them would measure who asks. */
+/** Time between two requests to the fleet (ms): with more requests, this would measure the client. */
 const PACE = 0.25
 
-/** The answer to a request, and when it was sent and came back. */
+/** A response, with the times of its request and arrival. */
 interface Answer { readonly sent: number, readonly received: number, readonly statusCode: number }
 interface Server { readonly child: ChildProcess, readonly answers: Answer[] }
-interface Phase { readonly on: boolean, readonly begin: number, settled: number, end: number }
+interface Phase { readonly isClosed: boolean, readonly begin: number, settled: number, end: number }
 
 const rows: Row[] = []
 const endings: (() => unknown)[] = []
@@ -34,14 +34,14 @@ const redis = await startRedis({ teardown: work => { endings.push(work) } })
 await measureStore('memory', 'memory', [1])
 await measureStore('file', { file: join(folder, 'state.json') }, SIZES)
 await measureStore('Redis', { redis: redis.url }, SIZES)
-if (noPostgres !== false) console.log(`${noPostgres}: left out\n`)
+if (noPostgres !== false) console.log(`${noPostgres}: skipped\n`)
 else {
   const { url } = await startPostgres({ teardown: work => { endings.push(work) } })
   await measureStore('PostgreSQL', url, SIZES.slice(0, 3))
 }
-printTable(`From set until the first refusal, ${SWITCHES} times closed and opened`, rows)
+printTable(`Time from set() until the first blocked request, ${SWITCHES} times closed and reopened`, rows)
 for (const end of endings.reverse()) await end()
-if (rows.some(row => row['answered wrongly'] !== '0')) process.exitCode = 1
+if (rows.some(row => row['wrong responses'] !== '0')) process.exitCode = 1
 
 async function measureStore (name: string, store: unknown, sizes: readonly number[]): Promise<void> {
   const agent = new Agent({ keepAlive: true })
@@ -54,7 +54,7 @@ async function measureStore (name: string, store: unknown, sizes: readonly numbe
       const [url] = await once(child, 'message') as [string]
       const server = { child, answers: [] }
       servers.push(server)
-      loops.push(askAllTheTime(url, server.answers, agent, asking))
+      loops.push(keepAsking(url, server.answers, agent, asking))
     }
     asking.paces = PACE * size
     rows.push(await measureSize(name, servers))
@@ -69,14 +69,14 @@ async function measureStore (name: string, store: unknown, sizes: readonly numbe
 
 async function measureSize (store: string, servers: readonly Server[]): Promise<Row> {
   for (const { answers } of servers) answers.length = 0
-  const phases: Phase[] = [{ on: false, begin: 0, settled: 0, end: Infinity }]
-  await until('all are asked', () => servers.every(({ answers }) => answers.length > 0))
+  const phases: Phase[] = [{ isClosed: false, begin: 0, settled: 0, end: Infinity }]
+  await until('all servers respond', () => servers.every(({ answers }) => answers.length > 0))
   for (let i = 0; i < 2 * SWITCHES; i++) phases.push(await change(servers, i % 2 === 0, phases.at(-1) as Phase))
   ;(phases.at(-1) as Phase).end = performance.now()
-  // of a server alone, how long it takes itself
+  // a single server is measured itself
   const others = servers.length === 1 ? servers : servers.slice(1)
   const times = phases
-    .filter(({ on }) => on)
+    .filter(({ isClosed }) => isClosed)
     .flatMap(({ begin, end }) => others.map(({ answers }) => firstOf(answers, 503, begin, end).received - begin))
   return {
     store,
@@ -85,19 +85,19 @@ async function measureSize (store: string, servers: readonly Server[]): Promise<
     'p99 ms': percentile(times, 0.99).toFixed(1),
     'max ms': Math.max(...times).toFixed(1),
     requests: servers.reduce((sum, { answers }) => sum + answers.length, 0).toLocaleString('en'),
-    'answered wrongly': String(wrong(servers, phases))
+    'wrong responses': String(wrong(servers, phases))
   }
 }
 
-/** One server makes the change; it is over when all answer accordingly, and have done so for a while. */
-async function change (servers: readonly Server[], on: boolean, before: Phase): Promise<Phase> {
+/** One server makes the change. Waits until all of them follow, and a little longer. */
+async function change (servers: readonly Server[], isClosed: boolean, before: Phase): Promise<Phase> {
   const [writer] = servers as [Server]
-  const phase = { on, begin: performance.now(), settled: 0, end: Infinity }
+  const phase = { isClosed, begin: performance.now(), settled: 0, end: Infinity }
   before.end = phase.begin
-  writer.child.send(on)
+  writer.child.send(isClosed)
   await once(writer.child, 'message')
   phase.settled = performance.now()
-  const wanted = on ? 503 : 200
+  const wanted = isClosed ? 503 : 200
   const follows = (last: Answer | undefined): boolean =>
     last !== undefined && last.sent > phase.begin && last.statusCode === wanted
   await until('all follow', () => servers.every(({ answers }) => follows(answers.at(-1))), 30_000)
@@ -106,15 +106,15 @@ async function change (servers: readonly Server[], on: boolean, before: Phase): 
 }
 
 /**
- * Wrong is: the old answer to a request that was sent after the server had given its first new one (or, to the server
- * that was told, after `set` was done), the new answer before `set` was called, and whatever is neither 200 nor 503.
+ * Counts wrong responses: the old one to a request sent after the server's first new one (or, on the server that made
+ * the change, after `set` resolved), the new one before `set` was called, and any status but 200 and 503.
  */
 function wrong (servers: readonly Server[], phases: readonly Phase[]): number {
   let count = 0
   for (const [i, { answers }] of servers.entries()) {
     count += answers.filter(({ statusCode }) => statusCode !== 200 && statusCode !== 503).length
-    for (const { on, begin, settled, end } of phases) {
-      const wanted = on ? 503 : 200
+    for (const { isClosed, begin, settled, end } of phases) {
+      const wanted = isClosed ? 503 : 200
       const first = firstOf(answers, wanted, begin, end).received
       const from = i === 0 ? Math.min(first, settled) : first
       count += answers.filter(
@@ -127,11 +127,11 @@ function wrong (servers: readonly Server[], phases: readonly Phase[]): number {
 
 function firstOf (answers: readonly Answer[], statusCode: number, begin: number, end: number): Answer {
   const first = answers.find(answer => answer.sent > begin && answer.received < end && answer.statusCode === statusCode)
-  if (first === undefined) throw new Error(`no answer ${statusCode} within ${(end - begin).toFixed(0)} ms`)
+  if (first === undefined) throw new Error(`no ${statusCode} within ${(end - begin).toFixed(0)} ms`)
   return first
 }
 
-async function askAllTheTime (
+async function keepAsking (
   url: string,
   answers: Answer[],
   agent: Agent,
@@ -146,7 +146,7 @@ async function askAllTheTime (
   }
 }
 
-/** 0 where there is no answer. */
+/** @returns the status code, or 0 if there is no response */
 function ask (url: string, agent: Agent): Promise<number> {
   return new Promise(resolve => {
     get(url, { agent }, response => {

@@ -1,6 +1,6 @@
 /**
- * The clients of attack.ts, in a process of its own: 1,000 connections, on each one request after the other, of mixed
- * kinds. Arguments: the address, connections, seconds. Tells its parent how many were answered.
+ * The clients of attack.ts, in their own process: each connection sends one request after another, of mixed kinds.
+ * Arguments: URL, connections, seconds. Sends the number of responses to the parent process.
  */
 import { connect, type Socket } from 'node:net'
 
@@ -22,7 +22,7 @@ const BROWSER = {
   'accept-encoding': 'gzip, deflate, br'
 }
 
-/** What visitors send, and what is made to hurt: each field as long as Node takes it. */
+/** Ordinary requests, and hostile ones with headers about as long as Node accepts. */
 const REQUESTS = [
   request('GET /', BROWSER),
   request('GET /api/orders?page=2', { accept: 'application/json' }),
@@ -32,7 +32,7 @@ const REQUESTS = [
   request('GET /', { ...BROWSER, accept: 'text/html;q=0.1,'.repeat(400) }),
   request('GET /', { ...BROWSER, 'accept-language': 'xx-YY;q=0.3,'.repeat(500) }),
   request('GET /', { ...BROWSER, 'accept-encoding': 'x;q=0,'.repeat(800) }),
-  request('GET /', { ...BROWSER, cookie: `maintenance=${'x'.repeat(4000)}; `.repeat(1) }),
+  request('GET /', { ...BROWSER, cookie: `maintenance=${'x'.repeat(4000)}` }),
   request('GET /', { cookie: 'a=b; '.repeat(1200) }),
   request(`GET /${'a/'.repeat(2000)}`),
   request(`GET /${'%2e%2e/'.repeat(500)}`),
@@ -42,7 +42,7 @@ const REQUESTS = [
 let answered = 0
 let isOver = false
 
-/** Answers are told apart by their length; none of these requests is a HEAD. */
+/** Finds the end of a response by its Content-Length; none of the requests is a HEAD. */
 function attack (first: number): void {
   let next = first
   let missing = 0
@@ -55,14 +55,15 @@ function attack (first: number): void {
     if (missing > 0) missing -= chunk.length
     else {
       const head = chunk.indexOf('\r\n\r\n')
-      missing = head + 4 + Number(/\r\ncontent-length: (\d+)/i.exec(chunk.toString('latin1', 0, head))?.[1] ?? 0) - chunk.length
+      const length = /\r\ncontent-length: (\d+)/i.exec(chunk.toString('latin1', 0, head))?.[1] ?? 0
+      missing = head + 4 + Number(length) - chunk.length
     }
     if (missing > 0) return
     missing = 0
     answered++
     send()
   })
-  // a server may hang up on what it does not like
+  // the server may close the connection after a hostile request
   socket.on('error', () => {}).on('close', () => { if (!isOver) setImmediate(() => attack(next)) })
 }
 

@@ -1,6 +1,6 @@
 /**
- * Boots one application with a plugin. Argument: its module. Prints how long
- * loading and readiness took, ms, and the heap that both left, MB. Needs --expose-gc.
+ * Boots one application with a plugin. Argument: the plugin's module. Prints how long it took to load and to become
+ * ready (ms), and how much the heap grew (MB). Needs --expose-gc.
  */
 import { createRequire } from 'node:module'
 

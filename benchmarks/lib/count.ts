@@ -10,7 +10,7 @@ export const WHOLE = new URL('whole.js', import.meta.url).pathname
 /** The plugin as it is published. */
 export const PLUGIN = new URL('../../dist/lib/entry.cjs', import.meta.url).pathname
 
-/** Everything on one thread, nothing by chance; and no collection of garbage within a sample. */
+/** Deterministic, on a single thread, and without garbage collection during a sample. */
 const FLAGS = [
   '--single-threaded',
   '--predictable',
@@ -20,22 +20,19 @@ const FLAGS = [
   '--min-semi-space-size=64',
   '--max-semi-space-size=64'
 ]
-/**
- * Short samples, and the least of them: some 500,000 instructions of V8's own fall into one of several, and not into
- * the next.
- */
+/** Many short samples, of which the lowest counts: now and then V8 adds some 500,000 instructions of its own to one. */
 const REQUESTS = { [IN_PROCESS]: 1000, [WHOLE]: 300 }
 const SAMPLES = process.env.SAMPLES ?? '12'
 const WARM_UP = { [IN_PROCESS]: '15000', [WHOLE]: '8000' }
 
-/** `null` where it cannot be had. */
+/** `null` if valgrind is not available. */
 export const findValgrind = (): string | null => findProgram(['valgrind'], ['valgrind'])
 
 /**
- * Instructions for one request, by the name of the scenario: the same at any load, where times are not.
+ * Counts the instructions per request in each scenario. Unlike times, the counts don't depend on the machine's load.
  * @param subject `IN_PROCESS` or `WHOLE`
- * @param plugin the module of the plugin that was built
- * @param names of scenarios that share their options: one application goes through them
+ * @param plugin the module of the built plugin
+ * @param names of scenarios with the same options: one application runs them in turn
  */
 export async function count (
   subject: string,
@@ -69,20 +66,22 @@ export async function count (
   }
 }
 
-/** A file for each mark: what lies between two of them is a sample, or what happened between samples, by turns. */
+/** callgrind writes a file at each mark, so every other file holds a sample, and the rest what happened in between. */
 function readCounts (folder: string, names: readonly string[], requests: number): Record<string, number> {
   const totals = readdirSync(folder)
     .sort((a, b) => numberOf(a) - numberOf(b))
     .map(file => Number(/^totals: (\d+)/m.exec(readFileSync(join(folder, file), 'utf8'))?.[1]))
   const samples = totals.filter((_total, i) => i % 2 === 1)
   const each = samples.length / names.length
-  if (!Number.isInteger(each) || each === 0) { throw new Error(`callgrind wrote ${totals.length} counts, which does not fit ${names.length} scenarios`) }
+  if (!Number.isInteger(each) || each === 0) {
+    throw new Error(`callgrind wrote ${totals.length} counts, which don't divide into ${names.length} scenarios`)
+  }
   return Object.fromEntries(
     names.map((name, i) => [name, Math.min(...samples.slice(i * each, (i + 1) * each)) / requests])
   )
 }
 
-/** `counts.12`; the last one has no number. */
+/** Of `counts.12`; the last file has no number. */
 function numberOf (file: string): number {
   return Number(file.split('.')[1] ?? Infinity)
 }

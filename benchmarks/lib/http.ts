@@ -1,41 +1,45 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { halfWidth, inWords, medianInterval, type Interval } from './interval.ts'
+import { halfWidth, formatInterval, medianInterval, type Interval } from './interval.ts'
 import type { Load } from './load.ts'
 import { median } from './measure.ts'
 import { startNginx } from './nginx.ts'
 import { printTable } from './table.ts'
 
 export interface Candidate {
-  /** A name that `server.ts` knows. */
+  /** One of the names in `server.ts`. */
   readonly server: string
   readonly label: string
   readonly headers?: Record<string, string>
-  /** What it must answer, each time; 200 where nothing is said. */
+  /**
+   * Expected of every response.
+   * @default 200
+   */
   readonly statusCode?: number
-  /** For the server's process. */
+  /** Environment of the server's process. */
   readonly env?: NodeJS.ProcessEnv
 }
 
-/** Some that are compared with the first of them; the second is the same again, and tells the noise. */
-export interface Group {
+/** Candidates to compare with the first one. The second is the first again (A/A), which shows the noise. */
+interface Group {
   readonly title: string
   readonly candidates: readonly Candidate[]
 }
 
-/** Each generation starts fresh processes: two processes of one program differ. */
+/** Each generation starts fresh processes, because two processes of the same program differ. */
 const GENERATIONS = Number(process.env.GENERATIONS ?? 4)
-/** More of them are played until every interval is as narrow as this, or there are too many. */
+/** Upper bound: generations are added until every interval is narrow. */
 const GENERATIONS_MAX = Math.max(GENERATIONS, 6)
+/** Half the width of a narrow interval, relative to the ratio. */
 const NARROW = 0.02
-/** The servers of a group take turns in slices, so that whatever else the machine does falls on all of them alike. */
+/** The servers of a group take turns in slices, so that other load on the machine affects all of them alike. */
 const SLICES = Number(process.env.SLICES ?? 12)
 const REQUESTS = Number(process.env.REQUESTS ?? 2000)
-/** Until V8 has compiled the hot code; in requests, since a busy machine makes few of them in a second. */
+/** Enough requests for V8 to compile the hot code. */
 const WARM_UP = 5 * REQUESTS
 const CONNECTIONS = 50
 
-/** What a browser asks a page with. */
+/** Headers that a browser sends when it requests a page. */
 export const BROWSER = {
   accept: 'text/html,application/xhtml+xml,*/*;q=0.8',
   'accept-language': 'de-DE,de;q=0.9',
@@ -43,8 +47,8 @@ export const BROWSER = {
 }
 
 /**
- * Prints a table for each group. CPU time of the server for each request is what is compared, with that of the first
- * candidate in the same slice: it is steadier than the clock.
+ * Prints a table for each group. It compares the server's CPU time per request with that of the first candidate in the
+ * same slice, because CPU time is steadier than wall-clock time.
  */
 export async function compareOverSockets (groups: readonly Group[]): Promise<void> {
   const client = startProcess('load.ts', CORE)
@@ -62,7 +66,7 @@ async function compare (group: Group, client: ChildProcess): Promise<void> {
   print(group, generations)
 }
 
-/** CPU time of a request, µs: for each candidate, slice by slice. */
+/** CPU time per request (µs) of each candidate in each slice. */
 type Generation = readonly (readonly number[])[]
 
 async function playGeneration (candidates: readonly Candidate[], client: ChildProcess): Promise<Generation> {
@@ -87,11 +91,11 @@ async function playGeneration (candidates: readonly Candidate[], client: ChildPr
   }
 }
 
-/** A server that runs on its own. */
+/** A server in its own process. */
 export interface Running {
   readonly url: string
   readonly pid: number
-  /** The CPU time that it has used since it was asked last, µs. */
+  /** The CPU time (µs) that the server has used since the last call. */
   cpu (): Promise<number>
   stop (): void
 }
@@ -99,7 +103,7 @@ export interface Running {
 const start = ({ server, env = {} }: Candidate): Promise<Running> =>
   server === 'nginx' ? startNginx() : startServer(server, env)
 
-/** @param name that `server.ts` knows */
+/** @param name one of the names in `server.ts` */
 export async function startServer (name: string, env: NodeJS.ProcessEnv = {}): Promise<Running> {
   const child = startProcess('server.ts', CORE, [name], env)
   return {
@@ -110,10 +114,10 @@ export async function startServer (name: string, env: NodeJS.ProcessEnv = {}): P
   }
 }
 
-// one for both: to wake a process on another core costs more than a request, in a virtual machine
+// client and server share a core: in a virtual machine, waking a process on another one costs more than a request
 const CORE = '0'
 
-/** Pinned to a core, where the system can do that. */
+/** Pins the process to a core on Linux. */
 export function startProcess (
   file: string, core: string, args: string[] = [], env: NodeJS.ProcessEnv = {}
 ): ChildProcess {
@@ -144,7 +148,7 @@ function shuffled<T> (values: readonly T[]): T[] {
   return values.map(value => ({ value, at: Math.random() })).sort((a, b) => a.at - b.at).map(({ value }) => value)
 }
 
-/** The ratio of a candidate to the first one. */
+/** Relative to the first candidate. */
 const ratioOf = (generations: readonly Generation[], i: number): Interval =>
   medianInterval(generations.map(times => (times[i] ?? []).map((time, slice) => time / (times[0]?.[slice] ?? NaN))))
 
@@ -153,10 +157,8 @@ const isWide = (ratio: Interval): boolean => halfWidth(ratio) > NARROW * ratio.v
 const isNarrow = ({ candidates }: Group, generations: readonly Generation[]): boolean =>
   !candidates.some((_candidate, i) => isWide(ratioOf(generations, i)))
 
-/** An A/A pair farther apart than this voids its run. */
+/** If the two sides of the A/A pair differ by more than this, the table is void. */
 const BAND = 0.03
-/** What readme.ts looks for. */
-const VOID = 'void'
 
 function print ({ title, candidates }: Group, generations: readonly Generation[]): void {
   const ratios = candidates.map((_candidate, i) => ratioOf(generations, i))
@@ -164,11 +166,14 @@ function print ({ title, candidates }: Group, generations: readonly Generation[]
     '': label,
     'CPU µs/request': median(generations.flatMap(times => times[i] ?? [])).toFixed(1),
     'CPU ratio': (ratios[i] as Interval).value.toFixed(3),
-    '95 %': i === 0 ? '' : inWords(ratios[i] as Interval)
+    '95 %': i === 0 ? '' : formatInterval(ratios[i] as Interval)
   })))
-  console.log(`${generations.length} generations of ${SLICES} slices.${isNarrow({ title, candidates }, generations) ? '' : ` This machine did not give intervals of ±${NARROW * 100} %.`}\n`)
+  const isEnough = isNarrow({ title, candidates }, generations)
+  const width = isEnough ? '' : ` This machine was too noisy for intervals of ±${NARROW * 100} %.`
+  console.log(`${generations.length} generations of ${SLICES} slices.${width}\n`)
   const again = ratios[1] as Interval
+  // readme.ts looks for this word
   if (Math.abs(again.value - 1) > BAND) {
-    console.log(`**${VOID}**: the same twice is ${again.value.toFixed(3)} apart, so these ratios say nothing.\n`)
+    console.log(`**void**: the A/A ratio is ${again.value.toFixed(3)}, so the other ratios are not reliable.\n`)
   }
 }

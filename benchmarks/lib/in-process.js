@@ -1,8 +1,7 @@
 /**
- * Requests in process: through Fastify's router and hooks, up to the bytes of the answer and no further.
- * Arguments: the module of the plugin, requests per sample, and one scenario or more, of one application, in turn.
- * Plain JavaScript, so that nothing has to be compiled under valgrind. Prints what each sample took, ns of CPU time for
- * a request, and the bytes that it allocated.
+ * In-process requests: through Fastify's router and hooks, but without a socket. Arguments: the plugin's module, the
+ * requests per sample, and the scenarios to run in turn, all with the same options. Prints the CPU time (ns) and the
+ * allocated bytes per request of each sample. Plain JavaScript, so that nothing needs compiling under valgrind.
  */
 import { ServerResponse } from 'node:http'
 import { mark, startCounting } from './marks.js'
@@ -13,7 +12,7 @@ const REQUESTS = Number(perSample)
 const SAMPLES = Number(process.env.SAMPLES ?? 3)
 const WARM_UP = Number(process.env.WARM_UP ?? 20_000)
 
-/** As much of a response as is asked of it, so that little is measured but what is ours; listeners are called. */
+/** Only what Fastify and the plugin use of a response, so that little else is measured. */
 class Response {
   listeners = null
   headersSent = false
@@ -32,7 +31,7 @@ class Response {
   }
 
   removeListener (name, listener) { return this.off(name, listener) }
-  tell (event) {
+  emit (event) {
     for (const { name, listener } of this.listeners ?? []) if (name === event) listener()
   }
 
@@ -52,14 +51,14 @@ class Response {
     this.writableEnded = true
     this.destroyed = true
     if (this.listeners === null) return
-    this.tell('finish')
-    this.tell('close')
+    this.emit('finish')
+    this.emit('close')
   }
 }
 
 const NONE = Object.freeze({})
 const answered = { 200: 0, 503: 0 }
-// the plugin writes to Node's own response in a cheaper way than to others, and looks for it when it is loaded
+// when loaded, the plugin looks for Node's own writeHead, which it calls in a cheaper way
 const { writeHead } = ServerResponse.prototype
 ServerResponse.prototype.writeHead = Response.prototype.writeHead
 const app = await createApp(plugin, names[0], (_request, { raw }) => {
@@ -72,32 +71,34 @@ const { routing } = app
 function run ({ url, headers, socket }, requests) {
   const cookie = headers.cookie === undefined ? null : Buffer.from(headers.cookie)
   for (let i = 0; i < requests; i++) {
-    // the parser makes a new string for each header; those of a few characters are not what takes the time
+    // the HTTP parser makes a new string for each header; only the cookie is long enough to matter
     if (cookie !== null) headers.cookie = cookie.latin1Slice()
     routing({ method: 'GET', url, headers, httpVersionMajor: 1, socket }, new Response())
   }
 }
 
 async function measure (name) {
-  const asked = await enter(app, name)
-  const { statusCode } = asked
+  const request = await enter(app, name)
+  const { statusCode } = request
   // pages are compressed on first use
   answered[statusCode] = 0
-  run(asked, 1)
+  run(request, 1)
   while (answered[statusCode] === 0) await new Promise(resolve => setImmediate(resolve))
-  run(asked, WARM_UP)
+  run(request, WARM_UP)
   const samples = []
   for (let i = 0; i < SAMPLES; i++) {
     answered[statusCode] = 0
     const heap = process.memoryUsage().heapUsed
     const begin = process.cpuUsage()
     mark()
-    run(asked, REQUESTS)
+    run(request, REQUESTS)
     mark()
     const { user, system } = process.cpuUsage(begin)
     const bytes = process.memoryUsage().heapUsed - heap
     samples.push({ ns: (user + system) * 1000 / REQUESTS, bytes: bytes / REQUESTS })
-    if (answered[statusCode] !== REQUESTS) throw new Error(`${name}: ${answered[statusCode]} of ${REQUESTS} answered ${statusCode}`)
+    if (answered[statusCode] !== REQUESTS) {
+      throw new Error(`${name}: ${answered[statusCode]} of ${REQUESTS} requests answered with ${statusCode}`)
+    }
   }
   return samples
 }

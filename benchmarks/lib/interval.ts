@@ -1,13 +1,13 @@
 import { generator, median } from './measure.ts'
 
-/** An estimate, and the interval that holds it in 95 of 100 runs. */
+/** An estimate and its 95 % confidence interval. */
 export interface Interval { readonly value: number, readonly low: number, readonly high: number }
 
 const RESAMPLES = 1000
 
 /**
- * The median of all samples. Its interval is a bootstrap in two steps: processes of the same program differ more than
- * the slices of one process do, so generations are drawn first, and then samples within each.
+ * The median of all samples. The bootstrap has two steps, because two processes of the same program differ more than
+ * two slices of one process: it draws generations first, and then samples within each.
  * @param generations the samples of each generation of processes
  */
 export function medianInterval (generations: readonly (readonly number[])[]): Interval {
@@ -21,7 +21,7 @@ export function medianInterval (generations: readonly (readonly number[])[]): In
   }
 }
 
-/** Half of its width. */
 export const halfWidth = ({ low, high }: Interval): number => (high - low) / 2
 
-export const inWords = ({ low, high }: Interval, digits = 3): string => `${low.toFixed(digits)} to ${high.toFixed(digits)}`
+export const formatInterval = ({ low, high }: Interval, digits = 3): string =>
+  `${low.toFixed(digits)} to ${high.toFixed(digits)}`

@@ -1,22 +1,19 @@
 /**
- * The client of http.ts, in a process of its own, which lives as long as all its measurements. It hardly costs
- * anything: autocannon takes longer to read an answer of ten headers than the server takes to send it, so that its
- * requests per second are its own, and on two cores it takes from the server what it burns itself.
+ * The client of http.ts, in a process that serves all its measurements. It is as cheap as possible: autocannon needs
+ * longer to read a response with ten headers than the server needs to send it, so it would measure itself.
  */
 import { connect } from 'node:net'
 
 export interface Load {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
-  /** What each answer must have. */
+  /** Expected of every response. */
   readonly statusCode: number
   readonly connections: number
   readonly requests: number
 }
 
-/**
- * One request after the other on each connection. All answers must be of one size, which the first one tells.
- */
+/** Sends one request after another on each connection. All responses must be as long as the first one. */
 async function load ({ url, headers, statusCode, connections, requests }: Load): Promise<void> {
   const { hostname, port, host, pathname } = new URL(url)
   const lines = Object.entries({ host, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
@@ -39,10 +36,12 @@ async function load ({ url, headers, statusCode, connections, requests }: Load):
 
       function callback (bytes: number): boolean {
         if (size === 0) size = sizeOf(buffer.toString('latin1', 0, bytes))
-        // behind `HTTP/1.1 `
-        if (received === 0 && buffer.toString('latin1', 9, 12) !== String(statusCode)) socket.destroy(new Error(`not ${statusCode}: ${buffer.toString('latin1', 0, bytes)}`))
+        // the status code follows `HTTP/1.1 `
+        if (received === 0 && buffer.toString('latin1', 9, 12) !== String(statusCode)) {
+          socket.destroy(new Error(`expected ${statusCode}, got: ${buffer.toString('latin1', 0, bytes)}`))
+        }
         received += bytes
-        if (received > size) socket.destroy(new Error(`an answer of ${url} has more than ${size} bytes`))
+        if (received > size) socket.destroy(new Error(`a response of ${url} is longer than ${size} bytes`))
         if (received !== size) return true
         received = 0
         answered++
@@ -58,7 +57,7 @@ async function load ({ url, headers, statusCode, connections, requests }: Load):
 
 function sizeOf (start: string): number {
   const length = /\r\ncontent-length: (\d+)\r\n/i.exec(start)?.[1]
-  if (length === undefined) throw new Error(`an answer without Content-Length: ${start}`)
+  if (length === undefined) throw new Error(`a response without Content-Length: ${start}`)
   return start.indexOf('\r\n\r\n') + 4 + Number(length)
 }
 

@@ -1,5 +1,6 @@
 /**
- * What the plugin keeps in memory for 10,000 patterns and 100,000 addresses; needs --expose-gc. Argument: its module.
+ * Prints how much memory the plugin needs for 10,000 patterns and 100,000 addresses. Argument: the plugin's module.
+ * Needs --expose-gc.
  */
 import { createApp } from './scenarios.js'
 
@@ -15,15 +16,15 @@ async function used () {
   return heapUsed + arrayBuffers
 }
 
-/** Of one more application with this scenario. */
+/** Memory of one more application in this scenario. */
 async function costOf (name) {
   const before = await used()
   apps.push(await createApp(plugin, name, () => {}))
   return await used() - before
 }
 
-// the first one loads and compiles what the others find there
-await costOf('off, many')
-const few = await costOf('off')
-const many = await costOf('off, many')
+// warm-up: the first application also loads and compiles the code
+await costOf('open, many rules')
+const few = await costOf('open')
+const many = await costOf('open, many rules')
 console.log(JSON.stringify({ bytes: many - few }))

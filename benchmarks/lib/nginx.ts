@@ -7,22 +7,15 @@ import { findProgram } from '../../test/fixtures/debian.ts'
 import { freePort } from '../../test/fixtures/redis.ts'
 import type { Running } from './http.ts'
 
-/** `null` where it cannot be had. */
+/** `null` if nginx is not available. */
 export const findNginx = (): string | null => findProgram(['nginx'], ['nginx-light'])
 
-/** A single process that answers everything with 503 and a line. */
+/** A single process that answers every request with a 503 and a short body. */
 export async function startNginx (): Promise<Running> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-nginx-'))
   const port = await freePort()
   const config = join(folder, 'nginx.conf')
-  writeFileSync(config, `
-    daemon off; master_process off; pid ${folder}/pid; error_log /dev/null crit;
-    events { worker_connections 4096; }
-    http {
-      access_log off; keepalive_requests 100000000; default_type application/json;
-      client_body_temp_path ${folder}/a; proxy_temp_path ${folder}/b; fastcgi_temp_path ${folder}/c; uwsgi_temp_path ${folder}/d; scgi_temp_path ${folder}/e;
-      server { listen 127.0.0.1:${port}; location / { add_header Cache-Control no-store always; return 503 '{"statusCode":503,"message":"Back soon"}'; } }
-    }`)
+  writeFileSync(config, configOf(folder, port))
   const child = spawn(findNginx() as string, ['-c', config, '-e', '/dev/null'], { stdio: 'ignore' })
   const url = `http://127.0.0.1:${port}`
   await until('nginx answers', () => fetch(url).then(() => true, () => false))
@@ -31,7 +24,7 @@ export async function startNginx (): Promise<Running> {
     url,
     pid: child.pid as number,
     async cpu () {
-      // its first field, in ns
+      // the first field is the CPU time in ns
       const now = Number(readFileSync(`/proc/${child.pid}/schedstat`, 'utf8').split(' ')[0]) / 1000
       const used = now - before
       before = now
@@ -43,3 +36,19 @@ export async function startNginx (): Promise<Running> {
     }
   }
 }
+
+const configOf = (folder: string, port: number): string => `
+  daemon off; master_process off; pid ${folder}/pid; error_log /dev/null crit;
+  events { worker_connections 4096; }
+  http {
+    access_log off; keepalive_requests 100000000; default_type application/json;
+    client_body_temp_path ${folder}/a; proxy_temp_path ${folder}/b; fastcgi_temp_path ${folder}/c;
+    uwsgi_temp_path ${folder}/d; scgi_temp_path ${folder}/e;
+    server {
+      listen 127.0.0.1:${port};
+      location / {
+        add_header Cache-Control no-store always;
+        return 503 '{"statusCode":503,"message":"Back soon"}';
+      }
+    }
+  }`

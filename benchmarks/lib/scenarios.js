@@ -1,16 +1,17 @@
-/** What is asked of which application: shared by what runs in process and by what runs over whole HTTP requests. */
+/** The scenarios that are measured both in process and with whole HTTP requests. */
 import Fastify from 'fastify'
 import { addressOf, patternOf } from './rules.js'
 
-/** The hook that does nothing, written as the plugin writes its own. */
+/** Does nothing, in the form of the plugin's own hook. */
 function onRequest (_request, _reply, done) {
   done()
 }
 
 const KEY = 'a key of more than 32 characters, of the benchmarks'
-const few = { bypass: { key: KEY }, ignore: { routes: ['/ignored', '/files/*'], ips: ['10.0.0.0/8', '2001:db8::/32'] } }
+const bypass = { key: KEY }
+const few = { bypass, ignore: { routes: ['/ignored', '/files/*'], ips: ['10.0.0.0/8', '2001:db8::/32'] } }
 const many = () => ({
-  bypass: { key: KEY },
+  bypass,
   ignore: {
     routes: ['/ignored', ...Array.from({ length: 10_000 }, (_, i) => patternOf(i))],
     ips: ['10.0.0.0/8', ...Array.from({ length: 100_000 }, (_, i) => addressOf(i))]
@@ -18,93 +19,94 @@ const many = () => ({
 })
 const sites = { site: request => request.headers.host, sites: ['shop', 'blog'] }
 
-const program = { host: 'shop', accept: 'application/json' }
+const apiClient = { host: 'shop', accept: 'application/json' }
 const browser = {
   host: 'shop',
   accept: 'text/html,application/xhtml+xml,*/*;q=0.8',
   'accept-language': 'de-DE,de;q=0.9',
   'accept-encoding': 'gzip, deflate, br'
 }
-const anybody = { remoteAddress: '192.0.2.1' }
-const friend = { remoteAddress: '10.1.2.3' }
-const refused = { on: true, statusCode: 503 }
-const foreign = { ...program, cookie: 'session=0123456789abcdef0123456789abcdef; theme=dark; consent=all' }
+const otherCookies = { ...apiClient, cookie: 'session=0123456789abcdef0123456789abcdef; theme=dark; consent=all' }
+const visitor = { remoteAddress: '192.0.2.1' }
+const ignoredClient = { remoteAddress: '10.1.2.3' }
+const blocked = { closed: true, statusCode: 503 }
 
 /**
- * `options`: of the plugin; without them (a plugin that is absent), `hook`. `secret`: whether the site closes with one.
+ * `options` are the plugin's; scenarios without them don't register it. `hook` is an `onRequest` hook to add instead.
+ * `closed` closes the site first, with a bypass secret unless `secret` is false. `bypass` sends a valid bypass cookie.
  */
 export const scenarios = {
   bare: {},
   'bare, a browser': { headers: browser },
   'empty hook': { hook: onRequest },
-  off: { options: few },
-  'off, a cookie': {
+  open: { options: few },
+  'open, with a cookie': {
     options: few,
-    headers: { ...program, cookie: `session=0123456789abcdef; maintenance=${'x'.repeat(80)}; theme=dark` }
+    headers: { ...apiClient, cookie: `session=0123456789abcdef; maintenance=${'x'.repeat(80)}; theme=dark` }
   },
-  'off, no options': { options: {} },
-  'off, many': { options: many },
-  'off, pinned': { options: { pinned: 'open' } },
-  'off, several sites': { options: sites },
-  'ignored route': { options: few, on: true, url: '/ignored' },
-  'ignored route, many': { options: many, on: true, url: '/ignored' },
-  'ignored address': { options: few, on: true, socket: friend },
-  'ignored address, many': { options: many, on: true, socket: friend },
-  'bypass cookie': { options: few, on: true, bypass: true },
-  'refused JSON': { options: few, ...refused },
-  'refused JSON, many': { options: many, ...refused },
-  'refused JSON, pinned': { options: { pinned: 'closed' }, statusCode: 503 },
-  'refused JSON, several sites': { options: sites, ...refused },
-  'refused HTML': { options: few, ...refused, headers: browser },
-  'refused, no bypass': { options: {}, ...refused, secret: false },
-  'refused, no bypass, cookies of others': { options: {}, ...refused, secret: false, headers: foreign },
-  'refused, no secret': { options: { bypass: { key: KEY } }, ...refused, secret: false },
-  'refused, a secret': { options: { bypass: { key: KEY } }, ...refused },
-  'refused, a secret, cookies of others': { options: { bypass: { key: KEY } }, ...refused, headers: foreign }
+  'open, many rules': { options: many },
+  'open, pinned': { options: { pinned: 'open' } },
+  'open, several sites': { options: sites },
+  'ignored route': { options: few, closed: true, url: '/ignored' },
+  'ignored route, many rules': { options: many, closed: true, url: '/ignored' },
+  'ignored address': { options: few, closed: true, socket: ignoredClient },
+  'ignored address, many rules': { options: many, closed: true, socket: ignoredClient },
+  'bypass cookie': { options: few, closed: true, bypass: true },
+  'blocked JSON': { options: few, ...blocked },
+  'blocked JSON, many rules': { options: many, ...blocked },
+  'blocked JSON, pinned': { options: { pinned: 'closed' }, statusCode: 503 },
+  'blocked JSON, several sites': { options: sites, ...blocked },
+  'blocked HTML': { options: few, ...blocked, headers: browser },
+  'blocked, no bypass': { options: {}, ...blocked, secret: false },
+  'blocked, no bypass, other cookies': { options: {}, ...blocked, secret: false, headers: otherCookies },
+  'blocked, no secret': { options: { bypass }, ...blocked, secret: false },
+  'blocked, with a secret': { options: { bypass }, ...blocked },
+  'blocked, with a secret, other cookies': { options: { bypass }, ...blocked, headers: otherCookies }
 }
 
 /**
- * @param plugin its module
- * @param name of a scenario
+ * @param plugin the plugin's module
+ * @param name of the scenario
  * @param handler of `/` and `/ignored`
  */
 export async function createApp (plugin, name, handler) {
   const { options, hook } = scenarios[name]
   const app = Fastify()
   if (hook !== undefined) app.addHook('onRequest', hook)
-  if (options !== undefined) { await app.register((await import(plugin)).default, typeof options === 'function' ? options() : options) }
+  if (options !== undefined) {
+    await app.register((await import(plugin)).default, typeof options === 'function' ? options() : options)
+  }
   for (const url of ['/', '/ignored']) app.get(url, handler)
   await app.ready()
   return app
 }
 
-/** Brings the application into the scenario, which may follow on another one; says what is to be asked of it. */
+/**
+ * Puts the application into a scenario, possibly after another one with the same options.
+ * @returns the request to send and the status code to expect
+ */
 export async function enter (app, name) {
   const {
-    on,
+    closed,
     statusCode = 200,
     url = '/',
-    headers = program,
-    socket = anybody,
+    headers = apiClient,
+    socket = visitor,
     options,
     secret = true
   } = scenarios[name]
-  if (on && options.sites !== undefined) await app.maintenance.for('shop').set(true)
-  else if (on && !app.maintenance.active) {
+  if (closed && options.sites !== undefined) await app.maintenance.for('shop').set(true)
+  else if (closed && !app.maintenance.active) {
     bypasses.set(app, (await app.maintenance.set(true, { bypass: secret })).bypass)
   }
   if (!scenarios[name].bypass) return { statusCode, url, headers, socket }
-  return {
-    statusCode,
-    url,
-    socket,
-    headers: { ...program, cookie: `session=0123456789abcdef; ${await cookieFor(app)}; theme=dark` }
-  }
+  const cookie = `session=0123456789abcdef; ${await cookieFor(app)}; theme=dark`
+  return { statusCode, url, socket, headers: { ...apiClient, cookie } }
 }
 
 const bypasses = new WeakMap()
 
-/** As a browser gets it: by the plugin's own route. */
+/** Gets the cookie as a browser does, from the plugin's own route. */
 async function cookieFor (app) {
   const { secret, path } = bypasses.get(app)
   const { headers } = await app.inject({ method: 'POST', url: path.split('#')[0], payload: { secret } })

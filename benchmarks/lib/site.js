@@ -1,6 +1,6 @@
 /**
- * A server of a site, in a process of its own. Argument: the plugin's options as JSON. Tells its parent where it
- * listens, then carries out what it receives: `true` or `false` for `set`.
+ * One server of a site, in its own process. Argument: the plugin's options as JSON. Sends its URL to the parent
+ * process, then calls `set` with each `true` or `false` that it receives.
  */
 import Fastify from 'fastify'
 import maintenance from 'fastify-maintenance'
@@ -10,8 +10,8 @@ await app.register(maintenance, JSON.parse(process.argv[2]))
 app.get('/', async () => 'open')
 const url = await app.listen({ host: '127.0.0.1', port: 0 })
 process.on('disconnect', () => process.exit())
-process.on('message', async on => {
-  await app.maintenance.set(on)
+process.on('message', async closed => {
+  await app.maintenance.set(closed)
   process.send('done')
 })
 process.send(url)

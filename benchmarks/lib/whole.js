@@ -1,5 +1,5 @@
 /**
- * Whole HTTP requests, to be counted: Node's own server, parser and responses, over a connection in memory.
+ * Whole HTTP requests for callgrind to count: Node's own server, parser and responses, over an in-memory connection.
  * Arguments as in in-process.js.
  */
 import { Duplex } from 'node:stream'
@@ -41,12 +41,13 @@ async function run (bytes, requests) {
 await startCounting()
 for (const name of names) {
   const { statusCode, url, headers } = await enter(app, name)
-  const bytes = Buffer.from(`GET ${url} HTTP/1.1\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`)
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  const bytes = Buffer.from(`GET ${url} HTTP/1.1\r\n${lines.join('')}\r\n`)
   written = ''
   answers = 0
   await run(bytes, 1)
   // pages are compressed on first use
-  // eslint-disable-next-line no-unmodified-loop-condition -- the connection counts
+  // eslint-disable-next-line no-unmodified-loop-condition -- the connection changes it
   while (answers === 0) await turn()
   if (!written.startsWith(`HTTP/1.1 ${statusCode} `)) throw new Error(`${name}: ${written.slice(0, 100)}`)
   written = null
