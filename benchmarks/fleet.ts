@@ -1,7 +1,7 @@
 // How long until a fleet of servers follows a switch, and until all servers have recovered from a restart of Redis?
 // How much CPU does Redis need for that, and while the fleet is idle? Run with `npx tsx benchmarks/fleet.ts`.
-// Redis, its connections and the synchronisers are real; heartbeats are left out. One process plays all servers, and its
-// own work counts, too, so the times are upper bounds.
+// Redis, its connections and the synchronisers are real; heartbeats are left out. One process plays all servers, so its
+// own work counts, too, and the times are upper bounds.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { checkOpening, checkSet } from '../lib/state/change.ts'
 import { closeSite, openSite } from '../lib/state/edit.ts'
