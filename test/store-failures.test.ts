@@ -9,7 +9,10 @@ import { createApp, until } from './fixtures/app.ts'
 import { freshRecord } from './fixtures/records.ts'
 import { createTestStore, never } from './fixtures/store.ts'
 
-t.test('set: a store that rejects, with its reason, and no change', async t => {
+// they mostly wait
+t.jobs = 4
+
+t.test('set: a store that rejects, with its reason, and no change', { buffered: true }, async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store })
   const cause = new Error('READONLY replica')
@@ -24,7 +27,7 @@ t.test('set: a store that rejects, with its reason, and no change', async t => {
   await t.rejects(app.maintenance.set(true), { code: 'FST_ERR_MAINTENANCE_STORE', message: /'a string'/ })
 })
 
-t.test('set: a mute store, and its late write', async t => {
+t.test('set: a mute store, and its late write', { buffered: true }, async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store })
   store.beforeRead = never
@@ -43,7 +46,7 @@ t.test('set: a mute store, and its late write', async t => {
   t.match(app.maintenance.status(), { active: true, message: 'late' }, 'the store is read again')
 })
 
-t.test('set: times out if others are always faster, and does not write afterwards', async t => {
+t.test('set: times out if others are always faster, and does not write afterwards', { buffered: true }, async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store })
   store.write = async () => { throw Object.assign(new Error(), { code: 'FST_ERR_MAINTENANCE_CONFLICT' }) }
@@ -59,7 +62,7 @@ t.test('set: times out if others are always faster, and does not write afterward
   t.equal(answered, false)
 })
 
-t.test('following a store: polls, and continues if it cannot be watched or closed', async t => {
+t.test('following a store: polls, and continues if it cannot be watched or closed', { buffered: true }, async t => {
   const store = createTestStore()
   const warnings: string[] = []
   const log = { info () {}, error () {}, warn: (_object: unknown, message: string) => { warnings.push(message) } }
@@ -82,7 +85,7 @@ t.test('following a store: polls, and continues if it cannot be watched or close
   ])
 })
 
-t.test('closing: works if the store hangs; nothing is adopted afterwards', async t => {
+t.test('closing: works if the store hangs; nothing is adopted afterwards', { buffered: true }, async t => {
   const store = createTestStore()
   store.close = never
   const { app } = await createApp(t, { store })
@@ -133,7 +136,7 @@ for (const [name, clock] of Object.entries(CLOCKS)) {
   })
 }
 
-t.test('a store whose clock fails once continues with the last offset', async t => {
+t.test('a store whose clock fails once continues with the last offset', { buffered: true }, async t => {
   let offset = 3_600_000
   const { store, clockError } = guardStore(Object.assign(createTestStore(), { now: () => Date.now() + offset + 0.5 }))
   t.ok(Number.isInteger(store.now?.()))
@@ -142,7 +145,7 @@ t.test('a store whose clock fails once continues with the last offset', async t 
   t.match(clockError(), /now\(\) returned NaN, expected milliseconds since 1970/)
 })
 
-t.test('a store that throws synchronously is one that fails', async t => {
+t.test('a store that throws synchronously is one that fails', { buffered: true }, async t => {
   const broken = () => { throw new Error('not connected') }
   const store = Object.assign(createTestStore(), {
     appendHistory: broken, listHistory: broken, heartbeat: broken, heartbeats: broken
@@ -160,7 +163,7 @@ t.test('a store that throws synchronously is one that fails', async t => {
   await app.close()
 })
 
-t.test('a store that returns no text', async t => {
+t.test('a store that returns no text', { buffered: true }, async t => {
   const store = Object.assign(createTestStore(), {
     listHistory: async () => 'x' as never, heartbeats: async () => Array(25_001).fill('')
   })
@@ -181,7 +184,7 @@ t.test('a store that returns no text', async t => {
   await t.rejects(app.maintenance.servers(), { message: /it returned 25001 entries, at most 25000 are read/ })
 })
 
-t.test('changes that wait for one that hangs time out', async t => {
+t.test('changes that wait for one that hangs time out', { buffered: true }, async t => {
   const store = createTestStore()
   const { app } = await createApp(t, { store })
   await app.ready()
@@ -193,7 +196,7 @@ t.test('changes that wait for one that hangs time out', async t => {
   }])
 })
 
-t.test('a store that hangs in its history or list of servers: nothing waits forever', async t => {
+t.test('a store that hangs in its history or list of servers: nothing waits forever', { buffered: true }, async t => {
   const store = Object.assign(createTestStore(), { appendHistory: never, listHistory: never, heartbeats: never })
   const { app } = await createApp(t, { store })
   await Promise.all([
@@ -203,7 +206,7 @@ t.test('a store that hangs in its history or list of servers: nothing waits fore
   ])
 })
 
-t.test('a mirror that always reports a conflict is overwritten, not retried forever', async t => {
+t.test('a mirror that always reports a conflict is overwritten, not retried forever', { buffered: true }, async t => {
   const [store, mirror] = [createTestStore(), createTestStore()]
   const written: unknown[] = []
   mirror.write = async (_site, _record, { expectedRevision }: WriteOptions) => {
@@ -221,7 +224,7 @@ t.test('a mirror that always reports a conflict is overwritten, not retried fore
   t.strictSame(written, [0, undefined])
 })
 
-t.test('servers: entries that are too long are skipped', async t => {
+t.test('servers: entries that are too long are skipped', { buffered: true }, async t => {
   const store = Object.assign(createTestStore(), {
     heartbeats: async () => ['x'.repeat(2_000_000), 'garbage', 1 as never]
   })

@@ -128,7 +128,7 @@ async function replaceServers (fleet: Fleet): Promise<void> {
 
 /** They boot as the wait begins, and their first heartbeat takes longer than the wait for the others. */
 async function addServersOnSlowLinks (fleet: Fleet): Promise<void> {
-  for (let i = 0; i < 3; i++) fleet.start({}, 300 + Math.random() * 150).catch(() => {})
+  for (let i = 0; i < 3; i++) fleet.start({}, 100 + Math.random() * 150).catch(() => {})
   await sleep(Math.random() * 4000)
 }
 
