@@ -1,10 +1,12 @@
 // How long until a fleet of servers follows a switch, and until all servers have recovered from a restart of Redis?
 // How much CPU does Redis need for that, and while the fleet is idle? Run with `npx tsx benchmarks/fleet.ts`.
-// Redis, its connections and the synchronisers are real; heartbeats are left out. One process plays all servers, so its
-// own work counts, too, and the times are upper bounds.
+// Redis, its connections and the synchronisers are real; heartbeats have the content and the rhythm of real ones. One
+// process plays all servers, so its own work counts, too, and the times are upper bounds.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { checkOpening, checkSet } from '../lib/state/change.ts'
 import { closeSite, openSite } from '../lib/state/edit.ts'
+import { HEARTBEAT_INTERVAL, LOST_AFTER } from '../lib/servers/entry.ts'
+import { entry } from '../test/fixtures/server-entries.ts'
 import { startFleet } from '../test/fixtures/redis-fleet.ts'
 import { startRedis } from '../test/fixtures/redis.ts'
 import { until } from '../test/fixtures/app.ts'
@@ -31,6 +33,7 @@ const followers = fleet.map(server => server.followers[0]!)
 const listening = async () =>
   ((await redis.client.pubsub('NUMSUB', 'fastify-maintenance:{default}:changes')) as [string, number])[1]
 await until('all listen', async () => await listening() === SERVERS, 60_000)
+for (const i of fleet.keys()) setTimeout(sendHeartbeats, Math.random() * HEARTBEAT_INTERVAL, i).unref()
 
 const idle = await spentDuring(() => sleep(SECONDS * 1000))
 const one: number[] = []
@@ -39,7 +42,7 @@ const switching = await spentDuring(measureSwitches)
 printTable(`${SERVERS} servers, ${SWITCHES} switches: time from set() until servers follow`, [
   times('one server', one), times('the last server', last)
 ])
-printTable(`Redis with ${SERVERS} servers, without their heartbeats`, loadOfRedis())
+printTable(`Redis with ${SERVERS} servers`, loadOfRedis())
 
 const known: number[] = []
 const listens: number[] = []
@@ -53,6 +56,14 @@ Redis has ${(await stats()).connections} connections afterwards.\n`)
 
 for (const { stop } of fleet) await stop()
 for (const end of endings.reverse()) await end()
+
+function sendHeartbeats (i: number): void {
+  const send = async (): Promise<void> => {
+    await fleet[i]!.store.heartbeat?.(`server-${i}`, JSON.stringify(entry({ id: `server-${i}` })), LOST_AFTER)
+  }
+  // Redis is killed in between
+  setInterval(() => send().catch(() => {}), HEARTBEAT_INTERVAL).unref()
+}
 
 async function measureSwitches (): Promise<void> {
   for (let i = 0; i < SWITCHES; i++) {
