@@ -26,7 +26,7 @@ const TABLE_END = '<!-- end of the table that test/slow/lies.test.ts writes -->'
 
 interface Server {
   readonly url: string
-  /** Whether its boot reached the store, for its state and its heartbeat. */
+  /** Whether its boot reached the store, for its state and its heartbeat; true until it has booted. */
   isKnown: boolean
   readonly child: ChildProcess
   readonly link: Proxy
@@ -191,7 +191,7 @@ async function createFleet (
         execArgv: [], env: { PATH: process.env.PATH }
       })
       children.push(child)
-      const server = { url: '', isKnown: false, child, link }
+      const server = { url: '', isKnown: true, child, link }
       fleet.servers.push(server)
       const [message] = await Promise.race([once(child, 'message'), once(child, 'exit')])
       if (message === null) throw new Error('a server did not boot')
