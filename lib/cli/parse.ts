@@ -11,7 +11,7 @@ import { completionFor } from './completion.ts'
 import { reasonOf, UsageError } from './output.ts'
 import { sqlFor } from './sql.ts'
 import { findStore, type StoreAddress } from './store-address.ts'
-import { hint, readWords, showWord, WAIT_DEFAULT, type Words } from './tokens.ts'
+import { hint, quoteHint, readWords, showWord, WAIT_DEFAULT, type Words } from './tokens.ts'
 import { changeWindow, readDuration, readUpdate, readWindow, refuse } from './window-options.ts'
 
 /** What a command writes to each site. */
@@ -99,7 +99,7 @@ function readRun (names: readonly string[], words: Words, argv: readonly string[
       `'run' needs a command behind --, such as: run -- ${names.length === 0 ? 'npm run migrate' : names.join(' ')}`
     )
   }
-  if (names.length > 1) throw new UsageError("'run' takes one site")
+  if (names.length > 1) throw new UsageError(`'run' takes one site${quoteHint(words.unquoted)}`)
   if (values.has('wait') && values.has('no-wait')) {
     throw new UsageError('--wait and --no-wait contradict each other: give one of them')
   }
@@ -121,7 +121,7 @@ function readCommand (name: CommandName, args: readonly string[], words: Words, 
   const end = name === 'extend' ? args.at(-1) : undefined
   const names = name === 'extend' ? args.slice(0, -1) : name === 'cancel' ? args.slice(0, 1) : args
   if ((name === 'history' || name === 'servers') && args.length > 1) throw new UsageError(`'${name}' takes one site`)
-  if (name === 'cancel' && args.length > 2) throw new UsageError("'cancel' takes one site and one ID")
+  if (name === 'cancel' && args.length > 2) throw new UsageError(`'cancel' takes one site and one ID${quoteHint(unquoted)}`)
   return {
     name,
     sites: readSites(names, unquoted),
@@ -139,7 +139,7 @@ function readCommand (name: CommandName, args: readonly string[], words: Words, 
 
 function readWrite (
   name: CommandName,
-  { values }: Words,
+  { values, unquoted }: Words,
   end: string | undefined,
   by: string | undefined
 ): Write | null {
@@ -158,7 +158,7 @@ function readWrite (
     }
     case 'extend':
       return {
-        change: checkUpdate({ endsAt: readEnd(end), by }),
+        change: checkUpdate({ endsAt: readEnd(end, unquoted), by }),
         toEdit: change => updateWindow(change, window),
         closes: null
       }
@@ -194,13 +194,13 @@ function refusing<T> (work: () => T): T {
 const isLater = ({ startsAt }: Change): boolean =>
   startsAt !== undefined && startsAt !== null && ('after' in startsAt || Date.parse(startsAt.at) > Date.now())
 
-function readEnd (text: string | undefined): string {
+function readEnd (text: string | undefined, unquoted: string | null): string {
   if (text === undefined) throw new UsageError("'extend' needs a duration or a time: extend 30m")
   const end = /^\d/.test(text) && !text.includes('T') ? `+${text}` : text
   if (/^\d+$/.test(text)) throw new UsageError(`extend ${text}: ${text} what? ${text}m, ${text}h`)
   if (toPointInTime(end) === null) {
     throw new UsageError(
-      `extend: ${showWord(text)} is neither a duration such as 30m nor a time such as 2026-12-01T03:00:00Z`
+      `extend: ${showWord(text)} is neither a duration such as 30m nor a time such as 2026-12-01T03:00:00Z${quoteHint(unquoted)}`
     )
   }
   return end
@@ -217,8 +217,7 @@ function readWait (duration: string | undefined, assumeDead: boolean): Wait | nu
 
 function readSites (names: readonly string[], unquoted: string | null): string[] {
   const wrong = names.find(name => !siteName.test(name))
-  const quote = unquoted === null ? '' : `. Did you forget to quote the message? ${unquoted}`
-  if (wrong !== undefined) throw new UsageError(`site ${showWord(wrong)}: expected ${siteName.expected}${quote}`)
+  if (wrong !== undefined) throw new UsageError(`site ${showWord(wrong)}: expected ${siteName.expected}${quoteHint(unquoted)}`)
   return names.length === 0 ? ['default'] : [...new Set(names)]
 }
 
