@@ -303,6 +303,12 @@ t.test('help and version', async t => {
       out: /^fastify-maintenance on \[site…\]: close sites[^]*--wait\[=DURATION\] [^]*-h, --help [^]*Examples:\n {2}fastify-maintenance on /
     })
   }
+  for (const args of [['help', 'sql'], ['sql', '-h'], ['completion', '--help'], ['help', 'help']]) {
+    const topic = args.find(word => word !== 'help' && !word.startsWith('-')) ?? 'help'
+    const text = new RegExp(`^fastify-maintenance ${topic} .*: (print|show) [^]*-h, --help [^]*Examples:\n  fastify-maintenance ${topic} `)
+    t.match(await run(args), { code: 0, out: text, err: '' }, args.join(' '))
+  }
+  t.match(await run(['complition', 'bash']), { code: 2, err: /did you mean completion\?/i })
   t.match(await run(['--version']), { code: 0, out: `${VERSION}\n` })
 })
 

@@ -6,7 +6,7 @@ import { name as personName } from '../state/message.ts'
 import { checkRun, type RunChange } from '../state/run.ts'
 import { toPointInTime } from '../state/time.ts'
 import { siteName } from '../util/site-name.ts'
-import { isCommand, optionsOf, type CommandName } from './commands.ts'
+import { isCommand, optionsOf, TOPICS, type CommandName, type Topic } from './commands.ts'
 import { completionFor } from './completion.ts'
 import { reasonOf, UsageError } from './output.ts'
 import { sqlFor } from './sql.ts'
@@ -52,7 +52,7 @@ export interface Command {
   readonly args: readonly string[]
 }
 
-export type Asked = Command | { readonly help: CommandName | null } | { readonly text: string } | 'version'
+export type Asked = Command | { readonly help: Topic | null } | { readonly text: string } | 'version'
 
 const WAIT_MAX = 86_400_000
 
@@ -66,9 +66,8 @@ export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv):
   if (values.has('help') || name === 'help') return { help: toTopic(name === 'help' ? rest[0] : name) }
   if (name === 'completion') return { text: completionFor(rest[0]) }
   if (name === 'sql') return { text: readSqlRequest(rest, words, env) }
-  if (!isCommand(name)) {
-    throw new UsageError(name === '' ? 'no command' : `unknown command ${showWord(name)}${hint(SYNONYMS.get(name) ?? name)}`)
-  }
+  if (name === '') throw new UsageError('no command')
+  if (!isCommand(name)) return refuseCommand(name)
   const foreign = [...values.keys()].find(option => !optionsOf(name).includes(option))
   if (foreign !== undefined) throw new UsageError(`'${name}' has no option --${foreign}`)
   if (name === 'run') return readRun(rest, words, end === -1 ? [] : args.slice(end + 1), env)
@@ -78,10 +77,13 @@ export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv):
 /** What people type instead. */
 const SYNONYMS: ReadonlyMap<string, CommandName> = new Map([['close', 'on'], ['open', 'off'], ['down', 'on'], ['up', 'off']])
 
-function toTopic (name: string | undefined): CommandName | null {
+function toTopic (name: string | undefined): Topic | null {
   if (name === undefined || name === '') return null
-  if (!isCommand(name)) throw new UsageError(`unknown command ${showWord(name)}${hint(SYNONYMS.get(name) ?? name)}`)
-  return name
+  return TOPICS.find(topic => topic === name) ?? refuseCommand(name)
+}
+
+function refuseCommand (name: string): never {
+  throw new UsageError(`unknown command ${showWord(name)}${hint(SYNONYMS.get(name) ?? name)}`)
 }
 
 /** The SQL that creates the tables: for a named database, or for that of the store. */

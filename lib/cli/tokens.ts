@@ -2,7 +2,7 @@ import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { didYouMean } from '../util/did-you-mean.ts'
 import { show, showType } from '../util/show.ts'
 import { parseDuration } from '../util/duration.ts'
-import { COMMANDS, isCommand, optionsOf } from './commands.ts'
+import { isCommand, optionsOf, TOPICS } from './commands.ts'
 import { isOption, OPTIONS, specOf, type OptionName } from './options.ts'
 import { UsageError } from './output.ts'
 
@@ -92,7 +92,7 @@ function valueOf (name: OptionName, value: string | undefined, inline: boolean |
 }
 
 /** `. Did you mean status?` */
-export function hint (word: string, known: readonly string[] = Object.keys(COMMANDS), prefix = ''): string {
+export function hint (word: string, known: readonly string[] = TOPICS, prefix = ''): string {
   const meant = didYouMean(word, known)
   return meant === null ? '' : `. Did you mean ${prefix}${meant}?`
 }
