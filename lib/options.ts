@@ -193,13 +193,14 @@ export function readOptions (options: FastifyMaintenanceOptions): Settings {
 
 function fail (name: string, value: unknown, expected: string, known?: readonly string[]): Error {
   if (known !== undefined) return new InvalidOptionError(`unknown option '${name}'. ${suggest(name, PATHS, known)}`)
-  return new OptionError(name || 'options', isSecret(name) ? showType(value) : show(value), expected)
+  return new OptionError(name || 'options', isSecret(name, value) ? showType(value) : show(value), expected)
 }
 
-/** Parts of `store` and `bypass` that hold no secret, not even by mistake. */
+/** Parts of `store` and `bypass` that hold no secret, not even by mistake. An object may have other parts. */
 const HARMLESS = ['store.prefix', 'store.mirror', 'store.pollInterval', 'bypass.path', 'bypass.ttl', 'bypass.cookie']
 
-const isSecret = (name: string): boolean => /^(store|bypass)\b/.test(name) && !HARMLESS.includes(name)
+const isSecret = (name: string, value: unknown): boolean =>
+  /^(store|bypass)\b/.test(name) && (typeof value === 'object' || !HARMLESS.includes(name))
 
 /** All options that there are, with their parts. */
 const PATHS = [...pathsOf(SHAPE), ...Object.values(SHAPES).flatMap(shape => pathsOf(shape, 'store.'))]

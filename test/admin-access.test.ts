@@ -81,6 +81,9 @@ t.test('authorize: anything but true or a name is rejected', async t => {
       throw Object.assign(new Error('secret'), { statusCode: 503 })
     }, 403, REFUSED],
     ['throws nothing', () => { throw undefined }, 403, REFUSED], // eslint-disable-line no-throw-literal
+    ['throws an error whose status cannot be read', () => {
+      throw new (class extends Error { get statusCode (): number { throw new Error('secret') } })('secret')
+    }, 403, REFUSED],
     ['forgets to send', async (_request, reply) => { reply.code(401) }, 403, REFUSED],
     ['forgets to send, and returns a name', async (_request, reply) => { reply.code(401); return 'ada' }, 403, REFUSED],
     ['does not send its redirect, and returns true', async (_request, reply) => {

@@ -163,10 +163,29 @@ const ROWS: { readonly [name: string]: Row } = {
   'an earlier hook sets a status message that Node rejects': {
     before: app => app.addHook(
       'onRequest',
-      async (_request, reply) => { reply.raw.statusMessage = 'a\nb' }
+      async (_request, reply) => { reply.header('x-good', '1').raw.statusMessage = 'a\nb' }
     ),
     ...ours,
+    headers: { 'x-good': '1' },
     only: 1
+  },
+  'an earlier hook sets headers that HTTP/2 rejects': {
+    before: app => app.addHook('onRequest', async (_request, reply) => {
+      for (const name of ['Keep-Alive', 'upgrade', 'te', 'proxy-connection', 'http2-settings', 'connection']) {
+        reply.header(name, 'x')
+      }
+      reply.header('x-good', '1')
+    }),
+    ...ours,
+    headers: { 'x-good': '1', 'keep-alive': undefined },
+    only: 2
+  },
+  'an end that takes bytes only': {
+    before: app => app.addHook('onRequest', async (_request, { raw }) => {
+      const { end } = raw
+      raw.end = ((content: unknown) => end.call(raw, Buffer.isBuffer(content) ? content : 'text', 'utf8')) as typeof raw.end
+    }),
+    ...ours
   },
   'an earlier hook sets two values of a single-valued header': {
     before: app => app.addHook(

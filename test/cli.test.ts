@@ -173,7 +173,11 @@ t.test('wrong use: exit code 2, no change, one readable line', async t => {
     ],
     [[
       'on', '--message', 'Back', 'in', '--by', 'Ann', 'Lee!', '--force'
-    ], /site 'Lee!'.*quote the message\? --message "Back in" --by "Ann Lee!"/]
+    ], /site 'Lee!'.*quote the message\? --message "Back in" --by "Ann Lee!"/],
+    [['on', '--message-lang', 'de=Bald', 'zurück'], /site 'zurück'.*quote the message\? --message-lang "de=Bald zurück"/],
+    [['run', '--message', 'Back', 'in', 'ten', '--', 'x'], /'run' takes one site.*quote the message\? --message "Back in ten"/],
+    [['extend', '30m', '--by', 'Ann', 'Lee'], /extend: 'Lee' is neither.*quote the message\? --by "Ann Lee"/],
+    [['cancel', '--by', 'Ann', 'B.', 'C.', 'Lee'], /'cancel' takes one site.*quote the message\? --by "Ann B. C. Lee"/]
   ]
   for (const [args, message] of cases) {
     const result = await run([...args, '--json'], { MAINTENANCE_STORE: `file:${file}` })
@@ -299,6 +303,12 @@ t.test('help and version', async t => {
       out: /^fastify-maintenance on \[site…\]: close sites[^]*--wait\[=DURATION\] [^]*-h, --help [^]*Examples:\n {2}fastify-maintenance on /
     })
   }
+  for (const args of [['help', 'sql'], ['sql', '-h'], ['completion', '--help'], ['help', 'help']]) {
+    const topic = args.find(word => word !== 'help' && !word.startsWith('-')) ?? 'help'
+    const text = new RegExp(`^fastify-maintenance ${topic} .*: (print|show) [^]*-h, --help [^]*Examples:\n  fastify-maintenance ${topic} `)
+    t.match(await run(args), { code: 0, out: text, err: '' }, args.join(' '))
+  }
+  t.match(await run(['complition', 'bash']), { code: 2, err: /did you mean completion\?/i })
   t.match(await run(['--version']), { code: 0, out: `${VERSION}\n` })
 })
 

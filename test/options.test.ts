@@ -437,7 +437,8 @@ t.test('options: no secret below store or bypass is shown, in any form', async t
   const wrong: unknown[] = [
     ...[
       client, { url: 'redis://x', password: secret }, { host: 'x', password: secret }, secret, [secret],
-      { file: './x', password: secret }, { password: secret, file: secret }
+      { file: './x', password: secret }, { password: secret, file: secret }, { file: { password: secret } },
+      ...['prefix', 'mirror', 'pollInterval'].map(name => ({ redis: 'redis://x', [name]: { password: secret } }))
     ].map(store => ({ store })),
     ...[
       `http://user:${secret}@host`, `redis:/user:${secret}@host`, `redis://user:p ${secret} "'w@ho st`,
@@ -449,7 +450,7 @@ t.test('options: no secret below store or bypass is shown, in any form', async t
     ...[
       { secret }, secret, [secret], { key: secret },
       { keys: `${secret}${secret}${secret}${secret}${secret}${secret}` }, { key: [secret] },
-      { key: { value: secret } }
+      { key: { value: secret } }, { path: { key: secret } }, { cookie: [secret] }
     ].map(bypass => ({ bypass }))
   ]
   for (const options of wrong) {

@@ -113,9 +113,14 @@ function refusalOf (error: unknown, request: FastifyRequest, reply: FastifyReply
   return Object.assign(new ForbiddenError('authorize rejected the request'), { statusCode })
 }
 
+/** A getter that throws must not show its own text instead. */
 function statusOf (error: unknown): unknown {
-  const { statusCode, status } = (error ?? {}) as { statusCode?: unknown, status?: unknown }
-  return statusCode ?? status
+  try {
+    const { statusCode, status } = (error ?? {}) as { statusCode?: unknown, status?: unknown }
+    return statusCode ?? status
+  } catch {
+    return undefined
+  }
 }
 
 const isClientError = (status: unknown): status is number =>

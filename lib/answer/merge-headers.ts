@@ -23,6 +23,17 @@ const OF_ANOTHER_BODY = new Set([
   'x-sendfile'
 ])
 
+/** They are about the connection: HTTP/2 has none, and Node rejects the whole answer for them (RFC 9113, 8.2.2). */
+const OF_CONNECTION = new Set([
+  'connection',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade'
+])
+
 /** What a script of another origin may read of a blocked answer (Fetch, CORS-exposed header names). */
 const EXPOSED = 'Retry-After, Maintenance-Mode'
 
@@ -41,7 +52,7 @@ export function mergeHeaders (
   if (!upgrade && Object.keys(foreign).length === 0) return null
   const headers: OutgoingHttpHeaders = {}
   for (const [name, value] of Object.entries(foreign)) {
-    if (belongs(name) && isValid(name, value)) headers[name] = value
+    if (belongs(name, request) && isValid(name, value)) headers[name] = value
     else if (reply.raw.hasHeader(name)) reply.raw.removeHeader(name)
   }
   const { vary } = headers
@@ -54,7 +65,8 @@ export function mergeHeaders (
   return headers
 }
 
-const belongs = (name: string): boolean => !OF_ANOTHER_BODY.has(name) && !isCacheHeader(name)
+const belongs = (name: string, { raw }: FastifyRequest): boolean =>
+  !OF_ANOTHER_BODY.has(name) && !isCacheHeader(name) && (raw.httpVersionMajor === 1 || !OF_CONNECTION.has(name))
 
 /** Would Node send it? One that it rejects would cost the whole answer. */
 function isValid (name: string, value: unknown): boolean {

@@ -7,7 +7,7 @@ import { isUpgrade, mergeHeaders } from './merge-headers.ts'
 type Raw = FastifyReply['raw']
 
 /** Node's own, before anybody else can have replaced it. */
-export const { writeHead } = ServerResponse.prototype
+export const { writeHead, end } = ServerResponse.prototype
 
 /**
  * Sends a blocked answer, unless somebody else has begun to answer. Never throws: if others stand in the way (a header,
@@ -18,6 +18,8 @@ export function send (body: Body, request: FastifyRequest, reply: FastifyReply):
   /* c8 ignore next -- somebody else begins in the very moment in which a page with its own data is ready */
   if (hasBegun(raw)) return
   try {
+    // that of another answer; Node writes the one of the status code. HTTP/2 has none, and warns
+    if (request.raw.httpVersionMajor === 1) raw.statusMessage = ''
     // a plugin that took over the upgrade may never close the socket, and no HTTP follows on it
     if (isUpgrade(request)) raw.once('finish', () => request.raw.socket.destroySoon())
     write(body, mergeHeaders(body.headers, request, reply), request, raw)
@@ -36,7 +38,7 @@ function write (
   raw: Raw
 ): void {
   // others (HTTP/2, old on-headers, bridges of Lambda) may know neither lists nor text that stands for bytes
-  const own = raw.writeHead === writeHead
+  const own = raw.writeHead === writeHead && raw.end === end
   if (!raw.headersSent) raw.writeHead(statusCode, merged ?? (own ? (list as string[]) : { ...headers }))
   if (request.method === 'HEAD') raw.end()
   else if (own) raw.end(content, 'latin1')
@@ -48,7 +50,6 @@ function sendAlone (body: Body, request: FastifyRequest, raw: Raw): void {
   try {
     for (const name of ['writeHead', 'write', 'end']) Reflect.deleteProperty(raw, name)
     if (!raw.headersSent) for (const name of raw.getHeaderNames()) raw.removeHeader(name)
-    if (request.raw.httpVersionMajor === 1) raw.statusMessage = ''
     write(body, isUpgrade(request) ? { ...body.headers, connection: 'close' } : null, request, raw)
   } catch (error) {
     raw.destroy()

@@ -122,7 +122,34 @@ export const COMMANDS = {
   }
 } satisfies { readonly [name: string]: CommandSpec }
 
+/** What opens no store. */
+export const HELPERS = {
+  help: {
+    usage: '[command]',
+    summary: 'show the options of a command, with examples',
+    options: [],
+    examples: ['help on']
+  },
+  sql: {
+    usage: '[postgres|mysql|sqlite]',
+    summary: 'print the SQL that creates the tables of the store',
+    options: ['store', 'prefix'],
+    examples: ['sql postgres', 'sql --store mysql://db.internal/shop --prefix shop_maintenance']
+  },
+  completion: {
+    usage: 'bash|zsh|fish',
+    summary: 'print a script that completes commands and options in a shell',
+    options: [],
+    examples: ['completion fish | source']
+  }
+} satisfies { readonly [name: string]: CommandSpec }
+
 export type CommandName = keyof typeof COMMANDS
+
+/** What `help` explains. */
+export type Topic = CommandName | keyof typeof HELPERS
+
+export const TOPICS = [...Object.keys(COMMANDS), ...Object.keys(HELPERS)] as readonly Topic[]
 
 export const isCommand = (name: string): name is CommandName => Object.hasOwn(COMMANDS, name)
 

@@ -1,9 +1,9 @@
-import { COMMANDS, optionsOf, type CommandName } from './commands.ts'
+import { COMMANDS, optionsOf, TOPICS, type CommandName } from './commands.ts'
 import { UsageError } from './output.ts'
 
 const NAMES = Object.keys(COMMANDS) as CommandName[]
 
-const WORDS = [...NAMES, 'sql', 'help', 'completion'].join(' ')
+const WORDS = TOPICS.join(' ')
 
 const optionsText = (name: CommandName): string => optionsOf(name).map(option => `--${option}`).join(' ')
 

@@ -1,18 +1,15 @@
-import { COMMANDS, commandSpec, EVERYWHERE, optionsOf, type CommandName } from './commands.ts'
+import { commandSpec, EVERYWHERE, HELPERS, isCommand, optionsOf, TOPICS, type CommandSpec, type Topic } from './commands.ts'
 import { specOf, type OptionName } from './options.ts'
 
-const NAMES = Object.keys(COMMANDS) as CommandName[]
+const specOfTopic = (name: Topic): CommandSpec => isCommand(name) ? commandSpec(name) : HELPERS[name]
 
 /** What `help` prints, for one command or for all. */
-export const helpOf = (name: CommandName | null): string => name === null ? overview() : helpOfCommand(name)
+export const helpOf = (name: Topic | null): string => name === null ? overview() : helpOfTopic(name)
 
 function overview (): string {
   return `fastify-maintenance: close and open the sites of Fastify servers
 
-${table(NAMES.map(name => [`${name} ${commandSpec(name).usage}`, commandSpec(name).summary]))}
-  help [command]                show the options of a command, with examples
-  sql [postgres|mysql|sqlite]   print the SQL that creates the tables of the store
-  completion bash|zsh|fish      print a script that completes commands and options in a shell
+${table(TOPICS.map(name => [`${name} ${specOfTopic(name).usage}`, specOfTopic(name).summary]))}
 
 If no site is named, the site is 'default'. Options of every command:
 ${table(EVERYWHERE.map(name => [written(name), specOf(name).help]))}
@@ -27,9 +24,10 @@ Exit codes:
 `
 }
 
-function helpOfCommand (name: CommandName): string {
-  const { usage, summary, force = '', examples } = commandSpec(name)
-  const rows = optionsOf(name).map((option): [string, string] => [
+function helpOfTopic (name: Topic): string {
+  const { usage, summary, options, force = '', examples } = specOfTopic(name)
+  const taken: readonly OptionName[] = isCommand(name) ? optionsOf(name) : [...options, 'help']
+  const rows = taken.map((option): [string, string] => [
     written(option),
     option === 'force' ? force : specOf(option).help
   ])

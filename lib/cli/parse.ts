@@ -6,12 +6,12 @@ import { name as personName } from '../state/message.ts'
 import { checkRun, type RunChange } from '../state/run.ts'
 import { toPointInTime } from '../state/time.ts'
 import { siteName } from '../util/site-name.ts'
-import { isCommand, optionsOf, type CommandName } from './commands.ts'
+import { isCommand, optionsOf, TOPICS, type CommandName, type Topic } from './commands.ts'
 import { completionFor } from './completion.ts'
 import { reasonOf, UsageError } from './output.ts'
 import { sqlFor } from './sql.ts'
 import { findStore, type StoreAddress } from './store-address.ts'
-import { hint, readWords, showWord, WAIT_DEFAULT, type Words } from './tokens.ts'
+import { hint, quoteHint, readWords, showWord, WAIT_DEFAULT, type Words } from './tokens.ts'
 import { changeWindow, readDuration, readUpdate, readWindow, refuse } from './window-options.ts'
 
 /** What a command writes to each site. */
@@ -52,7 +52,7 @@ export interface Command {
   readonly args: readonly string[]
 }
 
-export type Asked = Command | { readonly help: CommandName | null } | { readonly text: string } | 'version'
+export type Asked = Command | { readonly help: Topic | null } | { readonly text: string } | 'version'
 
 const WAIT_MAX = 86_400_000
 
@@ -66,9 +66,8 @@ export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv):
   if (values.has('help') || name === 'help') return { help: toTopic(name === 'help' ? rest[0] : name) }
   if (name === 'completion') return { text: completionFor(rest[0]) }
   if (name === 'sql') return { text: readSqlRequest(rest, words, env) }
-  if (!isCommand(name)) {
-    throw new UsageError(name === '' ? 'no command' : `unknown command ${showWord(name)}${hint(SYNONYMS.get(name) ?? name)}`)
-  }
+  if (name === '') throw new UsageError('no command')
+  if (!isCommand(name)) return refuseCommand(name)
   const foreign = [...values.keys()].find(option => !optionsOf(name).includes(option))
   if (foreign !== undefined) throw new UsageError(`'${name}' has no option --${foreign}`)
   if (name === 'run') return readRun(rest, words, end === -1 ? [] : args.slice(end + 1), env)
@@ -78,10 +77,13 @@ export function readArguments (args: readonly string[], env: NodeJS.ProcessEnv):
 /** What people type instead. */
 const SYNONYMS: ReadonlyMap<string, CommandName> = new Map([['close', 'on'], ['open', 'off'], ['down', 'on'], ['up', 'off']])
 
-function toTopic (name: string | undefined): CommandName | null {
+function toTopic (name: string | undefined): Topic | null {
   if (name === undefined || name === '') return null
-  if (!isCommand(name)) throw new UsageError(`unknown command ${showWord(name)}${hint(SYNONYMS.get(name) ?? name)}`)
-  return name
+  return TOPICS.find(topic => topic === name) ?? refuseCommand(name)
+}
+
+function refuseCommand (name: string): never {
+  throw new UsageError(`unknown command ${showWord(name)}${hint(SYNONYMS.get(name) ?? name)}`)
 }
 
 /** The SQL that creates the tables: for a named database, or for that of the store. */
@@ -99,7 +101,7 @@ function readRun (names: readonly string[], words: Words, argv: readonly string[
       `'run' needs a command behind --, such as: run -- ${names.length === 0 ? 'npm run migrate' : names.join(' ')}`
     )
   }
-  if (names.length > 1) throw new UsageError("'run' takes one site")
+  if (names.length > 1) throw new UsageError(`'run' takes one site${quoteHint(words.unquoted)}`)
   if (values.has('wait') && values.has('no-wait')) {
     throw new UsageError('--wait and --no-wait contradict each other: give one of them')
   }
@@ -121,7 +123,7 @@ function readCommand (name: CommandName, args: readonly string[], words: Words, 
   const end = name === 'extend' ? args.at(-1) : undefined
   const names = name === 'extend' ? args.slice(0, -1) : name === 'cancel' ? args.slice(0, 1) : args
   if ((name === 'history' || name === 'servers') && args.length > 1) throw new UsageError(`'${name}' takes one site`)
-  if (name === 'cancel' && args.length > 2) throw new UsageError("'cancel' takes one site and one ID")
+  if (name === 'cancel' && args.length > 2) throw new UsageError(`'cancel' takes one site and one ID${quoteHint(unquoted)}`)
   return {
     name,
     sites: readSites(names, unquoted),
@@ -139,7 +141,7 @@ function readCommand (name: CommandName, args: readonly string[], words: Words, 
 
 function readWrite (
   name: CommandName,
-  { values }: Words,
+  { values, unquoted }: Words,
   end: string | undefined,
   by: string | undefined
 ): Write | null {
@@ -158,7 +160,7 @@ function readWrite (
     }
     case 'extend':
       return {
-        change: checkUpdate({ endsAt: readEnd(end), by }),
+        change: checkUpdate({ endsAt: readEnd(end, unquoted), by }),
         toEdit: change => updateWindow(change, window),
         closes: null
       }
@@ -194,13 +196,13 @@ function refusing<T> (work: () => T): T {
 const isLater = ({ startsAt }: Change): boolean =>
   startsAt !== undefined && startsAt !== null && ('after' in startsAt || Date.parse(startsAt.at) > Date.now())
 
-function readEnd (text: string | undefined): string {
+function readEnd (text: string | undefined, unquoted: string | null): string {
   if (text === undefined) throw new UsageError("'extend' needs a duration or a time: extend 30m")
   const end = /^\d/.test(text) && !text.includes('T') ? `+${text}` : text
   if (/^\d+$/.test(text)) throw new UsageError(`extend ${text}: ${text} what? ${text}m, ${text}h`)
   if (toPointInTime(end) === null) {
     throw new UsageError(
-      `extend: ${showWord(text)} is neither a duration such as 30m nor a time such as 2026-12-01T03:00:00Z`
+      `extend: ${showWord(text)} is neither a duration such as 30m nor a time such as 2026-12-01T03:00:00Z${quoteHint(unquoted)}`
     )
   }
   return end
@@ -217,8 +219,7 @@ function readWait (duration: string | undefined, assumeDead: boolean): Wait | nu
 
 function readSites (names: readonly string[], unquoted: string | null): string[] {
   const wrong = names.find(name => !siteName.test(name))
-  const quote = unquoted === null ? '' : `. Did you forget to quote the message? ${unquoted}`
-  if (wrong !== undefined) throw new UsageError(`site ${showWord(wrong)}: expected ${siteName.expected}${quote}`)
+  if (wrong !== undefined) throw new UsageError(`site ${showWord(wrong)}: expected ${siteName.expected}${quoteHint(unquoted)}`)
   return names.length === 0 ? ['default'] : [...new Set(names)]
 }
 

@@ -2,7 +2,7 @@ import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { didYouMean } from '../util/did-you-mean.ts'
 import { show, showType } from '../util/show.ts'
 import { parseDuration } from '../util/duration.ts'
-import { COMMANDS, isCommand, optionsOf } from './commands.ts'
+import { isCommand, optionsOf, TOPICS } from './commands.ts'
 import { isOption, OPTIONS, specOf, type OptionName } from './options.ts'
 import { UsageError } from './output.ts'
 
@@ -25,6 +25,9 @@ const CONFIG = Object.fromEntries(Object.keys(OPTIONS).map(name => {
     }
   ]
 })) as NonNullable<ParseArgsConfig['options']>
+
+/** Options whose value is often several words. */
+const TEXTS: readonly OptionName[] = ['message', 'message-lang', 'by']
 
 /** What `--wait` alone means. */
 export const WAIT_DEFAULT = '30s'
@@ -52,7 +55,7 @@ export function readWords (args: readonly string[]): Words {
       const before = values.get(name) ?? []
       if (before.length > 0 && specOf(name).multiple !== true) throw new UsageError(`--${name} is given twice`)
       values.set(name, [...before, value])
-      text = name === 'message' || name === 'by' ? [value] : null
+      text = TEXTS.includes(name) ? [value] : null
       if (text !== null) texts.push({ option: name, words: text })
     }
   }
@@ -89,10 +92,14 @@ function valueOf (name: OptionName, value: string | undefined, inline: boolean |
 }
 
 /** `. Did you mean status?` */
-export function hint (word: string, known: readonly string[] = Object.keys(COMMANDS), prefix = ''): string {
+export function hint (word: string, known: readonly string[] = TOPICS, prefix = ''): string {
   const meant = didYouMean(word, known)
   return meant === null ? '' : `. Did you mean ${prefix}${meant}?`
 }
+
+/** `. Did you forget to quote the message? --message "Back in ten minutes"` */
+export const quoteHint = (unquoted: string | null): string =>
+  unquoted === null ? '' : `. Did you forget to quote the message? ${unquoted}`
 
 /** What may be the address of a store, at the wrong place, is not shown. */
 export const showWord = (word: string): string => /[:@]/.test(word) ? showType(word) : show(word)

@@ -16,7 +16,7 @@ import type { Command, Write } from './parse.ts'
 import { changeInWords, type TesterLink } from './print.ts'
 import { knownSites, liveServers, servedBy, serversOf, toState, type SiteReport } from './read-sites.ts'
 import { describeStore } from './store-address.ts'
-import { hint } from './tokens.ts'
+import { hint, quoteHint } from './tokens.ts'
 import { createProgress, waitFor } from './wait.ts'
 
 /** `replaced` is for people only. */
@@ -60,10 +60,9 @@ export async function checkSites (
   if (unknown.length === 0) return
   const sitesThere = await knownSites(store, servers)
   const names = unknown.map(site => `'${site}'`).join(', ')
-  const quote = unquoted === null ? '' : `. Did you forget to quote the message? ${unquoted}`
   const exist = sitesThere.length === 0 ? 'no site is known there' : `known there: ${sitesThere.join(', ')}`
   throw new UsageError(
-    `${unknown.length === 1 ? 'site' : 'sites'} ${names}: neither stored in ${describeStore(address)} nor served by a running server (${exist})${hint(unknown[0] as string, sitesThere)}${quote}. Use --force if this is what you want`
+    `${unknown.length === 1 ? 'site' : 'sites'} ${names}: neither stored in ${describeStore(address)} nor served by a running server (${exist})${hint(unknown[0] as string, sitesThere)}${quoteHint(unquoted)}. Use --force if this is what you want`
   )
 }
 

@@ -76,7 +76,9 @@ const readSql = (sql: unknown): SqlOptions => checkSql(typeof sql === 'string' ?
 
 function fail (name: string, value: unknown, expected: string, known?: readonly string[]): Error {
   if (known === undefined) {
-    return new OptionError(name, name === 'store.custom' ? showType(value) : show(value), expected)
+    // an object may contain what belongs elsewhere, such as the password of a client
+    const isSecret = name === 'store.custom' || typeof value === 'object'
+    return new OptionError(name, isSecret ? showType(value) : show(value), expected)
   }
   return new InvalidOptionError(`unknown option '${name}'. ${suggest(name, known)}`)
 }

@@ -83,11 +83,13 @@ t.test('how the page looks, and how it returns to the site', { skip: noBrowser }
   })
 
   t.test('it returns to the full URL, with the fragment for client-side routers', async t => {
-    const { app, page, address, problems } = await visit(t, '/page?a=b#/orders/42')
-    await app.maintenance.set(false)
-    await comesBack(page)
-    t.equal(page.url(), `${address}/page?a=b#/orders/42`)
-    t.strictSame(problems, [])
+    for (const path of ['/page?a=b#/orders/42', '/page#']) {
+      const { app, page, address, problems } = await visit(t, path)
+      await app.maintenance.set(false)
+      await comesBack(page)
+      t.equal(page.url(), `${address}${path}`)
+      t.strictSame(problems, [])
+    }
   })
 
   t.test('any redirect means that the site is back', async t => {

@@ -132,11 +132,14 @@
     document.getElementById('home').hidden = false
   }
 
-  /** To the same URL with a fragment, a browser only scrolls: so the page first gets another URL. */
+  /**
+   * To the same URL with a fragment, a browser only scrolls: so the page first gets another URL. `location.hash` does
+   * not show an empty fragment, which links such as `#` leave behind.
+   */
   function leave () {
     address = address || location.href
     try {
-      if (location.hash) history.replaceState(null, '', here() + (location.search ? '&' : '?'))
+      if (address.indexOf('#') !== -1) history.replaceState(null, '', here() + (location.search ? '&' : '?'))
       location.replace(address)
     } catch (error) {
       location.replace(here())
