@@ -394,6 +394,17 @@ t.test("a handler's thenable is not called twice", { buffered: true }, async t =
   t.equal(asked, 1)
 })
 
+t.test('tracked work counts under any name, and never hides its server from a wait', { buffered: true }, async t => {
+  const store = sharedStore()
+  const [{ app: waiter }, { app: worker }] = [await startApp(t, store), await startApp(t, store)]
+  const names = ['constructor', '__proto__', 'x'.repeat(2_000_000), Symbol('job') as never, undefined as never]
+  for (const name of names) worker.maintenance.track(new Promise(() => {}), name)
+  const shown = ['constructor', '__proto__', `${'x'.repeat(200)}…`, 'Symbol(job)', 'undefined']
+  const error = await waiter.maintenance.set(true, { wait: 400 }).catch((error: unknown) => error)
+  t.match(error, { code: DRAIN, inFlight: names.length })
+  t.strictSame(Object.entries((error as { routes: object }).routes), shown.map(name => [name, 1]))
+})
+
 t.test('tracked work that an earlier request begins on a closed site counts; other work does not', { buffered: true }, async t => {
   const infos: string[] = []
   const log = { info: (_fields: object, text: string) => { infos.push(text) } } as never
