@@ -82,6 +82,19 @@ t.test('following a store: polls, and continues if it cannot be watched or close
   ])
 })
 
+t.test('a hint whose argument is not the name of a site is a hint for all', async t => {
+  const store = createTestStore()
+  let onHint: (site?: string) => void = () => {}
+  store.watch = listener => { onHint = listener }
+  const { app } = await createApp(t, { store: { custom: store, pollInterval: '1h' } })
+  for (const [i, hint] of [null, Buffer.from('default'), { site: 'default' }].entries()) {
+    const revision = Date.now() + i * 1000
+    store.records.set('default', freshRecord([], { revision }))
+    onHint(hint as never)
+    await until('adopted', () => app.maintenance.status().revision === revision)
+  }
+})
+
 t.test('closing: works if the store hangs; nothing is adopted afterwards', async t => {
   const store = createTestStore()
   store.close = never
