@@ -331,11 +331,22 @@ const HANDLERS: Record<string, (app: FastifyInstance, work: () => Promise<void>)
     await work()
     reply.raw.end()
   }),
+  'an async handler that returns nothing': (app, work) => app.get('/', async (_request, reply) => {
+    await work()
+    reply.code(204)
+  }),
+  'an async handler that returns its reply later, for a callback': (app, work) => app.get('/', async (_request, reply) => {
+    work().then(() => reply.send('done'))
+    await sleep(150)
+    return reply
+  }),
   'a not-found handler': (app, work) => app.setNotFoundHandler(async () => { await work(); return 'nothing' })
 }
 
 for (const http2 of [false, true]) {
   for (const [name, route] of Object.entries(HANDLERS)) {
+    // after a reset, Fastify never settles a reply of HTTP/2 that is returned: it counts for a minute
+    if (http2 && name.includes('its reply later')) continue
     t.test(`a client hangs up over HTTP/${http2
       ? 2
       : 1}: ${name} counts until it has settled`, { buffered: true }, async t => {
