@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { Decision, Maintenance, MaintenanceStatus } from '../types/index.ts'
+import type { Bypass, Decision, Maintenance, MaintenanceStatus } from '../types/index.ts'
 import { bypassOf, type BypassRules } from './bypass/request.ts'
 import { drained, timeout } from './drain/drain.ts'
 import { InvalidChangeError, show, SiteError } from './errors.ts'
@@ -54,14 +54,20 @@ export function createMaintenance ({
     return api
   }
 
+  /** The link of a new secret; `null`: there is none. */
+  function linkOf ({ secret }: Change): Bypass | null {
+    if (typeof secret !== 'string') return null
+    if (bypass === null) {
+      throw new InvalidChangeError("bypass links are not enabled. Add bypass: {} to the plugin's options")
+    }
+    return bypassOf(secret, bypass.path)
+  }
+
   function createApi (siteOf: () => SiteApi): Maintenance {
     async function write (edit: Edit, change: Change, wait: Wait | null): Promise<MaintenanceStatus> {
       const { site, status } = siteOf()
-      const { secret, expectedRevision } = change
-      if (typeof secret === 'string' && bypass === null) {
-        throw new InvalidChangeError("bypass links are not enabled. Add bypass: {} to the plugin's options")
-      }
-      const view = await site.write(edit, { expectedRevision }).catch(async error => {
+      const link = linkOf(change)
+      const view = await site.write(edit, { expectedRevision: change.expectedRevision }).catch(async error => {
         throw await withServersOfRuns(error, () => servers.entries(site.name), () => timeOf(opened.store))
       })
       const describe = (): MaintenanceStatus => ({ ...status(view), ...runtimeOf(status(site.view)) })
@@ -71,7 +77,7 @@ export function createMaintenance ({
         })
       }
       const written = wait === null ? status(view) : describe()
-      return typeof secret === 'string' ? { ...written, bypass: bypassOf(secret, bypass?.path) } : written
+      return link === null ? written : { ...written, bypass: link }
     }
 
     return {
@@ -110,11 +116,12 @@ export function createMaintenance ({
         const { wait, rest } = takeWait(options)
         const { site, tracker } = siteOf()
         const checked = checkRun(work, rest)
+        const link = linkOf(checked.change)
         const ready = (signal: AbortSignal): Promise<void> =>
           wait === null
             ? Promise.resolve()
             : waitForAll(site, site.view, wait, 'and the site is back as it was', signal)
-        return runs.run({ site: runSiteOf(site), work, track: tracker.track, ready }, checked)
+        return runs.run({ site: runSiteOf(site), work, track: tracker.track, bypass: link, ready }, checked)
       },
       async track (work, name) {
         return siteOf().tracker.track(work, name)

@@ -296,7 +296,7 @@ async function visit (app: FastifyInstance, version: number, accept: string): Pr
   try {
     return await Promise.race([
       version === 1 ? visitHttp1(port, accept) : visitHttp2(port, accept),
-      sleep(10_000, { status: 'no answer', text: '', headers: {} }, { ref: false })
+      sleep(20_000, { status: 'no answer', text: '', headers: {} }, { ref: false })
     ])
   } catch {
     return { status: 'closed', text: '', headers: {} }

@@ -25,6 +25,24 @@ t.test('over https, only a __Host- cookie counts', async t => {
   })).statusCode, 200, 'a wrong header does not void the cookie')
 })
 
+t.test('a run with a bypass: its work gets the link; without the option, it is rejected', async t => {
+  const { app } = await createApp(t, { bypass: { key: KEY } })
+  app.get('/', async () => 'open')
+  await app.ready()
+  await app.maintenance.run(async ({ bypass }) => {
+    const entered = await postBypass(app, { secret: bypass?.secret }, {}, bypass?.path.split('#')[0])
+    t.match(await enter(app, cookieOf(entered)), { statusCode: 200, body: 'open' })
+    t.equal((await app.inject('/')).statusCode, 503)
+  }, { bypass: true })
+  t.equal(await app.maintenance.run(({ bypass }) => bypass), null)
+  const { app: without } = await createApp(t)
+  await without.ready()
+  await t.rejects(without.maintenance.run(() => t.fail('must not run'), { bypass: true }), {
+    code: 'FST_ERR_MAINTENANCE_CHANGE', message: /bypass links are not enabled/
+  })
+  t.equal(without.maintenance.active, false)
+})
+
 t.test('digests are compared in constant time; a cookie is verified once, in bounded memory', async t => {
   const calls = { compared: [] as number[], signed: 0 }
   const mocked = await t.mockImport<typeof import('../lib/state/secret.ts')>('../lib/state/secret.ts', {

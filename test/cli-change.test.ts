@@ -41,6 +41,20 @@ t.test('change and extend keep everything else', async t => {
   })
 })
 
+t.test('a schedule that keeps the site closed is the business of its servers: change and extend say so', async t => {
+  const file = stateFile(t)
+  const env = { MAINTENANCE_STORE: `file:${file}` }
+  const schedule = [{ cron: '* * * * *', duration: '59s', timeZone: 'UTC' }]
+  const { app } = await createApp(t, { store: { file }, schedule })
+  await app.ready()
+  await until('the schedule closes the site', () => app.maintenance.active)
+  for (const command of [['extend', '30m'], ['change', '--message', 'Soon']]) {
+    await until('other processes know', async () =>
+      (await run(command, env)).err.includes("site 'default' is closed by the schedule of its servers"))
+    t.match(await run(command, env), { code: 2, out: '', err: /use on with --for or --until\n/ })
+  }
+})
+
 t.test('the text of every state', t => {
   const window = (parts: object) => ({
     id: 'w',

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { createFileHistory } from '../lib/stores/file/history.ts'
 import { createApp, retried, stateFile } from './fixtures/app.ts'
@@ -60,7 +60,12 @@ t.test('history: beside a state file, shared by all its servers, also with simul
   writeFileSync(`${file}.history`, 'garbage')
   await t.rejects(one.app.maintenance.history(), { code: 'FST_ERR_MAINTENANCE_STORE' })
   await one.app.maintenance.set(false, { by: 'still' })
-  t.equal(one.app.maintenance.active, false, 'the write is kept without its entry')
+  t.equal(one.app.maintenance.active, false)
+  t.match(await two.app.maintenance.history(), [{ by: 'still' }], 'the next entry replaces the garbage')
+  rmSync(`${file}.history`)
+  mkdirSync(`${file}.history`)
+  await one.app.maintenance.set(true)
+  t.equal(one.app.maintenance.active, true, 'the write is kept without its entry')
 })
 
 t.test('history: simultaneous writers lose no entry', async t => {

@@ -85,6 +85,19 @@ t.test('following a store: polls, and continues if it cannot be watched or close
   ])
 })
 
+t.test('a hint whose argument is not the name of a site is a hint for all', { buffered: true }, async t => {
+  const store = createTestStore()
+  let onHint: (site?: string) => void = () => {}
+  store.watch = listener => { onHint = listener }
+  const { app } = await createApp(t, { store: { custom: store, pollInterval: '1h' } })
+  for (const [i, hint] of [null, Buffer.from('default'), { site: 'default' }].entries()) {
+    const revision = Date.now() + i * 1000
+    store.records.set('default', freshRecord([], { revision }))
+    onHint(hint as never)
+    await until('adopted', () => app.maintenance.status().revision === revision)
+  }
+})
+
 t.test('closing: works if the store hangs; nothing is adopted afterwards', { buffered: true }, async t => {
   const store = createTestStore()
   store.close = never
@@ -226,7 +239,22 @@ t.test('a mirror that always reports a conflict is overwritten, not retried fore
 
 t.test('servers: entries that are too long are skipped', { buffered: true }, async t => {
   const store = Object.assign(createTestStore(), {
-    heartbeats: async () => ['x'.repeat(2_000_000), 'garbage', 1 as never]
+    heartbeats: async () => ['x'.repeat(2_000_000), 'garbage']
   })
   t.strictSame(await readServers(store, 'default'), [])
+})
+
+t.test('servers: a list with entries that are not text cannot be read', { buffered: true }, async t => {
+  for (const odd of [1, null, { id: 'parsed by a driver' }]) {
+    const store = Object.assign(createTestStore(), {
+      heartbeat: async () => {},
+      heartbeats: async () => [odd as never]
+    })
+    await t.rejects(readServers(store, 'default'), {
+      code: 'FST_ERR_MAINTENANCE_STORE', message: /heartbeats\(\) returned .* in its list, expected text/
+    })
+    const { app } = await createApp(t, { store: { custom: store } })
+    await app.ready()
+    await t.rejects(app.maintenance.set(true, { wait: '1s' }), { code: 'FST_ERR_MAINTENANCE_DRAIN' })
+  }
 })

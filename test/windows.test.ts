@@ -501,6 +501,31 @@ t.test('runs: at most a hundred at a time', async t => {
   })
 })
 
+t.test('runs: many at a time, without warnings of a leak', async t => {
+  const warnings: Error[] = []
+  const note = (warning: Error): void => { warnings.push(warning) }
+  process.on('warning', note)
+  t.teardown(() => process.off('warning', note))
+  const { app } = await createApp(t)
+  let release = () => {}
+  const released = new Promise<void>(resolve => { release = resolve })
+  const runs = Array.from({ length: 12 }, () => app.maintenance.run(() => released))
+  await until('all run', () => app.maintenance.status().windows.length === 12)
+  release()
+  await Promise.all(runs)
+  t.strictSame(warnings, [])
+})
+
+t.test('windows: no time is stored that could not be read again', async t => {
+  const { app } = await createApp(t)
+  await t.rejects(app.maintenance.set(true, { endsAt: '9999-12-31T23:59:59-12:00' }), {
+    code: 'FST_ERR_MAINTENANCE_CHANGE', message: /endsAt is '9999-12-31T23:59:59-12:00', expected a Date/
+  })
+  await app.maintenance.set(true, { startsAt: '9999-12-31T23:59:00Z', endsAt: '+30m' })
+  await app.maintenance.refresh()
+  t.match(app.maintenance.status(), { store: { error: null }, upcoming: { endsAt: '9999-12-31T23:59:59.999Z' } })
+})
+
 t.test('windows: contradictory times', async t => {
   const { app } = await createApp(t)
   const { windows: [planned] } = await app.maintenance.set(true, { startsAt: '+2h', endsAt: '+3h' })

@@ -317,6 +317,8 @@ export interface RunContext {
   readonly signal: AbortSignal
   /** The same as `fastify.maintenance.track`. */
   readonly track: Maintenance['track']
+  /** The link for testers, if the run was given `bypass: true`. */
+  readonly bypass: Bypass | null
 }
 
 /** The state of a site. Values that are not set are `null`. */

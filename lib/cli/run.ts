@@ -104,7 +104,7 @@ async function closeAndRun (
 
   try {
     await run(
-      { site, work, track: startWork, ready, closing: new AbortController().signal, log: logTo(output) },
+      { site, work, track: startWork, bypass: null, ready, closing: new AbortController().signal, log: logTo(output) },
       change
     )
   } catch (error) {

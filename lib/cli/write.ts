@@ -5,6 +5,7 @@ import { makeSecret } from '../state/secret.ts'
 import { withServersOfRuns } from '../servers/run-servers.ts'
 import { createEntryReader, readAllServers } from '../servers/server-list.ts'
 import { cancelWindow } from '../state/edit.ts'
+import { codeOf } from '../errors.ts'
 import { readStored } from '../state/read.ts'
 import { NEVER_WRITTEN } from '../state/record.ts'
 import { NO_SCHEDULE } from '../state/schedule.ts'
@@ -33,7 +34,7 @@ export async function writeAll (
   await checkSites(command, store, servers)
   const change = write.change.secret
   if (typeof change === 'string') checkBypass(command, servers)
-  const before = await tryEdits(command.sites, write, store).catch(async error => {
+  const before = await tryEdits(command.sites, write, store, servers).catch(async error => {
     throw await withServersOfRuns(error, createEntryReader(store), () => timeOf(store))
   })
   const isNew = 'file' in command.store && !existsSync(command.store.file)
@@ -86,7 +87,7 @@ export function checkBypass ({ sites, force }: Command, servers: readonly Server
 
 /** @returns what is stored @throws FST_ERR_MAINTENANCE_CHANGE, _RUNNING before anything is written */
 async function tryEdits (
-  sites: readonly string[], { change, toEdit }: Write, store: MaintenanceStore
+  sites: readonly string[], { change, toEdit }: Write, store: MaintenanceStore, servers: readonly ServerStatus[]
 ): Promise<Map<string, SiteState>> {
   const before = new Map<string, SiteState>()
   for (const site of sites) {
@@ -94,10 +95,25 @@ async function tryEdits (
     const now = timeOf(store)
     const record =
       stored.kind === 'record' ? stored.record : stored.kind === 'missing' ? NEVER_WRITTEN : closedRecord(now)
-    toEdit(change)({ record, schedule: NO_SCHEDULE, moment: momentOf(now) })
-    before.set(site, toState(store, site, record))
+    const state = toState(store, site, record)
+    try {
+      toEdit(change)({ record, schedule: NO_SCHEDULE, moment: momentOf(now) })
+    } catch (error) {
+      throw state.active ? error : explainSchedule(error, site, liveServers(servers, site))
+    }
+    before.set(site, state)
   }
   return before
+}
+
+/** The schedule is an option of the servers, so the command doesn't know its windows. */
+function explainSchedule (error: unknown, site: string, live: readonly ServerStatus[]): unknown {
+  const closed = live.map(server => servedBy(server, site)).some(({ active, pinned }) => active && !pinned)
+  return closed && codeOf(error) === 'FST_ERR_MAINTENANCE_CHANGE'
+    ? new UsageError(
+      `site '${site}' is closed by the schedule of its servers, which only they can change. To keep it closed for longer, use on with --for or --until`
+    )
+    : error
 }
 
 const nowWindowOf = (state: SiteState | undefined): WindowStatus | undefined =>

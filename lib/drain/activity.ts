@@ -35,9 +35,14 @@ export function createActivity (
 
 /** Counts tasks by method and route, or by the name of tracked work. */
 export function countByName (tasks: readonly Task[]): Record<string, number> {
-  const counts: Record<string, number> = {}
-  for (const task of tasks) counts[nameOf(task)] = (counts[nameOf(task)] ?? 0) + 1
-  return counts
+  return sumByName(tasks.map(task => [nameOf(task), 1]))
+}
+
+/** Adds up. A name may be that of a member of all objects, such as `constructor`. */
+export function sumByName (counts: readonly (readonly [name: string, count: number])[]): Record<string, number> {
+  const sums = new Map<string, number>()
+  for (const [name, count] of counts) sums.set(name, (sums.get(name) ?? 0) + count)
+  return Object.fromEntries(sums)
 }
 
 /** Method and route, or the name of tracked work. */

@@ -22,12 +22,12 @@ export function watchHandlers (fastify: FastifyInstance): (reply: FastifyReply) 
     }
   })
 
-  function follow (promise: Promise<unknown>): Work {
+  function follow (reply: FastifyReply, promise: Promise<unknown>): Work {
     works.set(promise, 'pending')
-    // an async handler that returns nothing, or its reply, leaves the answer to a callback
+    const leavesAnswer = watchReturn(reply)
     promise.then(
       value => {
-        works.set(promise, value === undefined ? 'unknown' : 'answered')
+        works.set(promise, value === undefined && leavesAnswer() ? 'unknown' : 'answered')
       },
       () => {
         works.set(promise, 'unknown')
@@ -39,6 +39,27 @@ export function watchHandlers (fastify: FastifyInstance): (reply: FastifyReply) 
   return function workOf (reply) {
     const result = (reply as unknown as Record<symbol, unknown>)[key]
     // other thenables do their work when they are asked for it
-    return types.isPromise(result) ? works.get(result) ?? follow(result) : 'unknown'
+    return types.isPromise(result) ? works.get(result) ?? follow(reply, result) : 'unknown'
   }
+}
+
+/**
+ * A handler whose promise fulfils without a value has returned nothing, and is done, or its reply, and leaves the
+ * answer to a callback: then its promise has asked the reply for `then`. What it did before the hang-up is unknown;
+ * its promise has fulfilled by then, or does so at once.
+ * @returns can the answer still come from a callback?
+ */
+function watchReturn (reply: FastifyReply): () => boolean {
+  const { then } = reply
+  let isUnknown = true
+  let isReturned = false
+  setImmediate(() => { isUnknown = false })
+  Object.defineProperty(reply, 'then', {
+    configurable: true,
+    get () {
+      isReturned = true
+      return then
+    }
+  })
+  return () => isUnknown || isReturned || reply.sent
 }

@@ -1,4 +1,5 @@
 import type { Log } from '../util/log.ts'
+import { cut, show } from '../util/show.ts'
 
 /** Work outside of requests that a drain waits for. */
 export interface TrackedWork {
@@ -26,7 +27,8 @@ export function createTracker ({ site, gate, hasRequestsBefore, log }: TrackerPa
   const works = new Set<TrackedWork>()
   let warned = false
 
-  async function track<T> (work: Promise<T> | (() => T | Promise<T>), name: string): Promise<T> {
+  async function track<T> (work: Promise<T> | (() => T | Promise<T>), given: string): Promise<T> {
+    const name = asName(given)
     const epoch = epochNow()
     const entry = { name, epoch: epoch ?? 0 }
     // a wait inside of the work would wait for itself
@@ -62,3 +64,8 @@ export function createTracker ({ site, gate, hasRequestsBefore, log }: TrackerPa
 
   return { track, running: () => [...works] }
 }
+
+const NAME_MAX = 200
+
+/** A name that cannot be used must neither stop the work nor keep this server from reporting to others. */
+const asName = (given: unknown): string => cut(typeof given === 'string' ? given : show(given), NAME_MAX)

@@ -1,5 +1,5 @@
 import type { DrainErrorDetails, ServerSite, ServerStatus } from '../../types/index.ts'
-import { countsInWords } from '../drain/activity.ts'
+import { countsInWords, sumByName } from '../drain/activity.ts'
 import type { Census } from './census.ts'
 import { siteOf, toStatus } from './entry.ts'
 
@@ -109,12 +109,6 @@ function ran (server: ServerStatus, site: string): string {
 /** The same for programs. */
 export function detailsOf (progress: Progress | null, { site }: Goal): DrainErrorDetails {
   const { unready = [], lost = [], pinned = [], inFlight = 0 } = progress ?? {}
-  const routes = sum(unready.map(server => servedBy(server, site).draining))
+  const routes = sumByName(unready.flatMap(server => Object.entries(servedBy(server, site).draining)))
   return { inFlight, routes, servers: unready, lost, pinned }
-}
-
-function sum (counts: readonly Readonly<Record<string, number>>[]): Record<string, number> {
-  const total: Record<string, number> = {}
-  for (const [name, count] of counts.flatMap(Object.entries)) total[name] = (total[name] ?? 0) + count
-  return total
 }

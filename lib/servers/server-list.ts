@@ -1,4 +1,5 @@
 import type { MaintenanceStore, ServerStatus } from '../../types/index.ts'
+import { show, StoreError } from '../errors.ts'
 import { timeOf } from '../state/time.ts'
 import { readList } from '../state/read-list.ts'
 import { LOST_AFTER, parseEntry, silenceOf, siteOf, toStatus, type ServerEntry } from './entry.ts'
@@ -13,11 +14,15 @@ export const inOrder = <T extends ServerStatus>(servers: T[]): T[] =>
 /**
  * Reads the entries of all servers, the oldest first, goodbyes included; those that cannot be understood are left out.
  * What has not changed since the last call is not parsed again.
+ * @throws FST_ERR_MAINTENANCE_STORE
  */
 export function createEntryReader (store: MaintenanceStore): () => Promise<ServerEntry[]> {
   let parsed = new Map<string, ServerEntry | null>()
   return async function readEntries () {
     const texts = store.heartbeats === undefined ? [] : await readList(store.heartbeats())
+    const odd = texts.find(text => typeof text !== 'string')
+    // a database driver that parses JSON would otherwise hide every server
+    if (odd !== undefined) throw new StoreError(`heartbeats() returned ${show(odd)} in its list, expected text`)
     parsed = new Map(texts.map(text => [text, parsed.get(text) ?? parseEntry(text)]))
     return inOrder([...parsed.values()].filter(entry => entry !== null))
   }

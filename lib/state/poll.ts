@@ -36,8 +36,8 @@ export async function followStore (
   }
 
   /** A hint that names its site costs one read; one that does not, one for each. */
-  function onHint (name?: string): void {
-    for (const site of sites) if (name === undefined || site.name === name) site.refresh()
+  function onHint (name?: unknown): void {
+    for (const site of sites) if (typeof name !== 'string' || site.name === name) site.refresh()
   }
 
   function poll (interval: number): void {

@@ -24,6 +24,7 @@ export interface RunParts<T> {
   readonly site: RunSite
   readonly work: (context: RunContext) => T | Promise<T>
   readonly track: RunContext['track']
+  readonly bypass: RunContext['bypass']
   /** Waits until the work may begin. */
   readonly ready: (signal: AbortSignal) => Promise<void>
   /** Aborts when the server closes. */
@@ -88,7 +89,7 @@ export async function run<T> (parts: RunParts<T>, { change, ...rest }: RunChange
     await parts.ready(ending.signal)
     ending.signal.throwIfAborted()
     failed = true
-    const result = await parts.work({ signal: ending.signal, track: parts.track })
+    const result = await parts.work({ signal: ending.signal, track: parts.track, bypass: parts.bypass })
     failed = false
     if (ending.signal.aborted) {
       log.warn(

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { withTimeout } from '../util/timeout.ts'
 import type { Log } from '../util/log.ts'
 import { run, type RunChange, type RunParts } from './run.ts'
@@ -14,6 +15,8 @@ const CLOSE_TIMEOUT = 5000
 
 export function createRuns (log: Log): Runs {
   const closing = new AbortController()
+  // each run listens; without this, Node warns of a leak
+  setMaxListeners(0, closing.signal)
   const running = new Map<Promise<unknown>, string>()
   return {
     run (parts, change) {

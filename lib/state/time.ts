@@ -14,8 +14,12 @@ export function toTime (value: unknown): string | null {
   const [, year, month, day] = parts.map(Number) as [number, number, number, number]
   const calendar = new Date(Date.UTC(year, month - 1, day))
   if (calendar.getUTCMonth() !== month - 1 || calendar.getUTCDate() !== day) return null
-  return new Date((value as string).replace(/([+-]\d\d)(\d\d)$/, '$1:$2')).toISOString()
+  const time = new Date((value as string).replace(/([+-]\d\d)(\d\d)$/, '$1:$2'))
+  return time.getTime() > LATEST ? null : time.toISOString()
 }
+
+/** Later ones have a year of five digits in UTC, and could not be read again. */
+const LATEST = Date.parse('9999-12-31T23:59:59.999Z')
 
 /** A time as it is stored; this version writes it in UTC. */
 export const storedTime: Rule = {
@@ -38,7 +42,7 @@ export function toPointInTime (value: unknown): PointInTime | null {
 
 /** @param base ms, from which a relative time counts */
 export const resolveTime = (time: PointInTime, base: number): string =>
-  'at' in time ? time.at : new Date(base + time.after).toISOString()
+  'at' in time ? time.at : new Date(Math.min(base + time.after, LATEST)).toISOString()
 
 /** A time as people and programs give it. */
 export const pointInTime: Rule = {

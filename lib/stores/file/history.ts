@@ -1,5 +1,5 @@
 import type { MaintenanceStore } from '../../../types/index.ts'
-import { isConflict } from '../../errors.ts'
+import { isConflict, isUnreadable } from '../../errors.ts'
 import { isObject } from '../../util/validate.ts'
 
 type History = Required<Pick<MaintenanceStore, 'appendHistory' | 'listHistory'>>
@@ -26,7 +26,7 @@ export function createFileHistory (pages: MaintenanceStore): History {
 
   /** @param before the count at the last try, which met a conflict */
   async function append (site: string, entry: string, before?: number): Promise<void> {
-    const { count, entries } = await read(site)
+    const { count, entries } = await read(site).catch(startOver)
     const page = { count: count + 1, entries: fitting([entry, ...entries]) }
     // a conflict, and yet the same count: no other writer was there, the file was edited by hand
     const condition = count === before ? { revision: page.count } : { revision: page.count, expectedRevision: count }
@@ -42,6 +42,12 @@ export function createFileHistory (pages: MaintenanceStore): History {
     appendHistory: (site, entry) => append(site, entry),
     listHistory: async (site, limit) => (await read(site)).entries.slice(0, limit)
   }
+}
+
+/** Garbage in the file must not end the history: the next entry replaces it. */
+function startOver (error: unknown): Page {
+  if (!isUnreadable(error)) throw error
+  return EMPTY
 }
 
 /** A history that cannot be read starts empty: it decides nothing. */
