@@ -1,6 +1,8 @@
 import t from 'tap'
 import { readServers } from '../lib/servers/server-list.ts'
-import { closeSite } from '../lib/state/edit.ts'
+import { checkOpening } from '../lib/state/change.ts'
+import { closeSite, openSite } from '../lib/state/edit.ts'
+import { updateRecord } from '../lib/state/write.ts'
 import { createSynchroniser } from '../lib/state/sync.ts'
 import { closeStore, followStore } from '../lib/state/poll.ts'
 import { guardStore } from '../lib/stores/guard.ts'
@@ -156,6 +158,20 @@ t.test('a store whose clock fails once continues with the last offset', { buffer
   offset = NaN
   t.ok(Math.abs((store.now?.() ?? 0) - Date.now() - 3_600_000) < 1000)
   t.match(clockError(), /now\(\) returned NaN, expected milliseconds since 1970/)
+})
+
+t.test('a clock that was days ahead and is right again: the next change by others counts', { buffered: true }, async t => {
+  let offset = 3 * 86_400_000
+  const store = Object.assign(createTestStore(), { now: () => Date.now() + offset })
+  const { app } = await createApp(t, { store })
+  await app.maintenance.set(true)
+  offset = 0
+  t.match(await app.maintenance.refresh(), { active: true, store: { error: /more than a day ahead/ } }, 'it stays closed')
+  await updateRecord(store, 'default', { edit: openSite(checkOpening({})) })
+  t.match(await app.maintenance.refresh(), { active: false, store: { error: null } })
+  offset = -3 * 86_400_000
+  store.records.clear()
+  t.match(await app.maintenance.refresh(), { active: false, store: { error: /missing/ } })
 })
 
 t.test('a store that throws synchronously is one that fails', { buffered: true }, async t => {

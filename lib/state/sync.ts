@@ -3,6 +3,7 @@ import type { Log } from '../util/log.ts'
 import { isDeepStrictEqual } from 'node:util'
 import { isConflict, isOutcomeUnknown, messageOf } from '../errors.ts'
 import { createQueue, createSharedRun } from '../util/queue.ts'
+import { isFarAhead } from '../util/revision.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { readStored, type Stored } from './read.ts'
 import { createRecordParser, NEVER_WRITTEN, serialiseRecord, type StateRecord } from './record.ts'
@@ -71,11 +72,12 @@ export function createSynchroniser ({
   const parse = createRecordParser()
   let repairing: NodeJS.Timeout | undefined
   let closed = false
+  const now = (): number => timeOf(store)
 
   async function readOnce (): Promise<void> {
     if (closed) return
     const before = local.record.revision
-    const readAt = timeOf(store)
+    const readAt = now()
     let stored: Stored
     try {
       stored = await withTimeout(readStored(store, site, parse), READ_TIMEOUT)
@@ -110,7 +112,7 @@ export function createSynchroniser ({
       return false
     }
     const record = stored.kind === 'record' ? stored.record : NEVER_WRITTEN
-    if (!isUnknown(local) && record.revision < before) {
+    if (!isUnknown(local) && record.revision < before && (stored.kind === 'missing' || !isFarAhead(before, now()))) {
       report(
         true,
         stored.kind === 'missing'
@@ -136,7 +138,7 @@ export function createSynchroniser ({
   /** Adopts a state, unless a newer one has come first. */
   function accept (next: LocalState): Promise<void> {
     return inTurn(async () => {
-      if (closed || !supersedes(next, local)) return
+      if (closed || !supersedes(next, local, now())) return
       await adopt(next)
       local = next
       if (next.source === 'store' && next.record.revision > 0) keepInMirror(next.record)
@@ -213,7 +215,7 @@ export function createSynchroniser ({
 
   /** What a write goes on from if the store holds nothing newer. */
   function known (): StateRecord | undefined {
-    if (local.source === 'unreadable') return closedRecord(timeOf(store))
+    if (local.source === 'unreadable') return closedRecord(now())
     return local.source === 'unknown' ? undefined : local.record
   }
 
@@ -246,10 +248,14 @@ export function createSynchroniser ({
   }
 }
 
-/** A known state always replaces an unknown one; otherwise the higher revision wins. */
-function supersedes (next: LocalState, local: LocalState): boolean {
+/**
+ * A known state always replaces an unknown one. Otherwise the higher revision wins, unless it is far ahead of the
+ * clock: the clock was wrong then, and no other writer could ever exceed that revision.
+ */
+function supersedes (next: LocalState, local: LocalState, now: number): boolean {
   if (isUnknown(next)) return isUnknown(local) && next.source !== local.source
   if (isUnknown(local) || next.record.revision > local.record.revision) return true
+  if (isFarAhead(local.record.revision, now)) return next.source === 'store'
   // the same record, now from the store itself
   return local.source === 'mirror' && next.source === 'store' && next.record.revision === local.record.revision
 }
