@@ -39,6 +39,7 @@ t.test('authorize: anything but true or a name is rejected', async t => {
     ['begins to write', async (_request, reply) => {
       setTimeout(() => reply.raw.end('rest'), 2); reply.raw.writeHead(401).write('the ')
     }, 401, /^the rest$/],
+    ['returns control characters', () => ' \u0000\n', 403, REFUSED],
     ['replies, and returns a name', (_request, reply) => { reply.code(401).send('no'); return 'ada' }, 401, /^no$/],
     ['replies, and throws', (_request, reply) => {
       reply.code(401).send('no'); throw new Error('too late')
@@ -250,7 +251,14 @@ t.test('authorize: a client that hangs up ends the wait', async t => {
 })
 
 t.test('by: from authorize, or else from the body', async t => {
-  for (const [says, by] of [['  ada ', 'ada'], [true, 'the body'], ['x'.repeat(300), 'x'.repeat(200)]] as const) {
+  const names = [
+    ['  ada ', 'ada'],
+    [true, 'the body'],
+    ['x'.repeat(300), 'x'.repeat(200)],
+    [`${'x'.repeat(199)}😀`, 'x'.repeat(199)],
+    ['ada\nlovelace\u0007\ud800', 'ada lovelace']
+  ] as const
+  for (const [says, by] of names) {
     const app = await adminApp(t, {}, { authorize: () => says })
     t.equal((await postJson(app, { action: 'on', by: 'the body' })).json().by, by)
   }

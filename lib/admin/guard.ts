@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { FastifyMaintenanceAdminOptions } from '../../types/admin.ts'
 import { ForbiddenError } from '../errors.ts'
-import { NAME_MAX } from '../state/record.ts'
+import { toName } from '../state/message.ts'
 import { withTimeout } from '../util/timeout.ts'
 import { checkOrigin } from './csrf.ts'
 
@@ -92,12 +92,13 @@ function watchReply (reply: FastifyReply): { hasReplied (): boolean, replied: Pr
  * @throws FST_ERR_MAINTENANCE_FORBIDDEN for everything else
  */
 function nameIn (answer: unknown, reply: FastifyReply): string {
-  const name = typeof answer === 'string' ? answer.trim() : ''
+  // whatever the identity provider calls them, operators must be able to save
+  const name = typeof answer === 'string' ? toName(answer) : ''
   // a status that was set but never sent, such as that of a redirect, contradicts a yes
   if ((answer !== true && name === '') || reply.statusCode >= 300) {
     throw new ForbiddenError('authorize rejected the request')
   }
-  return name.slice(0, NAME_MAX)
+  return name
 }
 
 /** A 4xx error is an answer to the client. Any other is a failure, whose text is only for the log. */

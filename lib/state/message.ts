@@ -31,6 +31,11 @@ export const name: Rule = {
   test: value => isText(value, NAME_MAX) && !value.includes('\n')
 }
 
+const ALL_UNSAFE = new RegExp(`${UNSAFE.source}|\n`, 'g')
+
+/** The nearest name to any text; `''` if there is none. */
+export const toName = (text: string): string => text.trim().slice(0, NAME_MAX).replace(ALL_UNSAFE, ' ').trim()
+
 /** The texts of a message by language tag, in lower case; one text without a language has the tag `''`. */
 export const messageByLanguage = (message: Message): ReadonlyMap<string, string> =>
   new Map(
