@@ -261,16 +261,16 @@ const ROWS: { readonly [name: string]: Row } = {
     ...ours
   },
   'handlerTimeout before ignore.request returns false, and a writeHead that throws': {
-    server: timeout(50), before: broken, options: ignoring(async () => { await sleep(150); return false }), ...ours
+    server: timeout(50), before: broken, options: ignoring(async () => { await sleep(1000); return false }), ...ours
   },
   'handlerTimeout before ignore.request returns true, and a writeHead that throws': {
-    server: timeout(50), before: broken, options: ignoring(async () => { await sleep(150); return true }), ...ours
+    server: timeout(50), before: broken, options: ignoring(async () => { await sleep(1000); return true }), ...ours
   },
   'handlerTimeout before onBlocked ends, and a writeHead that throws': {
-    server: timeout(50), before: broken, options: onBlocked(() => sleep(150)), ...ours
+    server: timeout(50), before: broken, options: onBlocked(() => sleep(1000)), ...ours
   },
   'handlerTimeout during a hold, and a writeHead that throws': {
-    server: timeout(50), before: broken, options: { hold: { timeout: 200 } }, ...ours
+    server: timeout(50), before: broken, options: { hold: { timeout: 1000 } }, ...ours
   }
 }
 

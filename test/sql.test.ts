@@ -19,7 +19,7 @@ import { CONFLICT, openSql, runCommand, temporaryDirectory, UNKNOWN } from './fi
 
 /** Retries on new tables, because on a busy machine a connection or statement may time out. */
 const patiently = (run: () => Promise<void>, tries = 5): Promise<void> => run().catch(error => {
-  if (tries === 1 || !/did not answer within|timeout expired|ETIMEDOUT/.test(error.message)) throw error
+  if (tries === 1 || !/did not answer within|timeout expired|Connection terminated|ETIMEDOUT/.test(error.message)) throw error
   return patiently(run, tries - 1)
 })
 
