@@ -11,11 +11,11 @@ const random = createRandom(t)
 
 const EVERYBODY = ['0.0.0.0/1', '128.0.0.0/1', '::/1', '8000::/1']
 
-t.test('agrees with BlockList and ipaddr.js on 300,000 pairs of address and rule', async t => {
+t.test('agrees with BlockList and ipaddr.js on 100,000 pairs of address and rule', async t => {
   let pairs = 0
   let hits = 0
   const wrong: string[] = []
-  while (pairs < 300_000 && wrong.length < 5) {
+  while (pairs < 100_000 && wrong.length < 5) {
     const rules = Array.from({ length: 25 }, randomRule)
     const singles = rules.map(rule => ({ rule, isIgnored: matcher([rule]), oracles: oraclesOf([rule]) }))
     const all = { rule: rules.join(' '), isIgnored: matcher(rules), oracles: oraclesOf(rules) }
@@ -32,7 +32,7 @@ t.test('agrees with BlockList and ipaddr.js on 300,000 pairs of address and rule
     }
   }
   t.strictSame(wrong, [])
-  t.ok(pairs >= 300_000 && hits > pairs / 100, `${pairs} pairs, ${hits} of them hits`)
+  t.ok(pairs >= 100_000 && hits > pairs / 100, `${pairs} pairs, ${hits} of them hits`)
 })
 
 t.test('finds the edges of a block among 100,000', async t => {

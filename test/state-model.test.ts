@@ -11,7 +11,7 @@ import { createRandom } from './fixtures/random.ts'
 // Compares random changes of a site with a plain list of its windows. MAINTENANCE_SEQUENCES=100000 runs more.
 
 const MINUTE = 60_000
-const SEQUENCES = Number(process.env.MAINTENANCE_SEQUENCES ?? 1000)
+const SEQUENCES = Number(process.env.MAINTENANCE_SEQUENCES ?? 500)
 const STEPS = 14
 const MODES = ['full', 'hold', 'read-only'] as const
 /** Far enough in the past for the clock to advance. */

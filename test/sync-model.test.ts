@@ -12,7 +12,7 @@ import { randomFrom } from './fixtures/random.ts'
 // Servers share a store over a network that delays, loses and partitions, with clocks that differ by up to ten minutes,
 // with garbage, emptied and restored stores, and crashes. MAINTENANCE_SCHEDULES=100000 checks more of them.
 
-const SCHEDULES = Number(process.env.MAINTENANCE_SCHEDULES ?? 1000)
+const SCHEDULES = Number(process.env.MAINTENANCE_SCHEDULES ?? 500)
 const STEPS = 25
 const SKEW = 600_000
 const POLL = 5000
