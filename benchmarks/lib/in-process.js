@@ -16,6 +16,7 @@ const WARM_UP = Number(process.env.WARM_UP ?? 20_000)
 class Response {
   listeners = null
   headersSent = false
+  statusMessage = undefined
   writableEnded = false
   destroyed = false
   on (name, listener) {
@@ -58,14 +59,14 @@ class Response {
 
 const NONE = Object.freeze({})
 const answered = { 200: 0, 503: 0 }
-// when loaded, the plugin looks for Node's own writeHead, which it calls in a cheaper way
-const { writeHead } = ServerResponse.prototype
-ServerResponse.prototype.writeHead = Response.prototype.writeHead
+// when loaded, the plugin looks for Node's own writeHead and end, which it calls in a cheaper way
+const { writeHead, end } = ServerResponse.prototype
+Object.assign(ServerResponse.prototype, { writeHead: Response.prototype.writeHead, end: Response.prototype.end })
 const app = await createApp(plugin, names[0], (_request, { raw }) => {
   raw.writeHead(200, NONE)
   raw.end()
 })
-ServerResponse.prototype.writeHead = writeHead
+Object.assign(ServerResponse.prototype, { writeHead, end })
 const { routing } = app
 
 function run ({ url, headers, socket }, requests) {
