@@ -261,7 +261,7 @@ t.test('servers: entries that are too long are skipped', { buffered: true }, asy
 })
 
 t.test('servers: a list with entries that are not text cannot be read', { buffered: true }, async t => {
-  for (const odd of [1, null, { id: 'parsed by a driver' }]) {
+  for (const odd of [1, null, undefined, { id: 'parsed by a driver' }]) {
     const store = Object.assign(createTestStore(), {
       heartbeat: async () => {},
       heartbeats: async () => [odd as never]

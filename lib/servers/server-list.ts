@@ -20,9 +20,9 @@ export function createEntryReader (store: MaintenanceStore): () => Promise<Serve
   let parsed = new Map<string, ServerEntry | null>()
   return async function readEntries () {
     const texts = store.heartbeats === undefined ? [] : await readList(store.heartbeats())
-    const odd = texts.find(text => typeof text !== 'string')
+    const odd = texts.filter(text => typeof text !== 'string')
     // a database driver that parses JSON would otherwise hide every server
-    if (odd !== undefined) throw new StoreError(`heartbeats() returned ${show(odd)} in its list, expected text`)
+    if (odd.length > 0) throw new StoreError(`heartbeats() returned ${show(odd[0])} in its list, expected text`)
     parsed = new Map(texts.map(text => [text, parsed.get(text) ?? parseEntry(text)]))
     return inOrder([...parsed.values()].filter(entry => entry !== null))
   }
