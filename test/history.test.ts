@@ -75,6 +75,8 @@ t.test('history: simultaneous writers lose no entry', async t => {
   t.strictSame((await listHistory('x', 100)).sort(), ['0', '1', '2', '3', '4'])
   pages.beforeWrite = () => Promise.reject(new Error('disk full'))
   await t.rejects(appendHistory('x', '5'), { message: 'disk full' })
+  pages.beforeRead = () => Promise.reject(new Error('disk gone'))
+  await t.rejects(appendHistory('x', '6'), { message: 'disk gone' }, 'only garbage starts a new history')
 })
 
 t.test('history: invalid entries are skipped', async t => {
