@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Bypass, Decision, Maintenance, MaintenanceStatus } from '../types/index.ts'
 import { bypassOf, type BypassRules } from './bypass/request.ts'
 import { drained, timeout } from './drain/drain.ts'
-import { InvalidChangeError, show, SiteError } from './errors.ts'
+import { ChangeError, InvalidChangeError, show, SiteError } from './errors.ts'
 import type { Servers } from './servers/heartbeat.ts'
 import { withServersOfRuns } from './servers/run-servers.ts'
 import { keepsServers } from './servers/server-list.ts'
@@ -136,7 +136,12 @@ export function createMaintenance ({
         siteOf()
         return explain(request)
       },
-      onChange: listener => siteOf().listen(listener),
+      onChange (listener) {
+        if (typeof listener !== 'function') {
+          throw new ChangeError('the listener', show(listener), 'a function (status, previous)')
+        }
+        return siteOf().listen(listener)
+      },
       async drained (options) {
         const { site, activity } = siteOf()
         return drained(activity, () => site.gate.active, options)

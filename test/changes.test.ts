@@ -170,6 +170,11 @@ t.test('onChange: every record and every start and end of a window; failing list
   const { app, lines } = await createApp(t, { store, onChange: (status, previous) => changes.push([status, previous]) })
   app.maintenance.onChange(() => { throw new Error('listener') })
   app.maintenance.onChange((async () => { throw new Error('listener') }) as () => void)
+  for (const useless of [undefined, null, 'listener']) {
+    t.throws(() => app.maintenance.onChange(useless as never), {
+      code: 'FST_ERR_MAINTENANCE_CHANGE', message: /the listener is .+, expected a function/
+    })
+  }
   let calls = 0
   const remove = app.maintenance.onChange(() => { calls++ })
   t.equal(changes.length, 0, 'an open site without a record is no change')

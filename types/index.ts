@@ -557,6 +557,7 @@ export interface Maintenance {
   /**
    * Calls the listener when the state changes, and when a window starts or ends.
    * @returns a function that removes the listener
+   * @throws FST_ERR_MAINTENANCE_CHANGE if the listener is not a function
    */
   onChange(listener: ChangeListener): () => void
   /**
