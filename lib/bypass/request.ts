@@ -43,9 +43,10 @@ const TOKENS_MAX = 8
 export const tokensOf = (value: string): string[] => value.split(SEPARATOR, TOKENS_MAX)
 export const joinTokens = (tokens: readonly string[]): string => tokens.slice(0, TOKENS_MAX).join(SEPARATOR)
 
-/** Almost always there is one token, which costs less than a list of one. */
+/** Almost always there is one token. */
 const isCookieOf = (pass: Pass, value: string, now: number): boolean =>
-  value.includes(SEPARATOR) ? tokensOf(value).some(token => pass.isCookie(token, now)) : pass.isCookie(value, now)
+  pass.isCookie(value, now) ||
+  (value.includes(SEPARATOR) && tokensOf(value).some(token => pass.isCookie(token, now)))
 
 /** Wrong secrets, by address. */
 export interface Guesses {
