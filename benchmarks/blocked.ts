@@ -2,12 +2,12 @@
  * What does a blocked request cost, compared with a plain 200 to the same client and with other ways to send a 503?
  * Run with `npm run build && npx tsx benchmarks/blocked.ts`. GENERATIONS and SLICES make it run longer.
  */
-import { count, findValgrind, PLUGIN, WHOLE } from './lib/count.ts'
-import { BROWSER, compareOverSockets, type Candidate } from './lib/http.ts'
+import { API_CLIENT, BROWSER } from './lib/clients.js'
+import { countCells, countSamples, findValgrind, PLUGIN, WHOLE } from './lib/count.ts'
+import { compareOverSockets, type Candidate } from './lib/http.ts'
 import { findNginx } from './lib/nginx.ts'
 import { printTable } from './lib/table.ts'
 
-const API_CLIENT = { accept: 'application/json' }
 const PLAIN = '200 {"hello":"world"}'
 
 const nginx = findNginx()
@@ -20,8 +20,7 @@ await compareOverSockets([
       ...twice('handler, HTML', 'a Fastify handler that sends the same page and headers', BROWSER, 503),
       blocked('closed', 'blocked HTML', BROWSER),
       blocked('send', 'reply.send of a ready-made page', BROWSER),
-      blocked('view', 'reply.view on every request', BROWSER),
-      blocked('express, closed', 'Express 5, hand-written middleware', BROWSER)
+      blocked('view', 'reply.view on every request', BROWSER)
     ]
   },
   {
@@ -61,21 +60,18 @@ function blocked (server: string, label: string, headers: Record<string, string>
   return { server, label, headers, statusCode: 503 }
 }
 
-/** Steadier than any clock: counts what Node and Fastify do for a whole request, except for system calls. */
+/**
+ * Steadier than any clock: counts what Node and Fastify do for a whole request, with garbage collections and without
+ * system calls. One application is open first, and then closed, so that V8 has compiled all of it by then.
+ */
 async function countWhole (): Promise<void> {
   const groups = [['bare', 'bare, a browser'], ['empty hook'], ['open', 'blocked JSON', 'blocked HTML']]
-  const counts: Record<string, number> = Object.assign({}, ...await Promise.all(groups.map(countLowest)))
-  const baseOf = (name: string): string =>
-    ['bare, a browser', 'blocked HTML'].includes(name) ? 'bare, a browser' : 'bare'
-  printTable('Whole requests, instructions', Object.entries(counts).map(([name, instructions]) => ({
-    '': name,
-    'instructions/request': Math.round(instructions).toLocaleString('en'),
-    'ratio to a plain 200 with the same headers': (instructions / (counts[baseOf(name)] as number)).toFixed(4)
-  })))
-}
-
-/** The lowest of three counts: in some processes V8 never optimises the request path fully, which costs 79 % more. */
-async function countLowest (names: string[]): Promise<Record<string, number>> {
-  const processes = await Promise.all([1, 2, 3].map(() => count(WHOLE, PLUGIN, names)))
-  return Object.fromEntries(names.map(name => [name, Math.min(...processes.map(counts => counts[name] as number))]))
+  const samples = await Promise.all(groups.map(names => countSamples(WHOLE, PLUGIN, names)))
+  const counts: Record<string, number[]> = Object.assign({}, ...samples)
+  const baseOf = (name: string): number[] =>
+    counts[['bare, a browser', 'blocked HTML'].includes(name) ? 'bare, a browser' : 'bare'] ?? []
+  printTable(
+    'Whole requests, instructions, compared with a plain 200 with the same headers',
+    Object.entries(counts).map(([name, counts]) => ({ '': name, ...countCells(counts, baseOf(name)) }))
+  )
 }

@@ -2,7 +2,7 @@
  * What does `bypass` add to a blocked request that has no valid bypass cookie? Run with
  * `npm run build && npx tsx benchmarks/bypass.ts`. Counts instructions in process, so it needs valgrind.
  */
-import { count, findValgrind, IN_PROCESS, PLUGIN } from './lib/count.ts'
+import { countCells, countSamples, findValgrind, IN_PROCESS, PLUGIN } from './lib/count.ts'
 import { printTable } from './lib/table.ts'
 
 const BASES = ['blocked, no bypass', 'blocked, no bypass, other cookies']
@@ -18,13 +18,11 @@ if (findValgrind() === null) console.log('valgrind is not available: instruction
 else await countInProcess()
 
 async function countInProcess (): Promise<void> {
-  const groups = await Promise.all(GROUPS.map(names => count(IN_PROCESS, PLUGIN, names)))
-  const baseOf = (name: string): number =>
-    groups[0]?.[BASES[Number(name.includes('other cookies'))] as string] as number
-  const rows = groups.flatMap((counts, i) => Object.entries(counts).map(([name, instructions]) => ({
+  const groups = await Promise.all(GROUPS.map(names => countSamples(IN_PROCESS, PLUGIN, names)))
+  const baseOf = (name: string): number[] => groups[0]?.[BASES[Number(name.includes('other cookies'))] as string] ?? []
+  const rows = groups.flatMap((counts, i) => Object.entries(counts).map(([name, samples]) => ({
     '': i === 1 ? `${name} again (A/A)` : name,
-    'instructions/request': Math.round(instructions).toLocaleString('en'),
-    ratio: (instructions / baseOf(name)).toFixed(4)
+    ...countCells(samples, baseOf(name))
   })))
   printTable('Blocked in process, compared with no bypass and the same cookies', rows)
 }

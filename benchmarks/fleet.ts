@@ -22,6 +22,7 @@ const endings: (() => unknown)[] = []
 const redis = await startRedis({ teardown: work => { endings.push(work) } })
 /** When servers learned of each revision. */
 const seen = new Map<number, number[]>()
+const heartbeats: NodeJS.Timeout[] = []
 const fleet = await Promise.all(Array.from({ length: SERVERS }, () => startFleet({
   redis: redis.url,
   prefix: 'fastify-maintenance:',
@@ -33,7 +34,7 @@ const followers = fleet.map(server => server.followers[0]!)
 const listening = async () =>
   ((await redis.client.pubsub('NUMSUB', 'fastify-maintenance:{default}:changes')) as [string, number])[1]
 await until('all listen', async () => await listening() === SERVERS, 60_000)
-for (const i of fleet.keys()) setTimeout(sendHeartbeats, Math.random() * HEARTBEAT_INTERVAL, i).unref()
+for (const i of fleet.keys()) setTimeout(sendHeartbeats, Math.random() * HEARTBEAT_INTERVAL, i)
 
 const idle = await spentDuring(() => sleep(SECONDS * 1000))
 const one: number[] = []
@@ -54,6 +55,7 @@ printTable(`Redis is killed and restarts empty after 3 s, ${ROUNDS} times: time 
 console.log(`Up to ${Math.max(...busiest)} of ${2 * SERVERS} connections were made within the same 100 ms. \
 Redis has ${(await stats()).connections} connections afterwards.\n`)
 
+for (const timer of heartbeats) clearInterval(timer)
 for (const { stop } of fleet) await stop()
 for (const end of endings.reverse()) await end()
 
@@ -62,7 +64,7 @@ function sendHeartbeats (i: number): void {
     await fleet[i]!.store.heartbeat?.(`server-${i}`, JSON.stringify(entry({ id: `server-${i}` })), LOST_AFTER)
   }
   // Redis is killed in between
-  setInterval(() => send().catch(() => {}), HEARTBEAT_INTERVAL).unref()
+  heartbeats.push(setInterval(() => send().catch(() => {}), HEARTBEAT_INTERVAL))
 }
 
 async function measureSwitches (): Promise<void> {

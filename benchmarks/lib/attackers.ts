@@ -3,6 +3,7 @@
  * Arguments: URL, connections, seconds. Sends the number of responses to the parent process.
  */
 import { connect, type Socket } from 'node:net'
+import { BROWSER } from './clients.js'
 
 const [address = '', connections, seconds] = process.argv.slice(2)
 const { hostname, port, host } = new URL(address)
@@ -15,12 +16,6 @@ const request = (line: string, headers: Record<string, string> = {}, body = ''):
     '',
     body
   ].join('\r\n'))
-
-const BROWSER = {
-  accept: 'text/html,application/xhtml+xml,*/*;q=0.8',
-  'accept-language': 'de-DE,de;q=0.9',
-  'accept-encoding': 'gzip, deflate, br'
-}
 
 /** Ordinary requests, and hostile ones with headers about as long as Node accepts. */
 const REQUESTS = [

@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { findProgram } from '../../test/fixtures/debian.ts'
+import { formatInterval, medianInterval } from './interval.ts'
+import { median } from './measure.ts'
+import type { Row } from './table.ts'
 
 export const IN_PROCESS = new URL('in-process.js', import.meta.url).pathname
 export const WHOLE = new URL('whole.js', import.meta.url).pathname
@@ -20,13 +23,29 @@ const FLAGS = [
   '--min-semi-space-size=64',
   '--max-semi-space-size=64'
 ]
-/** Many short samples, of which the lowest counts: now and then V8 adds some 500,000 instructions of its own to one. */
+/** Many short samples: now and then V8 adds some 500,000 instructions of its own to one. */
 const REQUESTS = { [IN_PROCESS]: 1000, [WHOLE]: 300 }
-const SAMPLES = process.env.SAMPLES ?? '12'
+const SAMPLES = { [IN_PROCESS]: '12', [WHOLE]: '24' }
 const WARM_UP = { [IN_PROCESS]: '15000', [WHOLE]: '8000' }
 
 /** `null` if valgrind is not available. */
 export const findValgrind = (): string | null => findProgram(['valgrind'], ['valgrind'])
+
+/** The lowest of the samples in each scenario. */
+export async function count (...args: Parameters<typeof countSamples>): Promise<Record<string, number>> {
+  const samples = Object.entries(await countSamples(...args))
+  return Object.fromEntries(samples.map(([name, counts]) => [name, Math.min(...counts)]))
+}
+
+/** A count, and its ratio to another one. */
+export function countCells (counts: readonly number[], base: readonly number[]): Row {
+  const ratio = medianInterval([counts.map((count, i) => count / (base[i] ?? NaN))])
+  return {
+    'instructions/request': Math.round(median(counts)).toLocaleString('en'),
+    ratio: ratio.value.toFixed(4),
+    '95 %': formatInterval(ratio, 4)
+  }
+}
 
 /**
  * Counts the instructions per request in each scenario. Unlike times, the counts don't depend on the machine's load.
@@ -34,11 +53,11 @@ export const findValgrind = (): string | null => findProgram(['valgrind'], ['val
  * @param plugin the module of the built plugin
  * @param names of scenarios with the same options: one application runs them in turn
  */
-export async function count (
+export async function countSamples (
   subject: string,
   plugin: string,
   names: readonly string[]
-): Promise<Record<string, number>> {
+): Promise<Record<string, number[]>> {
   const folder = mkdtempSync(join(tmpdir(), 'count-'))
   const requests = REQUESTS[subject] as number
   try {
@@ -58,7 +77,14 @@ export async function count (
         String(requests),
         ...names
       ],
-      { env: { PATH: process.env.PATH, SAMPLES, WARM_UP: process.env.WARM_UP ?? WARM_UP[subject], COUNTED: '' } }
+      {
+        env: {
+          PATH: process.env.PATH,
+          SAMPLES: process.env.SAMPLES ?? SAMPLES[subject],
+          WARM_UP: process.env.WARM_UP ?? WARM_UP[subject],
+          COUNTED: ''
+        }
+      }
     )
     return readCounts(folder, names, requests)
   } finally {
@@ -67,7 +93,7 @@ export async function count (
 }
 
 /** callgrind writes a file at each mark, so every other file holds a sample, and the rest what happened in between. */
-function readCounts (folder: string, names: readonly string[], requests: number): Record<string, number> {
+function readCounts (folder: string, names: readonly string[], requests: number): Record<string, number[]> {
   const totals = readdirSync(folder)
     .sort((a, b) => numberOf(a) - numberOf(b))
     .map(file => Number(/^totals: (\d+)/m.exec(readFileSync(join(folder, file), 'utf8'))?.[1]))
@@ -77,7 +103,7 @@ function readCounts (folder: string, names: readonly string[], requests: number)
     throw new Error(`callgrind wrote ${totals.length} counts, which don't divide into ${names.length} scenarios`)
   }
   return Object.fromEntries(
-    names.map((name, i) => [name, Math.min(...samples.slice(i * each, (i + 1) * each)) / requests])
+    names.map((name, i) => [name, samples.slice(i * each, (i + 1) * each).map(total => total / requests)])
   )
 }
 

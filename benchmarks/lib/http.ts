@@ -1,5 +1,6 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, type ChildProcess, type StdioOptions } from 'node:child_process'
 import { once } from 'node:events'
+import { promisify } from 'node:util'
 import { halfWidth, formatInterval, medianInterval, type Interval } from './interval.ts'
 import type { Load } from './load.ts'
 import { median } from './measure.ts'
@@ -7,7 +8,7 @@ import { startNginx } from './nginx.ts'
 import { printTable } from './table.ts'
 
 export interface Candidate {
-  /** One of the names in `server.ts`. */
+  /** One of the names in `server.js`. */
   readonly server: string
   readonly label: string
   readonly headers?: Record<string, string>
@@ -24,27 +25,28 @@ export interface Candidate {
 interface Group {
   readonly title: string
   readonly candidates: readonly Candidate[]
+  /**
+   * Half the width of a narrow interval, relative to the ratio.
+   * @default 0.02
+   */
+  readonly narrow?: number
 }
 
-/** Each generation starts fresh processes, because two processes of the same program differ. */
-const GENERATIONS = Number(process.env.GENERATIONS ?? 4)
+/** Many short generations of fresh processes: two processes of the same program differ more than two slices of one. */
+const GENERATIONS = Number(process.env.GENERATIONS ?? 6)
 /** Upper bound: generations are added until every interval is narrow. */
-const GENERATIONS_MAX = Math.max(GENERATIONS, 6)
-/** Half the width of a narrow interval, relative to the ratio. */
-const NARROW = 0.02
+const GENERATIONS_MAX = GENERATIONS === 1 ? 1 : Math.max(GENERATIONS, 10)
 /** The servers of a group take turns in slices, so that other load on the machine affects all of them alike. */
-const SLICES = Number(process.env.SLICES ?? 12)
+const SLICES = Number(process.env.SLICES ?? 6)
 const REQUESTS = Number(process.env.REQUESTS ?? 2000)
 /** Enough requests for V8 to compile the hot code. */
-const WARM_UP = 5 * REQUESTS
+const WARM_UP = 3 * REQUESTS
 const CONNECTIONS = 50
-
-/** Headers that a browser sends when it requests a page. */
-export const BROWSER = {
-  accept: 'text/html,application/xhtml+xml,*/*;q=0.8',
-  'accept-language': 'de-DE,de;q=0.9',
-  'accept-encoding': 'gzip, deflate, br'
-}
+/**
+ * What else an application may load. It moves code and objects around in memory, and that alone changes the CPU time of
+ * a request by up to 15 %. So the servers of each generation load another choice of them.
+ */
+const PACKAGES = ['express', 'ioredis', 'eta', '@fastify/view', '@fastify/rate-limit', 'pg', 'croner']
 
 /**
  * Prints a table for each group. It compares the server's CPU time per request with that of the first candidate in the
@@ -70,7 +72,9 @@ async function compare (group: Group, client: ChildProcess): Promise<void> {
 type Generation = readonly (readonly number[])[]
 
 async function playGeneration (candidates: readonly Candidate[], client: ChildProcess): Promise<Generation> {
-  const servers = await Promise.all(candidates.map(start))
+  const LOADED = PACKAGES.filter(() => Math.random() < 0.5).join()
+  const servers = await Promise.all(candidates.map(({ server, env }) =>
+    server === 'nginx' ? startNginx() : startServer(server, { ...env, LOADED })))
   const times = candidates.map(() => [] as number[])
   try {
     for (const i of servers.keys()) await load(i, WARM_UP)
@@ -100,31 +104,35 @@ export interface Running {
   stop (): void
 }
 
-const start = ({ server, env = {} }: Candidate): Promise<Running> =>
-  server === 'nginx' ? startNginx() : startServer(server, env)
-
-/** @param name one of the names in `server.ts` */
+/** @param name one of the names in `server.js` */
 export async function startServer (name: string, env: NodeJS.ProcessEnv = {}): Promise<Running> {
-  const child = startProcess('server.ts', CORE, [name], env)
+  const child = spawn(
+    process.execPath, [...FLAGS, pathOf('server.js'), name], { stdio: STDIO, env: { ...process.env, ...env } }
+  )
+  const url = await answer(child) as string
+  // not earlier, so that several servers start at once
+  if (isLinux) await promisify(execFile)('taskset', ['-a', '-cp', CORE, String(child.pid)])
   return {
-    url: await answer(child) as string,
+    url,
     pid: child.pid as number,
     cpu: async () => (await ask(child, 'cpu') as { cpu: number }).cpu,
     stop: () => child.kill('SIGKILL')
   }
 }
 
+const isLinux = process.platform === 'linux'
+const FLAGS = ['--no-memory-reducer']
+const STDIO: StdioOptions = ['ignore', 'inherit', 'inherit', 'ipc']
+const pathOf = (file: string): string => new URL(file, import.meta.url).pathname
+
 // client and server share a core: in a virtual machine, waking a process on another one costs more than a request
 const CORE = '0'
 
-/** Pins the process to a core on Linux. */
-export function startProcess (
-  file: string, core: string, args: string[] = [], env: NodeJS.ProcessEnv = {}
-): ChildProcess {
-  const path = new URL(file, import.meta.url).pathname
-  const node = [process.execPath, '--import', 'tsx', '--no-memory-reducer', path, ...args]
-  const [program = '', ...rest] = process.platform === 'linux' ? ['taskset', '-c', core, ...node] : node
-  return spawn(program, rest, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env: { ...process.env, ...env } })
+/** Starts a client, on Linux pinned to a core. */
+export function startProcess (file: string, core: string, args: string[] = []): ChildProcess {
+  const node = [process.execPath, '--import', 'tsx', ...FLAGS, pathOf(file), ...args]
+  const [program = '', ...rest] = isLinux ? ['taskset', '-c', core, ...node] : node
+  return spawn(program, rest, { stdio: STDIO })
 }
 
 function ask (child: ChildProcess, question: Load | 'cpu'): Promise<unknown> {
@@ -152,15 +160,18 @@ function shuffled<T> (values: readonly T[]): T[] {
 const ratioOf = (generations: readonly Generation[], i: number): Interval =>
   medianInterval(generations.map(times => (times[i] ?? []).map((time, slice) => time / (times[0]?.[slice] ?? NaN))))
 
-const isWide = (ratio: Interval): boolean => halfWidth(ratio) > NARROW * ratio.value
+const narrowOf = ({ narrow = 0.02 }: Group): number => narrow
 
-const isNarrow = ({ candidates }: Group, generations: readonly Generation[]): boolean =>
-  !candidates.some((_candidate, i) => isWide(ratioOf(generations, i)))
+function isNarrow (group: Group, generations: readonly Generation[]): boolean {
+  const ratios = group.candidates.map((_candidate, i) => ratioOf(generations, i))
+  return ratios.every(ratio => halfWidth(ratio) <= narrowOf(group) * ratio.value)
+}
 
 /** If the two sides of the A/A pair differ by more than this, the table is void. */
 const BAND = 0.03
 
-function print ({ title, candidates }: Group, generations: readonly Generation[]): void {
+function print (group: Group, generations: readonly Generation[]): void {
+  const { title, candidates } = group
   const ratios = candidates.map((_candidate, i) => ratioOf(generations, i))
   printTable(title, candidates.map(({ label }, i) => ({
     '': label,
@@ -168,8 +179,8 @@ function print ({ title, candidates }: Group, generations: readonly Generation[]
     'CPU ratio': (ratios[i] as Interval).value.toFixed(3),
     '95 %': i === 0 ? '' : formatInterval(ratios[i] as Interval)
   })))
-  const isEnough = isNarrow({ title, candidates }, generations)
-  const width = isEnough ? '' : ` This machine was too noisy for intervals of ±${NARROW * 100} %.`
+  const isEnough = isNarrow(group, generations)
+  const width = isEnough ? '' : ` This machine was too noisy for intervals of ±${narrowOf(group) * 100} %.`
   console.log(`${generations.length} generations of ${SLICES} slices.${width}\n`)
   const again = ratios[1] as Interval
   // readme.ts looks for this word

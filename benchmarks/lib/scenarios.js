@@ -1,5 +1,7 @@
 /** The scenarios that are measured both in process and with whole HTTP requests. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify from 'fastify'
+import { API_CLIENT, BROWSER } from './clients.js'
 import { addressOf, patternOf } from './rules.js'
 
 /** Does nothing, in the form of the plugin's own hook. */
@@ -19,13 +21,8 @@ const many = () => ({
 })
 const sites = { site: request => request.headers.host, sites: ['shop', 'blog'] }
 
-const apiClient = { host: 'shop', accept: 'application/json' }
-const browser = {
-  host: 'shop',
-  accept: 'text/html,application/xhtml+xml,*/*;q=0.8',
-  'accept-language': 'de-DE,de;q=0.9',
-  'accept-encoding': 'gzip, deflate, br'
-}
+const apiClient = { host: 'shop', ...API_CLIENT }
+const browser = { host: 'shop', ...BROWSER }
 const otherCookies = { ...apiClient, cookie: 'session=0123456789abcdef0123456789abcdef; theme=dark; consent=all' }
 const visitor = { remoteAddress: '192.0.2.1' }
 const ignoredClient = { remoteAddress: '10.1.2.3' }
@@ -33,28 +30,31 @@ const blocked = { closed: true, statusCode: 503 }
 
 /**
  * `options` are the plugin's; scenarios without them don't register it. `hook` is an `onRequest` hook to add instead.
- * `closed` closes the site first, with a bypass secret unless `secret` is false. `bypass` sends a valid bypass cookie.
+ * `closed` closes the site first, with a bypass secret unless `secret` is false, and with as many active windows more
+ * as `planned` says. `bypass` sends a valid bypass cookie.
  */
 export const scenarios = {
   bare: {},
   'bare, a browser': { headers: browser },
   'empty hook': { hook: onRequest },
   open: { options: few },
+  'open, /ignored': { options: few, url: '/ignored' },
   'open, with a cookie': {
     options: few,
     headers: { ...apiClient, cookie: `session=0123456789abcdef; maintenance=${'x'.repeat(80)}; theme=dark` }
   },
   'open, many rules': { options: many },
-  'open, pinned': { options: { pinned: 'open' } },
   'open, several sites': { options: sites },
+  "'off' route, closed": { options: few, closed: true, url: '/off' },
   'ignored route': { options: few, closed: true, url: '/ignored' },
+  'ignored route, three windows': { options: few, closed: true, planned: 2, url: '/ignored' },
   'ignored route, many rules': { options: many, closed: true, url: '/ignored' },
   'ignored address': { options: few, closed: true, socket: ignoredClient },
   'ignored address, many rules': { options: many, closed: true, socket: ignoredClient },
   'bypass cookie': { options: few, closed: true, bypass: true },
   'blocked JSON': { options: few, ...blocked },
   'blocked JSON, many rules': { options: many, ...blocked },
-  'blocked JSON, pinned': { options: { pinned: 'closed' }, statusCode: 503 },
+  'blocked JSON, three windows': { options: few, ...blocked, planned: 2 },
   'blocked JSON, several sites': { options: sites, ...blocked },
   'blocked HTML': { options: few, ...blocked, headers: browser },
   'blocked, no bypass': { options: {}, ...blocked, secret: false },
@@ -67,7 +67,7 @@ export const scenarios = {
 /**
  * @param plugin the plugin's module
  * @param name of the scenario
- * @param handler of `/` and `/ignored`
+ * @param handler of `/`, `/ignored` and `/off`
  */
 export async function createApp (plugin, name, handler) {
   const { options, hook } = scenarios[name]
@@ -77,6 +77,7 @@ export async function createApp (plugin, name, handler) {
     await app.register((await import(plugin)).default, typeof options === 'function' ? options() : options)
   }
   for (const url of ['/', '/ignored']) app.get(url, handler)
+  app.get('/off', { config: { maintenance: 'off' } }, handler)
   await app.ready()
   return app
 }
@@ -93,15 +94,22 @@ export async function enter (app, name) {
     headers = apiClient,
     socket = visitor,
     options,
-    secret = true
+    secret = true,
+    planned = 0
   } = scenarios[name]
   if (closed && options.sites !== undefined) await app.maintenance.for('shop').set(true)
   else if (closed && !app.maintenance.active) {
     bypasses.set(app, (await app.maintenance.set(true, { bypass: secret })).bypass)
   }
+  if (planned > 0) await startWindows(app, planned)
   if (!scenarios[name].bypass) return { statusCode, url, headers, socket }
   const cookie = `session=0123456789abcdef; ${await cookieFor(app)}; theme=dark`
   return { statusCode, url, socket, headers: { ...apiClient, cookie } }
+}
+
+async function startWindows ({ maintenance }, count) {
+  for (let i = 0; i < count; i++) await maintenance.set(true, { startsAt: new Date(Date.now() + 50) })
+  while (maintenance.status().windows.some(({ active }) => !active)) await sleep(20)
 }
 
 const bypasses = new WeakMap()

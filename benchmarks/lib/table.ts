@@ -1,14 +1,16 @@
 export type Row = Readonly<Record<string, string>>
 
 /** Prints a Markdown table, which `npm run bench` copies to results.md. */
-export function printTable (title: string, rows: readonly Row[]): void {
+export const printTable = (title: string, rows: readonly Row[]): void => console.log(tableOf(title, rows))
+
+export function tableOf (title: string, rows: readonly Row[]): string {
   const names = Object.keys(rows[0] ?? {})
   const lines = [
     names,
     names.map((_name, i) => i === 0 ? '---' : '---:'),
     ...rows.map(row => names.map(name => row[name] ?? ''))
   ]
-  console.log(`### ${title}\n\n${lines.map(cells => `| ${cells.join(' | ')} |`).join('\n')}\n`)
+  return `### ${title}\n\n${lines.map(cells => `| ${cells.join(' | ')} |`).join('\n')}\n`
 }
 
 /** The value that this share of the values lies below. */
