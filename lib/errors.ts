@@ -67,13 +67,6 @@ export const StoreError = createError(
   503
 )
 
-/** The same for a read, which changes nothing anyway. */
-export const StoreReadError = createError(
-  'FST_ERR_MAINTENANCE_STORE',
-  'maintenance: the store could not be read: %s',
-  503
-)
-
 /** No answer in time: it may or may not have been written. */
 export const OutcomeUnknownError = createError(
   'FST_ERR_MAINTENANCE_OUTCOME_UNKNOWN',

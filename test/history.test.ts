@@ -58,9 +58,7 @@ t.test('history: beside a state file, shared by all its servers, also with simul
   )
   t.strictSame(await two.app.maintenance.history(), history)
   writeFileSync(`${file}.history`, 'garbage')
-  await t.rejects(one.app.maintenance.history(), {
-    code: 'FST_ERR_MAINTENANCE_STORE', message: /the store could not be read: /
-  })
+  await t.rejects(one.app.maintenance.history(), { code: 'FST_ERR_MAINTENANCE_STORE' })
   await one.app.maintenance.set(false, { by: 'still' })
   t.equal(one.app.maintenance.active, false)
   t.match(await two.app.maintenance.history(), [{ by: 'still' }], 'the next entry replaces the garbage')

@@ -1,5 +1,5 @@
 import type { MaintenanceStore, ServerStatus } from '../../types/index.ts'
-import { show, StoreReadError } from '../errors.ts'
+import { show, StoreError } from '../errors.ts'
 import { timeOf } from '../state/time.ts'
 import { readList } from '../state/read-list.ts'
 import { LOST_AFTER, parseEntry, silenceOf, siteOf, toStatus, type ServerEntry } from './entry.ts'
@@ -22,7 +22,7 @@ export function createEntryReader (store: MaintenanceStore): () => Promise<Serve
     const texts = store.heartbeats === undefined ? [] : await readList(store.heartbeats())
     const odd = texts.filter(text => typeof text !== 'string')
     // a database driver that parses JSON would otherwise hide every server
-    if (odd.length > 0) throw new StoreReadError(`heartbeats() returned ${show(odd[0])} in its list, expected text`)
+    if (odd.length > 0) throw new StoreError(`heartbeats() returned ${show(odd[0])} in its list, expected text`)
     parsed = new Map(texts.map(text => [text, parsed.get(text) ?? parseEntry(text)]))
     return inOrder([...parsed.values()].filter(entry => entry !== null))
   }

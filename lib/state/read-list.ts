@@ -1,4 +1,4 @@
-import { messageOf, show, StoreReadError } from '../errors.ts'
+import { messageOf, show, StoreError } from '../errors.ts'
 import { withTimeout } from '../util/timeout.ts'
 
 /** ms */
@@ -19,6 +19,6 @@ export async function readList (list: Promise<unknown>): Promise<string[]> {
     }
     return entries
   } catch (error) {
-    throw new StoreReadError(messageOf(error), { cause: error })
+    throw new StoreError(messageOf(error), { cause: error })
   }
 }

@@ -295,7 +295,7 @@ t.test('on a file: a killed server is lost at once, and its entry stays; other f
   t.teardown(restore)
   t.match(await runOnce(['servers', ...args]), { code: 1, out: '', err: /EMFILE/ })
   t.match(await runOnce(['on', '--wait=1s', '--json', ...args]), {
-    code: 1, out: '', err: /the store could not be read: EMFILE/
+    code: 1, out: '', err: /nothing was changed: EMFILE/
   })
   restore()
 })
