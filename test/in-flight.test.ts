@@ -581,6 +581,20 @@ function slopeOf (samples: readonly number[]): number {
   return slopes.sort((a, b) => a - b)[slopes.length >> 1] as number
 }
 
+t.test('requests that have ended are let go of soon, so that garbage collections have little to copy', async t => {
+  const { app } = bareApp(t)
+  await app.register(maintenance)
+  const replies: WeakRef<FastifyReply>[] = []
+  app.get('/', async (_request, reply) => {
+    replies.push(new WeakRef(reply))
+    return 'done'
+  })
+  const port = await listen(app)
+  for (let i = 0; i < 100; i++) await (await fetch(`http://127.0.0.1:${port}/`)).text()
+  await heap()
+  t.ok(replies.filter(reply => reply.deref() !== undefined).length < 20)
+})
+
 t.test('200 rounds of on and off under load: no handle, listener, memory or reference is left', async t => {
   const store = beatingStore()
   const { app } = bareApp(t, { logger: false } as FastifyServerOptions)
