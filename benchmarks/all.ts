@@ -50,6 +50,7 @@ interface Goal {
 }
 
 const selected = process.argv.slice(2)
+const isComplete = selected.length === 0
 const load = createRequire(import.meta.url)
 const readJson = (file: string): unknown => JSON.parse(readFileSync(new URL(file, import.meta.url), 'utf8'))
 const last = readFileSync(FILE, 'utf8')
@@ -57,7 +58,7 @@ const head = describeRun()
 
 const parts: string[] = []
 for (const name of BENCHMARKS) {
-  parts.push(selected.length === 0 || selected.includes(name) ? await run(name) : `${lastSection(name)}\n`)
+  parts.push(isComplete || selected.includes(name) ? await run(name) : `${lastSection(name)}\n`)
 }
 const results = parts.join('\n')
 const goals = describeGoals(results)
@@ -83,32 +84,45 @@ function lastSection (name: string): string {
 
 /** A complete run is compared with the complete run before it. */
 function describeGoals (results: string): string {
-  const isComplete = selected.length === 0
-  const known = tablesOf(last).get('Goals') ?? new Map<string, Row>()
-  const [, lastRun = '', before = ''] = /^Run at (\S+), the run before at (\S+)\.$/m.exec(last) ?? []
-  const rows = (readJson('goals.json') as Goal[]).map(({ goal, table, row, column, most }) => {
-    const cells = tablesOf(results).get(table)?.get(row) ?? {}
-    const measured = cells[column] ?? 'not measured'
-    const interval = intervalOf(cells, column) ?? ''
-    const { measured: lastMeasured = '', '95 %': lastInterval = '', ...others } = known.get(goal) ?? {}
-    return {
-      goal,
-      'at most': String(most),
-      measured,
-      '95 %': interval,
-      met: judge(Number(measured), interval, most),
-      'run before': isComplete ? lastMeasured : others['run before'] ?? '',
-      'its 95 %': isComplete ? lastInterval : others['its 95 %'] ?? ''
-    }
-  })
-  const run = isComplete ? [new Date().toISOString(), lastRun] : [lastRun, before]
-  return `## Goals\n\nRun at ${run[0]}, the run before at ${run[1]}.\n\n${tableOf('Goals', rows)}`
+  const [, lastRun = '', runBefore = ''] = /^Run at (\S+), the run before at (\S*)\.$/m.exec(last) ?? []
+  const [run, before] = isComplete ? [new Date().toISOString(), lastRun] : [lastRun, runBefore]
+  const tables = tablesOf(results)
+  const rows = (readJson('goals.json') as Goal[]).map(goal => goalRow(goal, tables.get(goal.table)?.get(goal.row) ?? {}))
+  return `## Goals\n\nRun at ${run}, the run before at ${before}.\n\n${tableOf('Goals', rows)}`
+}
+
+function goalRow ({ goal, column, most }: Goal, cells: Row): Row {
+  const measured = cells[column] ?? 'not measured'
+  const interval = intervalOf(cells, column) ?? ''
+  const known = tablesOf(last).get('Goals')?.get(goal) ?? {}
+  const before = known[isComplete ? 'measured' : 'run before'] ?? ''
+  const its = known[isComplete ? '95 %' : 'its 95 %'] ?? ''
+  return {
+    goal,
+    'at most': String(most),
+    measured,
+    '95 %': interval,
+    met: judge(Number(measured), interval, most),
+    'run before': before,
+    'its 95 %': its,
+    agree: interval === '' || its === '' ? '' : overlap(interval, its) ? 'yes' : 'no'
+  }
+}
+
+function boundsOf (interval: string): [low: number, high: number] {
+  return interval.split(' to ').map(Number) as [number, number]
+}
+
+function overlap (one: string, other: string): boolean {
+  const [low, high] = boundsOf(one)
+  const [otherLow, otherHigh] = boundsOf(other)
+  return low <= otherHigh && otherLow <= high
 }
 
 /** Inconclusive if the bound lies within the interval. */
 function judge (value: number, interval: string, most: number): string {
   if (Number.isNaN(value)) return ''
-  const [low = value, high = value] = interval.split(' to ').filter(text => text !== '').map(Number)
+  const [low, high] = interval === '' ? [value, value] : boundsOf(interval)
   return high <= most ? 'yes' : low > most ? 'no' : 'inconclusive'
 }
 

@@ -1,0 +1,2 @@
+export const BROWSER: Record<string, string>
+export const API_CLIENT: Record<string, string>
