@@ -3,6 +3,7 @@ import type { RouteMaintenance } from '../types/index.ts'
 import { RouteError, show } from './errors.ts'
 import type { RouterOptions } from './match/path.ts'
 import type { RouteMatcher, Verdict } from './match/route.ts'
+import { createConfigReader } from './util/config-of.ts'
 
 /** What the gate needs to know of a route, remembered for as long as the route lives. */
 export interface Route {
@@ -51,6 +52,7 @@ export function watchRoutes (fastify: FastifyInstance): RouteConfigs {
   // the objects themselves: an `onRoute` hook that runs after ours may give a route another config
   const declared = earlier ?? []
   const routes = new WeakMap<FastifyContextConfig, Route>()
+  const configOf = createConfigReader()
   let final: Summary | undefined
 
   fastify.addHook('onRoute', function checkRoute (route: RouteOptions) {
@@ -69,8 +71,7 @@ export function watchRoutes (fastify: FastifyInstance): RouteConfigs {
       declared.length = 0
     },
     of (request) {
-      // the getter builds an object on every read: once here, and no more
-      const { config } = request.routeOptions
+      const config = configOf(request)
       return routes.get(config) ?? remember(config)
     }
   }

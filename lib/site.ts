@@ -16,13 +16,18 @@ import type { OpenedStore } from './stores/open.ts'
 import type { Log } from './util/log.ts'
 import { createQueue } from './util/queue.ts'
 
-/** One site of this server: its state, and the gate that is compiled from it. */
-export interface Site {
-  readonly name: string
-  /** The gate as it is now. */
+/** What requests ask of a site: the gate as it is now, and the counters. */
+export interface SiteContext {
   readonly gate: Gate
-  readonly view: StateView
   readonly counts: Counts
+}
+
+/** One site of this server: its state, and the gate that is compiled from it. */
+export interface Site extends SiteContext {
+  readonly name: string
+  /** The same in an object without getters, which V8 reads several times faster. */
+  readonly context: SiteContext
+  readonly view: StateView
   readonly health: Readonly<StoreHealth>
   /** The runs whose work is done by this process. */
   readonly ownRuns: Set<string>
@@ -74,7 +79,7 @@ export async function createSite ({ name, settings, opened, gates, fence, log }:
   let known: LocalState = sync?.local ?? { record: NEVER_WRITTEN, source: 'pinned' }
   let view = look(known)
   let epoch = view.active.length > 0 ? 1 : 0
-  let gate = await gates.compile({ ...view, epoch })
+  const context = { gate: await gates.compile({ ...view, epoch }), counts: createCounts() }
   let fencedGate = await compileFenced()
   const transitions = createTransitions(clock, onTransition, log)
   fence?.onChange(onFence)
@@ -99,8 +104,8 @@ export async function createSite ({ name, settings, opened, gates, fence, log }:
     if (fence?.isUp !== true) return reconsider()
     const previous = view
     view = look(known)
-    gate = fencedGate as Gate
-    epoch = gate.epoch
+    context.gate = fencedGate as Gate
+    epoch = context.gate.epoch
     tell(previous)
   }
 
@@ -139,8 +144,8 @@ export async function createSite ({ name, settings, opened, gates, fence, log }:
     fencedGate = await compileFenced()
     // the fence may have gone up in the meantime
     const isFenced = fence?.isUp === true
-    gate = isFenced ? fencedGate as Gate : nextGate
-    epoch = gate.epoch
+    context.gate = isFenced ? fencedGate as Gate : nextGate
+    epoch = context.gate.epoch
     view = isFenced ? look(next) : nextView
     transitions.expect(nextTransition(view.record, schedule, clock()))
     tell(previous)
@@ -160,7 +165,7 @@ export async function createSite ({ name, settings, opened, gates, fence, log }:
       await tryTemplate(edit)
       const record = await sync.write({ edit, expectedRevision, schedule, ownRuns, timeout })
       // visitors who come from now on get the page that was asked for
-      await gate.outcomes['route-on'].answer.ready.catch(() => {})
+      await context.gate.outcomes['route-on'].answer.ready.catch(() => {})
       return look({ record, source: 'store' })
     })
   }
@@ -182,9 +187,10 @@ export async function createSite ({ name, settings, opened, gates, fence, log }:
 
   return {
     name,
-    get gate () { return gate },
+    context,
+    get gate () { return context.gate },
+    counts: context.counts,
     get view () { return view },
-    counts: createCounts(),
     health: sync?.health ?? { connected: false, lastReadAt: null, error: null },
     ownRuns,
     write,

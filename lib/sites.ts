@@ -1,16 +1,10 @@
 import type { FastifyRequest } from 'fastify'
-import { createCounts, type Counts } from './counts.ts'
-import { compileGate, type Gate, type GateWindow } from './gate.ts'
+import { createCounts } from './counts.ts'
+import { compileGate, type GateWindow } from './gate.ts'
 import type { Settings } from './options.ts'
-import type { Site } from './site.ts'
+import type { Site, SiteContext } from './site.ts'
 import { assumedWindow } from './state/window.ts'
 import { compileWindow, type CommonRules, type WindowRules } from './window-rules.ts'
-
-/** Where a request belongs: the gate as it is now, and the counters. */
-export interface SiteContext {
-  readonly gate: Gate
-  readonly counts: Counts
-}
 
 export interface Sites {
   /** Finds the site of a request: the server's own, or the one that the function `site` names. */
@@ -26,13 +20,13 @@ export function createSites (
   common: CommonRules
 ): Sites {
   const all = [...sites.values()]
-  const own = sites.get(site) ?? (all[0] as Site)
+  const own = (sites.get(site) ?? (all[0] as Site)).context
   const unknownSite = { gate: own.gate, counts: createCounts() }
   let allOpen = false
 
   function named (request: FastifyRequest): SiteContext {
     try {
-      return sites.get((siteOf as NonNullable<typeof siteOf>)(request)) ?? unknownSite
+      return sites.get((siteOf as NonNullable<typeof siteOf>)(request))?.context ?? unknownSite
     } catch {
       return unknownSite
     }

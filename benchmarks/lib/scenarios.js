@@ -38,6 +38,7 @@ export const scenarios = {
   'bare, a browser': { headers: browser },
   'empty hook': { hook: onRequest },
   open: { options: few },
+  'open, defaults': { options: {} },
   'open, /ignored': { options: few, url: '/ignored' },
   'open, with a cookie': {
     options: few,

@@ -4,7 +4,7 @@ import type { Work } from './handlers.ts'
 
 /** The requests that were let through and have not ended. */
 export interface InFlight {
-  /** Called for every request that is let through as `inactive` or `read`: a push, and now and then a sweep. */
+  /** Called for every request that is let through as `inactive` or `read`. */
   add (reply: FastifyReply): void
   /** Plain requests of a site. */
   requests (site: string): FastifyReply[]
@@ -26,52 +26,51 @@ export interface InFlightParts {
   readonly onAbandoned: (reply: FastifyReply) => void
 }
 
-/**
- * Sweep once the list holds twice the survivors of the last sweep plus this many. Requests that have ended stay in
- * memory until then, and each garbage collection copies them. 64 of them made a request 5 % more expensive.
- */
-const SLACK = 8
-
-/** After a burst, sweep after this time (ms) even if no more requests come. */
-const SWEEP_AFTER = 1000
+/** After a burst of more requests than this, all are looked at once more after a second, even if no more come. */
+const BURST = 8
+const LOOK_AFTER = 1000
 
 /** How long (ms) a request still counts after its client has hung up, if its handler never settles. */
 const ABANDONED_AFTER = 60_000
 
 /**
- * Keeps references and sweeps in batches. That is cheaper than a listener for each request, and covers every way in
- * which a request can end: `onResponse` misses aborted and hijacked ones.
+ * Keeps references, and looks at two of them with each new one. That is cheaper than a listener for each request, and
+ * covers every way in which a request can end: `onResponse` misses aborted and hijacked ones. As two are looked at, the
+ * list is at most about twice as long as it has to be. Each garbage collection copies what it holds.
  */
 export function createInFlight ({ siteOf, isExempt, epochOf, workOf, onAbandoned }: InFlightParts): InFlight {
-  // a sweep keeps the slots and adds what is missing, so that a request allocates none
-  const entered: (FastifyReply | null)[] = Array.from({ length: SLACK }, () => null)
-  let count = 0
+  const entered: FastifyReply[] = []
   const abandoned = new WeakMap<FastifyReply, number>()
-  let limit = SLACK
+  let next = 0
   let timer: NodeJS.Timeout | undefined
 
   function add (reply: FastifyReply): void {
-    entered[count++] = reply
-    if (count >= limit) sweep()
+    for (let looks = 0; looks < 2 && entered.length > 0; looks++) lookAtNext()
+    if (entered.push(reply) > BURST) lookSoon()
   }
 
-  function sweep (): void {
-    let kept = 0
-    for (let i = 0; i < count; i++) {
-      const reply = entered[i] as FastifyReply
-      entered[i] = null
-      if (!hasEnded(reply)) entered[kept++] = reply
-    }
-    count = kept
-    limit = 2 * kept + SLACK
-    while (entered.length < limit) entered.push(null)
-    if (kept > SLACK) timer ??= setTimeout(sweepLater, SWEEP_AFTER).unref()
+  /** The order of the list doesn't matter: the last request takes the place of one that has ended. */
+  function lookAtNext (): void {
+    if (next >= entered.length) next = 0
+    if (hasEnded(entered[next] as FastifyReply)) replaceByLast(next)
+    else next++
   }
 
-  function sweepLater (): void {
-    timer = undefined
-    sweep()
-    entered.length = limit
+  function replaceByLast (place: number): void {
+    const last = entered.pop() as FastifyReply
+    if (place < entered.length) entered[place] = last
+  }
+
+  function lookAtAll (): void {
+    for (let i = entered.length - 1; i >= 0; i--) if (hasEnded(entered[i] as FastifyReply)) replaceByLast(i)
+  }
+
+  function lookSoon (): void {
+    timer ??= setTimeout(() => {
+      timer = undefined
+      lookAtAll()
+      if (entered.length > BURST) lookSoon()
+    }, LOOK_AFTER).unref()
   }
 
   function hasEnded (reply: FastifyReply): boolean {
@@ -94,8 +93,8 @@ export function createInFlight ({ siteOf, isExempt, epochOf, workOf, onAbandoned
   }
 
   function entriesOf (site: string): FastifyReply[] {
-    sweep()
-    return (entered.slice(0, count) as FastifyReply[]).filter(({ request }) => {
+    lookAtAll()
+    return entered.filter(({ request }) => {
       const name = siteOf(request)
       return (name === site || name === null) && !isExempt(request)
     })
