@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Mode } from '../types/index.ts'
 import type { Answer } from './answer/answer.ts'
-import { hasPass, type BypassRules } from './bypass/request.ts'
+import { createPassCheck, type BypassRules } from './bypass/request.ts'
 import { createPass, type Pass } from './state/secret.ts'
 import type { ClientCheck } from './match/client.ts'
 import { compileIps, isIpRule } from './match/ip.ts'
@@ -61,7 +61,7 @@ export function compileWindow (
     isIgnoredRoute: (request, route) =>
       routes.reach(request, route) === 'yes' || (own !== null && own.reach(request, route) === 'yes'),
     isIgnoredIp: request => common.isIgnoredIp(request) || isIgnoredIp(request),
-    hasPass: (request, passes) => pass !== null && bypass !== null && hasPass(request, pass, passes, bypass, clock)
+    hasPass: pass === null || bypass === null ? () => false : createPassCheck(pass, bypass, clock)
   }
 }
 

@@ -97,7 +97,7 @@ function validTokens (
 ): string[] {
   const tokens: string[] = []
   findCookie(request.headers.cookie ?? '', cookieName(settings.cookie, request), value => {
-    tokens.push(...tokensOf(value).filter(token => passes.some(pass => pass.isCookie(token, now))))
+    tokens.push(...tokensOf(value).filter(token => passes.some(pass => pass.expiryOf(token) > now)))
     return false
   })
   return tokens

@@ -17,7 +17,8 @@ export interface Pass {
   isSecret (secret: unknown): boolean
   /** A cookie value that is good until `now` (ms) plus `ttl` (seconds). */
   makeCookie (now: number): string
-  isCookie (value: string, now: number): boolean
+  /** Until when (ms since 1970) the value of a cookie is good; 0: it is no cookie of this window. */
+  expiryOf (value: string): number
 }
 
 /**
@@ -36,13 +37,12 @@ export function createPass (
 
   const sign = (text: string): Buffer => createHmac('sha256', cookieKey).update(text).digest()
 
-  /** @returns when it expires, in seconds since 1970; 0 for what is no cookie of this window */
-  function expiryOf (value: string): number {
+  function verify (value: string): number {
     const parts = /^(v1\.(\d+)\.[A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})$/.exec(value)
     if (parts === null) return 0
     const [, signed = '', expiry, mac = ''] = parts
     // as text: the last letter of base64 has bits that decoding drops
-    return equal(Buffer.from(sign(signed).toString('base64url')), Buffer.from(mac)) ? Number(expiry) : 0
+    return equal(Buffer.from(sign(signed).toString('base64url')), Buffer.from(mac)) ? Number(expiry) * 1000 : 0
   }
 
   return {
@@ -52,12 +52,12 @@ export function createPass (
       const signed = `v1.${Math.floor(now / 1000) + ttl}.${randomBytes(16).toString('base64url')}`
       return `${signed}.${sign(signed).toString('base64url')}`
     },
-    isCookie (value, now) {
+    expiryOf (value) {
       const known = seen.get(value)
-      const expiry = known ?? expiryOf(value)
-      if (expiry * 1000 <= now) return false
-      if (known === undefined) seen.set(value, expiry)
-      return true
+      if (known !== undefined) return known
+      const expiry = verify(value)
+      if (expiry > 0) seen.set(value, expiry)
+      return expiry
     }
   }
 }

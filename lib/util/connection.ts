@@ -1,7 +1,11 @@
 import type { EventEmitter } from 'node:events'
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 
 type Raw = FastifyReply['raw'] & { stream?: { destroyed: boolean, closed: boolean } }
+type RawRequest = FastifyRequest['raw'] & { stream?: { session?: object } }
+
+/** What the requests of one client have in common: the socket, or the session of HTTP/2, whose sockets are stand-ins. */
+export const connectionOf = (raw: FastifyRequest['raw']): object => (raw as RawRequest).stream?.session ?? raw.socket
 
 /** One listener for each connection, however many requests are pipelined on it. */
 const listeners = new WeakMap<EventEmitter, Set<() => void>>()
