@@ -1,6 +1,6 @@
 // Runs every benchmark, prints the tables, and writes them to results.md: `npm run bench`. It takes about 15 minutes
 // on an idle machine with two cores. With QUICK=1, it takes a few minutes and only shows that everything runs: the
-// figures are worthless. To run some benchmarks and keep the results of the others: `npx tsx benchmarks/all.ts switch
+// figures are worthless, and results.md stays as it is. To run some benchmarks and keep the results of the others: `npx tsx benchmarks/all.ts switch
 // boot`.
 import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -39,7 +39,8 @@ const SETTINGS = {
   WARM_UP: '100',
   ATTACK: '5'
 }
-const env: NodeJS.ProcessEnv = { ...process.env, ...(process.env.QUICK === undefined ? {} : SETTINGS) }
+const isQuick = process.env.QUICK !== undefined
+const env: NodeJS.ProcessEnv = { ...process.env, ...(isQuick ? SETTINGS : {}) }
 
 interface Goal {
   readonly goal: string
@@ -50,6 +51,8 @@ interface Goal {
 }
 
 const selected = process.argv.slice(2)
+const unknown = selected.filter(name => !BENCHMARKS.includes(name))
+if (unknown.length > 0) throw new Error(`no benchmark is called ${unknown.join(' or ')}: ${BENCHMARKS.join(', ')}`)
 const isComplete = selected.length === 0
 const load = createRequire(import.meta.url)
 const readJson = (file: string): unknown => JSON.parse(readFileSync(new URL(file, import.meta.url), 'utf8'))
@@ -63,7 +66,7 @@ for (const name of BENCHMARKS) {
 const results = parts.join('\n')
 const goals = describeGoals(results)
 console.log(goals)
-writeFileSync(FILE, `${head}\n${goals}\n${results}`)
+if (!isQuick) writeFileSync(FILE, `${isComplete ? head : lastHead()}\n${goals}\n${results}`)
 
 async function run (name: string): Promise<string> {
   console.error(`${name}.ts, started at ${new Date().toISOString()}`)
@@ -81,6 +84,9 @@ async function run (name: string): Promise<string> {
 function lastSection (name: string): string {
   return new RegExp(`^## ${name}\\n[^]*?(?=^## |$(?![^]))`, 'm').exec(last)?.[0].trimEnd() ?? ''
 }
+
+/** The versions are those of the last complete run; each benchmark has its own date. */
+const lastHead = (): string => /^[^]*?(?=\n## Goals\n)/.exec(last)?.[0] ?? head
 
 /** A complete run is compared with the complete run before it. */
 function describeGoals (results: string): string {
@@ -142,10 +148,15 @@ Written by \`npm run bench\`; do not edit. \`npx tsx benchmarks/readme.ts\` copi
 - ${programs.map(([name, argument]) => programVersion(name, argument)).join('; ')}
 - settings: ${settings.join(' ') || 'the defaults'}
 
-Figures are medians. The columns *95 %* are confidence intervals, bootstrapped over processes and slices. A row marked
-A/A measures its base a second time; differences no larger than its own are noise. Which packages an application loads
-moves its code around in memory, and changes the CPU time of a request by up to 15 %. So over sockets, each generation of
-processes loads another choice of packages, and the intervals cover that.
+Figures are medians. Ratios are relative to the first row, if nothing else is said. The columns *95 %* are confidence
+intervals, bootstrapped over processes and the samples of each. A row marked A/A measures its base a second time:
+differences within its interval are noise.
+
+What else a process does changes the time of a request more than an open site does. Which packages it loads moves its code
+around in memory, which changes the CPU time by up to 15 %. So over sockets, each generation of processes loads another
+choice of packages. Once a process has used one more kind of stream or emitter, parts of Node itself take longer, some 2 %
+of a request. So each process has an application with the plugin that gets no requests, and *no plugin* means that the
+application which is measured has none. *The hook alone* calls the hook with a stub.
 `
 }
 

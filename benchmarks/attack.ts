@@ -3,6 +3,7 @@
  * connections send one request after another, some with headers as long as Node accepts. Compared with an nginx that
  * returns 503. Run with `npm run build && npx tsx benchmarks/attack.ts`. ATTACK sets how long an attack lasts (s).
  */
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { Agent, get } from 'node:http'
@@ -12,33 +13,68 @@ import { findNginx, startNginx } from './lib/nginx.ts'
 import { percentile, printTable, type Row } from './lib/table.ts'
 
 const SECONDS = Number(process.env.ATTACK ?? 60)
+/** nginx changes little over time. */
+const SECONDS_NGINX = Math.min(SECONDS, 15)
 const CONNECTIONS = 1000
 /** Pause between two health checks (ms). */
 const PACE = 20
 
-const rows = [await attack('closed site, ignored health check', await startServer('attacked'), '/health')]
-if (findNginx() !== null) rows.push(await attack('nginx, `return 503` for every request', await startNginx(), '/'))
-printTable(`${CONNECTIONS} connections for ${SECONDS} s`, rows)
+const rows = [await attack('closed site, ignored health check', await startServer('attacked'), '/health', SECONDS)]
+if (findNginx() !== null) {
+  rows.push(await attack('nginx, `return 503` for every request', await startNginx(), '/', SECONDS_NGINX))
+}
+printTable(`${CONNECTIONS} connections send as many requests as one core can answer`, rows)
 
-async function attack (label: string, server: Running, path: string): Promise<Row> {
-  const attackers = startProcess('attackers.ts', '1', [server.url, String(CONNECTIONS), String(SECONDS)])
-  const over = once(attackers, 'message')
+async function attack (label: string, server: Running, path: string, seconds: number): Promise<Row> {
+  const attackers = startProcess('attackers.ts', '1', [server.url, String(CONNECTIONS)])
   const checking = { over: false }
-  const checks = checkHealth(`${server.url}${path}`, checking)
-  // the first fifth is the warm-up
-  await sleep(SECONDS * 200)
-  const memory = residentOf(server)
-  await server.cpu()
-  const [answered] = await over as [number]
-  const cpu = await server.cpu()
-  checking.over = true
-  const times = await checks
-  const after = residentOf(server)
-  server.stop()
+  const times: number[] = []
+  try {
+    const checks = checkHealth(`${server.url}${path}`, times, checking)
+    await once(attackers, 'message')
+    // the first fifth is the warm-up
+    await sleep(seconds * 200)
+    const memory = residentOf(server)
+    times.length = 0
+    const before = await answersOf(attackers)
+    const begin = performance.now()
+    await server.cpu()
+    await sleep(seconds * 800)
+    const cpu = await server.cpu()
+    const answered = await answersOf(attackers) - before
+    const passed = performance.now() - begin
+    checking.over = true
+    await checks
+    return describe(label, { seconds, passed, cpu, answered, times, memory, after: residentOf(server) })
+  } finally {
+    attackers.kill()
+    server.stop()
+  }
+}
+
+async function answersOf (attackers: ChildProcess): Promise<number> {
+  const answer = once(attackers, 'message') as Promise<[number]>
+  attackers.send('count')
+  return (await answer)[0]
+}
+
+interface Figures {
+  readonly seconds: number
+  /** From one count to the other (ms). */
+  readonly passed: number
+  readonly cpu: number
+  readonly answered: number
+  readonly times: readonly number[]
+  readonly memory: number
+  readonly after: number
+}
+
+function describe (label: string, { seconds, passed, cpu, answered, times, memory, after }: Figures): Row {
   return {
     '': label,
-    'requests/s': Math.round(answered / SECONDS).toLocaleString('en'),
-    'CPU µs/request': (cpu / (answered * 0.8)).toFixed(1),
+    seconds: String(seconds),
+    'requests/s': Math.round(answered / passed * 1000).toLocaleString('en'),
+    'CPU µs/request': (cpu / answered).toFixed(1),
     'health check p50 ms': percentile(times, 0.5).toFixed(1),
     'p99 ms': percentile(times, 0.99).toFixed(1),
     'MB after 20 %': memory.toFixed(0),
@@ -51,10 +87,9 @@ function residentOf ({ pid }: Running): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
 }
 
-/** @returns how long each health check took (ms) */
-async function checkHealth (url: string, checking: { over: boolean }): Promise<number[]> {
+/** Adds to `times` how long each health check took (ms). */
+async function checkHealth (url: string, times: number[], checking: { over: boolean }): Promise<void> {
   const agent = new Agent({ keepAlive: true })
-  const times: number[] = []
   while (!checking.over) {
     const begin = performance.now()
     const [response] = await once(get(url, { agent }), 'response')
@@ -63,5 +98,4 @@ async function checkHealth (url: string, checking: { over: boolean }): Promise<n
     await sleep(PACE)
   }
   agent.destroy()
-  return times
 }

@@ -35,7 +35,8 @@ async function measure (): Promise<void> {
   const cpu = process.cpuUsage()
   await sleep(SECONDS * 1000)
   const { user, system } = process.cpuUsage(cpu)
-  const perSecond = (await transactions(pool) - before) / SECONDS
+  const after = await transactions(pool)
+  const perSecond = (after.count - before.count) / (after.at - before.at) * 1000
   printTable(`${SERVERS} idle servers of ${SITES} sites each on PostgreSQL`, [
     {
       '': 'one query for all sites of a server',
@@ -53,11 +54,12 @@ async function measure (): Promise<void> {
   for (const end of endings.reverse()) await end()
 }
 
-async function transactions (pool: Pool): Promise<number> {
+/** How many there have been, and when they were counted (ms). */
+async function transactions (pool: Pool): Promise<{ count: number, at: number }> {
   // connections report their counts with a delay of up to a second
   await sleep(1500)
   const { rows } = await pool.query(
     'SELECT xact_commit AS count FROM pg_stat_database WHERE datname = current_database()'
   )
-  return Number(rows[0].count)
+  return { count: Number(rows[0].count), at: performance.now() }
 }

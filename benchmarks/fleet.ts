@@ -28,7 +28,10 @@ const fleet = await Promise.all(Array.from({ length: SERVERS }, () => startFleet
   prefix: 'fastify-maintenance:',
   sites: ['default'],
   pollInterval: POLL_INTERVAL,
-  onKnown (_site, { record }) { seen.set(record.revision, [...seen.get(record.revision) ?? [], performance.now()]) }
+  onKnown (_site, { record }) {
+    if (!seen.has(record.revision)) seen.set(record.revision, [])
+    seen.get(record.revision)?.push(performance.now())
+  }
 })))
 const followers = fleet.map(server => server.followers[0]!)
 const listening = async () =>

@@ -4,7 +4,7 @@
  */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { count, findValgrind, IN_PROCESS, PLUGIN } from './lib/count.ts'
+import { countAlone, findValgrind, IN_PROCESS, PLUGIN } from './lib/count.ts'
 import { compareOverSockets } from './lib/http.ts'
 import { formatInterval, medianInterval } from './lib/interval.ts'
 import { median } from './lib/measure.ts'
@@ -14,14 +14,6 @@ const run = promisify(execFile)
 const ROUNDS = Number(process.env.ROUNDS ?? 5)
 const valgrind = findValgrind() !== null
 if (!valgrind) console.log('valgrind is not available: instructions are not counted\n')
-
-/** Each group runs in one process, as in guard.ts: an application that is open first, and then closed. */
-const COUNTED = [
-  ['bare'], ['empty hook'],
-  ['open', 'open, /ignored', "'off' route, closed", 'ignored route', 'ignored address', 'blocked JSON', 'blocked HTML'],
-  ['open, many rules', 'ignored route, many rules', 'ignored address, many rules', 'blocked JSON, many rules'],
-  ['open, with a cookie', 'bypass cookie']
-]
 
 await throughTheRouter()
 await theHookAlone()
@@ -45,14 +37,17 @@ async function throughTheRouter (): Promise<void> {
     ['open', 'empty hook'],
     ['open, many rules', 'open'],
     ['open, several sites', 'open'],
-    ['open, /ignored', 'empty hook'],
-    ["'off' route, closed", 'open, /ignored'],
+    ['empty hook, /ignored', 'empty hook'],
+    ['open, /ignored', 'empty hook, /ignored'],
+    ['open, /off', 'open'],
+    ["'off' route, closed", 'open, /off'],
     ['ignored route', 'open, /ignored'],
     ['ignored route, many rules', 'ignored route'],
     ['ignored route, three windows', 'ignored route'],
     ['ignored address', 'open'],
     ['ignored address, many rules', 'ignored address'],
-    ['open, with a cookie', 'open'],
+    ['empty hook, with a cookie', 'empty hook'],
+    ['open, with a cookie', 'empty hook, with a cookie'],
     ['bypass cookie', 'open, with a cookie'],
     ['blocked JSON', 'bare'],
     ['blocked JSON, many rules', 'blocked JSON'],
@@ -69,10 +64,9 @@ async function throughTheRouter (): Promise<void> {
     process.stderr.write('.')
   }
   process.stderr.write('\n')
-  const counts = Object.assign(
-    {},
-    ...(await Promise.all((valgrind ? COUNTED : []).map(names => count(IN_PROCESS, PLUGIN, names))))
-  ) as Record<string, number>
+  const names = [...new Set(candidates.map(([name]) => name))]
+  const samples = valgrind ? await countAlone(IN_PROCESS, PLUGIN, names, 1) : []
+  const counts = Object.fromEntries(names.map((name, i) => [name, Math.min(...samples[i]?.flat() ?? [])]))
   const indexOf = (name: string): number => candidates.findIndex(candidate => candidate[0] === name)
   printTable(
     'Through the router and the hooks, in process',
@@ -86,16 +80,12 @@ async function throughTheRouter (): Promise<void> {
         'added ns': added.value.toFixed(0),
         '95 %': formatInterval(added, 0),
         ...(valgrind && {
-          instructions: counts[name]?.toFixed(0) ?? '',
-          'added instructions': difference(counts[name], counts[base])
+          instructions: indexOf(name) < i ? '' : (counts[name] ?? NaN).toFixed(0),
+          'added instructions': indexOf(name) < i ? '' : ((counts[name] ?? NaN) - (counts[base] ?? NaN)).toFixed(0)
         })
       }
     })
   )
-}
-
-function difference (count = NaN, base = NaN): string {
-  return Number.isNaN(count - base) ? '' : (count - base).toFixed(0)
 }
 
 async function timeOf (name: string): Promise<number> {

@@ -1,11 +1,12 @@
 /**
  * The clients of attack.ts, in their own process: each connection sends one request after another, of mixed kinds.
- * Arguments: URL, connections, seconds. Sends the number of responses to the parent process.
+ * Arguments: URL, connections. Once all have a response, it tells the parent process, which may then ask for the number
+ * of responses at any time. Any response but a refusal ends it.
  */
 import { connect, type Socket } from 'node:net'
 import { BROWSER } from './clients.js'
 
-const [address = '', connections, seconds] = process.argv.slice(2)
+const [address = '', connections] = process.argv.slice(2)
 const { hostname, port, host } = new URL(address)
 
 const request = (line: string, headers: Record<string, string> = {}, body = ''): Buffer =>
@@ -34,8 +35,9 @@ const REQUESTS = [
   request('GET /', { 'x-forwarded-for': '1.2.3.4, '.repeat(500) + '1.2.3.4' })
 ]
 
+/** 503, and what Node and nginx say to headers and paths that they refuse. */
+const REFUSALS = ['503', '400', '414', '431']
 let answered = 0
-let isOver = false
 
 /** Finds the end of a response by its Content-Length; none of the requests is a HEAD. */
 function attack (first: number): void {
@@ -43,13 +45,14 @@ function attack (first: number): void {
   let missing = 0
   const socket: Socket = connect({ host: hostname, port: Number(port), noDelay: true }, send)
   function send (): void {
-    if (isOver) socket.destroy()
-    else socket.write(REQUESTS[next++ % REQUESTS.length] as Buffer)
+    socket.write(REQUESTS[next++ % REQUESTS.length] as Buffer)
   }
   socket.on('data', (chunk: Buffer) => {
     if (missing > 0) missing -= chunk.length
     else {
       const head = chunk.indexOf('\r\n\r\n')
+      // the status code follows `HTTP/1.1 `
+      if (!REFUSALS.includes(chunk.toString('latin1', 9, 12))) throw new Error(chunk.toString('latin1', 0, head))
       const length = /\r\ncontent-length: (\d+)/i.exec(chunk.toString('latin1', 0, head))?.[1] ?? 0
       missing = head + 4 + Number(length) - chunk.length
     }
@@ -59,11 +62,14 @@ function attack (first: number): void {
     send()
   })
   // the server may close the connection after a hostile request
-  socket.on('error', () => {}).on('close', () => { if (!isOver) setImmediate(() => attack(next)) })
+  socket.on('error', () => {}).on('close', () => { setImmediate(() => attack(next)) })
 }
 
 for (let i = 0; i < Number(connections); i++) attack(i)
-setTimeout(() => {
-  isOver = true
-  process.send?.(answered, () => process.exit())
-}, Number(seconds) * 1000)
+process.on('message', () => { process.send?.(answered) })
+process.on('disconnect', () => process.exit())
+const starting = setInterval(() => {
+  if (answered < Number(connections)) return
+  clearInterval(starting)
+  process.send?.('started')
+}, 10)

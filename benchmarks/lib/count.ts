@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { findProgram } from '../../test/fixtures/debian.ts'
@@ -13,20 +13,22 @@ export const WHOLE = new URL('whole.js', import.meta.url).pathname
 /** The plugin as it is published. */
 export const PLUGIN = new URL('../../dist/lib/entry.cjs', import.meta.url).pathname
 
-/** Deterministic, on a single thread, and without garbage collection during a sample. */
+/**
+ * Deterministic and on a single thread. Samples contain scavenges, but no part of a full garbage collection, which would
+ * make every write in some samples more expensive.
+ */
 const FLAGS = [
   '--single-threaded',
+  '--no-incremental-marking',
   '--predictable',
-  '--hash-seed=1',
-  '--random-seed=1',
   '--predictable-gc-schedule',
   '--min-semi-space-size=64',
   '--max-semi-space-size=64'
 ]
 /** Many short samples: now and then V8 adds some 500,000 instructions of its own to one. */
 const REQUESTS = { [IN_PROCESS]: 1000, [WHOLE]: 300 }
-const SAMPLES = { [IN_PROCESS]: '12', [WHOLE]: '24' }
-const WARM_UP = { [IN_PROCESS]: '15000', [WHOLE]: '8000' }
+const SAMPLES = { [IN_PROCESS]: '12', [WHOLE]: '6' }
+const WARM_UP = { [IN_PROCESS]: '15000', [WHOLE]: '6000' }
 
 /** `null` if valgrind is not available. */
 export const findValgrind = (): string | null => findProgram(['valgrind'], ['valgrind'])
@@ -37,11 +39,34 @@ export async function count (...args: Parameters<typeof countSamples>): Promise<
   return Object.fromEntries(samples.map(([name, counts]) => [name, Math.min(...counts)]))
 }
 
+/** The samples of each process. */
+export type Counts = readonly (readonly number[])[]
+
+/**
+ * Counts each scenario in processes of its own. They differ in their random numbers and hashes, so V8 compiles some code
+ * in another way.
+ * @param names may contain a name twice (A/A)
+ */
+export async function countAlone (
+  subject: string, plugin: string, names: readonly string[], processes = 3
+): Promise<Counts[]> {
+  const counts = names.map(() => [] as number[][])
+  const jobs = names.flatMap((name, i) => Array.from({ length: processes }, (_, j) => async () => {
+    const samples = await countSamples(subject, plugin, [name], 1 + i * processes + j)
+    ;(counts[i] as number[][])[j] = samples[name] ?? []
+  }))
+  // each keeps one core busy
+  await Promise.all(Array.from({ length: availableParallelism() }, async () => {
+    for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) await job()
+  }))
+  return counts
+}
+
 /** A count, and its ratio to another one. */
-export function countCells (counts: readonly number[], base: readonly number[]): Row {
-  const ratio = medianInterval([counts.map((count, i) => count / (base[i] ?? NaN))])
+export function countCells (counts: Counts, base: Counts): Row {
+  const ratio = medianInterval(counts.map((samples, i) => samples.map(sample => sample / median(base[i] ?? []))))
   return {
-    'instructions/request': Math.round(median(counts)).toLocaleString('en'),
+    'instructions/request': Math.round(median(counts.flat())).toLocaleString('en'),
     ratio: ratio.value.toFixed(4),
     '95 %': formatInterval(ratio, 4)
   }
@@ -56,7 +81,8 @@ export function countCells (counts: readonly number[], base: readonly number[]):
 export async function countSamples (
   subject: string,
   plugin: string,
-  names: readonly string[]
+  names: readonly string[],
+  seed = 1
 ): Promise<Record<string, number[]>> {
   const folder = mkdtempSync(join(tmpdir(), 'count-'))
   const requests = REQUESTS[subject] as number
@@ -72,6 +98,8 @@ export async function countSamples (
         `--callgrind-out-file=${join(folder, 'counts')}`,
         process.execPath,
         ...FLAGS,
+        `--hash-seed=${seed}`,
+        `--random-seed=${seed}`,
         subject,
         plugin,
         String(requests),

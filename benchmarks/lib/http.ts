@@ -5,6 +5,7 @@ import { halfWidth, formatInterval, medianInterval, type Interval } from './inte
 import type { Load } from './load.ts'
 import { median } from './measure.ts'
 import { startNginx } from './nginx.ts'
+import { CORE, pinTo } from './pin.ts'
 import { printTable } from './table.ts'
 
 export interface Candidate {
@@ -54,8 +55,11 @@ const PACKAGES = ['express', 'ioredis', 'eta', '@fastify/view', '@fastify/rate-l
  */
 export async function compareOverSockets (groups: readonly Group[]): Promise<void> {
   const client = startProcess('load.ts', CORE)
-  for (const group of groups) await compare(group, client)
-  client.kill()
+  try {
+    for (const group of groups) await compare(group, client)
+  } finally {
+    client.kill()
+  }
 }
 
 async function compare (group: Group, client: ChildProcess): Promise<void> {
@@ -125,13 +129,10 @@ const FLAGS = ['--no-memory-reducer']
 const STDIO: StdioOptions = ['ignore', 'inherit', 'inherit', 'ipc']
 const pathOf = (file: string): string => new URL(file, import.meta.url).pathname
 
-// client and server share a core: in a virtual machine, waking a process on another one costs more than a request
-const CORE = '0'
-
 /** Starts a client, on Linux pinned to a core. */
 export function startProcess (file: string, core: string, args: string[] = []): ChildProcess {
   const node = [process.execPath, '--import', 'tsx', ...FLAGS, pathOf(file), ...args]
-  const [program = '', ...rest] = isLinux ? ['taskset', '-c', core, ...node] : node
+  const [program = '', ...rest] = [...pinTo(core), ...node]
   return spawn(program, rest, { stdio: STDIO })
 }
 
@@ -180,7 +181,7 @@ function print (group: Group, generations: readonly Generation[]): void {
     '95 %': i === 0 ? '' : formatInterval(ratios[i] as Interval)
   })))
   const isEnough = isNarrow(group, generations)
-  const width = isEnough ? '' : ` This machine was too noisy for intervals of ±${narrowOf(group) * 100} %.`
+  const width = isEnough ? '' : ` Their intervals are still wider than ±${narrowOf(group) * 100} %.`
   console.log(`${generations.length} generations of ${SLICES} slices.${width}\n`)
   const again = ratios[1] as Interval
   // readme.ts looks for this word

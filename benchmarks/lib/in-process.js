@@ -78,13 +78,21 @@ function run ({ url, headers, socket }, requests) {
   }
 }
 
+async function answerWithin (ms, statusCode) {
+  const begin = performance.now()
+  while (answered[statusCode] === 0) {
+    if (performance.now() - begin > ms) throw new Error(`no answer with ${statusCode} within ${ms} ms`)
+    await new Promise(resolve => setImmediate(resolve))
+  }
+}
+
 async function measure (name) {
   const request = await enter(app, name)
   const { statusCode } = request
   // pages are compressed on first use
   answered[statusCode] = 0
   run(request, 1)
-  while (answered[statusCode] === 0) await new Promise(resolve => setImmediate(resolve))
+  await answerWithin(60_000, statusCode)
   run(request, WARM_UP)
   const samples = []
   for (let i = 0; i < SAMPLES; i++) {

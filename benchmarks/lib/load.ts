@@ -61,6 +61,8 @@ function sizeOf (start: string): number {
   return start.indexOf('\r\n\r\n') + 4 + Number(length)
 }
 
+// the benchmark has ended, or failed
+process.on('disconnect', () => process.exit())
 process.on('message', async (job: Load) => {
   await load(job)
   process.send?.(null)

@@ -50,8 +50,12 @@ function quartile (values: readonly number[]): number {
 }
 
 export function median (values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] as number
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle] as number : mean(sorted.slice(middle - 1, middle + 1))
 }
+
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
 
 /** Times single calls (ms): the first, which runs before V8 has compiled anything, and the median. */
 export function single (call: () => unknown, calls = 51): { first: number, median: number } {
@@ -59,11 +63,12 @@ export function single (call: () => unknown, calls = 51): { first: number, media
   return { first: times[0] as number, median: median(times) }
 }
 
-/** A pseudorandom number generator with a fixed seed, so that every run measures the same data. */
+/** Mulberry32, a pseudorandom number generator, with a fixed seed, so that every run measures the same data. */
 export function generator (state = 1): (below: number) => number {
   return below => {
-    state = Math.imul(state ^ state >>> 15, state | 1) + 0x6d2b79f5 | 0
-    const mixed = Math.imul(state ^ state >>> 16, 0x45d9f3b)
-    return Math.floor(((mixed ^ mixed >>> 16) >>> 0) / 4294967296 * below)
+    state = state + 0x6d2b79f5 | 0
+    let mixed = Math.imul(state ^ state >>> 15, state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ mixed >>> 7, mixed | 61)
+    return Math.floor(((mixed ^ mixed >>> 14) >>> 0) / 2 ** 32 * below)
   }
 }

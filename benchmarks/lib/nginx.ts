@@ -6,6 +6,7 @@ import { until } from '../../test/fixtures/app.ts'
 import { findProgram } from '../../test/fixtures/debian.ts'
 import { freePort } from '../../test/fixtures/redis.ts'
 import type { Running } from './http.ts'
+import { CORE, pinTo } from './pin.ts'
 
 /** `null` if nginx is not available. */
 export const findNginx = (): string | null => findProgram(['nginx'], ['nginx-light'])
@@ -16,7 +17,9 @@ export async function startNginx (): Promise<Running> {
   const port = await freePort()
   const config = join(folder, 'nginx.conf')
   writeFileSync(config, configOf(folder, port))
-  const child = spawn(findNginx() as string, ['-c', config, '-e', '/dev/null'], { stdio: 'ignore' })
+  // pinned as the other servers are
+  const [program = '', ...args] = [...pinTo(CORE), findNginx() as string, '-c', config, '-e', '/dev/null']
+  const child = spawn(program, args, { stdio: 'ignore' })
   const url = `http://127.0.0.1:${port}`
   await until('nginx answers', () => fetch(url).then(() => true, () => false))
   let before = 0

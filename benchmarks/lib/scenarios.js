@@ -24,26 +24,31 @@ const sites = { site: request => request.headers.host, sites: ['shop', 'blog'] }
 const apiClient = { host: 'shop', ...API_CLIENT }
 const browser = { host: 'shop', ...BROWSER }
 const otherCookies = { ...apiClient, cookie: 'session=0123456789abcdef0123456789abcdef; theme=dark; consent=all' }
+const manyCookies = {
+  ...apiClient,
+  cookie: `session=0123456789abcdef; maintenance=${'x'.repeat(80)}; theme=dark`
+}
 const visitor = { remoteAddress: '192.0.2.1' }
 const ignoredClient = { remoteAddress: '10.1.2.3' }
 const blocked = { closed: true, statusCode: 503 }
 
 /**
- * `options` are the plugin's; scenarios without them don't register it. `hook` is an `onRequest` hook to add instead.
+ * `options` are the plugin's; scenarios without them don't register it on the application that gets the requests.
+ * `hook` is an `onRequest` hook to add instead. With `alone`, the process doesn't load the plugin at all.
  * `closed` closes the site first, with a bypass secret unless `secret` is false, and with as many active windows more
  * as `planned` says. `bypass` sends a valid bypass cookie.
  */
 export const scenarios = {
   bare: {},
+  'nothing else in the process': { alone: true },
   'bare, a browser': { headers: browser },
   'empty hook': { hook: onRequest },
+  'empty hook, /ignored': { hook: onRequest, url: '/ignored' },
+  'empty hook, with a cookie': { hook: onRequest, headers: manyCookies },
   open: { options: few },
-  'open, defaults': { options: {} },
   'open, /ignored': { options: few, url: '/ignored' },
-  'open, with a cookie': {
-    options: few,
-    headers: { ...apiClient, cookie: `session=0123456789abcdef; maintenance=${'x'.repeat(80)}; theme=dark` }
-  },
+  'open, /off': { options: few, url: '/off' },
+  'open, with a cookie': { options: few, headers: manyCookies },
   'open, many rules': { options: many },
   'open, several sites': { options: sites },
   "'off' route, closed": { options: few, closed: true, url: '/off' },
@@ -71,16 +76,28 @@ export const scenarios = {
  * @param handler of `/`, `/ignored` and `/off`
  */
 export async function createApp (plugin, name, handler) {
-  const { options, hook } = scenarios[name]
+  const { options, hook, alone } = scenarios[name]
+  const maintenance = alone ? undefined : (await import(plugin)).default
+  if (!alone) await registerElsewhere(maintenance)
   const app = Fastify()
   if (hook !== undefined) app.addHook('onRequest', hook)
   if (options !== undefined) {
-    await app.register((await import(plugin)).default, typeof options === 'function' ? options() : options)
+    await app.register(maintenance, typeof options === 'function' ? options() : options)
   }
   for (const url of ['/', '/ignored']) app.get(url, handler)
   app.get('/off', { config: { maintenance: 'off' } }, handler)
   await app.ready()
   return app
+}
+
+/**
+ * Parts of Node itself become slower once a process has used one more kind of stream or emitter, whichever package used
+ * it. So each process has an application with the plugin that gets no requests.
+ */
+async function registerElsewhere (maintenance) {
+  const app = Fastify()
+  await app.register(maintenance, few)
+  await app.ready()
 }
 
 /**

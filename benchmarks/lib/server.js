@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify from 'fastify'
 import maintenance from 'fastify-maintenance'
 import { API_CLIENT, BROWSER } from './clients.js'
@@ -12,6 +13,11 @@ import { API_CLIENT, BROWSER } from './clients.js'
 for (const name of (process.env.LOADED ?? '').split(',').filter(name => name !== '')) await import(name)
 
 const app = Fastify()
+// see `registerElsewhere` in scenarios.js
+const idle = Fastify()
+await idle.register(maintenance)
+await idle.ready()
+
 const template = '<!doctype html><title>Down</title><h1>Down for maintenance</h1><p><%= it.message %></p>'
 const variables = { message: 'Back soon' }
 const KEY = 'a key of more than 32 characters, of the benchmarks'
@@ -53,12 +59,6 @@ const servers = {
   },
   'handler, HTML': () => sendFromHandler(BROWSER),
   'handler, JSON': () => sendFromHandler(API_CLIENT),
-  async send () {
-    const page = await renderPage()
-    app.addHook('onRequest', (_request, reply, _done) => {
-      reply.code(503).type('text/html; charset=utf-8').send(page)
-    })
-  },
   async view () {
     const eta = new (await import('eta')).Eta()
     const page = eta.compile(template)
@@ -143,7 +143,10 @@ async function listenFastify (name) {
 const name = process.argv[2] ?? ''
 const url = await (others[name]?.() ?? listenFastify(name))
 // until its page is compressed, a closed site sends it uncompressed; all responses of a measurement must be equal
-while (others[name] === undefined && await isCompressing()) await new Promise(resolve => setTimeout(resolve, 20))
+for (let i = 0; others[name] === undefined && await isCompressing(); i++) {
+  if (i === 500) throw new Error(`the page of '${name}' is still not compressed`)
+  await sleep(20)
+}
 
 async function isCompressing () {
   const { headers } = await app.inject({ url: '/', headers: BROWSER })
@@ -157,4 +160,6 @@ process.on('message', () => {
   before = process.cpuUsage()
   process.send?.({ cpu: user + system })
 })
+// the benchmark has ended, or failed
+process.on('disconnect', () => process.exit())
 process.send?.(url)
