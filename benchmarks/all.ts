@@ -1,7 +1,7 @@
 // Runs every benchmark, prints the tables, and writes them to results.md: `npm run bench`. It takes about 15 minutes
 // on an idle machine with two cores. With QUICK=1, it takes a few minutes and only shows that everything runs: the
-// figures are worthless, and results.md stays as it is. To run some benchmarks and keep the results of the others: `npx tsx benchmarks/all.ts switch
-// boot`.
+// figures are worthless, and results.md stays as it is. To run some benchmarks and keep the results of the others:
+// `npx tsx benchmarks/all.ts switch boot`.
 import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -86,7 +86,9 @@ function lastSection (name: string): string {
 }
 
 /** The versions are those of the last complete run; each benchmark has its own date. */
-const lastHead = (): string => /^[^]*?(?=\n## Goals\n)/.exec(last)?.[0] ?? head
+function lastHead (): string {
+  return /^[^]*?(?=\n## Goals\n)/.exec(last)?.[0] ?? head
+}
 
 /** A complete run is compared with the complete run before it. */
 function describeGoals (results: string): string {

@@ -29,7 +29,15 @@ interface Stored {
 const ROOT = new URL('..', import.meta.url).pathname
 const FILE = new URL('guard.json', import.meta.url)
 /** One application runs them in this order. */
-const SCENARIOS = ['open', 'ignored route', 'ignored address', 'bypass cookie', 'blocked JSON', 'blocked HTML']
+const SCENARIOS = [
+  'open',
+  'open, 100 in flight',
+  'ignored route',
+  'ignored address',
+  'bypass cookie',
+  'blocked JSON',
+  'blocked HTML'
+]
 const EMPTY = 'empty hook'
 const TOLERANCE = 0.03
 const REPEATS = 2

@@ -9,7 +9,8 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import ipaddr from 'ipaddr.js'
 import { compileIps, type IpMatcher } from '../lib/match/ip.ts'
-import { generator, measure, median, type Candidate } from './lib/measure.ts'
+import { formatInterval, medianInterval } from './lib/interval.ts'
+import { generator, measure, median, sample, type Candidate } from './lib/measure.ts'
 import { printTable, type Row } from './lib/table.ts'
 
 const FAMILIES = ['ipv4', 'ipv6'] as const
@@ -23,6 +24,7 @@ const SIZES = [1, 10, 1_000, 100_000]
 const COMPILED = 100_000
 /** Number of addresses to look up; a power of two. */
 const DISTINCT = 1 << 15
+const FLOOD = 50_000
 const random = generator()
 
 const AnIpSet = load('ip-set') as IpSetClass | null
@@ -31,6 +33,7 @@ if (AnIpSet === null) console.log('ip-set is not installed (see BENCH_DEPS): ski
 for (const family of FAMILIES) {
   for (const distribution of DISTRIBUTIONS) compareSizes(family, distribution)
 }
+measureFlood()
 await measureCompiling()
 
 function compareSizes (family: Family, distribution: Distribution): void {
@@ -70,6 +73,26 @@ function compare (family: Family, distribution: Distribution, size: number, hit:
     candidates['ip-set'] = i => set.contains(addresses[i & DISTINCT - 1] as string)
   }
   return measure(candidates)
+}
+
+/** An attacker may send every request from another address: nothing that a look-up remembers may make that expensive. */
+function measureFlood (): void {
+  printTable(`${FLOOD.toLocaleString('en')} addresses, none of them ignored, compared with one`, FAMILIES.map(family => {
+    const matches = compileIps(Array.from({ length: 1000 }, (_, i) => blockOf(family, 'scattered', i, 1000))) as IpMatcher
+    const flood = Array.from({ length: FLOOD }, () => outside(family))
+    const { one = [], many = [] } = sample({
+      one: () => matches(flood[0]),
+      many: i => matches(flood[i % FLOOD])
+    })
+    const ratio = medianInterval([many.map((time, round) => time / (one[round] ?? NaN))])
+    return {
+      '': family,
+      'one address, ns': median(one).toFixed(1),
+      'a flood, ns': median(many).toFixed(1),
+      ratio: ratio.value.toFixed(2),
+      '95 %': formatInterval(ratio, 2)
+    }
+  }))
 }
 
 async function measureCompiling (): Promise<void> {

@@ -85,12 +85,12 @@ export async function createSite ({ name, settings, opened, gates, fence, log }:
   fence?.onChange(onFence)
 
   /** The state as it is at this moment. */
-  function look ({ record, source }: LocalState, isFenced = fence?.isUp === true): StateView {
+  function look ({ record, source }: LocalState, isFenced = fence?.isUp === true, now = clock()): StateView {
     const assumed =
       source === 'pinned'
         ? pinned === 'closed'
         : source === 'unreadable' || (source === 'unknown' && whenUnknown === 'closed')
-    const moment = { now: clock(), readAt, ownRuns }
+    const moment = { now, readAt, ownRuns }
     return viewOf({ record, source: isFenced ? 'fenced' : source, assumed: assumed || isFenced, schedule, moment })
   }
 
@@ -136,7 +136,8 @@ export async function createSite ({ name, settings, opened, gates, fence, log }:
 
   async function apply (next: LocalState): Promise<void> {
     const previous = view
-    const nextView = look(next)
+    const lookedAt = clock()
+    const nextView = look(next, undefined, lookedAt)
     const tightened = isTightened(previous.active, nextView.active)
     const nextGate = await gates.compile({ ...nextView, epoch: tightened ? epoch + 1 : epoch })
     known = next
@@ -146,8 +147,9 @@ export async function createSite ({ name, settings, opened, gates, fence, log }:
     const isFenced = fence?.isUp === true
     context.gate = isFenced ? fencedGate as Gate : nextGate
     epoch = context.gate.epoch
-    view = isFenced ? look(next) : nextView
-    transitions.expect(nextTransition(view.record, schedule, clock()))
+    view = isFenced ? look(next, true, lookedAt) : nextView
+    // a window may have begun or ended since: then the next transition is at once
+    transitions.expect(nextTransition(view.record, schedule, lookedAt))
     tell(previous)
   }
 

@@ -1,4 +1,8 @@
 import crypto, { createHmac, hkdfSync } from 'node:crypto'
+import { once } from 'node:events'
+import { Agent, get } from 'node:http'
+import { connect as connectHttp2 } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { createPass, hashSecret, makeSecret } from '../lib/state/secret.ts'
@@ -330,6 +334,62 @@ t.test('cookies expire', async t => {
   const short = cookieOf(await postBypass(app, { secret }))
   await until('expired', async () => (await enter(app, short)).statusCode === 503)
 })
+
+for (const version of [1, 2]) {
+  t.test(`one HTTP/${version} connection: whoever sends its cookies again passes, until they are no longer good`, async t => {
+    const server = version === 2 ? { http2: true, forceCloseConnections: false } : {}
+    const { app } = await createApp(t, { bypass: { key: KEY } }, server as object)
+    app.get('/', async () => 'inside')
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const closeSite = async (): Promise<string> => {
+      const { bypass } = await app.maintenance.set(true, { bypass: true })
+      return cookieOf(await postBypass(app, { secret: bypass?.secret }))
+    }
+    const statusOf = oneConnection(t, app, version)
+    const cookie = await closeSite()
+    for (let i = 0; i < 3; i++) t.equal(await statusOf(`theme=dark; ${cookie}`), '200')
+    t.equal(await statusOf('theme=dark'), '503', 'somebody else behind the same proxy')
+    t.equal(await statusOf(`theme=dark; ${cookie}x`), '503')
+    t.equal(await statusOf(`theme=dark; ${cookie}`), '200')
+    const next = await closeSite()
+    t.equal(await statusOf(`theme=dark; ${cookie}`), '503', 'the secret is another one')
+    t.equal(await statusOf(`theme=dark; ${next}`), '200')
+  })
+}
+
+t.test('one connection: a cookie that let the last request through expires, and a later one in its header counts', async t => {
+  const { app, secret } = await closedApp(t, { bypass: { key: KEY, ttl: 2 } })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const statusOf = oneConnection(t, app, 1)
+  const first = cookieOf(await postBypass(app, { secret }))
+  t.equal(await statusOf(first), '200')
+  let second = ''
+  await until('the first one expires', async () => {
+    second = cookieOf(await postBypass(app, { secret }))
+    return await statusOf(first) === '503'
+  })
+  t.equal(await statusOf(`${first}; ${second}`), '200')
+})
+
+/** Asks for the home page, always on the same connection. @returns the status code */
+function oneConnection (t: Test, app: FastifyInstance, version: number): (cookie: string) => Promise<string> {
+  const { port } = app.server.address() as AddressInfo
+  if (version === 2) {
+    const session = connectHttp2(`http://127.0.0.1:${port}`)
+    t.teardown(() => session.close())
+    return async cookie => {
+      const [headers] = await once(session.request({ ':path': '/', cookie }).resume(), 'response')
+      return String(headers[':status'])
+    }
+  }
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  t.teardown(() => agent.destroy())
+  return async cookie => {
+    const [response] = await once(get({ port, agent, headers: { cookie } }), 'response')
+    await once(response.resume(), 'end')
+    return String(response.statusCode)
+  }
+}
 
 t.test('a new window, or a new secret, voids the old cookies; a change in between does not', async t => {
   const file = stateFile(t)

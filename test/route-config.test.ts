@@ -1,11 +1,12 @@
 import websocket, { type WebSocket } from '@fastify/websocket'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyContextConfig, FastifyInstance, FastifyRequest } from 'fastify'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import 'reflect-metadata'
 import t from 'tap'
 import maintenance from '../index.ts'
 import { MaintenanceOff, MaintenanceOn } from '../lib/nest.ts'
+import { createConfigReader } from '../lib/util/config-of.ts'
 import { bareApp, counter, createApp } from './fixtures/app.ts'
 
 t.test('config.maintenance: validated, and only own properties count', async t => {
@@ -19,6 +20,31 @@ t.test('config.maintenance: validated, and only own properties count', async t =
   t.teardown(() => { delete prototype.maintenance })
   prototype.maintenance = 'off'
   t.equal((await app.inject('/y')).statusCode, 503)
+})
+
+t.test('on a closed site, the slow getter routeOptions is read once, and always by a Fastify that keeps it elsewhere', async t => {
+  const { app } = bareApp(t)
+  let reads = 0
+  app.addHook('onRequest', (request, _reply, done) => {
+    const { config } = request.routeOptions
+    Object.defineProperty(request, 'routeOptions', { get () { reads++; return { config } } })
+    done()
+  })
+  await app.register(maintenance)
+  app.get('/off', { config: { maintenance: 'off' } }, async () => 'open')
+  app.get('/', async () => 'open')
+  await app.maintenance.set(true)
+  for (let i = 0; i < 3; i++) {
+    t.equal((await app.inject('/off')).statusCode, 200)
+    t.equal((await app.inject('/')).statusCode, 503)
+  }
+  t.equal(reads, 1)
+
+  const configOf = createConfigReader()
+  for (const config of [{ url: '/a' }, { url: '/b' }]) {
+    const request = { routeOptions: { config }, [Symbol('another')]: { config: {} } } as unknown as FastifyRequest
+    t.equal(configOf(request), config as unknown as FastifyContextConfig)
+  }
 })
 
 t.test("a route declared before the plugin can be 'on'", async t => {

@@ -624,3 +624,19 @@ t.test('run with a lease: kill -9, and the site opens automatically', async t =>
   await until('open', () => !app.maintenance.active)
   t.ok(Date.now() >= Date.parse(last ?? ''), 'when its lease has expired')
 })
+
+t.test('a window that begins or ends while the change before it is still being applied is not missed', async t => {
+  // each look at the clock takes a millisecond, so that there is one between any two
+  const store = createTimedStore()
+  store.now = () => store.time++
+  const { app } = await createApp(t, { store })
+  await app.ready()
+  for (let ms = 1; ms <= 40; ms++) {
+    await app.maintenance.set(true, { startsAt: new Date(store.time + ms) })
+    await until(`closed ${ms} ms later`, () => app.maintenance.active, 3000)
+    await app.maintenance.set(false)
+    await app.maintenance.set(true, { endsAt: new Date(store.time + ms + 5) })
+    await until(`open ${ms} ms later`, () => !app.maintenance.active, 3000)
+  }
+  t.pass()
+})

@@ -14,8 +14,8 @@ export const WHOLE = new URL('whole.js', import.meta.url).pathname
 export const PLUGIN = new URL('../../dist/lib/entry.cjs', import.meta.url).pathname
 
 /**
- * Deterministic and on a single thread. Samples contain scavenges, but no part of a full garbage collection, which would
- * make every write in some samples more expensive.
+ * Deterministic and on a single thread. Samples contain scavenges, but no part of a full garbage collection, which
+ * makes every write slower.
  */
 const FLAGS = [
   '--single-threaded',
@@ -43,8 +43,8 @@ export async function count (...args: Parameters<typeof countSamples>): Promise<
 export type Counts = readonly (readonly number[])[]
 
 /**
- * Counts each scenario in processes of its own. They differ in their random numbers and hashes, so V8 compiles some code
- * in another way.
+ * Counts each scenario in processes of its own. They differ in their random numbers and hashes, so V8 compiles some
+ * code in another way.
  * @param names may contain a name twice (A/A)
  */
 export async function countAlone (

@@ -10,11 +10,16 @@ const SLICE = 1
 /** Upper bound on the calls of a round, for candidates that do next to nothing. */
 const CALLS_MAX = 2 ** 20
 
+/** @returns the lower quartile of each, in ns per call: other load can only add time */
+export function measure (candidates: Readonly<Record<string, Candidate>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(sample(candidates)).map(([name, times]) => [name, quartile(times)]))
+}
+
 /**
  * Interleaves the candidates in rounds, so that other load on the machine affects all of them alike.
- * @returns the lower quartile of each, in ns per call: other load can only add time
+ * @returns the times of each, in ns per call
  */
-export function measure (candidates: Readonly<Record<string, Candidate>>): Record<string, number> {
+export function sample (candidates: Readonly<Record<string, Candidate>>): Record<string, number[]> {
   const all = Object.entries(candidates).map(([name, candidate]) => ({
     name,
     candidate,
@@ -26,7 +31,7 @@ export function measure (candidates: Readonly<Record<string, Candidate>>): Recor
       times.push(run(candidate, calls, round * calls) / calls)
     }
   }
-  return Object.fromEntries(all.map(({ name, times }) => [name, quartile(times)]))
+  return Object.fromEntries(all.map(({ name, times }) => [name, times]))
 }
 
 /** Also warms the candidate up. Takes the faster of two runs, because one may have been interrupted. */

@@ -36,7 +36,7 @@ const blocked = { closed: true, statusCode: 503 }
  * `options` are the plugin's; scenarios without them don't register it on the application that gets the requests.
  * `hook` is an `onRequest` hook to add instead. With `alone`, the process doesn't load the plugin at all.
  * `closed` closes the site first, with a bypass secret unless `secret` is false, and with as many active windows more
- * as `planned` says. `bypass` sends a valid bypass cookie.
+ * as `planned` says. `bypass` sends a valid bypass cookie. `held` requests to `/held` are never answered.
  */
 export const scenarios = {
   bare: {},
@@ -46,6 +46,7 @@ export const scenarios = {
   'empty hook, /ignored': { hook: onRequest, url: '/ignored' },
   'empty hook, with a cookie': { hook: onRequest, headers: manyCookies },
   open: { options: few },
+  'open, 100 in flight': { options: few, held: 100 },
   'open, /ignored': { options: few, url: '/ignored' },
   'open, /off': { options: few, url: '/off' },
   'open, with a cookie': { options: few, headers: manyCookies },
@@ -85,6 +86,7 @@ export async function createApp (plugin, name, handler) {
     await app.register(maintenance, typeof options === 'function' ? options() : options)
   }
   for (const url of ['/', '/ignored']) app.get(url, handler)
+  app.get('/held', () => {})
   app.get('/off', { config: { maintenance: 'off' } }, handler)
   await app.ready()
   return app
@@ -113,16 +115,17 @@ export async function enter (app, name) {
     socket = visitor,
     options,
     secret = true,
-    planned = 0
+    planned = 0,
+    held = 0
   } = scenarios[name]
   if (closed && options.sites !== undefined) await app.maintenance.for('shop').set(true)
   else if (closed && !app.maintenance.active) {
     bypasses.set(app, (await app.maintenance.set(true, { bypass: secret })).bypass)
   }
   if (planned > 0) await startWindows(app, planned)
-  if (!scenarios[name].bypass) return { statusCode, url, headers, socket }
+  if (!scenarios[name].bypass) return { statusCode, url, headers, socket, held }
   const cookie = `session=0123456789abcdef; ${await cookieFor(app)}; theme=dark`
-  return { statusCode, url, socket, headers: { ...apiClient, cookie } }
+  return { statusCode, url, socket, held, headers: { ...apiClient, cookie } }
 }
 
 async function startWindows ({ maintenance }, count) {

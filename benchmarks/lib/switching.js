@@ -1,6 +1,6 @@
 /**
  * Closes and reopens a site repeatedly, and prints the longest delay of the event loop (ms) during each change.
- * Argument, as JSON: how many times, the number of sites and patterns, and `idle` to wait for as long without switching.
+ * Argument, as JSON: how many times, the number of sites and patterns, and `idle` to wait as long without switching.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'

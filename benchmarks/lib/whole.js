@@ -47,10 +47,8 @@ for (const name of names) {
   answers = 0
   await run(bytes, 1)
   // pages are compressed on first use
-  for (let turns = 0; answers === 0; turns++) {
-    if (turns > 100_000) throw new Error(`${name}: no answer`)
-    await turn()
-  }
+  // eslint-disable-next-line no-unmodified-loop-condition -- the connection changes it
+  for (let turns = 0; turns < 100_000 && answers === 0; turns++) await turn()
   if (!written.startsWith(`HTTP/1.1 ${statusCode} `)) throw new Error(`${name}: ${written.slice(0, 100)}`)
   written = null
   await run(bytes, WARM_UP)

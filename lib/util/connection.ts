@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 type Raw = FastifyReply['raw'] & { stream?: { destroyed: boolean, closed: boolean } }
 type RawRequest = FastifyRequest['raw'] & { stream?: { session?: object } }
 
-/** What the requests of one client have in common: the socket, or the session of HTTP/2, whose sockets are stand-ins. */
+/** What the requests of one client share: the socket, or with HTTP/2, whose sockets are stand-ins, the session. */
 export const connectionOf = (raw: FastifyRequest['raw']): object => (raw as RawRequest).stream?.session ?? raw.socket
 
 /** One listener for each connection, however many requests are pipelined on it. */
