@@ -10,6 +10,18 @@ import { printTable } from './lib/table.ts'
 
 const PLAIN = '200 {"hello":"world"}'
 
+/** The first is the base of those of an API client, and the first of a browser that of the rest. */
+const WHOLE_REQUESTS = [
+  ['bare', 'no plugin'],
+  ['bare', 'no plugin again (A/A)'],
+  ['nothing else in the process', 'no plugin in the process, nor any other package'],
+  ['empty hook', 'empty hook'],
+  ['open', 'open'],
+  ['blocked JSON', 'blocked JSON'],
+  ['bare, a browser', 'no plugin, a browser'],
+  ['blocked HTML', 'blocked HTML']
+] as const
+
 const nginx = findNginx()
 if (nginx === null) console.log('nginx is not available: skipped\n')
 
@@ -60,18 +72,6 @@ function twice (server: string, label: string, headers: Record<string, string>, 
 function blocked (server: string, label: string, headers: Record<string, string>): Candidate {
   return { server, label, headers, statusCode: 503 }
 }
-
-/** The first is the base of those of an API client, and the first of a browser that of the rest. */
-const WHOLE_REQUESTS = [
-  ['bare', 'no plugin'],
-  ['bare', 'no plugin again (A/A)'],
-  ['nothing else in the process', 'no plugin in the process, nor any other package'],
-  ['empty hook', 'empty hook'],
-  ['open', 'open'],
-  ['blocked JSON', 'blocked JSON'],
-  ['bare, a browser', 'no plugin, a browser'],
-  ['blocked HTML', 'blocked HTML']
-] as const
 
 /** Steadier than any clock: counts what Node and Fastify do for a whole request, without system calls. */
 async function countWhole (): Promise<void> {

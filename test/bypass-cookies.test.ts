@@ -336,7 +336,7 @@ t.test('cookies expire', async t => {
 })
 
 for (const version of [1, 2]) {
-  t.test(`one HTTP/${version} connection: whoever sends its cookies again passes, until they are no longer good`, async t => {
+  t.test(`one HTTP/${version} connection: a client that sends its cookies again passes until they are no longer good`, async t => {
     const server = version === 2 ? { http2: true, forceCloseConnections: false } : {}
     const { app } = await createApp(t, { bypass: { key: KEY } }, server as object)
     app.get('/', async () => 'inside')

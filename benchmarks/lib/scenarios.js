@@ -129,7 +129,7 @@ export async function enter (app, name) {
 }
 
 async function startWindows ({ maintenance }, count) {
-  for (let i = 0; i < count; i++) await maintenance.set(true, { startsAt: new Date(Date.now() + 50) })
+  for (let i = 0; i < count; i++) await maintenance.set(true, { startsAt: new Date(Date.now() + 500) })
   while (maintenance.status().windows.some(({ active }) => !active)) await sleep(20)
 }
 
