@@ -217,5 +217,6 @@ export async function createSite ({ name, settings, opened, gates, fence, log }:
   }
 }
 
-/** A run that has lost its lease may have become another kind of window. */
-const idsOf = ({ active }: StateView): string => active.map(({ id, kind }) => `${id} ${kind}`).join()
+/** Which windows are active, and which are ahead. A run that has lost its lease may have become another kind. */
+const idsOf = ({ active, ahead }: StateView): string =>
+  [active, ahead].map(windows => windows.map(({ id, kind }) => `${id} ${kind}`).join()).join(' | ')

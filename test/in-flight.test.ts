@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOption
 import { spawn } from 'node:child_process'
 import { EventEmitter } from 'node:events'
 import { connect as connectHttp2, type ClientHttp2Stream } from 'node:http2'
-import { type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
@@ -585,14 +585,32 @@ t.test('requests that have ended are let go of soon, so that garbage collections
   const { app } = bareApp(t)
   await app.register(maintenance)
   const replies: WeakRef<FastifyReply>[] = []
+  let held = 0
   app.get('/', async (_request, reply) => {
     replies.push(new WeakRef(reply))
+    await sleep(2)
     return 'done'
   })
+  app.get('/held', () => { held++ })
   const port = await listen(app)
-  for (let i = 0; i < 100; i++) await (await fetch(`http://127.0.0.1:${port}/`)).text()
-  await heap()
-  t.ok(replies.filter(reply => reply.deref() !== undefined).length < 20)
+  const isKept = (reply: WeakRef<FastifyReply>): boolean => reply.deref() !== undefined
+  const keptOf = async (requests: number): Promise<number> => {
+    replies.length = 0
+    const ask = async (): Promise<void> => {
+      for (let i = 0; i < requests; i += 5) await (await fetch(`http://127.0.0.1:${port}/`)).text()
+    }
+    await Promise.all([ask(), ask(), ask(), ask(), ask()])
+    await heap()
+    return replies.filter(isKept).length
+  }
+  t.ok(await keptOf(500) < 20)
+  for (let i = 0; i < 30; i++) {
+    const socket = connect(port, '127.0.0.1')
+    socket.write('GET /held HTTP/1.1\r\nHost: a\r\n\r\n')
+    t.teardown(() => socket.destroy())
+  }
+  await until('30 requests are in flight', () => held === 30)
+  t.ok(await keptOf(1000) < 80, 'about twice as many as are in flight')
 })
 
 t.test('200 rounds of on and off under load: no handle, listener, memory or reference is left', async t => {

@@ -41,8 +41,8 @@ export function createPassCheck (
 interface Accepted { readonly cookie: string, readonly expiry: number }
 
 /**
- * A browser sends the same cookies with each request: comparing the header with that of the request before, on the same
- * connection, takes a fraction of the time of a search.
+ * A browser sends the same cookies with each request. Comparing the header with the last one that was accepted on its
+ * connection takes a fraction of the time of a search. A client that sends the same header has the same cookie.
  */
 function createCookieCheck (
   pass: Pass, settings: BypassSettings, clock: () => number

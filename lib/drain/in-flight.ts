@@ -26,7 +26,7 @@ export interface InFlightParts {
   readonly onAbandoned: (reply: FastifyReply) => void
 }
 
-/** After a burst of more requests than this, all are looked at once more after a second, even if no more come. */
+/** While there are more entries than this, all are looked at every second (ms), even if no more requests come. */
 const BURST = 8
 const LOOK_AFTER = 1000
 
@@ -49,13 +49,14 @@ export function createInFlight ({ siteOf, isExempt, epochOf, workOf, onAbandoned
     if (entered.push(reply) > BURST) lookSoon()
   }
 
-  /** The order of the list doesn't matter: the last request takes the place of one that has ended. */
+  /** Downwards, because the last request, which takes the place of one that has ended, need not be looked at again. */
   function lookAtNext (): void {
-    if (next >= entered.length) next = 0
+    if (next <= 0 || next > entered.length) next = entered.length
+    next--
     if (hasEnded(entered[next] as FastifyReply)) replaceByLast(next)
-    else next++
   }
 
+  /** The order of the list doesn't matter. */
   function replaceByLast (place: number): void {
     const last = entered.pop() as FastifyReply
     if (place < entered.length) entered[place] = last

@@ -8,7 +8,7 @@ export const makeSecret = (): string => randomBytes(24).toString('base64url')
 export const hashSecret = (windowId: string, secret: string): string =>
   createHmac('sha256', windowId).update(secret).digest('base64url')
 
-/** How many cookies are remembered as valid, so that a tester's next request costs one look into a `Map`. */
+/** How many genuine cookies are remembered, so that a tester's next connection costs one look into a `Map`. */
 const SEEN_MAX = 1000
 
 /** The bypass of one window. */

@@ -4,8 +4,12 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 type Raw = FastifyReply['raw'] & { stream?: { destroyed: boolean, closed: boolean } }
 type RawRequest = FastifyRequest['raw'] & { stream?: { session?: object } }
 
-/** What the requests of one client share: the socket, or with HTTP/2, whose sockets are stand-ins, the session. */
-export const connectionOf = (raw: FastifyRequest['raw']): object => (raw as RawRequest).stream?.session ?? raw.socket
+/**
+ * The socket, or the session of HTTP/2, where sockets are stand-ins. A request that no server of Node has received may
+ * have neither: then it shares its connection with no other.
+ */
+export const connectionOf = (raw: FastifyRequest['raw']): object =>
+  (raw as RawRequest).stream?.session ?? (raw.socket as object | undefined) ?? raw
 
 /** One listener for each connection, however many requests are pipelined on it. */
 const listeners = new WeakMap<EventEmitter, Set<() => void>>()
