@@ -38,8 +38,7 @@ await compareOverSockets([
     title: 'Blocked requests of an API client',
     candidates: [
       ...twice('handler, JSON', 'a Fastify handler that sends the same body and headers', API_CLIENT, 503),
-      blocked('closed', 'blocked JSON', API_CLIENT),
-      blocked('throw', 'a thrown error', API_CLIENT)
+      blocked('closed', 'blocked JSON', API_CLIENT)
     ]
   },
   {

@@ -9,7 +9,7 @@ import { PLUGIN } from './lib/count.ts'
 import { formatInterval, medianInterval } from './lib/interval.ts'
 import { percentile, printTable } from './lib/table.ts'
 
-const ROUNDS = Number(process.env.ROUNDS ?? 11)
+const ROUNDS = Number(process.env.ROUNDS ?? 9)
 const SWITCHES = Number(process.env.SWITCHES ?? 250)
 
 const run = promisify(execFile)

@@ -12,7 +12,7 @@ import { printTable } from './lib/table.ts'
 
 const SERVERS = Number(process.env.SERVERS ?? 100)
 const SITES = 100
-const SECONDS = Number(process.env.SECONDS ?? 20)
+const SECONDS = Number(process.env.SECONDS ?? 15)
 /** The plugin's default (s). */
 const POLL_INTERVAL = 5
 

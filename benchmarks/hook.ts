@@ -11,7 +11,7 @@ import { median } from './lib/measure.ts'
 import { printTable } from './lib/table.ts'
 
 const run = promisify(execFile)
-const ROUNDS = Number(process.env.ROUNDS ?? 5)
+const ROUNDS = Number(process.env.ROUNDS ?? 4)
 /** Under valgrind, they take long to start. */
 const NOT_COUNTED = /many rules|several sites|three windows/
 const valgrind = findValgrind() !== null

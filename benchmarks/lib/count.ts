@@ -27,8 +27,9 @@ const FLAGS = [
 ]
 /** Many short samples: now and then V8 adds some 500,000 instructions of its own to one. */
 const REQUESTS = { [IN_PROCESS]: 1000, [WHOLE]: 300 }
-const SAMPLES = { [IN_PROCESS]: '12', [WHOLE]: '6' }
-const WARM_UP = { [IN_PROCESS]: '15000', [WHOLE]: '6000' }
+const SAMPLES = { [IN_PROCESS]: '12', [WHOLE]: '12' }
+/** V8 still compiles something after 7,000 whole requests. */
+const WARM_UP = { [IN_PROCESS]: '15000', [WHOLE]: '8000' }
 
 /** `null` if valgrind is not available. */
 export const findValgrind = (): string | null => findProgram(['valgrind'], ['valgrind'])
@@ -48,7 +49,7 @@ export type Counts = readonly (readonly number[])[]
  * @param names may contain a name twice (A/A)
  */
 export async function countAlone (
-  subject: string, plugin: string, names: readonly string[], processes = 3
+  subject: string, plugin: string, names: readonly string[], processes = 2
 ): Promise<Counts[]> {
   const counts = names.map(() => [] as number[][])
   const jobs = names.flatMap((name, i) => Array.from({ length: processes }, (_, j) => async () => {

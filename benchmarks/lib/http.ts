@@ -36,7 +36,7 @@ interface Group {
 /** Many short generations of fresh processes: two processes of the same program differ more than two slices of one. */
 const GENERATIONS = Number(process.env.GENERATIONS ?? 6)
 /** Upper bound: generations are added until every interval is narrow. */
-const GENERATIONS_MAX = GENERATIONS === 1 ? 1 : Math.max(GENERATIONS, 10)
+const GENERATIONS_MAX = GENERATIONS === 1 ? 1 : Math.max(GENERATIONS, 9)
 /** The servers of a group take turns in slices, so that other load on the machine affects all of them alike. */
 const SLICES = Number(process.env.SLICES ?? 6)
 const REQUESTS = Number(process.env.REQUESTS ?? 2000)

@@ -67,11 +67,6 @@ const servers = {
       reply.code(503).view(page, variables)
     })
   },
-  async throw () {
-    app.addHook('onRequest', (_request, _reply, done) => {
-      done(Object.assign(new Error('maintenance'), { statusCode: 503 }))
-    })
-  },
   async 'under-pressure, open' () {
     await app.register(import('@fastify/under-pressure'), { healthCheck: async () => true, healthCheckInterval: 1000 })
   },
