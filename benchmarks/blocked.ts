@@ -51,7 +51,8 @@ await compareOverSockets([
   {
     title: 'Lower bounds: no framework',
     // they are far from the plugin
-    narrow: 0.05,
+    narrow: 0.1,
+    generations: 3,
     candidates: [
       ...twice('node', `plain node:http ${PLAIN}`, BROWSER, 200),
       blocked('node, HTML', 'node:http with the plugin\'s page and headers', BROWSER),

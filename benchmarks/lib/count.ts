@@ -27,7 +27,7 @@ const FLAGS = [
 ]
 /** Many short samples: now and then V8 adds some 500,000 instructions of its own to one. */
 const REQUESTS = { [IN_PROCESS]: 1000, [WHOLE]: 300 }
-const SAMPLES = { [IN_PROCESS]: '12', [WHOLE]: '12' }
+const SAMPLES = { [IN_PROCESS]: '12', [WHOLE]: '9' }
 /** V8 still compiles something after 7,000 whole requests. */
 const WARM_UP = { [IN_PROCESS]: '15000', [WHOLE]: '8000' }
 

@@ -31,6 +31,11 @@ interface Group {
    * @default 0.02
    */
   readonly narrow?: number
+  /**
+   * How many generations there are at least.
+   * @default 6
+   */
+  readonly generations?: number
 }
 
 /** Many short generations of fresh processes: two processes of the same program differ more than two slices of one. */
@@ -67,7 +72,7 @@ async function compare (group: Group, client: ChildProcess): Promise<void> {
   do {
     generations.push(await playGeneration(group.candidates, client))
     process.stderr.write('.')
-  } while (generations.length < (isNarrow(group, generations) ? GENERATIONS : GENERATIONS_MAX))
+  } while (generations.length < (isNarrow(group, generations) ? leastOf(group) : GENERATIONS_MAX))
   process.stderr.write('\n')
   print(group, generations)
 }
@@ -161,6 +166,7 @@ function shuffled<T> (values: readonly T[]): T[] {
 const ratioOf = (generations: readonly Generation[], i: number): Interval =>
   medianInterval(generations.map(times => (times[i] ?? []).map((time, slice) => time / (times[0]?.[slice] ?? NaN))))
 
+const leastOf = ({ generations = GENERATIONS }: Group): number => Math.min(generations, GENERATIONS)
 const narrowOf = ({ narrow = 0.02 }: Group): number => narrow
 
 function isNarrow (group: Group, generations: readonly Generation[]): boolean {
