@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Decision, Mode, Reason, UpcomingWindow } from '../types/index.ts'
 import type { Answer } from './answer/answer.ts'
-import { makeMarks, type Marks } from './answer/mark-private.ts'
+import type { Marks } from './answer/mark-private.ts'
 import { shownMode } from './answer/texts.ts'
 import type { Pass } from './state/secret.ts'
 import { isBlocking, type Questions, type WindowQuestions } from './decision.ts'
@@ -123,7 +123,7 @@ function compileOutcomes (
       holds: reason === 'active' && state.mode === 'hold',
       countsAsIgnored: state.active && !blocked && !NOT_COUNTED.includes(reason),
       tracked: TRACKED.includes(reason),
-      marks: PRIVATE.includes(reason) ? makeMarks(shownMode(state.mode ?? 'full'), reason) : null,
+      marks: PRIVATE.includes(reason) ? { mode: shownMode(state.mode ?? 'full'), pass: reason } : null,
       epoch
     }]
   })) as Gate['outcomes']

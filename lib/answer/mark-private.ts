@@ -5,8 +5,8 @@ import { isCacheHeader } from './cache-headers.ts'
 import { joinLists } from './merge-headers.ts'
 import { writeHead as nodeWriteHead } from './send.ts'
 
-/** Headers that say what an answer is, as names in lower case and values in turn. */
-export type Marks = readonly string[]
+/** What the headers of such an answer say: the mode of the site, and why the request was let through. */
+export interface Marks { readonly mode: string, readonly pass: string }
 
 type WriteHead = (this: ServerResponse, statusCode: number, ...rest: unknown[]) => ServerResponse
 type Respond = (this: ServerHttp2Stream, ...args: unknown[]) => void
@@ -16,9 +16,6 @@ const RESPONDERS = [['respond', 0], ['respondWithFile', 1], ['respondWithFD', 1]
 
 const MARKS = ['maintenance-mode', 'maintenance-pass'] as const
 const EXPOSED = MARKS.join()
-
-export const makeMarks = (mode: string, pass: string): Marks =>
-  [MARKS[0], mode, MARKS[1], pass, 'cache-control', 'private, no-store']
 
 /**
  * The few who may look inside a closed site see what no cache may keep for the public. The headers change when
@@ -64,8 +61,8 @@ function markStream (stream: ServerHttp2Stream, marks: Marks): void {
  * What was given to `writeHead` or `respond`, without what caches look at, and with the marks.
  * @param raw has the headers that were set one by one; it keeps those that caches don't look at
  */
-function privateList (given: unknown, marks: Marks, raw: ServerResponse | null): unknown[] {
-  const list: unknown[] = marks.slice()
+function privateList (given: unknown, { mode, pass }: Marks, raw: ServerResponse | null): unknown[] {
+  const list: unknown[] = [MARKS[0], mode, MARKS[1], pass, 'cache-control', 'private, no-store']
   let crossOrigin = false
   let exposed: unknown
   if (raw !== null) {

@@ -51,8 +51,7 @@ export function createInFlight ({ siteOf, isExempt, epochOf, workOf, onAbandoned
 
   /** Downwards, because the last request, which takes the place of one that has ended, need not be looked at again. */
   function lookAtNext (): void {
-    if (next <= 0 || next > entered.length) next = entered.length
-    next--
+    next = next > 0 && next <= entered.length ? next - 1 : entered.length - 1
     if (hasEnded(entered[next] as FastifyReply)) replaceByLast(next)
   }
 
