@@ -19,7 +19,7 @@ if (findValgrind() === null) console.log('valgrind is not available: instruction
 else await countInProcess()
 
 async function countInProcess (): Promise<void> {
-  const counts = await countAlone(IN_PROCESS, PLUGIN, NAMES)
+  const counts = await countAlone(IN_PROCESS, PLUGIN, NAMES, 1)
   printTable('Blocked in process, compared with no bypass and the same cookies', NAMES.map((name, i) => ({
     '': NAMES.indexOf(name) < i ? `${name} again (A/A)` : name,
     ...countCells(counts[i] ?? [], counts[Number(name.includes('other cookies'))] ?? [])
