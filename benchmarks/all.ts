@@ -154,11 +154,11 @@ Figures are medians. Ratios are relative to the first row, if nothing else is sa
 intervals, bootstrapped over processes and the samples of each. A row marked A/A measures its base a second time:
 differences within its interval are noise.
 
-What else a process does changes the time of a request more than an open site does. Which packages it loads moves its code
-around in memory, which changes the CPU time by up to 15 %. So over sockets, each generation of processes loads another
-choice of packages. Once a process has used one more kind of stream or emitter, parts of Node itself take longer, some 2 %
-of a request. So each process has an application with the plugin that gets no requests, and *no plugin* means that the
-application which is measured has none. *The hook alone* calls the hook with a stub.
+What else a process does changes the time of a request more than an open site does. Which packages it loads moves its
+code around in memory, which changes the CPU time by up to 15 %. So over sockets, each generation of processes loads
+another choice of packages. Once a process has used one more kind of stream or emitter, parts of Node itself take longer,
+some 2 % of a request. So each process has an application with the plugin that gets no requests, and *no plugin* means
+that the application which is measured has none. *The hook alone* calls the hook with a stub.
 `
 }
 

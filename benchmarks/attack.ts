@@ -3,12 +3,11 @@
  * connections send one request after another, some with headers as long as Node accepts. Compared with an nginx that
  * returns 503. Run with `npm run build && npx tsx benchmarks/attack.ts`. ATTACK sets how long an attack lasts (s).
  */
-import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { Agent, get } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { startProcess, startServer, type Running } from './lib/http.ts'
+import { answer, ask, startProcess, startServer, type Running } from './lib/http.ts'
 import { findNginx, startNginx } from './lib/nginx.ts'
 import { percentile, printTable, type Row } from './lib/table.ts'
 
@@ -31,31 +30,26 @@ async function attack (label: string, server: Running, path: string, seconds: nu
   const times: number[] = []
   try {
     const checks = checkHealth(`${server.url}${path}`, times, checking)
-    await once(attackers, 'message')
+    await answer(attackers)
     // the first fifth is the warm-up
     await sleep(seconds * 200)
     const memory = residentOf(server)
     times.length = 0
-    const before = await answersOf(attackers)
+    const before = await ask(attackers, 'count') as number
     const begin = performance.now()
     await server.cpu()
     await sleep(seconds * 800)
     const cpu = await server.cpu()
-    const answered = await answersOf(attackers) - before
+    const answered = await ask(attackers, 'count') as number - before
     const passed = performance.now() - begin
     checking.over = true
     await checks
     return describe(label, { seconds, passed, cpu, answered, times, memory, after: residentOf(server) })
   } finally {
+    checking.over = true
     attackers.kill()
     server.stop()
   }
-}
-
-async function answersOf (attackers: ChildProcess): Promise<number> {
-  const answer = once(attackers, 'message') as Promise<[number]>
-  attackers.send('count')
-  return (await answer)[0]
 }
 
 interface Figures {

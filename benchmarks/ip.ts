@@ -77,8 +77,8 @@ function compare (family: Family, distribution: Distribution, size: number, hit:
 
 /** An attacker may send each request from another address. Nothing that a look-up remembers may make that expensive. */
 function measureFlood (): void {
-  const title = `${FLOOD.toLocaleString('en')} addresses, none of them ignored, compared with each of them many times in turn`
-  printTable(title, FAMILIES.map(family => {
+  const addresses = `${FLOOD.toLocaleString('en')} addresses, none of them ignored`
+  printTable(`${addresses}, compared with each of them many times in turn`, FAMILIES.map(family => {
     const rules = Array.from({ length: 1000 }, (_, i) => blockOf(family, 'scattered', i, 1000))
     const matches = compileIps(rules) as IpMatcher
     const flood = Array.from({ length: FLOOD }, () => outside(family))

@@ -21,7 +21,8 @@ const candidates: Candidate[] = [
   { server: 'express, closed', label: 'Express 5, hand-written middleware, closed', ...blocked }
 ]
 // they differ so much that narrower intervals would tell nothing more
-await compareOverSockets([{ title: 'Alternatives to the plugin, over sockets', candidates, narrow: 0.2, generations: 3 }])
+const title = 'Alternatives to the plugin, over sockets'
+await compareOverSockets([{ title, candidates, narrow: 0.2, generations: 3 }])
 for (const end of endings.reverse()) await end()
 
 // another language and server, measured by other means, so not in the same table

@@ -69,7 +69,7 @@ export function createHook ({
   inFlight,
   settings: { ignore, onBlocked, hold: holdSettings }
 }: HookParts): Hook {
-  // V8 reads methods slowly from objects that have getters too
+  // V8 keeps objects that have getters in a slow form, so their methods are read once
   const siteOf = sites.of
   const routeOf = routes.of
   const hold = createHold(holdSettings)

@@ -337,7 +337,7 @@ t.test('cookies expire', async t => {
 })
 
 for (const version of [1, 2]) {
-  t.test(`one HTTP/${version} connection: a client that sends its cookies again passes until they are no longer good`, async t => {
+  t.test(`one HTTP/${version} connection: the same cookies pass again, until they are no longer good`, async t => {
     const server = version === 2 ? { http2: true, forceCloseConnections: false } : {}
     const { app } = await createApp(t, { bypass: { key: KEY } }, server as object)
     app.get('/', async () => 'inside')
@@ -375,13 +375,25 @@ t.test('one connection: the same header passes if its first cookie has expired, 
   t.equal(await statusOf(short), '503')
 })
 
+t.test('one connection of a proxy: over https, the header that passed over http does not', async t => {
+  const { app, secret } = await closedApp(t)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const statusOf = oneConnection(t, app, 1)
+  const cookie = cookieOf(await postBypass(app, { secret }))
+  t.equal(await statusOf(cookie), '200')
+  t.equal(await statusOf(cookie, { 'x-forwarded-proto': 'https' }), '503')
+  t.equal(await statusOf(cookie), '200')
+})
+
 t.test('a request without a socket shares its connection with no other', async t => {
   const raw = {} as FastifyRequest['raw']
   t.equal(connectionOf(raw), raw)
 })
 
+type Ask = (cookie: string, headers?: Record<string, string>) => Promise<string>
+
 /** Asks for the home page, always on the same connection. @returns the status code */
-function oneConnection (t: Test, app: FastifyInstance, version: number): (cookie: string) => Promise<string> {
+function oneConnection (t: Test, app: FastifyInstance, version: number): Ask {
   const { port } = app.server.address() as AddressInfo
   if (version === 2) {
     const session = connectHttp2(`http://127.0.0.1:${port}`)
@@ -393,8 +405,8 @@ function oneConnection (t: Test, app: FastifyInstance, version: number): (cookie
   }
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   t.teardown(() => agent.destroy())
-  return async cookie => {
-    const [response] = await once(get({ port, agent, headers: { cookie } }), 'response')
+  return async (cookie, headers) => {
+    const [response] = await once(get({ port, agent, headers: { cookie, ...headers } }), 'response')
     await once(response.resume(), 'end')
     return String(response.statusCode)
   }

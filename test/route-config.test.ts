@@ -22,7 +22,7 @@ t.test('config.maintenance: validated, and only own properties count', async t =
   t.equal((await app.inject('/y')).statusCode, 503)
 })
 
-t.test('on a closed site, the slow getter routeOptions is read once, and always by a Fastify that keeps it elsewhere', async t => {
+t.test('the slow getter routeOptions is read once, or always if Fastify keeps the route elsewhere', async t => {
   const { app } = bareApp(t)
   let reads = 0
   app.addHook('onRequest', (request, _reply, done) => {

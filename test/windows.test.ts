@@ -640,3 +640,15 @@ t.test('a window that begins or ends while the change before it is still being a
   }
   t.pass()
 })
+
+t.test('a window that began and ended while the process slept is no longer announced', async t => {
+  const store = createTimedStore()
+  const { app } = await createApp(t, { store })
+  await app.ready()
+  const at = (ms: number): Date => new Date(store.time + ms)
+  await app.maintenance.set(true, { startsAt: at(1000), endsAt: at(2000) })
+  t.match(app.maintenance.status(), { active: false, upcoming: { startsAt: at(1000).toISOString() } })
+  store.time += 60_000
+  await until('nothing is announced', () => app.maintenance.status().upcoming === null, 10_000)
+  t.equal(app.maintenance.active, false)
+})

@@ -141,13 +141,15 @@ export function startProcess (file: string, core: string, args: string[] = []): 
   return spawn(program, rest, { stdio: STDIO })
 }
 
-function ask (child: ChildProcess, question: Load | 'cpu'): Promise<unknown> {
+/** Sends a question to a process. @returns its answer */
+export function ask (child: ChildProcess, question: Load | 'cpu' | 'count'): Promise<unknown> {
   const message = answer(child)
   child.send(question)
   return message
 }
 
-async function answer (child: ChildProcess): Promise<unknown> {
+/** The next message of a process. Rejects if the process ends instead. */
+export async function answer (child: ChildProcess): Promise<unknown> {
   const over = new AbortController()
   const ended = once(child, 'exit', over).then(([code]) => {
     throw new Error(`${child.spawnargs.at(-1)} ended with ${code}`)

@@ -21,9 +21,9 @@ export interface BypassRules {
 }
 
 /**
- * Makes the question whether a request carries a valid bypass of this window, in a header or a cookie. Malformed values
- * are ignored.
- * @returns takes the secrets of all active windows too: one of another window is not a wrong guess
+ * Makes a function that tells whether a request carries a valid bypass of this window, in a header or a cookie.
+ * Malformed values are ignored. It also takes the secrets of all active windows, because the secret of another window
+ * is not a wrong guess.
  */
 export function createPassCheck (
   pass: Pass, { settings, guesses }: BypassRules, clock: () => number
@@ -37,12 +37,13 @@ export function createPassCheck (
   }
 }
 
-/** The `Cookie` header that last let a request of a connection through, and until when (ms) it is good. */
-interface Accepted { readonly cookie: string, readonly expiry: number }
+/** The `Cookie` header that last let a request of a connection through, its cookie's name, and its expiry (ms). */
+interface Accepted { readonly cookie: string, readonly name: string, readonly expiry: number }
 
 /**
  * A browser sends the same cookies with each request. Comparing the header with the last one that was accepted on its
- * connection takes a fraction of the time of a search. A client that sends the same header has the same cookie.
+ * connection takes a fraction of the time of a search. A proxy may send http and https on one connection: then the name
+ * differs.
  */
 function createCookieCheck (
   pass: Pass, settings: BypassSettings, clock: () => number
@@ -54,14 +55,15 @@ function createCookieCheck (
     const cookie = raw.headers.cookie === undefined ? undefined : headerOf(raw, 'cookie')
     if (cookie === undefined) return false
     const connection = connectionOf(raw)
+    const name = cookieName(settings.cookie, request)
     const last = accepted.get(connection)
-    if (last?.cookie === cookie && last.expiry > clock()) return true
+    if (last?.cookie === cookie && last.name === name && last.expiry > clock()) return true
     // most requests end at this cheap search for the name
     if (!cookie.includes(settings.cookie)) return false
     let expiry = 0
     const isGood = (value: string): boolean => (expiry = expiryOf(pass, value)) > clock()
-    if (findCookie(cookie, cookieName(settings.cookie, request), isGood) === null) return false
-    accepted.set(connection, { cookie, expiry })
+    if (findCookie(cookie, name, isGood) === null) return false
+    accepted.set(connection, { cookie, name, expiry })
     return true
   }
 }

@@ -26,9 +26,10 @@ export interface InFlightParts {
   readonly onAbandoned: (reply: FastifyReply) => void
 }
 
-/** While there are more entries than this, all are looked at every second (ms), even if no more requests come. */
+/** While there are more entries than this, all are looked at regularly, even if no more requests come. */
 const BURST = 8
-const LOOK_AFTER = 1000
+/** ms */
+const LOOK_EVERY = 1000
 
 /** How long (ms) a request still counts after its client has hung up, if its handler never settles. */
 const ABANDONED_AFTER = 60_000
@@ -49,7 +50,7 @@ export function createInFlight ({ siteOf, isExempt, epochOf, workOf, onAbandoned
     if (entered.push(reply) > BURST) lookSoon()
   }
 
-  /** Downwards, because the last request, which takes the place of one that has ended, need not be looked at again. */
+  /** Goes downwards: the request that takes the place of an ended one is new, or has just been looked at. */
   function lookAtNext (): void {
     next = next > 0 && next <= entered.length ? next - 1 : entered.length - 1
     if (hasEnded(entered[next] as FastifyReply)) replaceByLast(next)
@@ -70,7 +71,7 @@ export function createInFlight ({ siteOf, isExempt, epochOf, workOf, onAbandoned
       timer = undefined
       lookAtAll()
       if (entered.length > BURST) lookSoon()
-    }, LOOK_AFTER).unref()
+    }, LOOK_EVERY).unref()
   }
 
   function hasEnded (reply: FastifyReply): boolean {
